@@ -1,0 +1,45 @@
+# make study   from nothing to runs/demo/report.html: environment, corpus, sweep, fit, report
+# make test    every test, the whole-system ones included (ARGS="-k windows" to choose)
+# make check   format, lint and types, as CI runs them
+# make clean   removes the environment and the caches; runs/ and data/ stay
+#
+# PYTHON=/path/to/python3.12 chooses the interpreter, ARGS="..." goes to the command of the target
+# (for study: to the sweep).
+
+PYTHON ?= $(firstword $(shell command -v python3.11 python3))
+ARGS ?=
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+.PHONY: study test check clean
+
+study: $(INSTALLED)
+	$(RUN) -m scaling prepare --config configs/corpora/embedded.yaml
+	$(RUN) -m scaling sweep --config configs/sweeps/demo.yaml $(ARGS)
+	$(RUN) -m scaling report runs/demo
+
+test: $(INSTALLED)
+	$(RUN) -m pytest $(ARGS)
+
+check: $(INSTALLED)
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+
+# The stamp is newer than the pins when the environment holds exactly them. --clear, because an
+# environment of older pins would keep what the new ones no longer name.
+$(INSTALLED): constraints.txt
+	@test -n "$(PYTHON)" || { echo "Longwave needs Python 3.11 or newer and found no python3 on the \
+	PATH. Install it, or type: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Longwave needs \
+	Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Type: make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) -V) and the pinned packages of constraints.txt"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --requirement constraints.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find datasets model scaling tests -name __pycache__ -type d -prune -exec rm -rf {} +

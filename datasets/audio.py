@@ -1,0 +1,136 @@
+"""Audio files to mono float blocks at the corpus rate, or the reason why a file cannot be used.
+
+Decoding is libsndfile's (WAV, FLAC, OGG Vorbis and Opus, MP3, AIFF and more, by content, not by
+extension), resampling is soxr's high quality. libsndfile reads a truncated WAV or MP3 short without
+an error, so a WAV's own size is compared with the file's and the frames promised with those read.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from natsort import natsorted
+
+FRAMES = 2**18
+# Writers that stream leave the RIFF size at these values: it then says nothing about the file.
+UNKNOWN_RIFF_SIZES = (0, 0xFFFFFFFF)
+
+
+class AudioError(ValueError):
+    """A file that cannot be read whole, or no file at all; the message is the reason."""
+
+
+def find(patterns: Sequence[str], root: Path) -> list[Path]:
+    """The files under ``root`` that match any pattern (``*.wav``, ``**/*.flac``), natural-sorted.
+
+    A file that is reached twice (patterns that overlap, links) is listed once, hidden files are
+    not, and ``**`` does not follow links to folders. AudioError where nothing matches.
+    """
+    unique: dict[str, Path] = {}
+    for pattern in map(Path, patterns):
+        start = Path(pattern.anchor) if pattern.is_absolute() else root
+        for match in natsorted(start.glob(str(pattern.relative_to(pattern.anchor))), key=str):
+            real = os.path.realpath(match)
+            if not os.path.isdir(real) and not match.name.startswith("."):
+                unique.setdefault(real, match)
+    if not unique:
+        raise AudioError(
+            f"No file under {root} matches {list(patterns)}: "
+            "write patterns such as '**/*.wav', relative to that folder."
+        )
+    return natsorted(unique.values(), key=str)
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 (hex) of a file; AudioError where it cannot be opened."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise AudioError(f"it cannot be opened: {error.strerror}") from error
+
+
+def properties(path: Path) -> tuple[int, int]:
+    """The file's own rate in Hz and its number of channels; AudioError as ``blocks``."""
+    with _opened(path) as file:
+        return file.samplerate, file.channels
+
+
+def blocks(path: Path, rate: int, frames: int = FRAMES) -> Iterator[np.ndarray]:
+    """The file as mono float32 blocks (each [any]) at ``rate`` Hz, ``frames`` decoded at a time.
+
+    AudioError with the reason, possibly after some blocks, where the file cannot be read whole.
+    """
+    _check_riff(path)
+    with _opened(path) as file:
+        mono = _mono(file, frames)
+        if file.samplerate == rate:
+            yield from mono
+            return
+        resampler = soxr.ResampleStream(file.samplerate, rate, 1, dtype="float32")
+        for block in mono:
+            yield resampler.resample_chunk(block)
+        yield resampler.resample_chunk(np.empty(0, dtype=np.float32), last=True)
+
+
+def read(path: Path, rate: int) -> np.ndarray:
+    """The whole file as mono float32 samples [T] at ``rate`` Hz; AudioError as ``blocks``."""
+    return np.concatenate(list(blocks(path, rate)))
+
+
+def _opened(path: Path) -> soundfile.SoundFile:
+    try:
+        return soundfile.SoundFile(os.fsencode(path))
+    except (soundfile.SoundFileError, TypeError) as error:
+        # TypeError: a file named .raw, which soundfile takes for samples without a header.
+        raise AudioError(f"it cannot be decoded: {_reason(error)}") from error
+
+
+def _mono(file: soundfile.SoundFile, frames: int) -> Iterator[np.ndarray]:
+    """The mean of the channels (float32 [up to frames]), checked while it is read."""
+    promised, done = file.frames, 0
+    if promised == 0:
+        raise AudioError("it holds no audio (0 frames)")
+    while True:
+        try:
+            block = file.read(frames, dtype="float32", always_2d=True)
+        except soundfile.SoundFileError as error:
+            raise AudioError(
+                f"it cannot be decoded after frame {done} of {promised}: {_reason(error)}"
+            ) from error
+        if len(block) == 0:
+            break
+        if not np.isfinite(block).all():
+            bad = int(np.count_nonzero(~np.isfinite(block).all(axis=1)))
+            raise AudioError(f"{bad} frames after frame {done} are NaN or infinite")
+        done += len(block)
+        yield block.mean(axis=1)
+    if done < promised:
+        raise AudioError(f"it is truncated: {done} of the {promised} frames promised can be read")
+
+
+def _check_riff(path: Path) -> None:
+    """Refuse a WAV that is shorter than its RIFF header says."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(8)
+        actual = path.stat().st_size
+    except OSError as error:
+        raise AudioError(f"it cannot be opened: {error.strerror}") from error
+    if header[:4] not in (b"RIFF", b"RIFX"):
+        return
+    stated = int.from_bytes(header[4:], "little" if header[:4] == b"RIFF" else "big")
+    # One byte of leeway: some writers leave out the byte that pads an odd chunk.
+    if stated not in UNKNOWN_RIFF_SIZES and stated + 8 > actual + 1:
+        raise AudioError(
+            f"it is truncated: {actual} bytes of the {stated + 8} that its header states"
+        )
+
+
+def _reason(error: Exception) -> str:
+    """libsndfile's own words, without the path that the caller names anyway."""
+    return str(getattr(error, "error_string", error)).rstrip(".")

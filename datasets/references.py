@@ -1,0 +1,139 @@
+"""The two plain predictors every loss is read against: the code histogram and a linear AR(32).
+
+The linear predictor is fitted to the codes by least squares, through normal equations that are
+summed block by block. Its residual is a discretised logistic (Salimans et al. 2017, "PixelCNN++",
+section 2.1): ``P(q) = sigmoid((q + 1/2 - m) / s) - sigmoid((q - 1/2 - m) / s)``, open at the first
+and the last code, with the scale s fitted by maximum likelihood.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_expit
+
+from datasets import shards
+from datasets.manifest import Reference
+
+ORDER = 32
+LEVELS = 256
+SCALE_RESIDUALS = 4_194_304
+BLOCK = 2**16
+SMALLEST_SCALE, LARGEST_SCALE = 1e-2, 1e3
+
+
+def histogram_bits(counts: np.ndarray) -> float:
+    """Entropy in bits of the code counts [levels]."""
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log2(shares)).sum())
+
+
+def histogram(path: Path, begin: int, end: int) -> np.ndarray:
+    """Counts [256] (int64) of the codes of samples [begin, end) of a shard."""
+    counts = np.zeros(LEVELS, dtype=np.int64)
+    for first in range(begin, end, BLOCK):
+        codes = shards.read(path, first, min(BLOCK, end - first))
+        counts += np.bincount(codes, minlength=LEVELS)
+    return counts
+
+
+def gram(codes: np.ndarray, order: int = ORDER) -> np.ndarray:
+    """The sums of products [order + 2, order + 2] behind the least squares of codes[order:].
+
+    Rows and columns: the ``order`` codes before the target, newest first, a constant 1, the target.
+    Codes are counted from the middle level, so all sums are whole numbers, exact in float64 up to
+    2**53 and hence the same whatever the blocks, and the equations are well conditioned.
+    """
+    centred = codes.astype(np.float64) - LEVELS // 2
+    rows = np.lib.stride_tricks.sliding_window_view(centred, order + 1)
+    design = np.empty((len(rows), order + 2))
+    design[:, :order] = rows[:, order - 1 :: -1]
+    design[:, order] = 1.0
+    design[:, order + 1] = rows[:, order]
+    return np.asarray(design.T @ design)
+
+
+def range_gram(path: Path, begin: int, end: int, order: int = ORDER) -> np.ndarray:
+    """The ``gram`` of the samples [begin, end) of a shard that have ``order`` samples before."""
+    total = np.zeros((order + 2, order + 2))
+    for codes in _with_history(path, begin, end, order):
+        total += gram(codes, order)
+    return total
+
+
+def solve(gram: np.ndarray) -> Reference:
+    """The least-squares predictor of a ``gram``, with scale 1 until ``fit_scale`` gives its own.
+
+    Where the audio leaves the coefficients open (silence), the smallest ones.
+    """
+    solution = np.linalg.lstsq(gram[:-1, :-1], gram[:-1, -1], rcond=None)[0]
+    coefficients, intercept = solution[:-1], solution[-1]
+    uncentred = intercept + LEVELS // 2 * (1.0 - coefficients.sum())
+    return Reference(len(coefficients), tuple(coefficients.tolist()), float(uncentred), 1.0)
+
+
+def predict(codes: np.ndarray, reference: Reference) -> np.ndarray:
+    """The centres [..., n] of codes[..., order:], from codes [..., order + n]; the last is unused.
+
+    Each centre is predicted from the ``order`` codes before it.
+    """
+    past = np.lib.stride_tricks.sliding_window_view(
+        codes[..., :-1].astype(np.float64), reference.order, axis=-1
+    )
+    return np.asarray(past @ np.array(reference.coefficients)[::-1] + reference.intercept)
+
+
+def discretised_logistic_nats(
+    codes: np.ndarray, centre: np.ndarray, scale: float, levels: int = LEVELS
+) -> np.ndarray:
+    """Negative log-likelihood [...], in nats, of the codes [...] around the centres [...].
+
+    ``sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(-(a - b)))`` with ``a - b = 1 / s``
+    keeps every digit far out in the tails.
+    """
+    upper = log_expit((codes + 0.5 - centre) / scale)
+    lower = log_expit((centre - codes + 0.5) / scale)
+    inside = upper + lower + np.log(-np.expm1(-1.0 / scale))
+    return np.asarray(-np.where(codes == 0, upper, np.where(codes == levels - 1, lower, inside)))
+
+
+def linear_nats(runs: np.ndarray, reference: Reference, levels: int = LEVELS) -> np.ndarray:
+    """Nats [...] of the linear predictor on the last code of each run [..., order + 1]."""
+    centres = predict(runs, reference)[..., 0]
+    return discretised_logistic_nats(runs[..., -1], centres, reference.scale, levels)
+
+
+def fit_scale(codes: np.ndarray, centres: np.ndarray) -> float:
+    """The logistic scale, in codes, under which the codes [n] around the centres [n] are likeliest.
+
+    Searched on a logarithmic scale between 0.01 and 1000 codes.
+    """
+
+    def mean_nats(log_scale: float) -> float:
+        return float(discretised_logistic_nats(codes, centres, np.exp(log_scale)).mean())
+
+    best = minimize_scalar(
+        mean_nats,
+        bounds=(np.log(SMALLEST_SCALE), np.log(LARGEST_SCALE)),
+        method="bounded",
+        options={"xatol": 1e-6},
+    )
+    return float(np.exp(best.x))
+
+
+def score(path: Path, begin: int, end: int, reference: Reference) -> tuple[float, int]:
+    """(Sum of nats, number of samples) over the samples [begin, end) of a shard with history."""
+    nats, count = 0.0, 0
+    for codes in _with_history(path, begin, end, reference.order):
+        targets = codes[reference.order :]
+        centres = predict(codes, reference)
+        nats += float(discretised_logistic_nats(targets, centres, reference.scale).sum())
+        count += len(targets)
+    return nats, count
+
+
+def _with_history(path: Path, begin: int, end: int, order: int) -> Iterator[np.ndarray]:
+    """Blocks of codes [order + n] of a shard whose last n are the samples [begin, end) in turn."""
+    for first in range(max(begin, order), end, BLOCK):
+        yield shards.read(path, first - order, order + min(BLOCK, end - first))

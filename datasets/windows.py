@@ -1,0 +1,172 @@
+"""Windows: which targets a split offers, enumerated by index and ordered by a seed.
+
+In a recording the eligible targets are the offsets [max(history, begin), end) of the range that
+the split owns. They are cut into blocks of ``targets * spacing`` offsets; the window
+(block, phase) holds the targets ``block begin + phase + k * spacing``, k in [0, targets). Every
+offset that is covered is the target of exactly one window, and which offsets are covered depends
+on the history, not on the context: runs with other contexts train and are scored on the same ones.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+
+from datasets.manifest import Corpus, Recording
+from datasets.permutation import key, permute
+
+
+class WindowError(ValueError):
+    """Windows that a corpus cannot give, with what to change."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows of one split, in recordings x blocks x phases order, held as sums alone.
+
+    All lengths are in samples. ``history`` (at least ``context``) is kept before the first target
+    of a recording; ``spacing`` lies between the ``targets`` targets of a window.
+    """
+
+    recordings: tuple[Recording, ...]
+    ranges: tuple[tuple[int, int], ...]
+    context: int
+    spacing: int
+    targets: int
+    history: int
+
+    @classmethod
+    def of(
+        cls,
+        corpus: Corpus,
+        split: str,
+        context: int,
+        spacing: int = 1,
+        targets: int = 1,
+        history: int | None = None,
+    ) -> Self:
+        """The windows of ``split``; ``history`` is the context where it is not given.
+
+        ManifestError where the split is empty, WindowError where no window fits or a number is
+        out of its bounds.
+        """
+        history = context if history is None else history
+        if context < 1 or spacing < 1 or targets < 1:
+            raise WindowError(
+                f"Context {context}, spacing {spacing} and targets {targets} must be 1 or more."
+            )
+        if history < context:
+            raise WindowError(
+                f"History {history} is shorter than the context {context}: "
+                "write a history of the longest context of the study."
+            )
+        longest = corpus.longest(split)
+        owners = tuple(recording for recording in corpus.recordings if split in recording.ranges)
+        ranges = tuple(recording.ranges[split] for recording in owners)
+        windows = cls(owners, ranges, context, spacing, targets, history)
+        if len(windows) == 0:
+            begin, end = longest.ranges[split]
+            raise WindowError(
+                f"No window of {targets} targets, {spacing} apart, after a history of {history} "
+                f"samples fits split {split!r}: it needs {targets * spacing} targets in a row, and "
+                f"in the longest recording ({longest.name}, samples {begin}..{end - 1}) "
+                f"{max(0, end - max(begin, history))} are left. "
+                "Take a shorter history, fewer targets, a smaller spacing or longer recordings."
+            )
+        return windows
+
+    def __len__(self) -> int:
+        """The number of windows."""
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    @property
+    def length(self) -> int:
+        """Samples in one window: the first target's context up to the last target itself."""
+        return self.context + (self.targets - 1) * self.spacing + 1
+
+    @property
+    def targets_in_epoch(self) -> int:
+        """Targets that all windows hold together, each once."""
+        return len(self) * self.targets
+
+    @property
+    def left_out(self) -> int:
+        """Eligible targets that no window holds: the rests at the ends of the ranges."""
+        return int(self._eligible.sum()) - self.targets_in_epoch
+
+    def locate(self, indexes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Indexes [n] to (recording number [n], offset of the first target [n]), both int64.
+
+        The window's samples are [offset - context, offset - context + length). IndexError where an
+        index is outside ``range(len(self))``.
+        """
+        indexes = np.asarray(indexes, dtype=np.int64)
+        if indexes.size and (indexes.min() < 0 or indexes.max() >= len(self)):
+            raise IndexError(
+                f"Windows {indexes.min()}..{indexes.max()} are not all in 0..{len(self) - 1}."
+            )
+        recording = np.searchsorted(self._ends, indexes, side="right")
+        within = indexes - (self._ends - self._counts)[recording]
+        block, phase = np.divmod(within, self.spacing)
+        first = self._firsts[recording] + block * self.targets * self.spacing + phase
+        return recording, np.asarray(first)
+
+    def offsets(self, indexes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Indexes [n] to (recording number [n], target offsets [n, targets]), both int64."""
+        recording, first = self.locate(indexes)
+        return recording, np.asarray(first[:, None] + np.arange(self.targets) * self.spacing)
+
+    @cached_property
+    def _firsts(self) -> np.ndarray:
+        """The first eligible target of each recording [recordings]."""
+        begins = np.array([begin for begin, _ in self.ranges], dtype=np.int64)
+        return np.maximum(begins, self.history)
+
+    @cached_property
+    def _eligible(self) -> np.ndarray:
+        """The number of eligible targets of each recording [recordings]."""
+        ends = np.array([end for _, end in self.ranges], dtype=np.int64)
+        return np.asarray(np.maximum(ends - self._firsts, 0))
+
+    @cached_property
+    def _counts(self) -> np.ndarray:
+        """The number of windows of each recording [recordings]."""
+        return self._eligible // (self.targets * self.spacing) * self.spacing
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        """The running sum of the number of windows [recordings]."""
+        return np.cumsum(self._counts)
+
+
+def order(positions: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Positions [n] of the endless global sequence to window indexes [n] in ``range(count)``.
+
+    Position p is in epoch ``p // count``; each epoch is its own permutation of all windows, keyed
+    by (seed, epoch), so an epoch is without replacement and can be entered anywhere.
+    """
+    epochs, within = np.divmod(np.asarray(positions, dtype=np.int64), count)
+    indexes = np.empty_like(within)
+    for epoch in np.unique(epochs):
+        chosen = epochs == epoch
+        indexes[chosen] = permute(within[chosen], count, key("order", seed, int(epoch)))
+    return indexes
+
+
+def targets_hash(windows: Windows, indexes: np.ndarray) -> str:
+    """SHA-256 (hex) of the sorted list of (recording name, offset) that the windows hold.
+
+    It names a set of targets whatever the context, the grouping into windows and their order.
+    """
+    recording, offsets = windows.offsets(indexes)
+    owner = np.repeat(recording, windows.targets)
+    names = [entry.name for entry in windows.recordings]
+    digest = hashlib.sha256()
+    for number in sorted(np.unique(owner), key=names.__getitem__):
+        chosen = np.sort(offsets.ravel()[owner == number])
+        digest.update(json.dumps([names[number], len(chosen)]).encode() + b"\n")
+        digest.update(chosen.astype("<i8").tobytes())
+    return digest.hexdigest()

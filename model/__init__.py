@@ -1,0 +1,23 @@
+"""The models: windows of codes in, logits of their targets out.
+
+Legend of the shape suffixes used in this package:
+
+====  =====================================================
+B     windows in a batch
+T     samples in a window, ``L + (n - 1) S + 1``
+L     context, the samples that a target is predicted from
+C     chunk, the samples that one latent stands for
+S     spacing of a window's targets (a multiple of C)
+N     latents in a context, ``L / C``
+n     targets in a window
+D     width
+H     heads
+K     head size
+Q     levels of the quantiser
+R     recent samples
+F     filters of a convolution
+====  =====================================================
+
+Importing the package imports nothing: :mod:`model.architecture` and :mod:`model.accounting` are
+plain Python, so that a plan can be made without torch.
+"""

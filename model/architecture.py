@@ -1,0 +1,135 @@
+"""The shape of a latent Transformer: plain numbers, no torch.
+
+The defaults are the model of Verma 2022 (arXiv 2206.08297) in the one reading that comes to the
+parameter count that the paper reports; ``docs/model.md`` lists what the paper leaves open.
+"""
+
+from dataclasses import dataclass, fields
+from typing import ClassVar
+
+LINEAR_ORDER = 32
+"""Samples that the linear-predictive start looks at: the order of the AR(32) reference."""
+
+RECENT_KERNEL = 7
+RECENT_STRIDE = 2
+
+
+def convolved(length: int, kernel: int, stride: int) -> int:
+    """Length after a convolution without padding: ``(length - kernel) // stride + 1``."""
+    return (length - kernel) // stride + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """Every number of the model.
+
+    context: samples before the target that the model sees (L).
+    chunk: samples that one latent stands for (C).
+    filters, kernel, strides: the encoder's convolutions, from the samples to the latent.
+    width, layers, heads, head_size, feed_forward: the Transformer (D, -, H, K, -).
+    hidden: width of the head's hidden layer.
+    levels: classes of the quantiser (Q).
+    dropout: in the Transformer's residual branches and attention.
+    encoder_dropout, head_dropout: after each convolution, and in the head's hidden layer.
+    token_drop: chance that a latent other than the newest is replaced by zeros, before each layer.
+    recent: newest samples that reach the head directly (R); 0 is the paper.
+    recent_filters: filters of the recent-sample path's two convolutions.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    context: int = 128_000
+    chunk: int = 2_000
+    filters: tuple[int, ...] = (256, 256, 128, 128, 32)
+    kernel: int = 7
+    strides: tuple[int, ...] = (2, 3, 2, 3, 2)
+    width: int = 128
+    layers: int = 3
+    heads: int = 8
+    head_size: int = 128
+    feed_forward: int = 256
+    hidden: int = 1_024
+    levels: int = 256
+    dropout: float = 0.1
+    encoder_dropout: float = 0.2
+    head_dropout: float = 0.2
+    token_drop: float = 0.1
+    recent: int = 0
+    recent_filters: int = 32
+
+    @property
+    def latents(self) -> int:
+        """Latents in a context (N)."""
+        return self.context // self.chunk
+
+    @property
+    def encoder_lengths(self) -> tuple[int, ...]:
+        """Positions before and after each convolution of one chunk: ``(C, ..., last)``."""
+        lengths = [self.chunk]
+        for stride in self.strides:
+            lengths.append(convolved(lengths[-1], self.kernel, stride))
+        return tuple(lengths)
+
+    @property
+    def recent_lengths(self) -> tuple[int, int, int]:
+        """Positions of the recent-sample path: its input, and after each of two convolutions."""
+        start = self.recent - LINEAR_ORDER
+        middle = convolved(start, RECENT_KERNEL, RECENT_STRIDE)
+        return start, middle, convolved(middle, RECENT_KERNEL, RECENT_STRIDE)
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of the head: the logits, and with a recent path the logistic's shift and scale."""
+        return self.levels + (2 if self.recent else 0)
+
+    def problems(self) -> list[str]:
+        """Every sentence that says why this architecture cannot be built; empty if it can."""
+        found = [
+            f"model.{field.name} is {value}: it must be 1 or more"
+            for field in fields(self)
+            if field.type is int
+            and field.name != "recent"
+            and (value := getattr(self, field.name)) < 1
+        ]
+        if found:
+            return found
+        if self.context % self.chunk:
+            below = self.context // self.chunk * self.chunk
+            allowed = f"{below} or {below + self.chunk}" if below else f"{self.chunk}"
+            found.append(
+                f"model.context is {self.context}, not a multiple of model.chunk = {self.chunk}: "
+                f"write {allowed}"
+            )
+        found += self._encoder_problems()
+        found += [
+            f"model.{name} is {value}: it must be at least 0 and below 1"
+            for name in ("dropout", "encoder_dropout", "head_dropout", "token_drop")
+            if not 0 <= (value := getattr(self, name)) < 1
+        ]
+        if self.width % 2:
+            found.append(f"model.width is {self.width}: sinusoidal positions need an even width")
+        if self.recent and (self.recent_lengths[2] < 1 or self.recent > self.context):
+            shortest = LINEAR_ORDER + RECENT_KERNEL + RECENT_STRIDE * (RECENT_KERNEL - 1)
+            found.append(
+                f"model.recent is {self.recent}: write 0 (the paper), or {shortest} to "
+                f"{self.context} samples"
+            )
+        return found
+
+    def _encoder_problems(self) -> list[str]:
+        if len(self.filters) != len(self.strides):
+            return [
+                f"model.filters names {len(self.filters)} convolutions and model.strides "
+                f"{len(self.strides)}: they must be as many"
+            ]
+        if min((*self.filters, *self.strides), default=0) < 1:
+            return ["model.filters and model.strides need one number of 1 or more a convolution"]
+        if min(self.encoder_lengths) < 1:
+            shortest = 1
+            for stride in reversed(self.strides):
+                shortest = (shortest - 1) * stride + self.kernel
+            return [
+                f"model.chunk is {self.chunk}: the encoder's convolutions need {shortest} samples "
+                "or more"
+            ]
+        return []

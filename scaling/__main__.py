@@ -1,0 +1,31 @@
+"""``python -m scaling``: the command line of the clone that this file lies in."""
+
+import sys
+
+from scaling import doctor
+from scaling.cli import app
+from scaling.load import ConfigError
+from scaling.paths import CLONE
+
+DONE, FAILED, USAGE = 0, 1, 2
+OURS = ("datasets", "model", "scaling")
+
+
+def main() -> int:
+    """Run the command line; an error of ours is printed as its sentence, without a traceback."""
+    if foreign := doctor.foreign_packages(CLONE):
+        print("\n".join(foreign), file=sys.stderr)
+        return USAGE
+    try:
+        app()
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in OURS:
+            raise
+        problems = error.problems if isinstance(error, ConfigError) else [str(error)]
+        print("\n".join(f"error: {problem}" for problem in problems), file=sys.stderr)
+        return USAGE if isinstance(error, ConfigError) else FAILED
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""What must fit together before a run starts: every problem as one sentence, all at once."""
+
+from collections.abc import Mapping, Sequence
+
+from datasets.manifest import Corpus, ManifestError
+from datasets.windows import WindowError
+from scaling.config import RunConfig
+from scaling.targets import held_out_windows, training_windows
+
+
+def problems(
+    config: RunConfig, corpus: Corpus | None, offered: Mapping[str, float] | None = None
+) -> list[str]:
+    """Everything that stops the run; empty where it can start.
+
+    ``corpus`` is None where it is not prepared yet, ``offered`` (CPUs and GPUs for training) is
+    None where no cluster is known: what depends on them is then not checked.
+    """
+    found = config.model.problems()
+    found += _batch_problems(config)
+    if config.history < config.model.context:
+        found.append(
+            f"windows.history is {config.history}, shorter than model.context = "
+            f"{config.model.context}: write {config.model.context} or more, or leave it out"
+        )
+    if config.model.chunk and config.validation.spacing % config.model.chunk:
+        chunk = config.model.chunk
+        found.append(
+            f"validation.spacing is {config.validation.spacing}, not a multiple of model.chunk = "
+            f"{chunk}: write {-(-config.validation.spacing // chunk) * chunk}"
+        )
+    if corpus and not found:
+        found += _corpus_problems(config, corpus)
+    if offered is not None:
+        found += _cluster_problems(config, offered)
+    return found
+
+
+def history_problems(runs: Sequence[RunConfig]) -> list[str]:
+    """What keeps runs of several contexts from training and validating on the same targets."""
+    histories = {config.history for config in runs}
+    if len(histories) == 1:
+        return []
+    longest = max(config.model.context for config in runs)
+    return [
+        f"the sweep's runs keep histories of {sorted(histories)} samples, so their held-out targets "
+        f"differ and cannot be compared: write windows.history={max(longest, *histories)}"
+    ]
+
+
+def _batch_problems(config: RunConfig) -> list[str]:
+    train, workers = config.train, config.cluster.workers
+    pieces = workers * train.accumulate
+    if train.batch % pieces == 0:
+        return []
+    nearest = max(1, round(train.batch / pieces)) * pieces
+    return [
+        f"train.batch is {train.batch}, which cluster.workers = {workers} times train.accumulate = "
+        f"{train.accumulate} do not divide: write train.batch={nearest}"
+    ]
+
+
+def _corpus_problems(config: RunConfig, corpus: Corpus) -> list[str]:
+    found = []
+    if config.model.levels != corpus.levels:
+        found.append(
+            f"model.levels is {config.model.levels}, but the corpus {corpus.name} has "
+            f"{corpus.levels} levels: write model.levels={corpus.levels}"
+        )
+    for windows_of, wanted in ((training_windows, 1), (held_out_windows, config.validation.windows)):
+        try:
+            windows = windows_of(config, corpus)
+        except (WindowError, ManifestError) as error:
+            found.append(str(error))
+            continue
+        if len(windows) < wanted:
+            found.append(
+                f"validation.windows is {wanted}, but {corpus.name} has {len(windows)} held-out "
+                f"windows of {windows.targets} targets: write validation.windows={len(windows)}"
+            )
+    return found
+
+
+def _cluster_problems(config: RunConfig, offered: Mapping[str, float]) -> list[str]:
+    cluster = config.cluster
+    found = []
+    if cluster.gpu and offered["GPU"] < cluster.workers:
+        remedy = (
+            f"write cluster.workers={offered['GPU']:g}" if offered["GPU"] else "cluster.gpu=false"
+        )
+        found.append(
+            f"cluster.workers is {cluster.workers} with a GPU each, but the cluster offers "
+            f"{offered['GPU']:g} GPUs: {remedy}"
+        )
+    needed = cluster.workers * cluster.cpus_per_worker
+    if needed > offered["CPU"]:
+        found.append(
+            f"cluster.workers = {cluster.workers} with cluster.cpus_per_worker = "
+            f"{cluster.cpus_per_worker} need {needed} CPUs, but the cluster offers "
+            f"{offered['CPU']:g} for training: write cluster.workers="
+            f"{max(1, int(offered['CPU'] // cluster.cpus_per_worker))}"
+        )
+    return found

@@ -1,0 +1,110 @@
+"""The Ray cluster: the one that is named, or an embedded one on this machine."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import ray
+import torch
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+READING_CPUS = 1
+"""CPUs kept free of training, so that Ray Data's reading tasks always find room."""
+
+_ENVIRONMENT = {
+    # A report is a barrier that the controller answers once a poll: the stock 2 s are felt.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    "OMP_NUM_THREADS": "1",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    # Tune's own table of trials stands in the way of ours.
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+
+
+@contextmanager
+def connected() -> Iterator[None]:
+    """A connection to the cluster in ``RAY_ADDRESS``, or to an embedded one that ends with it."""
+    if ray.is_initialized():
+        yield
+        return
+    embedded = not named()
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    if embedded:
+        _start_embedded(**quiet)
+    else:
+        ray.init(runtime_env={"env_vars": _ENVIRONMENT}, **quiet)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+        if embedded:
+            del os.environ["RAY_ADDRESS"]
+
+
+def _start_embedded(**quiet: object) -> None:
+    # Ray's clean-up of stopped trials looks the cluster up by RAY_ADDRESS and picks a stranger's
+    # where several run on one machine, so the port is chosen here and told to every process.
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    os.environ.update(_ENVIRONMENT)
+    os.environ["RAY_GCS_SERVER_PORT"] = str(port)
+    os.environ["RAY_ADDRESS"] = f"127.0.0.1:{port}"
+    ray.init(
+        address="local",
+        _node_ip_address="127.0.0.1",
+        num_cpus=(os.cpu_count() or 1) + READING_CPUS,
+        include_dashboard=True,
+        _system_config={"worker_maximum_startup_concurrency": 16},
+        **quiet,
+    )
+
+
+def named() -> bool:
+    """Whether ``RAY_ADDRESS`` names a cluster."""
+    return bool(os.environ.get("RAY_ADDRESS"))
+
+
+def machine() -> dict[str, float]:
+    """CPUs and GPUs that an embedded cluster on this machine offers to training."""
+    return {"CPU": os.cpu_count() or 1, "GPU": torch.cuda.device_count()}
+
+
+def offered() -> dict[str, float]:
+    """CPUs and GPUs that training may take of the connected cluster."""
+    resources = ray.cluster_resources()
+    return {
+        "CPU": resources.get("CPU", 0) - READING_CPUS,
+        "GPU": resources.get("GPU", 0),
+    }
+
+
+def unshared(folder: Path) -> list[str]:
+    """A sentence for each node of the connected cluster that does not see ``folder`` as we do."""
+    folder.mkdir(parents=True, exist_ok=True)
+    token = folder / f".shared-{uuid4().hex}"
+    token.write_text("")
+    try:
+        answers = {
+            node["NodeManagerAddress"]: _exists.options(
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            ).remote(str(token))
+            for node in ray.nodes()
+            if node["Alive"]
+        }
+        return [
+            f"the node {address} does not see {folder}, where runs are stored: write a "
+            "cluster.storage that all nodes share, such as a network file system"
+            for address, answer in answers.items()
+            if not ray.get(answer)
+        ]
+    finally:
+        token.unlink(missing_ok=True)
+
+
+@ray.remote(num_cpus=0)
+def _exists(path: str) -> bool:
+    return os.path.exists(path)

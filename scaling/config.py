@@ -1,0 +1,160 @@
+"""The configuration's shape: what may be written, its types and defaults.
+
+``RunConfig`` is one training run, ``CorpusConfig`` one corpus to prepare. All are frozen and refuse
+unknown keys. How YAML files become these is in :mod:`scaling.load`; what makes sense together is
+checked in :mod:`scaling.check`.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from model.architecture import Architecture
+
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class SplitConfig(Section):
+    """Which recordings, or which part of each, train, validate and test."""
+
+    rule: Literal["order", "hash", "time"] = "order"
+    fractions: tuple[float, float, float] = (0.88, 0.06, 0.06)
+
+
+class CorpusConfig(Section):
+    """One corpus to prepare: which files, and how they become codes."""
+
+    name: Name
+    files: tuple[str, ...]
+    destination: Path
+    licence: str
+    rate: Positive = 16_000
+    codec: Literal["mulaw", "linear"] = "mulaw"
+    levels: Literal[256] = 256
+    scaling: Literal["none", "file"] = "none"
+    split: SplitConfig = SplitConfig()
+    strict: bool = False
+
+
+class WindowsConfig(Section):
+    """What a window trains.
+
+    ``per_window`` targets a chunk apart share a window. ``history`` samples are kept before the
+    first target of a recording, so that runs of several contexts train on the same targets; without
+    it the run's own context is kept.
+    """
+
+    targets: Literal["last"] = "last"
+    per_window: Positive = 1
+    history: Positive | None = None
+
+
+class TrainConfig(Section):
+    """How a run trains. The defaults are the paper's.
+
+    ``batch`` windows make an optimizer step, over all workers; each worker takes its share in
+    ``accumulate`` equal pieces. The learning rate is ``learning_rate``, and from the fraction
+    ``second_phase`` of the steps on ``second_learning_rate``.
+    """
+
+    batch: Positive = 40
+    accumulate: Positive = 1
+    steps: Positive = 500_000
+    learning_rate: Rate = 1e-4
+    second_learning_rate: Rate = 0.5e-5
+    second_phase: Annotated[float, Field(ge=0, le=1)] = 0.5
+    precision: Literal["float32", "bfloat16"] = "float32"
+    zero: Literal[0, 1, 2, 3] = 0
+    checkpoint_every: Positive = 1_000
+
+
+class ValidationConfig(Section):
+    """The frozen held-out targets: ``windows`` windows of ``per_window`` targets, ``spacing`` apart.
+
+    ``spacing`` (samples) must be a multiple of every chunk that is compared. They are scored every
+    ``every`` steps and at the end.
+    """
+
+    windows: Positive = 64
+    per_window: Positive = 32
+    spacing: Positive = 8_000
+    every: Positive = 10_000
+
+
+class ClusterConfig(Section):
+    """Where a run trains. Nothing here changes what it computes, so it is not part of its id.
+
+    ``storage`` is the folder of all studies; on several machines it must be shared by all of them.
+    ``max_failures`` is how often a run is restarted from its last checkpoint.
+    """
+
+    workers: Positive = 1
+    cpus_per_worker: Positive = 1
+    gpu: bool = False
+    storage: Path = Path("runs")
+    max_failures: Annotated[int, Field(ge=0)] = 3
+
+
+class RunConfig(Section):
+    """One training run of one study on one prepared corpus."""
+
+    study: Name
+    corpus: Path
+    seed: Annotated[int, Field(ge=0)] = 0
+    model: Architecture = Architecture()
+    windows: WindowsConfig = WindowsConfig()
+    train: TrainConfig = TrainConfig()
+    validation: ValidationConfig = ValidationConfig()
+    cluster: ClusterConfig = ClusterConfig()
+
+    @property
+    def history(self) -> int:
+        """Samples kept before the first target of a recording."""
+        return self.windows.history or self.model.context
+
+    @property
+    def targets_per_step(self) -> int:
+        """Targets of one optimizer step, over all workers."""
+        return self.train.batch * self.windows.per_window
+
+    @property
+    def id(self) -> str:
+        """The run's id: a hash of everything that determines its result (all but ``cluster``)."""
+        content = json.dumps(self.model_dump(mode="json", exclude={"cluster"}), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder: ``storage / study / id``, absolute."""
+        return self.study_folder / self.id
+
+    @property
+    def study_folder(self) -> Path:
+        """The study's folder: ``storage / study``, absolute."""
+        return self.cluster.storage.resolve() / self.study
+
+    def resolved(self) -> dict[str, Any]:
+        """Every value, defaults included, as plain JSON types."""
+        return self.model_dump(mode="json")
+
+
+class SweepSection(Section):
+    """What a sweep varies, by dotted keys: every combination of ``grid``, and single ``points``.
+
+    ``concurrent`` runs train at once; without it as many as the cluster has room for.
+    """
+
+    grid: dict[str, tuple[Any, ...]] = {}
+    points: tuple[dict[str, Any], ...] = ()
+    concurrent: Positive | None = None

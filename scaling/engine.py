@@ -1,0 +1,109 @@
+"""The DeepSpeed engine: made from a run's configuration, saved and restored with its place."""
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import deepspeed
+import deepspeed.ops
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from scaling.config import TrainConfig
+
+TAG = "state"
+WEIGHTS_NAME = "weights.safetensors"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be gone on from, with its path and the reason."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run stands: steps done, and the digest of the order of their windows."""
+
+    step: int = 0
+    order_digest: str = ""
+
+    def after(self, windows: list[int]) -> "Place":
+        """The place one step on, after the global batch of these windows, in order."""
+        content = json.dumps([self.order_digest, self.step, windows])
+        return Place(self.step + 1, hashlib.sha256(content.encode()).hexdigest())
+
+
+def start(module: nn.Module, train: TrainConfig, workers: int) -> Any:
+    """The module under a DeepSpeed engine, in the process group that Ray Train has set up.
+
+    bfloat16 means autocast: weights and sums stay in float32, products are taken in bfloat16. The
+    linear-predictive start needs that, and the models are too small for 16-bit weights to pay.
+    """
+    if not torch.cuda.is_available():
+        # DeepSpeed would compile a shared-memory all-reduce at the first start on every machine
+        # (minutes, and a stale lock waits for ever); gloo does the same job.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    engine, *_ = deepspeed.initialize(
+        model=module,
+        model_parameters=[p for p in module.parameters() if p.requires_grad],
+        config=_settings(train, workers),
+    )
+    return engine
+
+
+def _settings(train: TrainConfig, workers: int) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "train_micro_batch_size_per_gpu": train.batch // (workers * train.accumulate),
+        "gradient_accumulation_steps": train.accumulate,
+        "zero_optimization": {"stage": train.zero},
+        "optimizer": {
+            "type": "Adam",
+            "params": {"lr": train.learning_rate, "torch_adam": True, "adam_w_mode": False},
+        },
+        "steps_per_print": 2**62,
+    }
+    if train.precision == "bfloat16":
+        settings["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
+    return settings
+
+
+def learning_rate(train: TrainConfig, step: int) -> float:
+    """The learning rate of step ``step`` (0 is the first): one rate, then a second one."""
+    second = step >= math.ceil(train.second_phase * train.steps)
+    return train.second_learning_rate if second else train.learning_rate
+
+
+def set_learning_rate(engine: Any, rate: float) -> None:
+    """Use ``rate`` at the next optimizer step."""
+    for group in engine.optimizer.param_groups:
+        group["lr"] = rate
+
+
+def save(engine: Any, folder: Path, place: Place) -> None:
+    """Write this rank's part of the state; every rank must call it."""
+    engine.save_checkpoint(str(folder), tag=TAG, client_state={"place": asdict(place)})
+
+
+def restore(engine: Any, folder: Path) -> Place:
+    """Load this rank's part of the state and give the place; every rank must call it.
+
+    DeepSpeed answers a missing part with None and would go on from nothing: that is an error here.
+    """
+    loaded, client_state = engine.load_checkpoint(str(folder), tag=TAG)
+    if loaded is None:
+        raise CheckpointError(
+            f"the checkpoint {folder} holds no complete state: remove it from the run folder to go "
+            "on from the one before, or remove the run folder to start again"
+        )
+    return Place(**client_state["place"])
+
+
+def save_weights(engine: Any, path: Path, rank: int) -> None:
+    """Write all weights, gathered from their shards, as safetensors; every rank must call it."""
+    module: nn.Module = engine.module
+    with deepspeed.zero.GatheredParameters(list(module.parameters())):
+        if rank == 0:
+            save_file({k: v.contiguous() for k, v in module.state_dict().items()}, path)

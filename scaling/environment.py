@@ -1,0 +1,55 @@
+"""What a run ran on: hardware, library versions and the version of this code."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+from scaling.paths import CLONE
+
+import psutil
+import torch
+
+
+LIBRARIES = ("torch", "ray", "deepspeed", "pyarrow", "numpy", "soundfile", "soxr")
+
+
+def hardware() -> dict[str, str | int]:
+    """Processor, cores, memory (bytes) and GPUs of this machine."""
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count() or 1,
+        "memory_bytes": psutil.virtual_memory().total,
+        "gpus": ", ".join(gpus) or "none",
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that a result depends on."""
+    return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
+
+
+def code_version() -> str:
+    """The commit of the clone, marked ``-dirty`` where files differ; ``unknown`` without git."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            cwd=CLONE,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return described.stdout.strip()
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,18 @@
+"""What a worker is told about the run that it is part of."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scaling.config import RunConfig
+
+
+@dataclass(frozen=True)
+class Job:
+    """The run, what its sweep varied, and where things are (absolute paths)."""
+
+    config: RunConfig
+    axes: dict[str, Any]
+    corpus_folder: Path
+    run_folder: Path
+    code_version: str

@@ -1,0 +1,182 @@
+"""YAML files and dotted overrides into configurations, with every problem said at once."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from scaling.config import CorpusConfig, RunConfig, SweepSection
+
+Built = TypeVar("Built")
+Section = TypeVar("Section", bound=BaseModel)
+
+
+class ConfigError(ValueError):
+    """Everything that is wrong with a configuration, one sentence a problem."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The runs of a sweep, each with the values of the axes that make it differ."""
+
+    runs: list[tuple[dict[str, Any], RunConfig]]
+    concurrent: int | None
+
+    @property
+    def study_folder(self) -> Path:
+        """The folder that all runs share."""
+        return self.runs[0][1].study_folder
+
+
+def corpus(path: Path, overrides: Sequence[str] = ()) -> CorpusConfig:
+    """The corpus configuration in a YAML file; :class:`ConfigError` lists all problems."""
+    built, problems = _build(CorpusConfig, _overridden(_read(path), overrides))
+    return _or_raise(built, problems)
+
+
+def run(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """The run configuration in a YAML file; :class:`ConfigError` lists all problems."""
+    content = _overridden(_read(path), overrides)
+    if "sweep" in content:
+        raise ConfigError([f"{path} describes a sweep: type `python -m scaling sweep` for it"])
+    return _or_raise(*_build(RunConfig, content))
+
+
+def sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
+    """The runs of the sweep in a YAML file; :class:`ConfigError` lists all problems.
+
+    A file without a ``sweep`` section is a sweep of one run.
+    """
+    content = _overridden(_read(path), overrides)
+    section, problems = _build(SweepSection, content.pop("sweep", {}), "sweep.")
+    section = section or SweepSection()
+    combinations = [
+        dict(zip(section.grid, values, strict=True)) for values in product(*section.grid.values())
+    ]
+    points = [*(combinations if section.grid or not section.points else []), *section.points]
+    names = list(dict.fromkeys(name for point in points for name in point))
+    runs = []
+    for point in points:
+        built, found = _build(RunConfig, _with_values(content, point))
+        problems += found
+        if built:
+            runs.append(({name: _at(built, name) for name in names}, built))
+    _or_raise(runs, list(dict.fromkeys(problems)))
+    unique = {config.id: (axes, config) for axes, config in runs}
+    return Sweep(runs=list(unique.values()), concurrent=section.concurrent)
+
+
+def is_sweep(path: Path) -> bool:
+    """Whether the file, with what it extends, describes a sweep."""
+    return "sweep" in _read(path)
+
+
+def is_corpus(path: Path) -> bool:
+    """Whether the file describes a corpus to prepare."""
+    return "files" in _read(path)
+
+
+def _or_raise(built: Built | None, problems: list[str]) -> Built:
+    if problems or built is None:
+        raise ConfigError(problems)
+    return built
+
+
+def _read(path: Path, *, extended: bool = False) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError([f"{path} cannot be read: {error.strerror}"]) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path} is not valid YAML: {error}"]) from error
+    if not isinstance(content, dict):
+        raise ConfigError([f"{path} must hold keys and values, such as `seed: 0`"])
+    parent = content.pop("extends", None)
+    if parent is None:
+        return content
+    if extended:
+        raise ConfigError([f"{path} is extended and extends {parent} itself: one level is allowed"])
+    return _merged(_read(path.parent / parent, extended=True), content)
+
+
+def _merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in top.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
+def _with_values(content: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(content)
+    for dotted, value in values.items():
+        for key in reversed(dotted.split(".")):
+            value = {key: value}
+        merged = _merged(merged, value)
+    return merged
+
+
+def _overridden(content: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    values = {}
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator or not key:
+            raise ConfigError([f"`{override}` is no override: write key=value, as model.layers=6"])
+        try:
+            values[key] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError([f"`{override}` has no valid YAML value: {error}"]) from error
+    return _with_values(content, values)
+
+
+def _at(config: RunConfig, dotted: str) -> Any:
+    value: Any = config
+    for key in dotted.split("."):
+        value = getattr(value, key)
+    return value
+
+
+def _build(
+    kind: type[Section], content: Mapping[str, Any], prefix: str = ""
+) -> tuple[Section | None, list[str]]:
+    """The built section, where it can be built, and a sentence for each problem."""
+    try:
+        return kind.model_validate(content), []
+    except ValidationError as error:
+        return None, [_sentence(kind, detail, prefix) for detail in error.errors()]
+
+
+def _sentence(kind: type[BaseModel], detail: Mapping[str, Any], prefix: str) -> str:
+    location = [str(part) for part in detail["loc"]]
+    name = prefix + ".".join(location)
+    value = detail["input"]
+    if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        known = _keys_at(kind, location[:-1])
+        nearest = difflib.get_close_matches(location[-1], known, n=1, cutoff=0)
+        parent = prefix + "".join(f"{part}." for part in location[:-1])
+        return (
+            f"{name} = {value!r} is not a key of the configuration: "
+            f"the nearest is {parent}{nearest[0]}"
+        )
+    if detail["type"] == "missing":
+        return f"{name} is missing: write a value for it"
+    message = detail["msg"][0].lower() + detail["msg"][1:]
+    return f"{name} is {value!r}: {message}"
+
+
+def _keys_at(kind: Any, location: Iterable[str]) -> list[str]:
+    for key in location:
+        annotations = {name: info.annotation for name, info in kind.model_fields.items()}
+        kind = annotations[key]
+    if is_dataclass(kind):
+        return [field.name for field in fields(kind)]
+    return list(kind.model_fields)

@@ -1,0 +1,180 @@
+"""The training loop that runs in every worker."""
+
+import json
+import math
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import torch
+import torch.distributed
+from ray.train import Checkpoint
+
+from datasets.manifest import Corpus
+from model.linear import LinearPrediction
+from model.network import LatentTransformer, nats, window_targets
+from scaling import engine as engines
+from scaling import feeds, outcome, validation
+from scaling.config import RunConfig
+from scaling.engine import Place
+from scaling.job import Job
+from scaling.log import FAILURE_NAME, RunLog
+from scaling.targets import HELD_OUT, TRAIN
+
+class NonFiniteLoss(ArithmeticError):
+    """The loss of a step is not a number; the weights are those of the step before."""
+
+
+def build(config: RunConfig, corpus: Corpus) -> LatentTransformer:
+    """The run's model at its start: weights from the seed, linear prediction from the corpus."""
+    torch.manual_seed(config.seed)
+    linear = corpus.linear
+    prediction = LinearPrediction(linear.coefficients, linear.intercept, linear.scale)
+    return LatentTransformer(config.model, prediction)
+
+
+def train_loop(settings: dict[str, Job]) -> None:
+    """Train one run to its end, from the newest checkpoint that Ray Train hands out."""
+    job = settings["job"]
+    torch.set_num_threads(job.config.cluster.cpus_per_worker)
+    worker = _Worker(job)
+    try:
+        worker.train()
+    except NonFiniteLoss as error:
+        # Every rank sees the same sum and stops here: a restart would meet the same numbers.
+        if worker.rank == 0:
+            failure = json.dumps({"problem": str(error)})
+            (job.run_folder / FAILURE_NAME).write_text(failure + "\n")
+
+
+class _Worker:
+    """One rank: its engine, its share of the stream and its place in the run."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.config = job.config
+        self.rank = ray.train.get_context().get_world_rank()
+        self.corpus = Corpus.load(job.corpus_folder)
+        self.stream = feeds.training_stream(self.config, self.corpus)
+        network = build(self.config, self.corpus)
+        self.engine = engines.start(network, self.config.train, self.config.cluster.workers)
+        self.place = Place()
+        if checkpoint := ray.train.get_checkpoint():
+            with checkpoint.as_directory() as folder:
+                self.place = engines.restore(self.engine, Path(folder))
+        self.log = RunLog(job.run_folder, self.place.step) if self.rank == 0 else None
+
+    def train(self) -> None:
+        """All steps that are left, with validations and checkpoints, then the record."""
+        train = self.config.train
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self._write("start", step=self.place.step, time=now)
+        batches = self._batches()
+        while self.place.step < train.steps:
+            self._step(batches)
+            done = self.place.step
+            if done < train.steps and done % self.config.validation.every == 0:
+                self._validate()
+            if done < train.steps and done % train.checkpoint_every == 0:
+                self._checkpoint()
+        scores = self._validate()
+        weights = self.job.run_folder / engines.WEIGHTS_NAME
+        engines.save_weights(self.engine, weights, self.rank)
+        self._checkpoint()
+        if self.rank == 0:
+            record = outcome.run_record(self.job, self.corpus, self.stream, self.place, scores)
+            record.write(self.job.run_folder)
+
+    def _batches(self) -> Iterator[dict[str, torch.Tensor]]:
+        if self.place.step == self.config.train.steps:
+            return iter(())
+        shard = ray.train.get_dataset_shard(TRAIN)
+        size = self.stream.share // self.config.train.accumulate
+        return iter(shard.iter_torch_batches(batch_size=size, prefetch_batches=2))
+
+    def _step(self, batches: Iterator[dict[str, torch.Tensor]]) -> None:
+        train = self.config.train
+        began = time.perf_counter()
+        step = self.place.step
+        # Every random number of a step depends on the seed, the step and the rank alone, so that a
+        # run that was interrupted draws the same ones.
+        torch.manual_seed((self.config.seed * train.steps + step) * 65_537 + self.rank)
+        engines.set_learning_rate(self.engine, engines.learning_rate(train, step))
+        waited, total, positions, windows = 0.0, 0.0, [], []
+        for piece in range(train.accumulate):
+            asked = time.perf_counter()
+            batch = next(batches)
+            waited += time.perf_counter() - asked
+            positions += batch["position"].tolist()
+            windows += batch["window"].tolist()
+            loss = self._loss(batch["codes"])
+            total += loss.item() / train.accumulate
+            self.engine.backward(loss)
+            if piece == train.accumulate - 1:
+                self._check_positions(positions)
+                total, waited, windows = self._together(total, waited, windows)
+                self._check_finite(total, windows)
+            self.engine.step()
+        self.place = self.place.after(windows)
+        self._write(
+            "step",
+            step=self.place.step,
+            nats=total,
+            seconds=time.perf_counter() - began,
+            data_wait_seconds=waited,
+            order_digest=self.place.order_digest,
+        )
+
+    def _loss(self, codes: torch.Tensor) -> torch.Tensor:
+        context, chunk = self.config.model.context, self.config.model.chunk
+        return nats(self.engine(codes, chunk), window_targets(codes, context, chunk)).mean()
+
+    def _check_positions(self, positions: list[int]) -> None:
+        expected = self.stream.positions(self.place.step, self.rank).tolist()
+        if positions != expected:
+            raise RuntimeError(
+                f"worker {self.rank} was given windows {positions} of the global sequence at step "
+                f"{self.place.step}, not {expected}: the stream did not begin at the checkpoint"
+            )
+
+    def _check_finite(self, total: float, windows: list[int]) -> None:
+        if not math.isfinite(total):
+            raise NonFiniteLoss(
+                f"the loss of step {self.place.step + 1} is {total} (windows {windows}), so the "
+                f"step was not taken: lower train.learning_rate "
+                f"({self.config.train.learning_rate}), or look at these windows' audio"
+            )
+
+    def _together(
+        self, total: float, waited: float, windows: list[int]
+    ) -> tuple[float, float, list[int]]:
+        """Mean loss, longest wait and all windows of the step, in global order, on every rank."""
+        own = torch.tensor([total, waited, *windows], dtype=torch.float64)
+        own = own.to(self.engine.device)
+        parts = [torch.empty_like(own) for _ in range(self.config.cluster.workers)]
+        torch.distributed.all_gather(parts, own)
+        rows = [part.tolist() for part in parts]
+        mean = sum(row[0] for row in rows) / len(rows)
+        return mean, max(row[1] for row in rows), [int(w) for row in rows for w in row[2:]]
+
+    def _validate(self) -> validation.Scores:
+        shard = ray.train.get_dataset_shard(HELD_OUT)
+        batches = shard.iter_torch_batches(batch_size=1, prefetch_batches=2)
+        scores = validation.score(self.engine, batches, self.corpus, self.config)
+        self._write("validation", step=self.place.step, nats=float(scores.run.mean()))
+        return scores
+
+    def _checkpoint(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            engines.save(self.engine, Path(folder), self.place)
+            ray.train.report(
+                {"step": self.place.step}, checkpoint=Checkpoint.from_directory(folder)
+            )
+
+    def _write(self, kind: str, **values: Any) -> None:
+        if self.log is not None:
+            self.log.write(kind, **values)

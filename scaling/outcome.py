@@ -1,0 +1,150 @@
+"""The record of a finished run, put together from its log, its corpus and its final scores."""
+
+import resource
+from datetime import UTC, datetime
+from math import log
+from typing import Any
+
+import numpy as np
+import torch
+
+from datasets.manifest import Corpus
+from datasets.stream import Stream
+from model import accounting
+from scaling import environment, record
+from scaling.engine import Place
+from scaling.job import Job
+from scaling.log import RunHistory
+from scaling.record import CurvePoint
+from scaling.targets import HELD_OUT
+from scaling.validation import Scores, mean_and_error
+
+CURVE_POINTS = 100
+
+
+def run_record(
+    job: Job, corpus: Corpus, stream: Stream, place: Place, scores: Scores
+) -> record.RunRecord:
+    """Everything that analysis may know about the run."""
+    config = job.config
+    history = RunHistory.read(job.run_folder)
+    now = datetime.now(UTC)
+    started = history.starts[0]["time"]
+    targets = _targets(job, stream, place)
+    per_window = config.windows.per_window
+    per_target = accounting.training_operations(config.model, per_window) / per_window
+    return record.RunRecord(
+        id=config.id,
+        study=config.study,
+        axes=job.axes,
+        config=config.resolved(),
+        code_version=job.code_version,
+        hardware=environment.hardware(),
+        versions=environment.versions(),
+        corpus=_corpus(corpus),
+        parameters=accounting.parameters(config.model),
+        operations=record.Operations(
+            per_target=per_target,
+            total=per_target * targets.seen,
+            naive_per_target=accounting.training_operations(config.model, 1),
+        ),
+        targets=targets,
+        validation=_validation(corpus, scores),
+        training_curve=_curve(history.steps, config.targets_per_step),
+        validation_curve=_curve(history.validations, config.targets_per_step),
+        throughput=_throughput(
+            history, config.targets_per_step, (now - datetime.fromisoformat(started)).total_seconds()
+        ),
+        restarts=len(history.starts) - 1,
+        started=started,
+        finished=now.isoformat(timespec="seconds"),
+    )
+
+
+def _corpus(corpus: Corpus) -> record.Corpus:
+    return record.Corpus(
+        name=corpus.name,
+        fingerprint=corpus.fingerprint,
+        rate=corpus.rate,
+        codec=corpus.codec,
+        levels=corpus.levels,
+        scaling=corpus.scaling,
+        split_rule=corpus.split_rule,
+        contexts_cross_splits=corpus.contexts_cross_splits,
+        recordings=len(corpus.recordings),
+        seconds=sum(recording.samples for recording in corpus.recordings) / corpus.rate,
+    )
+
+
+def _targets(job: Job, stream: Stream, place: Place) -> record.Targets:
+    config = job.config
+    seen = place.step * config.targets_per_step
+    return record.Targets(
+        mode=config.windows.targets,
+        per_window=config.windows.per_window,
+        per_step=config.targets_per_step,
+        steps=place.step,
+        seen=seen,
+        unique=min(seen, stream.windows.targets_in_epoch),
+        order_digest=place.order_digest,
+    )
+
+
+def _validation(corpus: Corpus, scores: Scores) -> record.Validation:
+    nats, error = mean_and_error(scores.run, scores.cluster)
+    margin, margin_error = mean_and_error(scores.run - scores.linear, scores.cluster)
+    summary = corpus.splits[HELD_OUT]
+    return record.Validation(
+        split=HELD_OUT,
+        targets=len(scores.run),
+        targets_hash=scores.targets_hash,
+        nats=nats,
+        standard_error=error,
+        clusters=len(np.unique(scores.cluster)),
+        references=record.References(
+            histogram=summary.histogram_bits * log(2),
+            linear=summary.linear_bits * log(2),
+            linear_on_targets=float(scores.linear.mean()),
+            margin=margin,
+            margin_standard_error=margin_error,
+        ),
+    )
+
+
+def _curve(lines: list[dict[str, Any]], targets_per_step: int) -> list[CurvePoint]:
+    """The curve in at most ``CURVE_POINTS`` points, each the mean of as many neighbours."""
+    pieces = np.array_split(np.arange(len(lines)), min(CURVE_POINTS, len(lines)))
+    return [
+        CurvePoint(
+            step=lines[piece[-1]]["step"],
+            targets=lines[piece[-1]]["step"] * targets_per_step,
+            nats=float(np.mean([lines[index]["nats"] for index in piece])),
+        )
+        for piece in pieces
+    ]
+
+
+def _throughput(
+    history: RunHistory, targets_per_step: int, wall_seconds: float
+) -> record.Throughput:
+    firsts = {start["step"] + 1 for start in history.starts}
+    steady = [line for line in history.steps if line["step"] not in firsts] or history.steps
+    seconds = np.array([line["seconds"] for line in steady])
+    waits = np.array([line["data_wait_seconds"] for line in steady])
+    median = float(np.median(seconds))
+    return record.Throughput(
+        targets_per_second=targets_per_step / median,
+        step_seconds=median,
+        data_wait_share=float(waits.sum() / seconds.sum()),
+        first_batch_seconds=max(
+            line["data_wait_seconds"] for line in history.steps if line["step"] in firsts
+        ),
+        wall_seconds=wall_seconds,
+        peak_memory_bytes=_peak_memory(),
+    )
+
+
+def _peak_memory() -> int:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,123 @@
+"""What a person sees while runs train: a live table on a terminal, plain lines elsewhere."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from scaling.record import bits
+from scaling.study import RunState, StudyError, read
+
+LIVE_SECONDS = 1.0
+PLAIN_SECONDS = 15.0
+
+
+@contextmanager
+def shown(folder: Path, concurrent: int, console: Console) -> Iterator[None]:
+    """Show the study's runs while the block runs, ``concurrent`` of them at once."""
+    over = threading.Event()
+    follow = _live if console.is_terminal else _plain
+    thread = threading.Thread(target=follow, args=(folder, concurrent, console, over), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def table(states: Sequence[RunState], title: str) -> Table:
+    """The runs of a study as a table: axes, state, step, loss, speed, data wait, time left."""
+    axes = list(states[0].axes) if states else []
+    shown_table = Table(title=title, title_justify="left")
+    for heading in ("run", *(axis.split(".")[-1] for axis in axes), "state"):
+        shown_table.add_column(heading)
+    for heading in ("step", "bits/sample", "nats/sample", "targets/s", "data wait", "left"):
+        shown_table.add_column(heading, justify="right")
+    for state in states:
+        shown_table.add_row(
+            state.id,
+            *(str(state.axes.get(axis, "")) for axis in axes),
+            state.state,
+            f"{state.step}/{state.steps}",
+            *_figures(state),
+        )
+    return shown_table
+
+
+def seconds_left(states: Sequence[RunState], concurrent: int) -> float | None:
+    """Seconds until all runs have ended, from the running ones' speed; None before it is known."""
+    known = [state for state in states if state.seconds_left is not None]
+    if not known:
+        return None
+    full = [state.seconds_left / max(state.steps - state.step, 1) * state.steps for state in known
+            if state.seconds_left]
+    waiting = sum(state.state in ("waiting", "failed", "stopped") for state in states)
+    left = sum(state.seconds_left or 0 for state in known if state.state == "running")
+    return (left + waiting * (sum(full) / len(full) if full else 0)) / concurrent
+
+
+def _figures(state: RunState) -> tuple[str, ...]:
+    left = state.seconds_left if state.state == "running" else None
+    return (
+        "" if state.nats is None else f"{bits(state.nats):.3f}",
+        "" if state.nats is None else f"{state.nats:.3f}",
+        "" if state.targets_per_second is None else f"{state.targets_per_second:.0f}",
+        "" if state.data_wait_share is None else f"{state.data_wait_share:.1%}",
+        "" if left is None else _duration(left),
+    )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def _live(folder: Path, concurrent: int, console: Console, over: threading.Event) -> None:
+    with Live(console=console, refresh_per_second=2) as live:
+        while True:
+            if states := _read(folder):
+                live.update(table(states, _headline(states, concurrent)))
+            if over.wait(LIVE_SECONDS):
+                break
+        live.update(table(_read(folder), _headline(_read(folder), concurrent)))
+
+
+def _plain(folder: Path, concurrent: int, console: Console, over: threading.Event) -> None:
+    while not over.wait(PLAIN_SECONDS):
+        if states := _read(folder):
+            console.print(_headline(states, concurrent), soft_wrap=True, highlight=False)
+            for state in states:
+                if state.state == "running":
+                    console.print(_line(state), soft_wrap=True, highlight=False)
+
+
+def _line(state: RunState) -> str:
+    loss, nats, speed, wait, left = _figures(state)
+    axes = " ".join(f"{axis.split('.')[-1]}={value}" for axis, value in state.axes.items())
+    return (
+        f"  {state.id} {axes} | step {state.step}/{state.steps} | bits/sample {loss or '-'} "
+        f"(nats {nats or '-'}) | {speed or '-'} targets/s | data wait {wait or '-'} | "
+        f"eta {left or '-'}"
+    )
+
+
+def _headline(states: Sequence[RunState], concurrent: int) -> str:
+    counts = Counter(state.state for state in states)
+    parts = [f"{counts[name]} {name}" for name in ("running", "waiting", "failed") if counts[name]]
+    left = seconds_left(states, concurrent)
+    eta = "" if not left else f" | eta {_duration(left)}"
+    done = f"{counts['finished']}/{len(states)} finished"
+    return f"{time.strftime('%H:%M:%S')} {' | '.join([done, *parts])}{eta}"
+
+
+def _read(folder: Path) -> list[RunState]:
+    try:
+        return read(folder)
+    except StudyError:
+        return []

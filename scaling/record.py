@@ -1,0 +1,169 @@
+"""The run record: everything that analysis may know about one finished run, as one JSON file.
+
+Reports, fits and tables read records and nothing else, so that every number in them can be traced
+to a run, its configuration, its code version and its corpus. Losses are held in nats a sample; bits
+are derived (``bits = nats / ln 2``) and never stored beside them.
+"""
+
+import math
+import os
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict
+
+SCHEMA = 1
+FILE_NAME = "record.json"
+
+
+class RecordError(ValueError):
+    """A record file that cannot be used, with its path and the reason."""
+
+
+def bits(nats: float) -> float:
+    """Nats to bits: ``nats / ln 2``."""
+    return nats / math.log(2)
+
+
+class Part(BaseModel):
+    """Base of the record's parts: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class References(Part):
+    """The two plain predictors every loss is read against, in nats a sample.
+
+    ``histogram`` is the entropy of the split's own code histogram, ``linear`` the linear AR(32)
+    predictor with a discretised logistic residual, both over the whole split (corpus manifest).
+    ``linear_on_targets`` is the same predictor on exactly the validation targets of this run, and
+    ``margin`` the paired difference (run minus predictor) with its standard error: negative where
+    the run predicts better.
+    """
+
+    histogram: float
+    linear: float
+    linear_on_targets: float
+    margin: float
+    margin_standard_error: float
+
+
+class Validation(Part):
+    """The final loss on the frozen list of held-out targets.
+
+    ``standard_error`` (nats) treats the targets within one second of a recording as one cluster;
+    ``clusters`` is their number. ``targets_hash`` identifies the list: losses with different
+    hashes must never share a table or a fit.
+    """
+
+    split: str
+    targets: int
+    targets_hash: str
+    nats: float
+    standard_error: float
+    clusters: int
+    references: References
+
+
+class CurvePoint(Part):
+    """One point of a learning curve: mean loss after ``targets`` trained targets."""
+
+    step: int
+    targets: int
+    nats: float
+
+
+class Corpus(Part):
+    """Which samples, cut and quantised how."""
+
+    name: str
+    fingerprint: str
+    rate: int
+    codec: str
+    levels: int
+    scaling: str
+    split_rule: str
+    contexts_cross_splits: bool
+    recordings: int
+    seconds: float
+
+
+class Targets(Part):
+    """What was trained on. ``order_digest`` condenses the sequence of global batches."""
+
+    mode: str
+    per_window: int
+    per_step: int
+    steps: int
+    seen: int
+    unique: int
+    order_digest: str
+
+
+class Operations(Part):
+    """Floating-point operations (2 for a multiply-add), forward and backward, by formula."""
+
+    per_target: float
+    total: float
+    naive_per_target: float
+
+
+class Throughput(Part):
+    """Speed of the run.
+
+    ``step_seconds`` is the median step. ``data_wait_share`` is the share of step time spent waiting
+    for data, without the first step after each start, whose wait for the stream to fill is
+    ``first_batch_seconds`` (the longest of them). ``peak_memory_bytes`` is that of one worker.
+    """
+
+    targets_per_second: float
+    step_seconds: float
+    data_wait_share: float
+    first_batch_seconds: float
+    wall_seconds: float
+    peak_memory_bytes: int
+
+
+class RunRecord(Part):
+    """One finished run. ``axes`` names what its sweep varied, as dotted configuration keys."""
+
+    record_version: int = SCHEMA
+    id: str
+    study: str
+    axes: dict[str, Any]
+    config: dict[str, Any]
+    code_version: str
+    hardware: dict[str, Any]
+    versions: dict[str, str]
+    corpus: Corpus
+    parameters: dict[str, int]
+    operations: Operations
+    targets: Targets
+    validation: Validation
+    training_curve: list[CurvePoint]
+    validation_curve: list[CurvePoint]
+    throughput: Throughput
+    restarts: int
+    started: str
+    finished: str
+
+    @property
+    def total_parameters(self) -> int:
+        """Trainable parameters of all groups."""
+        return sum(self.parameters.values())
+
+    def write(self, folder: Path) -> Path:
+        """Write ``record.json`` into the run folder: temporary name first, then renamed."""
+        path = folder / FILE_NAME
+        temporary = path.with_suffix(".json.tmp")
+        temporary.write_text(self.model_dump_json(indent=1) + "\n")
+        os.replace(temporary, path)
+        return path
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read one record; :class:`RecordError` says which file is unusable and why."""
+        try:
+            return cls.model_validate_json(path.read_text())
+        except (OSError, ValueError) as error:
+            raise RecordError(f"{path} is not a usable run record: {error}") from error

@@ -1,0 +1,32 @@
+"""Which targets a run trains on and is scored on: the windows of its configuration."""
+
+from datasets.manifest import Corpus
+from datasets.windows import Windows
+from scaling.config import RunConfig
+
+TRAIN = "train"
+HELD_OUT = "validation"
+
+
+def training_windows(config: RunConfig, corpus: Corpus) -> Windows:
+    """The windows that a run trains on: targets one chunk apart."""
+    return Windows.of(
+        corpus,
+        TRAIN,
+        context=config.model.context,
+        spacing=config.model.chunk,
+        targets=config.windows.per_window,
+        history=config.history,
+    )
+
+
+def held_out_windows(config: RunConfig, corpus: Corpus) -> Windows:
+    """The windows that the frozen held-out targets are drawn from, the same at every context."""
+    return Windows.of(
+        corpus,
+        HELD_OUT,
+        context=config.model.context,
+        spacing=config.validation.spacing,
+        targets=config.validation.per_window,
+        history=config.history,
+    )

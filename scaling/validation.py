@@ -1,0 +1,75 @@
+"""The loss on the frozen held-out targets, with its standard error and the plain references."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed
+
+from datasets.manifest import Corpus
+from datasets.references import linear_nats
+from datasets.windows import targets_hash
+from model.network import nats, window_targets
+from scaling.config import RunConfig
+from scaling.targets import held_out_windows
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Nats of every held-out target: the run's and the linear reference's, and their clusters.
+
+    All three arrays are (targets,); targets within one second of a recording share a cluster.
+    ``targets_hash`` identifies the list of (recording, offset).
+    """
+
+    run: np.ndarray
+    linear: np.ndarray
+    cluster: np.ndarray
+    targets_hash: str
+
+
+@torch.no_grad()
+def score(engine: Any, batches: Any, corpus: Corpus, config: RunConfig) -> Scores:
+    """Score all held-out targets; every rank must call it, and every rank gets all scores."""
+    engine.eval()
+    context, spacing = config.model.context, config.validation.spacing
+    rows = []
+    for batch in batches:
+        codes = batch["codes"]
+        run = nats(engine(codes, spacing), window_targets(codes, context, spacing))
+        runs = codes.unfold(1, corpus.linear.order + 1, 1)[:, context - corpus.linear.order :: spacing]
+        linear = linear_nats(runs.cpu().numpy(), corpus.linear, corpus.levels)
+        for number, position in enumerate(batch["position"].tolist()):
+            window = int(batch["window"][number])
+            rows.append((position, window, run[number].cpu().numpy(), linear[number]))
+    engine.train()
+    gathered: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(gathered, rows)
+    # Where the workers do not divide the windows, the last step scores windows beyond the list.
+    every = sorted((row for part in gathered for row in part), key=lambda row: int(row[0]))
+    every = [row for row in every if row[0] < config.validation.windows]
+    indexes = np.array([row[1] for row in every])
+    held_out = held_out_windows(config, corpus)
+    recording, offsets = held_out.offsets(indexes)
+    seconds = offsets // corpus.rate
+    return Scores(
+        run=np.concatenate([row[2] for row in every]).astype(np.float64),
+        linear=np.concatenate([row[3] for row in every]),
+        cluster=(recording[:, None] * (seconds.max() + 1) + seconds).ravel(),
+        targets_hash=targets_hash(held_out, indexes),
+    )
+
+
+def mean_and_error(values: np.ndarray, cluster: np.ndarray) -> tuple[float, float]:
+    """Mean of ``values`` (targets,) and its standard error with correlation within clusters.
+
+    The cluster-robust error of a mean: with G clusters and e their sums of deviations,
+    ``sqrt(G / (G - 1) * sum(e^2)) / targets`` (Liang and Zeger 1986, Biometrika 73, 13-22).
+    """
+    mean = values.mean()
+    _, member = np.unique(cluster, return_inverse=True)
+    sums = np.bincount(member, weights=values - mean)
+    groups = len(sums)
+    error = np.sqrt(groups / max(groups - 1, 1) * (sums**2).sum()) / len(values)
+    return float(mean), float(error)

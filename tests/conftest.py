@@ -1,0 +1,70 @@
+"""What the tests share: one Ray for the whole session, started when the first test asks for it."""
+
+import secrets
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+import ray
+
+CLONE = Path(__file__).resolve().parent.parent
+
+# A loaded machine is slow at times; no claim of these tests is about time.
+hypothesis.settings.register_profile("longwave", deadline=None)
+hypothesis.settings.load_profile("longwave")
+
+SESSION_ENVIRONMENT = {
+    # ray.train.report waits for the controller's poll, every 2 s by default.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "DS_ACCELERATOR": "cpu",
+    "OMP_NUM_THREADS": "1",
+    # Workers and child processes import datasets, model and scaling from the clone.
+    "PYTHONPATH": str(CLONE),
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+}
+
+
+def free_port() -> int:
+    """A TCP port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One local Ray with four logical CPUs; the value is its address, also in RAY_ADDRESS.
+
+    The environment is set before Ray starts, because its workers inherit that of the raylet.
+    """
+    token_file = tmp_path_factory.mktemp("ray") / "auth_token"
+    token_file.touch(mode=0o600)
+    token_file.write_text(secrets.token_hex(32))
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in SESSION_ENVIRONMENT.items():
+            environment.setenv(name, value)
+        # A token of the session's own: Ray, which asks for one by default, would otherwise write
+        # it into the user's home.
+        environment.setenv("RAY_AUTH_TOKEN_PATH", str(token_file))
+        # The port is chosen here so that the workers, too, start with RAY_ADDRESS: without it the
+        # actor that frees a stopped trial's workers may ask another Ray of the same machine.
+        port = free_port()
+        address = f"{ray.util.get_node_ip_address()}:{port}"
+        environment.setenv("RAY_GCS_SERVER_PORT", str(port))
+        environment.setenv("RAY_ADDRESS", address)
+        ray.init(
+            address="local",
+            num_cpus=4,
+            # Tune's cleaner asks the dashboard which trial workers to free.
+            include_dashboard=True,
+            dashboard_host="127.0.0.1",
+            logging_level="warning",
+            log_to_driver=False,
+        )
+        environment.delenv("RAY_GCS_SERVER_PORT")
+        try:
+            yield address
+        finally:
+            ray.shutdown()

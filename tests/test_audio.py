@@ -1,0 +1,167 @@
+import numpy as np
+import pytest
+import soundfile
+
+from datasets import audio
+
+RATE = 16000
+
+
+def tone(seconds, rate=RATE, hertz=440.0):
+    return (0.4 * np.sin(2 * np.pi * hertz * np.arange(int(seconds * rate)) / rate)).astype("f4")
+
+
+def write(path, samples, rate=RATE, **options):
+    soundfile.write(path, samples, rate, **options)
+    return path
+
+
+def cut(path, share):
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    return path
+
+
+@pytest.mark.parametrize(("name", "error"), [("a.wav", 1e-4), ("a.flac", 1e-4), ("a.ogg", 0.05)])
+def test_formats_are_read_whole_and_alike(tmp_path, name, error):
+    samples = tone(1.5)
+    read = audio.read(write(tmp_path / name, samples), RATE)
+    assert read.dtype == np.float32 and read.shape == samples.shape
+    assert np.abs(read - samples).max() < error
+
+
+def test_mp3_is_read_whole(tmp_path):
+    path = write(tmp_path / "a.mp3", tone(2.0))
+    assert len(audio.read(path, RATE)) == soundfile.info(path).frames >= 2 * RATE
+
+
+def test_content_decides_not_the_extension(tmp_path):
+    path = write(tmp_path / "really_flac.wav", tone(0.5), format="FLAC")
+    assert len(audio.read(path, RATE)) == RATE // 2
+
+
+def test_channels_are_averaged(tmp_path):
+    left, right = tone(0.3), tone(0.3, hertz=1000)
+    path = write(tmp_path / "s.wav", np.stack([left, right], axis=1), subtype="FLOAT")
+    assert np.allclose(audio.read(path, RATE), (left + right) / 2, atol=1e-7)
+    assert audio.properties(path) == (RATE, 2)
+
+
+@pytest.mark.parametrize("rate", [7999, 8000, 44100, 48000, 192000])
+def test_other_rates_are_resampled_without_aliases(tmp_path, rate):
+    path = write(tmp_path / "r.wav", tone(1.0, rate), rate, subtype="FLOAT")
+    read = audio.read(path, RATE)
+    assert abs(len(read) - RATE) <= 1
+    inner = slice(2000, 14000)
+    assert np.abs(read[:RATE][inner] - tone(1.0)[inner]).max() < 1e-3
+    if rate > 2 * 12000:
+        above = write(tmp_path / "above.wav", tone(1.0, rate, 12000), rate, subtype="FLOAT")
+        assert np.abs(audio.read(above, RATE)[inner]).max() < 1e-4
+
+
+@pytest.mark.parametrize("rate", [RATE, 22050])
+def test_the_size_of_the_blocks_does_not_show(tmp_path, rate):
+    noise = np.random.default_rng(1).uniform(-0.9, 0.9, 50_000).astype("f4")
+    path = write(tmp_path / "n.wav", noise, rate, subtype="FLOAT")
+    whole = audio.read(path, RATE)
+    for frames in (1_000, 4_096, 49_999):
+        pieces = np.concatenate(list(audio.blocks(path, RATE, frames)))
+        assert pieces.shape == whole.shape
+        assert np.abs(pieces - whole).max() < 1e-6
+
+
+def reason(path):
+    with pytest.raises(audio.AudioError) as error:
+        list(audio.blocks(path, RATE, 1000))
+    return str(error.value)
+
+
+def test_files_that_are_no_audio(tmp_path):
+    empty, text = tmp_path / "empty.wav", tmp_path / "text.wav"
+    empty.touch()
+    text.write_text("this is a text and no audio")
+    for path in (empty, text):
+        assert reason(path) == "it cannot be decoded: Format not recognised"
+
+
+def test_samples_without_a_header(tmp_path):
+    path = tmp_path / "a.raw"
+    path.write_bytes(bytes(1000))
+    assert reason(path) == "it cannot be decoded: samplerate must be specified"
+
+
+def test_a_header_without_audio(tmp_path):
+    assert reason(write(tmp_path / "h.wav", np.zeros(0))) == "it holds no audio (0 frames)"
+
+
+@pytest.mark.parametrize("share", [0.5, 0.999])
+def test_a_truncated_wav(tmp_path, share):
+    path = cut(write(tmp_path / "t.wav", tone(1.0)), share)
+    assert (
+        reason(path)
+        == f"it is truncated: {int(32044 * share)} bytes of the 32044 that its header states"
+    )
+
+
+@pytest.mark.parametrize("size", [b"\x00\x00\x00\x00", b"\xff\xff\xff\xff"])
+def test_a_wav_from_a_pipe_states_no_size(tmp_path, size):
+    path = write(tmp_path / "p.wav", tone(1.0))
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + size + content[8:])
+    assert len(audio.read(path, RATE)) == RATE
+
+
+def test_a_truncated_flac(tmp_path):
+    noise = np.random.default_rng(0).uniform(-1, 1, 20_000)
+    path = cut(write(tmp_path / "t.flac", noise), 0.5)
+    assert "of 20000" in reason(path)
+
+
+def test_a_truncated_mp3(tmp_path):
+    path = cut(write(tmp_path / "t.mp3", tone(3.0)), 0.4)
+    assert "frames promised can be read" in reason(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_no_amplitudes(tmp_path, value):
+    samples = tone(1.0)
+    samples[2500:2507] = value
+    path = write(tmp_path / "n.wav", samples, subtype="FLOAT")
+    assert reason(path) == "7 frames after frame 2000 are NaN or infinite"
+
+
+def test_files_that_are_not_there(tmp_path):
+    link = tmp_path / "link.wav"
+    link.symlink_to(tmp_path / "gone.wav")
+    assert reason(link) == "it cannot be opened: No such file or directory"
+    with pytest.raises(audio.AudioError, match="it cannot be opened: No such file"):
+        audio.digest(link)
+
+
+def test_find_sorts_as_people_count(tmp_path):
+    for name in ("out10.wav", "out9.wav", "out100.wav", "notes.txt"):
+        (tmp_path / name).touch()
+    found = audio.find(["*.wav"], tmp_path)
+    assert [path.name for path in found] == ["out9.wav", "out10.wav", "out100.wav"]
+
+
+def test_find_lists_a_file_once(tmp_path):
+    folder = tmp_path / "take [1]"
+    folder.mkdir()
+    (folder / "a.wav").touch()
+    (folder / "z_link.wav").symlink_to(folder / "a.wav")
+    (folder / "loop.wav").symlink_to(folder)
+    (folder / "._a.wav").touch()
+    found = audio.find(["*.wav", "**/*.wav", "a.*"], folder)
+    assert [path.name for path in found] == ["a.wav"]
+
+
+def test_find_takes_absolute_patterns_and_keeps_dangling_links(tmp_path):
+    (tmp_path / "a.wav").touch()
+    (tmp_path / "b.wav").symlink_to(tmp_path / "gone.wav")
+    found = audio.find([str(tmp_path / "*.wav")], tmp_path / "elsewhere")
+    assert found == [tmp_path / "a.wav", tmp_path / "b.wav"]
+
+
+def test_find_says_what_matched_nothing(tmp_path):
+    with pytest.raises(audio.AudioError, match=r"matches \['\*\.aiff'\]: write patterns such as"):
+        audio.find(["*.aiff"], tmp_path)

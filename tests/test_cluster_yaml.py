@@ -1,0 +1,87 @@
+"""``cluster.yaml``: Ray's launcher accepts it, it opens nothing, and what to change is marked."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+CLONE = Path(__file__).resolve().parent.parent
+TEXT = (CLONE / "cluster.yaml").read_text()
+MARK = "# CHANGE: "
+# Values that exist nowhere: identifiers of zeros, and words in capitals.
+PLACEHOLDER = re.compile(r"\b(?:ami|subnet|sg|vpc)-0{8,}\b|\bYOUR-[A-Z-]+\b|\b123456789012\b")
+SECRETS = re.compile(
+    r"\bAKIA[0-9A-Z]{16}\b|aws_secret_access_key|PRIVATE KEY|RAY_AUTH_TOKEN=|\b[0-9a-f]{64}\b",
+    re.IGNORECASE,
+)
+
+
+@pytest.fixture
+def cluster() -> dict[str, Any]:
+    return yaml.safe_load(TEXT)
+
+
+def settings(line: str) -> str:
+    """A line without its comment."""
+    return line.partition("#")[0]
+
+
+def test_the_launcher_of_ray_accepts_it(cluster: dict[str, Any]):
+    validate_config(prepare_config(cluster))
+
+
+def test_the_launcher_of_ray_would_refuse_a_misspelt_key(cluster: dict[str, Any]):
+    cluster["idle_timeout_minute"] = 20
+    with pytest.raises(Exception, match="idle_timeout_minute"):
+        validate_config(prepare_config(cluster))
+
+
+def test_the_dashboard_and_the_nodes_are_private(cluster: dict[str, Any]):
+    start = cluster["head_start_ray_commands"][-1]
+    assert "--dashboard-host=127.0.0.1" in start
+    assert not any("0.0.0.0" in settings(line) for line in TEXT.splitlines())
+    assert cluster["provider"]["use_internal_ips"]
+
+
+@pytest.mark.parametrize("node", ["head", "worker"])
+def test_every_ray_starts_with_the_token(cluster: dict[str, Any], node: str):
+    starts = [line for line in cluster[f"{node}_start_ray_commands"] if "ray start" in line]
+    assert starts
+    assert all(start.startswith("export RAY_AUTH_MODE=token;") for start in starts)
+    assert "/home/ray/.ray/auth_token" in cluster["file_mounts"]
+
+
+def test_it_holds_no_secret():
+    assert not SECRETS.search(TEXT)
+
+
+def test_exactly_the_five_lines_to_change_are_marked():
+    marked = [line for line in TEXT.splitlines() if MARK in line]
+    assert len(marked) == 5
+    unmarked = [line for line in TEXT.splitlines() if PLACEHOLDER.search(line) and MARK not in line]
+    assert not unmarked, f"placeholders without a mark: {unmarked}"
+
+
+def test_the_image_holds_the_pinned_ray(cluster: dict[str, Any]):
+    pinned = re.search(r"^ray==(.+)$", (CLONE / "constraints.txt").read_text(), re.MULTILINE)
+    assert cluster["docker"]["image"] == f"rayproject/ray:{pinned.group(1)}-py311-gpu"
+
+
+def test_nodes_install_the_pins_that_are_mounted(cluster: dict[str, Any]):
+    mounted = {local: remote for remote, local in cluster["file_mounts"].items()}
+    pins = mounted["./constraints.txt"]
+    assert any(f"--requirement {pins}" in command for command in cluster["setup_commands"])
+
+
+def test_workers_are_spot_and_the_head_is_not(cluster: dict[str, Any]):
+    types = cluster["available_node_types"]
+    head = types.pop(cluster["head_node_type"])
+    assert "InstanceMarketOptions" not in head["node_config"]
+    assert head["max_workers"] == 0
+    for worker in types.values():
+        assert worker["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
+        assert worker["max_workers"] <= cluster["max_workers"]
+    assert cluster["idle_timeout_minutes"] == 20

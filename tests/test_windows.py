@@ -1,0 +1,178 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datasets.manifest import Corpus, ManifestError, Recording, Reference
+from datasets.windows import WindowError, Windows, order, targets_hash
+
+
+def corpus(*parts):
+    """A corpus whose recordings own [begin, end) of their samples in train."""
+    recordings = tuple(
+        Recording(f"r{i}", f"shards/r{i}", end + 3, 16000, 1, "", "", {"train": (begin, end)})
+        for i, (begin, end) in enumerate(parts)
+    )
+    linear = Reference(1, (1.0,), 0.0, 1.0)
+    return Corpus("c", 16000, "mulaw", 256, "none", "t", True, "", recordings, (), {}, linear, {})
+
+
+def all_targets(windows, indexes=None):
+    indexes = np.arange(len(windows)) if indexes is None else indexes
+    recording, offsets = windows.offsets(indexes)
+    return [(int(r), int(t)) for r, row in zip(recording, offsets, strict=True) for t in row]
+
+
+PARTS = st.lists(
+    st.tuples(st.integers(0, 40), st.integers(0, 60)).map(lambda part: (part[0], sum(part))),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(
+    parts=PARTS,
+    context=st.integers(1, 12),
+    more_history=st.integers(0, 12),
+    spacing=st.integers(1, 6),
+    targets=st.integers(1, 4),
+)
+@settings(max_examples=300, deadline=None)
+def test_windows_partition_the_eligible_targets(parts, context, more_history, spacing, targets):
+    history = context + more_history
+    eligible = [(i, t) for i, (b, e) in enumerate(parts) for t in range(max(b, history), e)]
+    try:
+        windows = Windows.of(corpus(*parts), "train", context, spacing, targets, history)
+    except WindowError:
+        # Rightly refused only if every recording's eligible targets fall short of one block.
+        assert max(Counter(i for i, _ in eligible).values(), default=0) < targets * spacing
+        return
+    seen = all_targets(windows)
+    assert len(seen) == len(set(seen)) == windows.targets_in_epoch
+    assert set(seen) <= set(eligible)
+    assert windows.left_out == len(eligible) - len(seen)
+    for i, (begin, end) in enumerate(parts):
+        covered = sorted(t for r, t in seen if r == i)
+        first = max(begin, history)
+        count = max(0, end - first) // (targets * spacing) * (targets * spacing)
+        assert covered == list(range(first, first + count))
+
+
+@given(parts=PARTS, context=st.integers(1, 9), spacing=st.integers(1, 5), targets=st.integers(1, 4))
+@settings(deadline=None)
+def test_a_window_lies_inside_its_recording(parts, context, spacing, targets):
+    whole = corpus(*parts)
+    try:
+        windows = Windows.of(whole, "train", context, spacing, targets)
+    except WindowError:
+        return
+    recording, first = windows.locate(np.arange(len(windows)))
+    samples = np.array([entry.samples for entry in windows.recordings])[recording]
+    assert (first - context >= 0).all()
+    assert (first - context + windows.length <= samples).all()
+    _, offsets = windows.offsets(np.arange(len(windows)))
+    assert np.array_equal(offsets[:, -1], first - context + windows.length - 1)
+
+
+def test_a_worked_example():
+    windows = Windows.of(corpus((0, 17), (2, 5), (20, 33)), "train", 3, 2, 3, 4)
+    assert (len(windows), windows.length, windows.targets_in_epoch) == (8, 8, 24)
+    assert windows.left_out == 1 + 1 + 1
+    recording, first = windows.locate(np.array([0, 1, 2, 3, 4, 5, 6, 7]))
+    assert recording.tolist() == [0, 0, 0, 0, 2, 2, 2, 2]
+    assert first.tolist() == [4, 5, 10, 11, 20, 21, 26, 27]
+    assert windows.offsets(np.array([7]))[1].tolist() == [[27, 29, 31]]
+
+
+def test_only_recordings_of_the_split_are_seen():
+    recordings = (
+        Recording("t", "s", 50, 1, 1, "", "", {"train": (0, 50)}),
+        Recording("v", "s", 50, 1, 1, "", "", {"validation": (0, 50)}),
+    )
+    both = corpus().__class__(**{**vars(corpus()), "recordings": recordings})
+    assert [entry.name for entry in Windows.of(both, "validation", 4).recordings] == ["v"]
+    with pytest.raises(ManifestError, match="no samples in split 'test'"):
+        Windows.of(both, "test", 4)
+
+
+def test_targets_and_their_hash_do_not_depend_on_the_context():
+    parts = corpus((0, 200), (50, 300))
+    windows = [Windows.of(parts, "train", context, 4, 3, 40) for context in (1, 16, 40)]
+    indexes = order(np.arange(20), len(windows[0]), 0)
+    assert all_targets(windows[0]) == all_targets(windows[1]) == all_targets(windows[2])
+    assert len({targets_hash(each, indexes) for each in windows}) == 1
+    assert [each.length for each in windows] == [10, 25, 49]
+
+
+def test_the_hash_names_the_set_of_targets():
+    windows = Windows.of(corpus((0, 200), (50, 300)), "train", 8, 4, 3)
+    indexes = np.array([3, 1, 40, 55])
+    assert targets_hash(windows, indexes) == targets_hash(windows, indexes[::-1])
+    assert targets_hash(windows, indexes) != targets_hash(windows, indexes[:3])
+    assert targets_hash(windows, indexes) != targets_hash(windows, np.array([3, 1, 40, 54]))
+    grouped = Windows.of(corpus((0, 200), (50, 300)), "train", 8, 1, 12)
+    # 192 and 242 eligible targets: blocks of 12 offsets either way, so the same sets of targets.
+    every = (targets_hash(each, np.arange(len(each))) for each in (windows, grouped))
+    assert len(set(every)) == 1
+
+
+def test_the_hash_tells_recordings_apart():
+    one, two = (Windows.of(corpus((0, 20), part), "train", 4) for part in ((0, 20), (0, 21)))
+    assert targets_hash(one, np.arange(16)) == targets_hash(two, np.arange(16))
+    assert targets_hash(one, np.arange(16)) != targets_hash(one, np.arange(16, 32))
+
+
+def test_an_epoch_is_without_replacement_and_epochs_differ():
+    count = 101
+    indexes = order(np.arange(3 * count), count, 5).reshape(3, count)
+    assert all(np.array_equal(np.sort(epoch), np.arange(count)) for epoch in indexes)
+    assert not np.array_equal(indexes[0], indexes[1])
+    assert not np.array_equal(indexes[0], order(np.arange(count), count, 6))
+
+
+@given(start=st.integers(0, 600), size=st.integers(0, 100), count=st.integers(20, 200))
+@settings(deadline=None)
+def test_the_order_can_be_entered_anywhere(start, size, count):
+    positions = np.arange(start, start + size)
+    whole = order(np.arange(start + size), count, 1)
+    assert np.array_equal(order(positions, count, 1), whole[start:])
+
+
+def test_targets_are_drawn_once_for_each_epoch():
+    windows = Windows.of(corpus((0, 90), (10, 64)), "train", 7, 3, 2)
+    drawn = all_targets(windows, order(np.arange(2 * len(windows)), len(windows), 0))
+    assert Counter(drawn) == {target: 2 for target in all_targets(windows)}
+
+
+def test_no_window_is_refused_with_what_to_change():
+    with pytest.raises(WindowError) as error:
+        Windows.of(corpus((0, 30), (90, 100)), "train", 8, 4, 3, 95)
+    assert str(error.value) == (
+        "No window of 3 targets, 4 apart, after a history of 95 samples fits split 'train': it "
+        "needs 12 targets in a row, and in the longest recording (r1, samples 90..99) 5 are left. "
+        "Take a shorter history, fewer targets, a smaller spacing or longer recordings."
+    )
+
+
+@pytest.mark.parametrize(
+    ("numbers", "sentence"),
+    [
+        ((0, 1, 1, 5), "Context 0, spacing 1 and targets 1 must be 1 or more"),
+        ((5, 0, 1, 5), "spacing 0"),
+        ((5, 1, -2, 5), "targets -2"),
+        ((5, 1, 1, 4), "History 4 is shorter than the context 5"),
+    ],
+)
+def test_numbers_out_of_bounds_are_refused(numbers, sentence):
+    with pytest.raises(WindowError, match=sentence):
+        Windows.of(corpus((0, 100)), "train", *numbers)
+
+
+@pytest.mark.parametrize("index", [-1, 84])
+def test_indexes_outside_are_refused(index):
+    windows = Windows.of(corpus((0, 100)), "train", 16)
+    assert len(windows) == 84
+    with pytest.raises(IndexError, match=r"not all in 0\.\.83"):
+        windows.locate(np.array([index]))
