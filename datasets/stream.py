@@ -77,7 +77,7 @@ class Stream:
         return ray.data.read_datasource(
             _WindowSource(self, blocks),
             override_num_blocks=max(1, len(blocks)),
-            ray_remote_args={"num_cpus": READ_CPUS},
+            num_cpus=READ_CPUS,
         )
 
 

@@ -67,7 +67,10 @@ def _corpus_problems(config: RunConfig, corpus: Corpus) -> list[str]:
             f"model.levels is {config.model.levels}, but the corpus {corpus.name} has "
             f"{corpus.levels} levels: write model.levels={corpus.levels}"
         )
-    for windows_of, wanted in ((training_windows, 1), (held_out_windows, config.validation.windows)):
+    for windows_of, wanted in (
+        (training_windows, 1),
+        (held_out_windows, config.validation.windows),
+    ):
         try:
             windows = windows_of(config, corpus)
         except (WindowError, ManifestError) as error:

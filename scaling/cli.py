@@ -27,9 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Config = Annotated[
-    Path | None, typer.Option(help="YAML file; it may also be the first argument.")
-]
+Config = Annotated[Path | None, typer.Option(help="YAML file; it may also be the first argument.")]
 Words = Annotated[
     list[str] | None,
     typer.Argument(
@@ -161,6 +159,15 @@ def status(folder: Folder, as_json: Json = False) -> None:
 def report(folder: Folder, as_json: Json = False) -> None:
     """Fit the study's finished runs and write report.html, report.json and runs.csv."""
     from scaling.report import load_records, write_report
+
+    records, skipped = load_records(folder)
+    written = write_report(records, folder, study=folder.resolve().name, skipped=skipped)
+    if as_json:
+        print(written.json.read_text())
+        return
+    for headline in written.headlines:
+        console.print(headline, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{written.html.resolve()}", soft_wrap=True, highlight=False)
 
 
 @app.command()

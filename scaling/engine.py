@@ -63,6 +63,8 @@ def _settings(train: TrainConfig, workers: int) -> dict[str, Any]:
             "type": "Adam",
             "params": {"lr": train.learning_rate, "torch_adam": True, "adam_w_mode": False},
         },
+        # DeepSpeed clips at 1.0 unless told otherwise; the paper does not clip.
+        "gradient_clipping": 0.0,
         "steps_per_print": 2**62,
     }
     if train.precision == "bfloat16":

@@ -66,13 +66,23 @@ def sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
     names = list(dict.fromkeys(name for point in points for name in point))
     runs = []
     for point in points:
-        built, found = _build(RunConfig, _with_values(content, point))
+        built, found = _build(RunConfig, with_values(content, point))
         problems += found
         if built:
             runs.append(({name: _at(built, name) for name in names}, built))
     _or_raise(runs, list(dict.fromkeys(problems)))
     unique = {config.id: (axes, config) for axes, config in runs}
     return Sweep(runs=list(unique.values()), concurrent=section.concurrent)
+
+
+def with_values(content: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """``content`` with the values at these dotted keys; ``content`` itself stays as it is."""
+    merged = dict(content)
+    for dotted, value in values.items():
+        for key in reversed(dotted.split(".")):
+            value = {key: value}
+        merged = _merged(merged, value)
+    return merged
 
 
 def is_sweep(path: Path) -> bool:
@@ -116,15 +126,6 @@ def _merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _with_values(content: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(content)
-    for dotted, value in values.items():
-        for key in reversed(dotted.split(".")):
-            value = {key: value}
-        merged = _merged(merged, value)
-    return merged
-
-
 def _overridden(content: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     values = {}
     for override in overrides:
@@ -135,7 +136,7 @@ def _overridden(content: dict[str, Any], overrides: Sequence[str]) -> dict[str, 
             values[key] = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise ConfigError([f"`{override}` has no valid YAML value: {error}"]) from error
-    return _with_values(content, values)
+    return with_values(content, values)
 
 
 def _at(config: RunConfig, dotted: str) -> Any:

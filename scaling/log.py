@@ -43,9 +43,7 @@ class RunLog:
     def __init__(self, folder: Path, step: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / LOG_NAME
-        kept = [
-            line for line in _lines(path) if line["kind"] == "start" or line["step"] <= step
-        ]
+        kept = [line for line in _lines(path) if line["kind"] == "start" or line["step"] <= step]
         temporary = path.with_suffix(".jsonl.tmp")
         temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
         os.replace(temporary, path)

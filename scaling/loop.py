@@ -25,6 +25,7 @@ from scaling.job import Job
 from scaling.log import FAILURE_NAME, RunLog
 from scaling.targets import HELD_OUT, TRAIN
 
+
 class NonFiniteLoss(ArithmeticError):
     """The loss of a step is not a number; the weights are those of the step before."""
 

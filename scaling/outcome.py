@@ -53,7 +53,9 @@ def run_record(
         training_curve=_curve(history.steps, config.targets_per_step),
         validation_curve=_curve(history.validations, config.targets_per_step),
         throughput=_throughput(
-            history, config.targets_per_step, (now - datetime.fromisoformat(started)).total_seconds()
+            history,
+            config.targets_per_step,
+            (now - datetime.fromisoformat(started)).total_seconds(),
         ),
         restarts=len(history.starts) - 1,
         started=started,

@@ -94,4 +94,3 @@ def _plan(
         window_bytes=config.model.context + (per_window - 1) * config.model.chunk + 1,
         epoch=epoch,
     )
-

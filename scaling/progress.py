@@ -56,8 +56,11 @@ def seconds_left(states: Sequence[RunState], concurrent: int) -> float | None:
     known = [state for state in states if state.seconds_left is not None]
     if not known:
         return None
-    full = [state.seconds_left / max(state.steps - state.step, 1) * state.steps for state in known
-            if state.seconds_left]
+    full = [
+        state.seconds_left / max(state.steps - state.step, 1) * state.steps
+        for state in known
+        if state.seconds_left
+    ]
     waiting = sum(state.state in ("waiting", "failed", "stopped") for state in states)
     left = sum(state.seconds_left or 0 for state in known if state.state == "running")
     return (left + waiting * (sum(full) / len(full) if full else 0)) / concurrent

@@ -160,8 +160,10 @@ def _headlines(content: dict[str, Any], axis: str) -> list[str]:
         f"({abs(best['margin_nats']):.3f} nats) {side} a linear AR(32) predictor on the same "
         f"targets (standard error {best['margin_bits_standard_error']:.3f} bits)."
     ]
+    law = _law_headline([fit for fit in content["fits"] if fit["axis"] == axis], name)
     if slope is None:
-        return [*lines, f"What {name} buys: not enough runs with different values of it to tell."]
+        text = f"What {name} buys: not enough runs with different values of it to tell."
+        return [*lines, text, law]
     low, high = slope["interval"]["bits"]
     verdict = "no effect that these runs can tell from chance"
     if low > 0 or high < 0:
@@ -172,7 +174,7 @@ def _headlines(content: dict[str, Any], axis: str) -> list[str]:
         f"{high:+.4f} bits; {slope['configurations']} configurations in {slope['groups']} groups): "
         f"{verdict}."
     )
-    return [*lines, _law_headline([fit for fit in content["fits"] if fit["axis"] == axis], name)]
+    return [*lines, law]
 
 
 def _law_headline(fits: list[dict[str, Any]], name: str) -> str:

@@ -28,17 +28,13 @@ def run(sweep: Sweep, concurrent: int) -> list[TrainingError]:
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(_trial, jobs=waiting), {"CPU": DRIVER_CPUS}),
         param_space={"id": tune.grid_search(list(waiting))},
-        tune_config=tune.TuneConfig(
-            max_concurrent_trials=concurrent, reuse_actors=True
-        ),
+        tune_config=tune.TuneConfig(max_concurrent_trials=concurrent, reuse_actors=True),
         run_config=tune.RunConfig(
             name=study.TUNE_NAME, storage_path=str(sweep.study_folder), verbose=0
         ),
     )
     results = tuner.fit()
-    return [
-        TrainingError(str(error).strip().splitlines()[-1]) for error in results.errors if error
-    ]
+    return [TrainingError(str(error).strip().splitlines()[-1]) for error in results.errors if error]
 
 
 def _trial(parameters: dict[str, Any], jobs: dict[str, Job]) -> None:
@@ -52,4 +48,3 @@ def concurrent(sweep: Sweep, offered: Mapping[str, float]) -> int:
     if cluster.gpu:
         room = min(room, int(offered["GPU"] // cluster.workers))
     return max(1, min(room, sweep.concurrent or room))
-

@@ -38,7 +38,9 @@ def score(engine: Any, batches: Any, corpus: Corpus, config: RunConfig) -> Score
     for batch in batches:
         codes = batch["codes"]
         run = nats(engine(codes, spacing), window_targets(codes, context, spacing))
-        runs = codes.unfold(1, corpus.linear.order + 1, 1)[:, context - corpus.linear.order :: spacing]
+        runs = codes.unfold(1, corpus.linear.order + 1, 1)[
+            :, context - corpus.linear.order :: spacing
+        ]
         linear = linear_nats(runs.cpu().numpy(), corpus.linear, corpus.levels)
         for number, position in enumerate(batch["position"].tolist()):
             window = int(batch["window"][number])

@@ -9,6 +9,11 @@ import hypothesis
 import pytest
 import ray
 
+from datasets.manifest import Corpus
+from datasets.prepare import prepare
+from datasets.splits import Rule
+from scaling import load
+
 CLONE = Path(__file__).resolve().parent.parent
 
 # A loaded machine is slow at times; no claim of these tests is about time.
@@ -68,3 +73,21 @@ def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield address
         finally:
             ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def embedded_corpus(ray_session: str, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """The recording that ships with the project, prepared as the demo study prepares it."""
+    settings = load.corpus(CLONE / "configs/corpora/embedded.yaml")
+    return prepare(
+        name=settings.name,
+        files=settings.files,
+        root=CLONE,
+        destination=tmp_path_factory.mktemp("corpora") / "embedded",
+        rate=settings.rate,
+        codec=settings.codec,
+        levels=settings.levels,
+        scaling=settings.scaling,
+        split=Rule(settings.split.rule, settings.split.fractions),
+        licence=settings.licence,
+    )

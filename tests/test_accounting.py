@@ -35,7 +35,9 @@ def test_operations_are_those_that_torch_counts(changes, targets):
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(window, architecture.chunk)
     counted = counter.get_total_flops()
-    assert sum(forward_operations(architecture, targets).values()) == pytest.approx(counted, rel=0.01)
+    assert sum(forward_operations(architecture, targets).values()) == pytest.approx(
+        counted, rel=0.01
+    )
 
 
 def test_training_costs_three_forward_passes():

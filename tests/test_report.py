@@ -120,6 +120,7 @@ def test_one_context_gives_a_sentence_and_no_curve(tmp_path):
     assert "Not enough runs for a curve" in text
     assert 'data-plot="loss' not in text
     assert "not enough runs" in page.headlines[1]
+    assert page.headlines[2].startswith("No power law in context is determined")
 
 
 def test_the_page_is_one_small_file_that_names_its_departures(paths):

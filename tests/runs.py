@@ -1,0 +1,58 @@
+"""Small runs that the whole-system tests share, and the plain loop that they are held against."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from datasets.manifest import Corpus
+from model.network import nats, window_targets
+from scaling.config import RunConfig
+from scaling.engine import learning_rate
+from scaling.feeds import training_stream
+from scaling.load import with_values
+from scaling.loop import build
+from tests.architectures import SMALL
+
+CONTENT: dict[str, Any] = {
+    "study": "small",
+    "model": {**SMALL, "context": 4_000, "recent": 64},
+    "windows": {"per_window": 3},
+    "train": {
+        "batch": 4,
+        "steps": 8,
+        "learning_rate": 2e-3,
+        "second_learning_rate": 1e-3,
+        "checkpoint_every": 3,
+    },
+    "validation": {"windows": 5, "per_window": 4, "spacing": 1_000, "every": 4},
+    "cluster": {"max_failures": 2},
+}
+
+
+def small_run(corpus: Corpus, storage: Path, **changes: Any) -> RunConfig:
+    """A run of seconds on ``corpus``; ``changes`` by dotted keys, dots written as two underscores."""
+    content = with_values(CONTENT, {"corpus": str(corpus.folder), "cluster.storage": str(storage)})
+    dotted = {name.replace("__", "."): value for name, value in changes.items()}
+    return RunConfig.model_validate(with_values(content, dotted))
+
+
+def plain_losses(config: RunConfig, corpus: Corpus) -> list[float]:
+    """The loss of every step from a plain loop: one process, no Ray, no DeepSpeed, whole batches."""
+    network = build(config, corpus)
+    optimizer = torch.optim.Adam(network.parameters())
+    stream = training_stream(config, corpus)
+    context, chunk = config.model.context, config.model.chunk
+    losses = []
+    for step in range(config.train.steps):
+        positions = range(step * config.train.batch, (step + 1) * config.train.batch)
+        windows = torch.from_numpy(np.stack([stream.read(position) for position in positions]))
+        loss = nats(network(windows, chunk), window_targets(windows, context, chunk)).mean()
+        losses.append(loss.item())
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(config.train, step)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return losses

@@ -1,0 +1,160 @@
+"""Whole runs under a real Ray Train, held against a plain loop."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import psutil
+import pytest
+import yaml
+from safetensors.torch import load_file
+
+from scaling.engine import WEIGHTS_NAME, Place
+from scaling.feeds import training_stream
+from scaling.log import RunHistory
+from scaling.loop import build
+from scaling.train import TrainingError, make_job, train
+from tests.conftest import CLONE
+from tests.runs import plain_losses, small_run
+
+pytestmark = pytest.mark.slow
+
+
+def losses(config):
+    return [line["nats"] for line in RunHistory.read(config.folder).steps]
+
+
+def expected_digests(config, corpus):
+    """The digest after every step, from the order as a pure function of the configuration."""
+    stream, place, digests = training_stream(config, corpus), Place(), []
+    for step in range(config.train.steps):
+        positions = np.arange(step * config.train.batch, (step + 1) * config.train.batch)
+        place = place.after(stream.indexes(positions).tolist())
+        digests.append(place.order_digest)
+    return digests
+
+
+def digests(config):
+    """The digests of a run's log, after checking that every step stands there once, in order."""
+    steps = RunHistory.read(config.folder).steps
+    assert [line["step"] for line in steps] == list(range(1, config.train.steps + 1))
+    return [line["order_digest"] for line in steps]
+
+
+def wait_for_steps(config, count):
+    """Return once the run's log holds so many steps; every test that waits has an end."""
+    deadline = time.monotonic() + 240
+    while len(RunHistory.read(config.folder).steps) < count:
+        assert time.monotonic() < deadline, f"no {count} steps in {config.folder}"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("workers", "accumulate"), [(1, 2), (2, 1)])
+def test_a_run_equals_the_plain_loop_on_any_number_of_workers(
+    embedded_corpus, tmp_path, workers, accumulate
+):
+    config = small_run(
+        embedded_corpus, tmp_path, cluster__workers=workers, train__accumulate=accumulate
+    )
+    record = train(make_job(config, {"seed": 0}))
+    np.testing.assert_allclose(losses(config), plain_losses(config, embedded_corpus), atol=1e-4)
+    assert digests(config) == expected_digests(config, embedded_corpus)
+    assert record.targets.order_digest == digests(config)[-1]
+    assert record.targets.seen == record.targets.unique == 8 * 4 * 3
+    assert record.validation.targets == 5 * 4
+    assert record.restarts == 0
+    assert [point.step for point in record.validation_curve] == [4, 8]
+    assert sum(record.parameters.values()) == sum(
+        tensor.numel() for tensor in build(config, embedded_corpus).parameters()
+    )
+    saved = load_file(config.folder / WEIGHTS_NAME)
+    assert saved.keys() == build(config, embedded_corpus).state_dict().keys()
+
+
+def test_held_out_targets_are_the_same_at_every_context_and_number_of_workers(
+    embedded_corpus, tmp_path
+):
+    changes = {"windows__history": 4_000, "train__steps": 1}
+    short = small_run(embedded_corpus, tmp_path, model__context=2_000, **changes)
+    long = small_run(embedded_corpus, tmp_path, cluster__workers=2, **changes)
+    one, other = (train(make_job(config, {})).validation for config in (short, long))
+    assert one.targets_hash == other.targets_hash
+    assert one.references == other.references.model_copy(
+        update={
+            "margin": one.references.margin,
+            "margin_standard_error": one.references.margin_standard_error,
+        }
+    )
+
+
+def kill_a_worker_after(config, steps):
+    """SIGKILL one of the two workers, once, when the run has done so many steps."""
+    wait_for_steps(config, steps)
+    workers = [
+        process
+        for process in psutil.process_iter(["name", "cmdline"])
+        if "RayTrainWorker" in " ".join(process.info["cmdline"] or [])
+    ]
+    assert len(workers) == 2
+    workers[-1].send_signal(signal.SIGKILL)
+
+
+@pytest.mark.parametrize("zero", [0, 1, 2, 3])
+def test_every_zero_stage_trains_and_resumes_on_two_workers(embedded_corpus, tmp_path, zero):
+    config = small_run(
+        embedded_corpus, tmp_path, train__zero=zero, train__steps=60, cluster__workers=2
+    )
+    killer = threading.Thread(target=kill_a_worker_after, args=(config, 7))
+    killer.start()
+    record = train(make_job(config, {}))
+    killer.join()
+    starts = RunHistory.read(config.folder).starts
+    assert record.restarts == len(starts) - 1 == 1
+    assert starts[1]["step"] >= 3
+    assert digests(config) == expected_digests(config, embedded_corpus)
+    np.testing.assert_allclose(losses(config), plain_losses(config, embedded_corpus), atol=2e-3)
+
+
+def test_a_run_killed_with_its_driver_goes_on_where_it_stood(embedded_corpus, tmp_path):
+    config = small_run(embedded_corpus, tmp_path, train__steps=80)
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(config.resolved()))
+    command = [sys.executable, "-m", "scaling", "train", "--config", str(path)]
+    first = subprocess.Popen(command, cwd=CLONE, start_new_session=True, stdout=subprocess.PIPE)
+    wait_for_steps(config, 20)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    done = subprocess.run(command, cwd=CLONE, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    starts = RunHistory.read(config.folder).starts
+    assert len(starts) == 2
+    assert starts[1]["step"] >= 3
+    assert digests(config) == expected_digests(config, embedded_corpus)
+    np.testing.assert_allclose(losses(config), plain_losses(config, embedded_corpus), atol=2e-3)
+    assert "bits/sample" in done.stdout
+
+
+def test_bfloat16_stays_near_float32(embedded_corpus, tmp_path):
+    config = small_run(
+        embedded_corpus, tmp_path, train__precision="bfloat16", train__zero=1, train__steps=3
+    )
+    train(make_job(config, {}))
+    plain = plain_losses(config, embedded_corpus)
+    assert losses(config) != pytest.approx(plain, abs=1e-7)
+    assert losses(config) == pytest.approx(plain, abs=0.02)
+
+
+def test_a_loss_that_is_no_number_stops_before_the_step_with_a_sentence(embedded_corpus, tmp_path):
+    config = small_run(embedded_corpus, tmp_path, train__learning_rate=1e30)
+    with pytest.raises(TrainingError, match=r"step 2 is (nan|inf) .* lower train\.learning_rate"):
+        train(make_job(config, {}))
+    history = RunHistory.read(config.folder)
+    assert [line["step"] for line in history.steps] == [1]
+    assert len(history.starts) == 1
+    failure = json.loads((config.folder / "failure.json").read_text())
+    assert "was not taken" in failure["problem"]
