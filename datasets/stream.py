@@ -74,11 +74,12 @@ class Stream:
             for start in range(first_step, last_step, per_block)
             for rank in range(self.workers)
         ]
-        return ray.data.read_datasource(
+        dataset: ray.data.Dataset = ray.data.read_datasource(
             _WindowSource(self, blocks),
             override_num_blocks=max(1, len(blocks)),
             num_cpus=READ_CPUS,
         )
+        return dataset
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class _WindowSource(Datasource):
     """One read task for each block. The stream itself travels once, as an object."""
 
     def __init__(self, stream: Stream, blocks: list[_Block]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._stream = stream
         self._blocks = blocks
 
@@ -103,7 +104,7 @@ class _WindowSource(Datasource):
         return sum(self._rows(block) for block in self._blocks) * self._stream.windows.length
 
     def get_read_tasks(
-        self, parallelism: int, per_task_row_limit: int | None = None, **_: object
+        self, parallelism: int, per_task_row_limit: int | None = None, data_context: object = None
     ) -> list[ReadTask]:
         """The tasks, in the order of the blocks, whatever parallelism is asked for."""
         reference = ray.put(self._stream)
@@ -125,7 +126,7 @@ class _WindowSource(Datasource):
         return (block.stop - block.start) * self._stream.share
 
 
-def _read(reference: ray.ObjectRef, block: _Block) -> Iterator[pa.Table]:
+def _read(reference: "ray.ObjectRef[Stream]", block: _Block) -> Iterator[pa.Table]:
     stream: Stream = ray.get(reference)
     steps = range(block.start, block.stop)
     positions = np.concatenate([stream.positions(step, block.rank) for step in steps])

@@ -79,7 +79,7 @@ class Architecture:
 
     @property
     def outputs(self) -> int:
-        """Outputs of the head: the logits, and with a recent path the logistic's shift and scale."""
+        """Outputs of the head: logits, and with a recent path the logistic's shift and scale."""
         return self.levels + (2 if self.recent else 0)
 
     def problems(self) -> list[str]:

@@ -11,21 +11,24 @@ from model.recent import RecentPath
 from model.transformer import Transformer
 
 
-class Head(nn.Sequential):
-    """Latent (B, D) to hidden to logits (B, outputs)."""
+class Head(nn.Module):
+    """Latent to hidden layer to logits."""
 
     def __init__(self, architecture: Architecture) -> None:
-        super().__init__(
-            nn.Linear(architecture.width, architecture.hidden),
-            nn.ReLU(),
-            nn.Dropout(architecture.head_dropout),
-            nn.Linear(architecture.hidden, architecture.outputs),
-        )
+        super().__init__()
+        self.hidden = nn.Linear(architecture.width, architecture.hidden)
+        self.dropout = nn.Dropout(architecture.head_dropout)
+        self.output = nn.Linear(architecture.hidden, architecture.outputs)
+
+    def forward(self, latent_BD: Tensor) -> Tensor:
+        """Outputs (B, outputs) for latents (B, D), in float32 where autocast runs them in less."""
+        output: Tensor = self.output(self.dropout(torch.relu(self.hidden(latent_BD))))
+        return output.to(torch.promote_types(output.dtype, torch.float32))
 
     def start_silent(self) -> None:
         """Make the first output exactly zero, so that the linear start alone speaks."""
-        nn.init.zeros_(self[3].weight)
-        nn.init.zeros_(self[3].bias)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
 
 
 class LatentTransformer(nn.Module):
@@ -67,8 +70,6 @@ class LatentTransformer(nn.Module):
     def forward(self, window_BT: Tensor, spacing: int) -> Tensor:
         """Logits (B, n, Q) of the window's targets, each from its own full context.
 
-        They are in float32 where autocast runs the layers in less.
-
         ``window_BT`` holds codes, ``L + (n - 1) S + 1`` of them; target k is the code at
         ``L + k S`` with ``S = spacing``. The contexts of neighbouring targets share all but ``S``
         samples, so every chunk is encoded once.
@@ -79,10 +80,12 @@ class LatentTransformer(nn.Module):
         latents_BMD = self.encoder(chunks_BMC)
         contexts_BnDN = latents_BMD.unfold(1, a.latents, spacing // a.chunk)
         newest = self.transformer(contexts_BnDN.flatten(0, 1).transpose(1, 2))
-        if not a.recent:
-            return _wide(self.head(newest)).unflatten(0, (-1, targets))
-        recent = window_BT[:, :-1].unfold(1, a.recent, 1)[:, a.context - a.recent :: spacing]
-        return self._with_recent(newest, recent.flatten(0, 1)).unflatten(0, (-1, targets))
+        if a.recent:
+            recent = window_BT[:, :-1].unfold(1, a.recent, 1)[:, a.context - a.recent :: spacing]
+            logits = self._with_recent(newest, recent.flatten(0, 1))
+        else:
+            logits = self.head(newest)
+        return logits.reshape(-1, targets, a.levels)
 
     def _with_recent(self, newest_BD: Tensor, codes_BR: Tensor) -> Tensor:
         # The linear start is exact only in float32: its prediction is a small difference of large
@@ -90,16 +93,12 @@ class LatentTransformer(nn.Module):
         with torch.autocast(codes_BR.device.type, enabled=False):
             predicted, scale = self.linear(codes_BR)
         summand = self.recent(codes_BR, predicted[:, :-1], scale)
-        output = _wide(self.head(newest_BD + summand))
+        output: Tensor = self.head(newest_BD + summand)
         levels = self.architecture.levels
         shift, stretch = output[:, levels], output[:, levels + 1]
         stretched = scale * torch.exp(stretch)
         centre = predicted[:, -1] + stretched * shift
         return output[:, :levels] + discretised_logistic(centre, stretched, levels)
-
-
-def _wide(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def window_targets(window_BT: Tensor, context: int, spacing: int) -> Tensor:

@@ -38,7 +38,8 @@ class Attention(nn.Module):
         self.output = nn.Linear(inner, architecture.width)
 
     def _split(self, x_BNI: Tensor) -> Tensor:
-        return x_BNI.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        batch, count, _ = x_BNI.shape
+        return x_BNI.reshape(batch, count, self.heads, -1).transpose(1, 2)
 
     def forward(self, queries_BMD: Tensor, latents_BND: Tensor) -> Tensor:
         """What ``queries`` (B, M, D) read from ``latents`` (B, N, D): (B, M, D)."""

@@ -43,8 +43,8 @@ def history_problems(runs: Sequence[RunConfig]) -> list[str]:
         return []
     longest = max(config.model.context for config in runs)
     return [
-        f"the sweep's runs keep histories of {sorted(histories)} samples, so their held-out targets "
-        f"differ and cannot be compared: write windows.history={max(longest, *histories)}"
+        f"the sweep's runs keep histories of {sorted(histories)} samples, so their held-out "
+        f"targets differ and cannot be compared: write windows.history={max(longest, *histories)}"
     ]
 
 

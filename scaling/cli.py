@@ -1,11 +1,11 @@
-"""The command line's verbs. Each imports what it needs, so that help, plan and report need no Ray."""
+"""The command line's verbs. Each imports what it needs: help, plan and report need no Ray."""
 
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -43,7 +43,7 @@ console = Console(width=None if sys.stdout.isatty() else 160)
 
 @app.command()
 def prepare(words: Words = None, config: Config = None) -> None:
-    """Audio files to a prepared corpus: codes in shards, and a manifest with the plain references."""
+    """Audio files to a prepared corpus: codes in shards, and a manifest with the references."""
     from datasets.prepare import prepare as prepare_corpus
     from datasets.splits import Rule
     from scaling.cluster import connected

@@ -1,5 +1,6 @@
 """The Ray cluster: the one that is named, or an embedded one on this machine."""
 
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -31,11 +32,12 @@ def connected() -> Iterator[None]:
         yield
         return
     embedded = not named()
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     if embedded:
-        _start_embedded(**quiet)
+        _start_embedded()
     else:
-        ray.init(runtime_env={"env_vars": _ENVIRONMENT}, **quiet)
+        ray.init(
+            runtime_env={"env_vars": _ENVIRONMENT}, log_to_driver=False, logging_level=logging.ERROR
+        )
     try:
         yield
     finally:
@@ -44,7 +46,7 @@ def connected() -> Iterator[None]:
             del os.environ["RAY_ADDRESS"]
 
 
-def _start_embedded(**quiet: object) -> None:
+def _start_embedded() -> None:
     # Ray's clean-up of stopped trials looks the cluster up by RAY_ADDRESS and picks a stranger's
     # where several run on one machine, so the port is chosen here and told to every process.
     with socket.socket() as free:
@@ -59,7 +61,8 @@ def _start_embedded(**quiet: object) -> None:
         num_cpus=(os.cpu_count() or 1) + READING_CPUS,
         include_dashboard=True,
         _system_config={"worker_maximum_startup_concurrency": 16},
-        **quiet,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
     )
 
 

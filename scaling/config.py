@@ -80,7 +80,7 @@ class TrainConfig(Section):
 
 
 class ValidationConfig(Section):
-    """The frozen held-out targets: ``windows`` windows of ``per_window`` targets, ``spacing`` apart.
+    """The frozen held-out targets: ``windows`` windows of ``per_window``, ``spacing`` apart.
 
     ``spacing`` (samples) must be a multiple of every chunk that is compared. They are scored every
     ``every`` steps and at the end.

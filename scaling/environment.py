@@ -6,11 +6,10 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-from scaling.paths import CLONE
-
 import psutil
 import torch
 
+from scaling.paths import CLONE
 
 LIBRARIES = ("torch", "ray", "deepspeed", "pyarrow", "numpy", "soundfile", "soxr")
 

@@ -12,24 +12,32 @@ import gzip
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from scaling import figures
-from scaling.figures import CONTEXT, SEED, Panel, Series, name_of, setting, written
-from scaling.fit import FitError, Slope, fit_slope, replicate_noise
-from scaling.record import FILE_NAME, RecordError, RunRecord, bits
+from scaling.content import content_of
+from scaling.figures import Panel
+from scaling.record import FILE_NAME, RecordError, RunRecord
+from scaling.series import (
+    CONTEXT,
+    SEED,
+    Series,
+    curve_axes,
+    curves,
+    name_of,
+    setting,
+    varied,
+    written,
+)
 
 TEMPLATE = "report.html.j2"
-RECENT = "model.recent"
 # What has to be the same for two losses to be compared.
 COMPARED: dict[str, Callable[[RunRecord], Any]] = {
     "validation targets": lambda run: run.validation.targets_hash,
@@ -82,15 +90,15 @@ def write_report(
     there is no record, or where two of them must not share a table.
     """
     _check_comparable(records)
-    keys = figures.varied(records)
+    keys = varied(records)
     records = sorted(records, key=lambda run: [_order(setting(run, key)) for key in [*keys, SEED]])
-    swept = figures.curve_axes(records) or [CONTEXT]
-    axes = {axis: figures.curves(records, axis) for axis in swept}
+    swept = curve_axes(records) or [CONTEXT]
+    axes = {axis: curves(records, axis) for axis in swept}
     content = {
         "study": study,
         "reproduce": f"python -m scaling report {folder}",
         "skipped": list(skipped),
-        **_content(records, keys, axes),
+        **content_of(records, keys, axes),
     }
     paths = ReportPaths(
         html=folder / "report.html",
@@ -121,286 +129,6 @@ def _check_comparable(records: Sequence[RunRecord]) -> None:
                     f"Run {first.id} has {what} {get(first)} and run {other.id} has {get(other)}: "
                     "their losses must not share a table or a fit. Report them as two studies."
                 )
-
-
-def _content(
-    records: Sequence[RunRecord], keys: list[str], axes: dict[str, list[Series]]
-) -> dict[str, Any]:
-    """All that the report says, as plain JSON values; losses in nats and bits a sample."""
-    best = min(records, key=lambda run: run.validation.nats)
-    references = best.validation.references
-    content: dict[str, Any] = {
-        "best": _row(best, keys),
-        "references": {
-            name: _both(getattr(references, name))
-            for name in ("linear_on_targets", "linear", "histogram")
-        },
-        "slopes": {axis: _common_slope(series) for axis, series in axes.items()},
-        "fits": [_fit(series) for group in axes.values() for series in group],
-        "noise": _noise(records, keys),
-        "setup": _setup(records, keys),
-        "departures": _departures(records),
-        "axes": keys,
-        "runs": [_row(record, keys) for record in records],
-        "provenance": _provenance(records),
-    }
-    content["headlines"] = _headlines(content, next(iter(axes)))
-    return content
-
-
-def _headlines(content: dict[str, Any], axis: str) -> list[str]:
-    """The answer in three lines: the best run, what the axis buys, what the fit can say."""
-    best, slope, name = content["best"], content["slopes"][axis], name_of(axis)
-    where = ", ".join(f"{name_of(key)} {written(best[key])}" for key in [*content["axes"], SEED])
-    side = "below" if best["margin_bits"] < 0 else "above"
-    lines = [
-        f"Best of {_counted(len(content['runs']), 'run')}: {best['bits']:.3f} bits "
-        f"({best['nats']:.3f} nats) a sample with {where}; that is "
-        f"{abs(best['margin_bits']):.3f} bits "
-        f"({abs(best['margin_nats']):.3f} nats) {side} a linear AR(32) predictor on the same "
-        f"targets (standard error {best['margin_bits_standard_error']:.3f} bits)."
-    ]
-    law = _law_headline([fit for fit in content["fits"] if fit["axis"] == axis], name)
-    if slope is None:
-        text = f"What {name} buys: not enough runs with different values of it to tell."
-        return [*lines, text, law]
-    low, high = slope["interval"]["bits"]
-    verdict = "no effect that these runs can tell from chance"
-    if low > 0 or high < 0:
-        verdict = f"more {name} predicts {'better' if high < 0 else 'worse'}"
-    lines.append(
-        f"Each doubling of {name} changes the loss by {slope['per_doubling']['bits']:+.4f} bits "
-        f"({slope['per_doubling']['nats']:+.4f} nats) a sample (95% interval {low:+.4f} to "
-        f"{high:+.4f} bits; {slope['configurations']} configurations in {slope['groups']} groups): "
-        f"{verdict}."
-    )
-    return [*lines, law]
-
-
-def _law_headline(fits: list[dict[str, Any]], name: str) -> str:
-    """What the power laws of one axis say, or what keeps all of them from saying anything."""
-    determined = [fit for fit in fits if fit["law"] and fit["law"]["determined"]]
-    if determined:
-        first = determined[0]
-        text = f"The power law is determined in {len(determined)} of {len(fits)} groups."
-        return f"{text} With {first['panel']}, {first['label']}: {first['sentence']}"
-    found = [[finding["text"] for finding in fit["findings"]] for fit in fits]
-    common = [text for text in found[0] if all(text in texts for texts in found)]
-    reasons = " ".join(common) or "The table of fits gives the reason for each."
-    return f"No power law in {name} is determined (0 of {len(fits)} groups). {reasons}"
-
-
-def _both(nats: float) -> dict[str, float]:
-    return {"nats": nats, "bits": bits(nats)}
-
-
-def _both_ends(interval: tuple[float, float]) -> dict[str, list[float]]:
-    return {"nats": list(interval), "bits": [bits(end) for end in interval]}
-
-
-def _slope(slope: Slope | None) -> dict[str, Any] | None:
-    if slope is None:
-        return None
-    return {
-        "per_doubling": _both(slope.per_doubling),
-        "interval": _both_ends(slope.interval),
-        "configurations": slope.num_configurations,
-        "groups": slope.num_groups,
-    }
-
-
-def _common_slope(series: list[Series]) -> dict[str, Any] | None:
-    """The slope that all curves of an axis share, each with a level of its own."""
-    positions = [x for one in series for x in one.positions]
-    groups = [index for index, one in enumerate(series) for _ in one.records]
-    try:
-        return _slope(fit_slope(positions, [n for one in series for n in one.nats], None, groups))
-    except FitError:
-        return None
-
-
-def _fit(series: Series) -> dict[str, Any]:
-    """One row of the table of fits, with the points that it rests on."""
-    law = series.law
-    return {
-        "axis": series.axis,
-        "panel": series.panel,
-        "label": series.label,
-        "points": [
-            {"id": run.id, "x": x, **_both(nats)}
-            for run, x, nats in zip(series.records, series.positions, series.nats, strict=True)
-        ],
-        "slope": _slope(series.slope),
-        "law": law
-        and {
-            "determined": law.determined,
-            "irreducible": _both(law.irreducible),
-            "reducible_at_centre": _both(law.reducible),
-            "centre": law.centre,
-            "exponent": law.exponent,
-            "intervals": {
-                "irreducible": _both_ends(law.intervals["irreducible"]),
-                "reducible_at_centre": _both_ends(law.intervals["reducible"]),
-                "exponent": list(law.intervals["exponent"]),
-            }
-            if law.intervals
-            else None,
-            "objective": law.objective,
-            "starts_agreeing": law.starts_agreeing,
-        },
-        "findings": [asdict(finding) for finding in law.findings] if law else [],
-        "sentence": law.sentence if law else " ".join(series.reasons),
-    }
-
-
-def _noise(records: Sequence[RunRecord], keys: list[str]) -> dict[str, Any]:
-    """How far runs scatter: between seeds, and by the choice of the validation targets."""
-    losses = [run.validation.nats for run in records]
-    spread = replicate_noise(losses, [figures.configuration(run, keys) for run in records])
-    return {
-        "between_seeds": spread and {**_both(spread[0]), "degrees_of_freedom": spread[1]},
-        "validation": _both(float(np.median([run.validation.standard_error for run in records]))),
-    }
-
-
-def _row(run: RunRecord, keys: list[str]) -> dict[str, Any]:
-    """One run in the table and in the CSV."""
-    final, margin = run.validation, run.validation.references
-    return {
-        "id": run.id,
-        **{key: setting(run, key) for key in keys},
-        SEED: setting(run, SEED),
-        "parameters": run.total_parameters,
-        "operations_per_target": run.operations.per_target,
-        "operations": run.operations.total,
-        "targets_seen": run.targets.seen,
-        "targets_unique": run.targets.unique,
-        "bits": bits(final.nats),
-        "bits_standard_error": bits(final.standard_error),
-        "nats": final.nats,
-        "nats_standard_error": final.standard_error,
-        "margin_bits": bits(margin.margin),
-        "margin_bits_standard_error": bits(margin.margin_standard_error),
-        "margin_nats": margin.margin,
-        "margin_nats_standard_error": margin.margin_standard_error,
-        "targets_per_second": run.throughput.targets_per_second,
-        "data_wait_share": run.throughput.data_wait_share,
-        "wall_seconds": run.throughput.wall_seconds,
-        "peak_memory_bytes": run.throughput.peak_memory_bytes,
-        "restarts": run.restarts,
-        "order_digest": run.targets.order_digest,
-        "started": run.started,
-        "finished": run.finished,
-    }
-
-
-def _departures(records: Sequence[RunRecord]) -> list[str]:
-    """Where the runs leave the paper's model, objective or split, in sentences."""
-    sentences = []
-    recent = sorted({setting(run, RECENT) for run in records} - {0})
-    if recent:
-        sentences.append(
-            f"The newest {_listed(recent)} codes reach the head by a path of their own with a "
-            "linear-predictive start: this is not the paper's model, which has no such path."
-        )
-    modes = {run.targets.mode for run in records} - {"last"}
-    if modes:
-        sentences.append(
-            f"The runs train {_listed(modes)} as targets; the paper trains one prediction from "
-            "one full context."
-        )
-    if any(run.corpus.contexts_cross_splits for run in records):
-        sentences.append(
-            "The recordings are cut in time, so the contexts of the first held-out targets reach "
-            "back over the cut into training audio."
-        )
-    return sentences
-
-
-def _setup(records: Sequence[RunRecord], keys: list[str]) -> dict[str, str]:
-    """What was run, as labels and texts; values that differ between runs are all listed."""
-
-    def each(text: Callable[[RunRecord], str]) -> str:
-        return "; ".join(dict.fromkeys(text(run) for run in records))
-
-    swept = {key: dict.fromkeys(setting(run, key) for run in records) for key in [*keys, SEED]}
-    wall = sum(run.throughput.wall_seconds for run in records)
-    return {
-        "Corpus": each(
-            lambda run: (
-                f"{run.corpus.name}: {_counted(run.corpus.recordings, 'recording')}, "
-                f"{run.corpus.seconds:,.0f} s at {run.corpus.rate:,} Hz; {run.corpus.codec}, "
-                f"{run.corpus.levels} levels, scaling {run.corpus.scaling}"
-            )
-        ),
-        "Split": each(lambda run: f"by {run.corpus.split_rule}"),
-        "Varied": "; ".join(f"{name_of(key)} {_listed(values)}" for key, values in swept.items()),
-        "Trained on": each(
-            lambda run: (
-                f"{run.targets.steps:,} steps of {run.targets.per_step:,} targets "
-                f"({run.targets.mode}, {run.targets.per_window:,} a window)"
-            )
-        ),
-        "Validated on": each(
-            lambda run: (
-                f"{run.validation.targets:,} targets of the {run.validation.split} split "
-                f"in {run.validation.clusters:,} independent clusters, the same for every run"
-            )
-        ),
-        "Hardware": each(lambda run: _pairs(run.hardware)),
-        "Time": f"{_moment(min(run.started for run in records))} to "
-        f"{_moment(max(run.finished for run in records))}; {wall / 60:,.1f} minutes of runs in all",
-        "Code": each(lambda run: run.code_version),
-    }
-
-
-def _provenance(records: Sequence[RunRecord]) -> dict[str, Any]:
-    """What identifies data, code and settings; the settings are those that all runs share."""
-    flat = [_flattened(run.config) for run in records]
-    return {
-        "Corpus fingerprint": _listed(run.corpus.fingerprint for run in records),
-        "Validation targets": _listed(run.validation.targets_hash for run in records),
-        "Code version": _listed(run.code_version for run in records),
-        "Library versions": "; ".join(dict.fromkeys(_pairs(run.versions) for run in records)),
-        "Configuration": {
-            key: value
-            for key, value in flat[0].items()
-            if all(one.get(key) == value for one in flat)
-        },
-    }
-
-
-def _flattened(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """A nested configuration as dotted keys and texts."""
-    flat: dict[str, str] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= _flattened(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = written(value)
-    return flat
-
-
-def _listed(values: Iterable[Any]) -> str:
-    return ", ".join(dict.fromkeys(written(value) for value in values))
-
-
-def _pairs(values: dict[str, Any]) -> str:
-    """Labelled values as text, bytes in GiB."""
-    texts = []
-    for key, value in values.items():
-        if key.endswith("_bytes"):
-            key, value = key.removesuffix("_bytes"), f"{value / 2**30:.1f} GiB"
-        texts.append(f"{key.replace('_', ' ')} {written(value)}")
-    return ", ".join(texts)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _moment(iso: str) -> str:
-    return datetime.fromisoformat(iso).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _order(value: Any) -> tuple[bool, float, str]:

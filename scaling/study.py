@@ -78,8 +78,8 @@ def read(folder: Path) -> list[RunState]:
     path = folder / STUDY_NAME
     if not path.exists():
         raise StudyError(
-            f"{folder} holds no {STUDY_NAME}: type `python -m scaling sweep --config ...` first, or "
-            "name the folder of a study, such as runs/demo"
+            f"{folder} holds no {STUDY_NAME}: type `python -m scaling sweep --config ...` first, "
+            "or name the folder of a study, such as runs/demo"
         )
     runs = json.loads(path.read_text())["runs"]
     return [_state(folder / id, id, told) for id, told in runs.items()]

@@ -42,7 +42,7 @@ def _trial(parameters: dict[str, Any], jobs: dict[str, Job]) -> None:
 
 
 def concurrent(sweep: Sweep, offered: Mapping[str, float]) -> int:
-    """Runs that fit the cluster at once: Tune does not see the workers, so the room is counted here."""
+    """Runs that fit the cluster at once; Tune does not see the workers, so they are counted."""
     cluster = sweep.runs[0][1].cluster
     room = int(offered["CPU"] // (cluster.workers * cluster.cpus_per_worker))
     if cluster.gpu:

@@ -32,14 +32,14 @@ CONTENT: dict[str, Any] = {
 
 
 def small_run(corpus: Corpus, storage: Path, **changes: Any) -> RunConfig:
-    """A run of seconds on ``corpus``; ``changes`` by dotted keys, dots written as two underscores."""
+    """A run of seconds on ``corpus``; ``changes`` by dotted keys, with ``__`` for a dot."""
     content = with_values(CONTENT, {"corpus": str(corpus.folder), "cluster.storage": str(storage)})
     dotted = {name.replace("__", "."): value for name, value in changes.items()}
     return RunConfig.model_validate(with_values(content, dotted))
 
 
 def plain_losses(config: RunConfig, corpus: Corpus) -> list[float]:
-    """The loss of every step from a plain loop: one process, no Ray, no DeepSpeed, whole batches."""
+    """The loss of every step of a plain loop: one process, no Ray, no DeepSpeed, whole batches."""
     network = build(config, corpus)
     optimizer = torch.optim.Adam(network.parameters())
     stream = training_stream(config, corpus)

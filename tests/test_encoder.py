@@ -8,7 +8,7 @@ CHUNKS = (343, 500, 777, 1000, 2000)
 
 
 def directly_encoded(encoder: ChunkEncoder, chunk: torch.Tensor) -> torch.Tensor:
-    """One chunk (C,) encoded output by output, each a sum over the samples that end at its place."""
+    """One chunk (C,) encoded output by output, each a sum over samples that end at its place."""
     x_FT = amplitude(chunk, 256, torch.float64)[None]
     for convolution in encoder.convolutions:
         kernel, stride = convolution.kernel_size[0], convolution.stride[0]

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy.optimize import check_grad
 
 from scaling import fit
-from scaling.fit import FitError, fit_power_law, fit_slope, replicate_noise
+from scaling.fit import fit_power_law
+from scaling.slope import FitError, fit_slope, replicate_noise
 
 CONTEXTS = np.geomspace(8_000, 1_024_000, 8)
 

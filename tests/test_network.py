@@ -12,7 +12,7 @@ def network_of(**changes):
     """A small network in float64 whose head is not silent, so that every part matters."""
     torch.manual_seed(0)
     network = LatentTransformer(small(**changes), PREDICTION).double()
-    torch.nn.init.normal_(network.head[3].weight)
+    torch.nn.init.normal_(network.head.output.weight)
     return network
 
 

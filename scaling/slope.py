@@ -1,0 +1,132 @@
+"""The slope of a loss against a swept axis, and the scatter between runs of one configuration.
+
+The slope per doubling needs far less than a power law to be determined. Losses are nats a sample.
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import t as student
+
+Floats = NDArray[np.float64]
+Interval = tuple[float, float]
+
+
+class FitError(ValueError):
+    """Points that no curve can be drawn through, with the reason."""
+
+
+@dataclass(frozen=True)
+class Slope:
+    """Change of the loss for each doubling of x, in nats a sample, with its 95% interval.
+
+    ``level`` is the mean loss at ``centre``, so that one group's line can be drawn; ``quantile``
+    the Student-t half-width of a 95% interval in standard errors.
+    """
+
+    per_doubling: float
+    standard_error: float
+    quantile: float
+    num_configurations: int
+    num_groups: int
+    centre: float
+    level: float
+    level_standard_error: float
+
+    @property
+    def interval(self) -> Interval:
+        """95% interval of ``per_doubling``."""
+        half_width = self.quantile * self.standard_error
+        return self.per_doubling - half_width, self.per_doubling + half_width
+
+    def at(self, x: ArrayLike) -> Floats:
+        """The line at x, in nats."""
+        return self.level + self.per_doubling * np.log2(np.asarray(x, float) / self.centre)
+
+    def band(self, x: ArrayLike) -> tuple[Floats, Floats]:
+        """Lower and upper 95% limits of the line at x, in nats."""
+        distance = np.log2(np.asarray(x, float) / self.centre)
+        error = np.hypot(self.level_standard_error, self.standard_error * distance)
+        return self.at(x) - self.quantile * error, self.at(x) + self.quantile * error
+
+
+def fit_slope(
+    x: ArrayLike,
+    nats: ArrayLike,
+    configurations: Sequence[Hashable] | None = None,
+    groups: Sequence[Hashable] | None = None,
+) -> Slope:
+    """Slope of the loss per doubling of x, common to all groups (curves with a level of their own).
+
+    Ordinary least squares on the means of the configurations: replicates share their x and are no
+    independent evidence for the slope. x and nats have shape (points,). Raises :class:`FitError`
+    where no degree of freedom is left for the interval.
+    """
+    x, nats, labels = checked(x, nats, configurations)
+    groups = [0] * len(x) if groups is None else groups
+    cell = numbered(list(zip(groups, labels, strict=True)))
+    doublings, loss = means(np.log2(x), cell), means(nats, cell)
+    group = numbered(groups)[np.unique(cell, return_index=True)[1]]
+    num_groups = int(group.max()) + 1
+    within_x = doublings - means(doublings, group)[group]
+    within_loss = loss - means(loss, group)[group]
+    freedom, squares = len(loss) - num_groups - 1, float(within_x @ within_x)
+    if freedom < 1 or squares < 1e-12:
+        raise FitError(
+            f"{len(loss)} configurations in {num_groups} groups give the slope no interval: "
+            f"at least {num_groups + 2}, not all at the same value, are needed."
+        )
+    slope = float(within_x @ within_loss) / squares
+    variance = float(np.sum((within_loss - slope * within_x) ** 2)) / freedom
+    return Slope(
+        per_doubling=slope,
+        standard_error=float(np.sqrt(variance / squares)),
+        quantile=float(student.ppf(0.975, freedom)),
+        num_configurations=len(loss),
+        num_groups=num_groups,
+        centre=float(2 ** doublings.mean()),
+        level=float(loss.mean()),
+        level_standard_error=float(np.sqrt(variance / len(loss))),
+    )
+
+
+def replicate_noise(
+    nats: ArrayLike, configurations: Sequence[Hashable]
+) -> tuple[float, int] | None:
+    """Pooled standard deviation (nats) of runs of one configuration, and its degrees of freedom.
+
+    None where no configuration was run twice.
+    """
+    loss, member = np.asarray(nats, float), numbered(configurations)
+    deviation = loss - means(loss, member)[member]
+    freedom = len(loss) - len(set(configurations))
+    return (float(np.sqrt(deviation @ deviation / freedom)), freedom) if freedom else None
+
+
+def checked(
+    x: ArrayLike, nats: ArrayLike, configurations: Sequence[Hashable] | None
+) -> tuple[Floats, Floats, Sequence[Hashable]]:
+    """Both columns as arrays of equal length, and a label for each point's configuration."""
+    x, nats = np.asarray(x, float), np.asarray(nats, float)
+    if x.ndim != 1 or x.shape != nats.shape or not len(x):
+        raise FitError(
+            f"x has shape {x.shape} and nats {nats.shape}: one or more pairs are needed."
+        )
+    for name, column in (("x", x), ("nats", nats)):
+        wrong = column[~(np.isfinite(column) & (column > 0))]
+        if len(wrong):
+            raise FitError(f"{name} holds {wrong[0]}: every value must be positive and finite.")
+    return x, nats, x.tolist() if configurations is None else configurations
+
+
+def numbered(labels: Sequence[Hashable]) -> NDArray[np.intp]:
+    """Each label as its number in the order of first occurrence, shape (labels,)."""
+    number = {label: index for index, label in enumerate(dict.fromkeys(labels))}
+    return np.array([number[label] for label in labels], dtype=np.intp)
+
+
+def means(values: Floats, member: NDArray[np.intp]) -> Floats:
+    """Mean of the values of each member number."""
+    return np.bincount(member, values) / np.bincount(member)

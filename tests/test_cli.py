@@ -1,0 +1,120 @@
+"""The command line as a user meets it: in processes of its own."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from tests.conftest import CLONE
+from tests.runs import small_run
+
+HEAVY = ("torch", "ray", "deepspeed")
+
+
+def scaling(*words, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "scaling", *map(str, words)],
+        cwd=CLONE,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, **environment},
+    )
+
+
+def written(run, path):
+    path.write_text(yaml.safe_dump(run.resolved()))
+    return path
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["plan", "configs/sweeps/demo.yaml"], ["report", "--help"]]
+)
+def test_help_plan_and_report_import_neither_torch_nor_ray(words):
+    program = (
+        f"import sys; sys.argv = ['scaling', *{words!r}]\n"
+        "from scaling.__main__ import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=CLONE, capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr.strip().splitlines()[-1] == "[]"
+
+
+def test_writing_a_report_imports_neither_torch_nor_ray():
+    program = (
+        f"import sys, scaling.report\nprint([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=CLONE, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_wrong_key_is_one_sentence_and_exit_code_2():
+    done = scaling("train", "--config", "configs/runs/demo.yaml", "model.layres=3")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "error: model.layres = 3 is not a key of the configuration: the nearest is model.layers"
+    ]
+
+
+def test_all_problems_of_a_run_are_printed_before_anything_starts(embedded_corpus, tmp_path):
+    path = written(small_run(embedded_corpus, tmp_path), tmp_path / "run.yaml")
+    overrides = ["model.width=7", "cluster.workers=9", "train.accumulate=3"]
+    done = scaling("train", "--config", path, *overrides, RAY_ADDRESS="")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 3
+
+
+def test_no_configuration_is_said_with_what_to_type():
+    done = scaling("plan")
+    assert done.returncode == 2
+    assert "--config configs/runs/demo.yaml" in done.stderr
+
+
+def test_an_unknown_verb_is_a_usage_error():
+    assert scaling("trian").returncode == 2
+
+
+def test_a_plan_is_json_when_asked(embedded_corpus, tmp_path):
+    path = written(small_run(embedded_corpus, tmp_path), tmp_path / "run.yaml")
+    done = scaling("plan", path, "--json")
+    assert done.returncode == 0
+    (run,) = json.loads(done.stdout)["runs"]
+    assert run["targets"] == 8 * 4 * 3
+
+
+@pytest.mark.parametrize("verb", ["status", "report"])
+def test_a_folder_without_a_study_is_one_sentence_and_exit_code_1(verb, tmp_path):
+    done = scaling(verb, tmp_path)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert str(tmp_path) in done.stderr
+
+
+def test_doctor_gives_json(tmp_path):
+    findings = json.loads(scaling("doctor", "--json").stdout)
+    assert {"ok", "warning", "problem"} >= {finding["status"] for finding in findings}
+
+
+def test_a_stranger_named_datasets_is_refused_with_a_sentence(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "__init__.py").write_text("")
+    program = (
+        f"import sys; sys.path.insert(0, {str(CLONE)!r})\n"
+        f"import scaling; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "sys.argv = ['scaling', 'plan']\n"
+        "from scaling.__main__ import main\nsys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert "model" in done.stderr
+    assert "Traceback" not in done.stderr

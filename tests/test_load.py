@@ -1,0 +1,107 @@
+from pathlib import Path
+
+import pytest
+
+from scaling import load
+from scaling.load import ConfigError
+from tests.conftest import CLONE
+
+DEMO = CLONE / "configs/runs/demo.yaml"
+
+
+def problems(call, *arguments):
+    with pytest.raises(ConfigError) as refused:
+        call(*arguments)
+    return refused.value.problems
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_known_one():
+    assert problems(load.run, DEMO, ["model.layres=3"]) == [
+        "model.layres = 3 is not a key of the configuration: the nearest is model.layers"
+    ]
+    assert "the nearest is windows" in problems(load.run, DEMO, ["window.per_window=3"])[0]
+
+
+def test_all_problems_are_said_at_once_with_the_values_seen():
+    overrides = ["model.layres=3", "train.zero=7", "seed=-1", "study=../up"]
+    found = "\n".join(problems(load.run, DEMO, overrides))
+    for words in ("model.layers", "train.zero is 7", "seed is -1", "study is '../up'"):
+        assert words in found
+
+
+def test_an_override_replaces_one_value_and_leaves_its_neighbours():
+    changed = load.run(DEMO, ["model.layers=6", "model.filters=[1, 2, 3, 4, 5]"])
+    assert changed.model.layers == 6
+    assert changed.model.filters == (1, 2, 3, 4, 5)
+    assert changed.model.width == load.run(DEMO).model.width
+
+
+def test_a_word_that_is_no_override_is_refused():
+    assert "write key=value" in problems(load.run, DEMO, ["model.layers"])[0]
+
+
+def test_a_file_extends_another_once(tmp_path):
+    (tmp_path / "base.yaml").write_text("study: a\ncorpus: c\nmodel: {layers: 2, width: 64}\n")
+    (tmp_path / "top.yaml").write_text("extends: base.yaml\nmodel: {layers: 4}\n")
+    (tmp_path / "third.yaml").write_text("extends: top.yaml\n")
+    run = load.run(tmp_path / "top.yaml")
+    assert (run.model.layers, run.model.width) == (4, 64)
+    assert "one level is allowed" in problems(load.run, tmp_path / "third.yaml")[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("a: [", "not valid YAML"), ("- 1", "keys and values"), (None, "be read")]
+)
+def test_a_file_that_is_no_configuration_is_named_with_the_reason(tmp_path, text, words):
+    path = tmp_path / "run.yaml"
+    if text is not None:
+        path.write_text(text)
+    (found,) = problems(load.run, path)
+    assert str(path) in found
+    assert words in found
+
+
+def test_the_id_depends_on_what_the_run_computes_and_not_on_where():
+    run = load.run(DEMO)
+    assert run.id == load.run(DEMO, ["cluster.workers=2", "cluster.storage=/elsewhere"]).id
+    assert run.id != load.run(DEMO, ["seed=1"]).id
+    assert run.id != load.run(DEMO, ["train.steps=101"]).id
+
+
+def test_the_id_is_the_same_in_every_process():
+    assert load.run(DEMO, ["study=pinned", "seed=5"]).id == "056930f9a6f0"
+
+
+def test_a_sweep_is_its_grid_and_its_points(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        f"extends: {DEMO}\nsweep:\n  grid: {{model.chunk: [2000, 4000], model.layers: [1, 2]}}\n"
+        "  points:\n    - {seed: 1, model.chunk: 4000}\n    - {model.chunk: 2000}\n"
+    )
+    sweep = load.sweep(path)
+    assert [axes for axes, _ in sweep.runs] == [
+        {"model.chunk": 2000, "model.layers": 1, "seed": 0},
+        {"model.chunk": 2000, "model.layers": 2, "seed": 0},
+        {"model.chunk": 4000, "model.layers": 1, "seed": 0},
+        {"model.chunk": 4000, "model.layers": 2, "seed": 0},
+        {"model.chunk": 4000, "model.layers": 1, "seed": 1},
+    ]
+    assert len({run.id for _, run in sweep.runs}) == 5
+
+
+def test_a_swept_key_that_does_not_exist_is_refused_once(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(f"extends: {DEMO}\nsweep: {{grid: {{model.layres: [1, 2]}}}}\n")
+    assert all("model.layers" in problem for problem in problems(load.sweep, path))
+
+
+def test_a_run_file_is_a_sweep_of_one_and_a_sweep_is_no_run():
+    assert len(load.sweep(DEMO).runs) == 1
+    sweep = CLONE / "configs/sweeps/demo.yaml"
+    assert "scaling sweep" in problems(load.run, sweep)[0]
+
+
+def test_a_corpus_is_loaded_with_its_split():
+    corpus = load.corpus(CLONE / "configs/corpora/embedded.yaml")
+    assert corpus.split.rule == "time"
+    assert corpus.destination == Path("data/embedded")
