@@ -4,7 +4,7 @@ Plain Python, so that a plan needs no torch. The tests hold the parameter counts
 module and the operations against torch's own counter.
 """
 
-from model.architecture import LINEAR_ORDER, RECENT_KERNEL, Architecture
+from model.architecture import LINEAR_ORDER, RECENT_CHANNELS, RECENT_KERNEL, Architecture
 
 
 def parameters(architecture: Architecture) -> dict[str, int]:
@@ -26,7 +26,7 @@ def parameters(architecture: Architecture) -> dict[str, int]:
     }
     if a.recent:
         counts["recent"] = (
-            RECENT_KERNEL * 2 * a.recent_filters
+            RECENT_KERNEL * RECENT_CHANNELS * a.recent_filters
             + RECENT_KERNEL * a.recent_filters**2
             + 2 * a.recent_filters
             + a.recent_filters * a.recent_lengths[2] * a.width
@@ -63,7 +63,7 @@ def forward_operations(architecture: Architecture, targets: int) -> dict[str, fl
     if a.recent:
         _, middle, last = a.recent_lengths
         multiply_adds["recent"] = targets * (
-            RECENT_KERNEL * 2 * a.recent_filters * middle
+            RECENT_KERNEL * RECENT_CHANNELS * a.recent_filters * middle
             + RECENT_KERNEL * a.recent_filters**2 * last
             + a.recent_filters * last * a.width
         )

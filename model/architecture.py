@@ -10,6 +10,7 @@ from typing import ClassVar
 LINEAR_ORDER = 32
 """Samples that the linear-predictive start looks at: the order of the AR(32) reference."""
 
+RECENT_CHANNELS = 3
 RECENT_KERNEL = 7
 RECENT_STRIDE = 2
 

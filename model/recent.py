@@ -7,14 +7,21 @@ alone the newest samples, which tell most about the next one, reach the head onl
 import torch
 from torch import Tensor, nn
 
-from model.architecture import LINEAR_ORDER, RECENT_KERNEL, RECENT_STRIDE, Architecture
+from model.architecture import (
+    LINEAR_ORDER,
+    RECENT_CHANNELS,
+    RECENT_KERNEL,
+    RECENT_STRIDE,
+    Architecture,
+)
 from model.encoder import amplitude
 
 
 class RecentPath(nn.Module):
     """Two small convolutions over the newest codes and over the linear predictor's own errors.
 
-    The errors tell how far the linear prediction can be trusted just now.
+    The errors tell how far the linear prediction can be trusted just now; their logarithm is there
+    because the best scale is nearly a weighted mean of it, which a few hundred targets teach.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -22,7 +29,7 @@ class RecentPath(nn.Module):
         self.levels = architecture.levels
         filters = architecture.recent_filters
         self.convolutions = nn.Sequential(
-            nn.Conv1d(2, filters, RECENT_KERNEL, RECENT_STRIDE),
+            nn.Conv1d(RECENT_CHANNELS, filters, RECENT_KERNEL, RECENT_STRIDE),
             nn.ReLU(),
             nn.Conv1d(filters, filters, RECENT_KERNEL, RECENT_STRIDE),
             nn.ReLU(),
@@ -37,7 +44,11 @@ class RecentPath(nn.Module):
         expected for the newest R - 32 of them, ``scale`` its error's scale in codes.
         """
         newest = codes_BR[:, LINEAR_ORDER:]
-        errors = (newest - predicted_BR) / (4 * scale)
-        x_B2R = torch.stack([amplitude(newest, self.levels, errors.dtype), torch.tanh(errors)], 1)
-        summand: Tensor = self.projection(self.convolutions(x_B2R))
+        errors = (newest - predicted_BR) / scale
+        features = [
+            amplitude(newest, self.levels, errors.dtype),
+            torch.tanh(errors / 4),
+            torch.log(errors.abs() + 0.05) / 2,
+        ]
+        summand: Tensor = self.projection(self.convolutions(torch.stack(features, 1)))
         return summand

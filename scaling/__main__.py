@@ -3,8 +3,6 @@
 import sys
 
 from scaling import doctor
-from scaling.cli import app
-from scaling.load import ConfigError
 from scaling.paths import CLONE
 
 DONE, FAILED, USAGE = 0, 1, 2
@@ -16,6 +14,10 @@ def main() -> int:
     if foreign := doctor.foreign_packages(CLONE):
         print("\n".join(foreign), file=sys.stderr)
         return USAGE
+    # Only now: before, these would import a stranger's packages.
+    from scaling.cli import app
+    from scaling.load import ConfigError
+
     try:
         app()
     except Exception as error:

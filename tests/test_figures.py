@@ -4,13 +4,13 @@ import pytest
 
 from scaling import figures
 from scaling.record import bits
-from scaling.series import CONTEXT
+from scaling.series import CONTEXT, curve_axes, curves
 from tests.records import HISTOGRAM, falling, run, study
 
 
 @pytest.fixture(scope="module")
 def series():
-    return series.curves(study(), CONTEXT)
+    return curves(study(), CONTEXT)
 
 
 def markers(panel):
@@ -52,10 +52,10 @@ def test_replicates_are_one_point_with_their_spread(series):
 
 
 def test_undetermined_curves_are_straight_lines_and_determined_ones_power_laws():
-    straight = figures.loss_panels(series.curves(study(), CONTEXT))[0]
+    straight = figures.loss_panels(curves(study(), CONTEXT))[0]
     assert "straight line" in straight.caption
     contexts = [8_000 * 2**power for power in range(8)]
-    law = figures.loss_panels(series.curves(study(falling, contexts, 0.001), CONTEXT))[0]
+    law = figures.loss_panels(curves(study(falling, contexts, 0.001), CONTEXT))[0]
     assert "power law with 95% band" in law.caption
     assert any(trace.fill == "toself" for trace in law.figure.data)
 
@@ -72,19 +72,19 @@ def test_another_axis_than_context_is_drawn_when_it_was_swept():
         for width in (32, 64, 128)
         for layers in (1, 2)
     ]
-    assert series.curve_axes(records) == ["model.width"]
-    panels = figures.loss_panels(series.curves(records, "model.width"))
+    assert curve_axes(records) == ["model.width"]
+    panels = figures.loss_panels(curves(records, "model.width"))
     assert panels[0].figure.layout.xaxis.title.text == "width"
 
 
 def test_shape_axes_are_drawn_when_nothing_else_was_swept():
     records = [run({"model.layers": layers}, 3.3) for layers in (1, 2, 4)]
-    assert series.curve_axes(records) == ["model.layers"]
-    assert figures.loss_panels(series.curves(records, "model.layers"))[0].title == "all depths"
+    assert curve_axes(records) == ["model.layers"]
+    assert figures.loss_panels(curves(records, "model.layers"))[0].title == "all depths"
 
 
 def test_seeds_alone_are_no_axis():
-    assert series.curve_axes([run({"seed": seed}, 3.3) for seed in (0, 1)]) == []
+    assert curve_axes([run({"seed": seed}, 3.3) for seed in (0, 1)]) == []
 
 
 def test_learning_curves_show_validation_and_training_of_every_run(series):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from scaling import load, plan
@@ -23,10 +25,10 @@ def test_every_shipped_corpus_is_read(path):
 
 
 def test_a_plan_counts_targets_against_what_the_corpus_offers(embedded_corpus, tmp_path):
-    run = small_run(embedded_corpus, tmp_path, train__steps=100_000)
+    run = small_run(embedded_corpus, tmp_path, train__steps=200_000)
     planned = plan.make([({}, run)])
     (only,) = planned.runs
-    assert only.targets == 100_000 * 4 * 3
+    assert only.targets == 200_000 * 4 * 3
     assert only.epoch < only.targets
     assert "sees each" in planned.notes[0]
     assert only.window_bytes == 4_000 + 2 * 500 + 1
@@ -38,7 +40,7 @@ def test_sharing_chunks_costs_less_than_one_window_a_target(embedded_corpus, tmp
 
 
 def test_a_corpus_that_is_not_prepared_is_a_note_with_what_to_type(tmp_path, embedded_corpus):
-    run = small_run(embedded_corpus, tmp_path, corpus=str(tmp_path / "nothing"))
+    run = small_run(replace(embedded_corpus, folder=tmp_path / "nothing"), tmp_path)
     planned = plan.make([({}, run)])
     assert planned.problems == []
     assert "scaling prepare" in planned.notes[0]

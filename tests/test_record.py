@@ -12,7 +12,7 @@ def test_bits_are_nats_over_the_logarithm_of_two():
 
 
 def test_a_record_reads_back_as_it_was_written(tmp_path):
-    record = run()
+    record = run({"seed": 0}, 3.3)
     path = record.write(tmp_path)
     assert RunRecord.read(path) == record
     assert [file.name for file in tmp_path.iterdir()] == ["record.json"]
@@ -27,7 +27,7 @@ def test_an_unusable_record_is_named_with_the_reason(tmp_path, text):
 
 
 def test_a_record_with_an_unknown_key_is_refused(tmp_path):
-    path = run().write(tmp_path)
+    path = run({"seed": 0}, 3.3).write(tmp_path)
     path.write_text(path.read_text().replace('"restarts"', '"restart"'))
     with pytest.raises(RecordError, match="restart"):
         RunRecord.read(path)

@@ -31,7 +31,7 @@ def test_every_state_is_read_from_the_folder_alone(runs):
     old = time.time() - 2 * study.SILENT_SECONDS
     os.utime(stopped / LOG_NAME, (old, old))
     (failed / "failure.json").write_text(json.dumps({"problem": "it broke"}))
-    record_of().write(finished)
+    record_of({"seed": 4}, 3.3).write(finished)
     states = study.read(folder)
     assert [state.state for state in states] == [
         "waiting",
@@ -64,6 +64,6 @@ def test_a_run_that_ended_on_another_corpus_is_not_taken_for_this_one(runs, embe
     _, run = runs[0]
     assert study.finished(run) is None
     run.folder.mkdir(parents=True)
-    record_of().write(run.folder)
+    record_of({"seed": 4}, 3.3).write(run.folder)
     with pytest.raises(StudyError, match="give the study another name"):
         study.finished(run)

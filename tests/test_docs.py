@@ -1,0 +1,59 @@
+"""What the documents tell a reader to type works."""
+
+import re
+import shlex
+
+import pytest
+
+from scaling import load
+from tests.conftest import CLONE
+from tests.test_cli import scaling
+
+DOCUMENTS = [CLONE / "README.md", CLONE / "CONTRIBUTING.md", *sorted((CLONE / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(?:bash|sh|console)?\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def commands(start):
+    """Every command of the documents' blocks and inline code that begins so, comments left out."""
+    found = set()
+    for document in DOCUMENTS:
+        text = document.read_text()
+        lines = [line for block in BLOCK.findall(text) for line in block.splitlines()]
+        for line in [*lines, *re.findall(r"`([^`\n]+)`", text)]:
+            line = line.removeprefix(".venv/bin/")
+            if line.startswith(start):
+                found.add(line.partition("#")[0].strip())
+    return sorted(found)
+
+
+def test_the_documents_tell_what_to_type():
+    assert len(commands("python -m scaling")) > 5
+    assert {"make study", "make test"} <= set(commands("make"))
+
+
+@pytest.mark.parametrize("command", commands("make"))
+def test_every_make_target_of_the_documents_exists(command):
+    target = command.split()[1]
+    assert re.search(rf"^{target}:", (CLONE / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", commands("python -m scaling"))
+def test_every_command_of_the_documents_is_one_that_the_program_takes(command):
+    _, _, _, *words = shlex.split(command)
+    if not words:
+        return
+    verb, *rest = words
+    assert scaling(verb, "--help").returncode == 0
+    files = [CLONE / word for word in rest if word.endswith(".yaml")]
+    overrides = [word for word in rest if "=" in word]
+    for file in files:
+        read = load.corpus if verb == "prepare" else load.sweep
+        assert read(file, overrides)
+    if verb in ("plan", "doctor") and "layres" not in command:
+        assert scaling(*words).returncode in (0, 1)
+
+
+def test_links_between_the_documents_lead_somewhere():
+    for document in DOCUMENTS:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
