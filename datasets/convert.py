@@ -17,7 +17,7 @@ import numpy as np
 
 from datasets import audio, quantise, references, shards
 from datasets.audio import AudioError
-from datasets.manifest import replacing
+from datasets.files import replacing
 
 SCALINGS = ("none", "file")
 

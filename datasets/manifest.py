@@ -7,17 +7,14 @@ says (no time stamps), so their SHA-256, the fingerprint, names the corpus.
 import dataclasses
 import hashlib
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, get_args, get_origin
-from uuid import uuid4
+
+from datasets.files import replacing
 
 SCHEMA = 1
 FILE_NAME = "corpus.json"
-PARTIAL = ".partial"
 
 
 class ManifestError(ValueError):
@@ -154,17 +151,6 @@ class Corpus:
                 "change the split's fractions or add recordings."
             )
         return max(owners, key=lambda recording: recording.ranges[split][1])
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that replaces it when the block ends without an error."""
-    partial = path.with_name(f"{path.name}.{uuid4().hex}{PARTIAL}")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _decode(kind: Any, value: Any, where: str) -> Any:

@@ -21,8 +21,8 @@ import soundfile
 from datasets import audio, quantise, references, shards
 from datasets.audio import AudioError
 from datasets.convert import Facts, Settings, convert
+from datasets.files import PARTIAL
 from datasets.manifest import (
-    PARTIAL,
     Corpus,
     ManifestError,
     Recording,

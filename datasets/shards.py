@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datasets.manifest import replacing
+from datasets.files import replacing
 
 BLOCK = 2**18
 OPEN_FILES = 256

@@ -45,11 +45,11 @@ console = Console(width=None if sys.stdout.isatty() else 160)
 def prepare(words: Words = None, config: Config = None) -> None:
     """Audio files to a prepared corpus: codes in shards, and a manifest with the references."""
     from datasets.prepare import prepare as prepare_corpus
-    from datasets.splits import Rule
     from scaling.cluster import connected
+    from scaling.progress import preparing
 
     settings = load.corpus(*_file_and_overrides(config, words))
-    with connected():
+    with connected(), preparing(console) as show:
         corpus = prepare_corpus(
             name=settings.name,
             files=settings.files,
@@ -59,9 +59,10 @@ def prepare(words: Words = None, config: Config = None) -> None:
             codec=settings.codec,
             levels=settings.levels,
             scaling=settings.scaling,
-            split=Rule(settings.split.rule, settings.split.fractions),
+            split=settings.split.as_rule(),
             licence=settings.licence,
             strict=settings.strict,
+            progress=show,
         )
     for left_out in corpus.rejected:
         console.print(f"left out {left_out.name}: {left_out.reason}", markup=False)

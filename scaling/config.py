@@ -8,10 +8,11 @@ checked in :mod:`scaling.check`.
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from datasets.splits import Rule
 from model.architecture import Architecture
 
 Positive = Annotated[int, Field(ge=1)]
@@ -30,6 +31,15 @@ class SplitConfig(Section):
 
     rule: Literal["order", "hash", "time"] = "order"
     fractions: tuple[float, float, float] = (0.88, 0.06, 0.06)
+
+    @model_validator(mode="after")
+    def _is_a_partition(self) -> Self:
+        self.as_rule()
+        return self
+
+    def as_rule(self) -> Rule:
+        """The rule that assigns recordings to splits; SplitError where it is no partition."""
+        return Rule(self.rule, self.fractions)
 
 
 class CorpusConfig(Section):

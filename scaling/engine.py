@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from datasets.files import replacing
 from scaling.config import TrainConfig
 
 TAG = "state"
@@ -108,4 +109,5 @@ def save_weights(engine: Any, path: Path, rank: int) -> None:
     module: nn.Module = engine.module
     with deepspeed.zero.GatheredParameters(list(module.parameters())):
         if rank == 0:
-            save_file({k: v.contiguous() for k, v in module.state_dict().items()}, path)
+            with replacing(path) as partial:
+                save_file({k: v.contiguous() for k, v in module.state_dict().items()}, partial)

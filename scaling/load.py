@@ -85,16 +85,6 @@ def with_values(content: Mapping[str, Any], values: Mapping[str, Any]) -> dict[s
     return merged
 
 
-def is_sweep(path: Path) -> bool:
-    """Whether the file, with what it extends, describes a sweep."""
-    return "sweep" in _read(path)
-
-
-def is_corpus(path: Path) -> bool:
-    """Whether the file describes a corpus to prepare."""
-    return "files" in _read(path)
-
-
 def _or_raise(built: Built | None, problems: list[str]) -> Built:
     if problems or built is None:
         raise ConfigError(problems)
@@ -170,7 +160,8 @@ def _sentence(kind: type[BaseModel], detail: Mapping[str, Any], prefix: str) -> 
         )
     if detail["type"] == "missing":
         return f"{name} is missing: write a value for it"
-    message = detail["msg"][0].lower() + detail["msg"][1:]
+    message = detail["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
     return f"{name} is {value!r}: {message}"
 
 

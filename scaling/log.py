@@ -1,15 +1,16 @@
-"""The run's log: one JSON line a step in ``metrics.jsonl``, and what was resolved beside it.
+"""The run's log: one JSON line a step in ``metrics.jsonl``, and why it failed, if it did.
 
 Only rank 0 writes. A run that goes on from a checkpoint first drops the lines of the steps that it
 will do again, so that the file always reads as one undisturbed run with its starts marked.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+
+from datasets.files import replacing
 
 LOG_NAME = "metrics.jsonl"
 FAILURE_NAME = "failure.json"
@@ -44,15 +45,26 @@ class RunLog:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / LOG_NAME
         kept = [line for line in _lines(path) if line["kind"] == "start" or line["step"] <= step]
-        temporary = path.with_suffix(".jsonl.tmp")
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        os.replace(temporary, path)
+        with replacing(path) as partial:
+            partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
         self._file = path.open("a")
 
     def write(self, kind: str, **values: Any) -> None:
         """Append one line; it is on its way to the disk when this returns."""
         self._file.write(json.dumps({"kind": kind, **values}) + "\n")
         self._file.flush()
+
+
+def note_failure(folder: Path, problem: str) -> None:
+    """Leave in the run folder why the run failed."""
+    with replacing(folder / FAILURE_NAME) as partial:
+        partial.write_text(json.dumps({"problem": problem}) + "\n")
+
+
+def read_failure(folder: Path) -> str | None:
+    """Why the run in ``folder`` failed; None where it did not."""
+    path = folder / FAILURE_NAME
+    return str(json.loads(path.read_text())["problem"]) if path.exists() else None
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,5 @@
 """The training loop that runs in every worker."""
 
-import json
 import math
 import tempfile
 import time
@@ -22,7 +21,7 @@ from scaling import feeds, outcome, validation
 from scaling.config import RunConfig
 from scaling.engine import Place
 from scaling.job import Job
-from scaling.log import FAILURE_NAME, RunLog
+from scaling.log import RunLog, note_failure
 from scaling.targets import HELD_OUT, TRAIN
 
 
@@ -48,8 +47,7 @@ def train_loop(settings: dict[str, Job]) -> None:
     except NonFiniteLoss as error:
         # Every rank sees the same sum and stops here: a restart would meet the same numbers.
         if worker.rank == 0:
-            failure = json.dumps({"problem": str(error)})
-            (job.run_folder / FAILURE_NAME).write_text(failure + "\n")
+            note_failure(job.run_folder, str(error))
 
 
 class _Worker:

@@ -3,12 +3,13 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
+from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from scaling.record import bits
@@ -32,6 +33,20 @@ def shown(folder: Path, concurrent: int, console: Console) -> Iterator[None]:
         thread.join()
 
 
+@contextmanager
+def preparing(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """What to call with (step, parts done, parts) to show how far a corpus is prepared."""
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bars.add_task(step, total=total)
+            bars.update(tasks[step], completed=done)
+
+        yield show
+
+
 def table(states: Sequence[RunState], title: str) -> Table:
     """The runs of a study as a table: axes, state, step, loss, speed, data wait, time left."""
     axes = list(states[0].axes) if states else []
@@ -52,18 +67,16 @@ def table(states: Sequence[RunState], title: str) -> Table:
 
 
 def seconds_left(states: Sequence[RunState], concurrent: int) -> float | None:
-    """Seconds until all runs have ended, from the running ones' speed; None before it is known."""
-    known = [state for state in states if state.seconds_left is not None]
+    """Seconds of training until all runs have ended; None before a speed is known.
+
+    A run that has not begun is taken to last as long as the known ones do on average.
+    """
+    known = [state.step_seconds * state.steps for state in states if state.step_seconds]
     if not known:
         return None
-    full = [
-        state.seconds_left / max(state.steps - state.step, 1) * state.steps
-        for state in known
-        if state.seconds_left
-    ]
+    running = sum(state.seconds_left or 0 for state in states if state.state == "running")
     waiting = sum(state.state in ("waiting", "failed", "stopped") for state in states)
-    left = sum(state.seconds_left or 0 for state in known if state.state == "running")
-    return (left + waiting * (sum(full) / len(full) if full else 0)) / concurrent
+    return (running + waiting * sum(known) / len(known)) / concurrent
 
 
 def _figures(state: RunState) -> tuple[str, ...]:

@@ -6,11 +6,12 @@ are derived (``bits = nats / ln 2``) and never stored beside them.
 """
 
 import math
-import os
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
+
+from datasets.files import replacing
 
 SCHEMA = 1
 FILE_NAME = "record.json"
@@ -153,11 +154,10 @@ class RunRecord(Part):
         return sum(self.parameters.values())
 
     def write(self, folder: Path) -> Path:
-        """Write ``record.json`` into the run folder: temporary name first, then renamed."""
+        """Write ``record.json`` into the run folder, at once or not at all."""
         path = folder / FILE_NAME
-        temporary = path.with_suffix(".json.tmp")
-        temporary.write_text(self.model_dump_json(indent=1) + "\n")
-        os.replace(temporary, path)
+        with replacing(path) as partial:
+            partial.write_text(self.model_dump_json(indent=1) + "\n")
         return path
 
     @classmethod

@@ -11,7 +11,6 @@ import csv
 import gzip
 import io
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +20,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
+from datasets.files import replacing
 from scaling import figures
 from scaling.content import content_of
 from scaling.figures import Panel
@@ -113,7 +113,8 @@ def write_report(
     }
     folder.mkdir(parents=True, exist_ok=True)
     for path, text in texts.items():
-        _replace(path, text)
+        with replacing(path) as partial:
+            partial.write_text(text)
     return paths
 
 
@@ -184,10 +185,3 @@ def _plain(panels: Sequence[Panel]) -> list[dict[str, Any]]:
 def _compressed_plotly() -> str:
     """plotly.js, gzip and base64: a third of its size, unpacked by the page itself."""
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a whole file: under a temporary name first, then renamed."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)

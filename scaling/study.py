@@ -1,17 +1,17 @@
 """The state of a study, read from its folder alone: which runs wait, run, ended or failed."""
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from datasets.files import replacing
 from datasets.manifest import Corpus
 from scaling import record
 from scaling.config import RunConfig
-from scaling.log import FAILURE_NAME, LOG_NAME, RunHistory
+from scaling.log import FAILURE_NAME, LOG_NAME, RunHistory, read_failure
 
 STUDY_NAME = "study.json"
 TUNE_NAME = "tune"
@@ -27,7 +27,11 @@ class StudyError(ValueError):
 
 @dataclass(frozen=True)
 class RunState:
-    """One run of a study. ``nats`` is the newest validation, else the mean of the newest steps."""
+    """One run of a study.
+
+    ``nats`` is the newest validation, else the mean of the newest steps; ``step_seconds`` and
+    ``data_wait_share`` are means of the newest steps.
+    """
 
     id: str
     axes: dict[str, Any]
@@ -37,8 +41,13 @@ class RunState:
     nats: float | None
     targets_per_second: float | None
     data_wait_share: float | None
-    seconds_left: float | None
+    step_seconds: float | None
     problem: str | None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds of training that are left at the present speed; None before it is known."""
+        return None if self.step_seconds is None else self.step_seconds * (self.steps - self.step)
 
 
 def register(folder: Path, runs: Sequence[tuple[dict[str, Any], RunConfig]]) -> None:
@@ -52,9 +61,8 @@ def register(folder: Path, runs: Sequence[tuple[dict[str, Any], RunConfig]]) -> 
             "steps": config.train.steps,
             "targets_per_step": config.targets_per_step,
         }
-    temporary = path.with_suffix(".json.tmp")
-    temporary.write_text(json.dumps({"runs": known}, indent=1) + "\n")
-    os.replace(temporary, path)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps({"runs": known}, indent=1) + "\n")
 
 
 def finished(config: RunConfig) -> record.RunRecord | None:
@@ -92,7 +100,6 @@ def _state(folder: Path, id: str, told: dict[str, Any]) -> RunState:
     seconds = sum(line["seconds"] for line in newest[1:]) or None
     per_step = seconds / len(newest[1:]) if seconds else None
     state = _which(folder)
-    failure = folder / FAILURE_NAME
     losses = history.validations[-1:] or newest
     return RunState(
         id=id,
@@ -105,8 +112,8 @@ def _state(folder: Path, id: str, told: dict[str, Any]) -> RunState:
         data_wait_share=(
             sum(line["data_wait_seconds"] for line in newest[1:]) / seconds if seconds else None
         ),
-        seconds_left=per_step * (told["steps"] - step) if per_step else None,
-        problem=json.loads(failure.read_text())["problem"] if state == "failed" else None,
+        step_seconds=per_step,
+        problem=read_failure(folder) if state == "failed" else None,
     )
 
 

@@ -1,8 +1,6 @@
 """One run from its driver's side: prepare its folder, hand it to Ray Train, find its record."""
 
-import json
-from functools import partial
-from pathlib import Path
+import functools
 from typing import Any
 
 import yaml
@@ -10,11 +8,12 @@ from ray.data import ExecutionOptions
 from ray.train import CheckpointConfig, DataConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
+from datasets.files import replacing
 from scaling import feeds, loop, record, study
 from scaling.config import RunConfig as Run
 from scaling.environment import code_version
 from scaling.job import Job
-from scaling.log import FAILURE_NAME
+from scaling.log import FAILURE_NAME, note_failure, read_failure
 from scaling.record import RunRecord
 from scaling.targets import HELD_OUT, TRAIN
 
@@ -47,7 +46,8 @@ def train(job: Job, callbacks: list[Any] | None = None) -> RunRecord:
     folder = job.run_folder
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FAILURE_NAME).unlink(missing_ok=True)
-    (folder / CONFIG_NAME).write_text(yaml.safe_dump(config.resolved(), sort_keys=False))
+    with replacing(folder / CONFIG_NAME) as partial:
+        partial.write_text(yaml.safe_dump(config.resolved(), sort_keys=False))
     trainer = TorchTrainer(
         loop.train_loop,
         train_loop_config={"job": job},
@@ -64,8 +64,8 @@ def train(job: Job, callbacks: list[Any] | None = None) -> RunRecord:
             callbacks=callbacks or [],
         ),
         datasets={
-            TRAIN: partial(feeds.training_dataset, job),
-            HELD_OUT: partial(feeds.held_out_dataset, job),
+            TRAIN: functools.partial(feeds.training_dataset, job),
+            HELD_OUT: functools.partial(feeds.held_out_dataset, job),
         },
         dataset_config=DataConfig(
             execution_options=ExecutionOptions(preserve_order=True), enable_shard_locality=False
@@ -74,21 +74,11 @@ def train(job: Job, callbacks: list[Any] | None = None) -> RunRecord:
     try:
         trainer.fit()
     except Exception as error:
-        _note_failure(folder, str(error))
+        note_failure(folder, str(error))
         raise TrainingError(f"run {config.id} failed: {_first_sentence(error)}") from error
     if failure := read_failure(folder):
         raise TrainingError(f"run {config.id} failed: {failure}")
     return RunRecord.read(folder / record.FILE_NAME)
-
-
-def read_failure(folder: Path) -> str | None:
-    """Why the run in ``folder`` failed, where it did."""
-    path = folder / FAILURE_NAME
-    return str(json.loads(path.read_text())["problem"]) if path.exists() else None
-
-
-def _note_failure(folder: Path, problem: str) -> None:
-    (folder / FAILURE_NAME).write_text(json.dumps({"problem": problem}) + "\n")
 
 
 def _first_sentence(error: BaseException) -> str:

@@ -11,7 +11,6 @@ import ray
 
 from datasets.manifest import Corpus
 from datasets.prepare import prepare
-from datasets.splits import Rule
 from scaling import load
 
 CLONE = Path(__file__).resolve().parent.parent
@@ -88,6 +87,6 @@ def embedded_corpus(ray_session: str, tmp_path_factory: pytest.TempPathFactory) 
         codec=settings.codec,
         levels=settings.levels,
         scaling=settings.scaling,
-        split=Rule(settings.split.rule, settings.split.fractions),
+        split=settings.split.as_rule(),
         licence=settings.licence,
     )

@@ -5,9 +5,12 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import soundfile
 import yaml
 
+from datasets.manifest import Corpus
 from tests.conftest import CLONE
 from tests.runs import small_run
 
@@ -44,16 +47,6 @@ def test_help_plan_and_report_import_neither_torch_nor_ray(words):
         [sys.executable, "-c", program], cwd=CLONE, capture_output=True, text=True, timeout=60
     )
     assert done.stderr.strip().splitlines()[-1] == "[]"
-
-
-def test_writing_a_report_imports_neither_torch_nor_ray():
-    program = (
-        f"import sys, scaling.report\nprint([name for name in {HEAVY!r} if name in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=CLONE, capture_output=True, text=True, timeout=60
-    )
-    assert done.stdout.strip() == "[]"
 
 
 def test_a_wrong_key_is_one_sentence_and_exit_code_2():
@@ -98,7 +91,33 @@ def test_a_folder_without_a_study_is_one_sentence_and_exit_code_1(verb, tmp_path
     assert str(tmp_path) in done.stderr
 
 
-def test_doctor_gives_json(tmp_path):
+def test_prepare_uses_the_good_files_and_names_the_others(ray_session, tmp_path):
+    tone = np.sin(np.arange(32_000) / 9).astype(np.float32) / 2
+    for name in ("a.wav", "b.flac", "c.wav"):
+        soundfile.write(tmp_path / name, tone, 16_000)
+    (tmp_path / "d.wav").write_text("no audio at all")
+    path = tmp_path / "corpus.yaml"
+    content = {
+        "name": "tones",
+        "files": [str(tmp_path / "*.wav"), str(tmp_path / "*.flac")],
+        "destination": str(tmp_path / "prepared"),
+        "licence": "made for a test",
+        "split": {"rule": "order", "fractions": [0.34, 0.33, 0.33]},
+    }
+    path.write_text(yaml.safe_dump(content))
+    done = scaling("prepare", path)
+    assert done.returncode == 0, done.stderr
+    assert len(Corpus.load(tmp_path / "prepared").recordings) == 3
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("left out")]
+    assert "d.wav" in line
+    path.write_text(yaml.safe_dump({**content, "strict": True}))
+    strict = scaling("prepare", path)
+    assert strict.returncode == 1
+    assert "d.wav" in strict.stderr
+    assert "Traceback" not in strict.stderr
+
+
+def test_doctor_gives_json():
     findings = json.loads(scaling("doctor", "--json").stdout)
     assert {"ok", "warning", "problem"} >= {finding["status"] for finding in findings}
 

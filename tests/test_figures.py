@@ -17,16 +17,6 @@ def markers(panel):
     return [trace for trace in panel.figure.data if trace.mode == "markers"]
 
 
-def test_a_curve_for_each_chunk_and_depth(series):
-    assert [(one.panel, one.label) for one in series] == [
-        ("layers 1", "chunk 2,000"),
-        ("layers 2", "chunk 2,000"),
-        ("layers 1", "chunk 4,000"),
-        ("layers 2", "chunk 4,000"),
-    ]
-    assert [len(one.records) for one in series] == [6, 4, 4, 4]
-
-
 def test_a_panel_for_each_depth_and_a_colour_for_each_chunk(series):
     panels = figures.loss_panels(series)
     assert [panel.title for panel in panels] == ["layers 1", "layers 2"]
@@ -81,10 +71,6 @@ def test_shape_axes_are_drawn_when_nothing_else_was_swept():
     records = [run({"model.layers": layers}, 3.3) for layers in (1, 2, 4)]
     assert curve_axes(records) == ["model.layers"]
     assert figures.loss_panels(curves(records, "model.layers"))[0].title == "all depths"
-
-
-def test_seeds_alone_are_no_axis():
-    assert curve_axes([run({"seed": seed}, 3.3) for seed in (0, 1)]) == []
 
 
 def test_learning_curves_show_validation_and_training_of_every_run(series):

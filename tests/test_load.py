@@ -105,3 +105,9 @@ def test_a_corpus_is_loaded_with_its_split():
     corpus = load.corpus(CLONE / "configs/corpora/embedded.yaml")
     assert corpus.split.rule == "time"
     assert corpus.destination == Path("data/embedded")
+
+
+def test_split_fractions_that_are_no_partition_are_refused_before_anything_starts():
+    path = CLONE / "configs/corpora/embedded.yaml"
+    (problem,) = problems(load.corpus, path, ["split.fractions=[0.5, 0.2, 0.2]"])
+    assert "sum to 1" in problem

@@ -13,7 +13,6 @@ from datasets.manifest import (
     Reference,
     Rejected,
     SplitSummary,
-    replacing,
 )
 
 
@@ -103,15 +102,6 @@ def test_what_is_no_manifest_is_refused(tmp_path, text):
     (tmp_path / "corpus.json").write_text(text)
     with pytest.raises(ManifestError, match="prepare the corpus again"):
         Corpus.load(tmp_path)
-
-
-def test_a_failed_write_leaves_what_was_there(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("before")
-    with pytest.raises(RuntimeError), replacing(path) as partial:
-        partial.write_text("half")
-        raise RuntimeError
-    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("file", "before")]
 
 
 def test_manifests_and_windows_load_without_heavy_libraries():

@@ -6,7 +6,7 @@ from scaling.progress import seconds_left, table
 from scaling.study import RunState
 
 
-def state(name, step=0, left=None, nats=None):
+def state(name, step=0, step_seconds=None, nats=None):
     return RunState(
         id=f"run-{name}",
         axes={"model.chunk": 2000},
@@ -16,7 +16,7 @@ def state(name, step=0, left=None, nats=None):
         nats=nats,
         targets_per_second=128.0 if nats else None,
         data_wait_share=0.012 if nats else None,
-        seconds_left=left,
+        step_seconds=step_seconds,
         problem=None,
     )
 
@@ -24,16 +24,16 @@ def state(name, step=0, left=None, nats=None):
 def test_the_table_gives_bits_and_nats_speed_and_data_wait():
     text = io.StringIO()
     console = Console(file=text, width=160)
-    console.print(table([state("running", 5, 120.0, nats=3.4657), state("waiting")], "demo"))
+    console.print(table([state("running", 5, 24.0, nats=3.4657), state("waiting")], "demo"))
     for words in ("run-running", "2000", "5/10", "5.000", "3.466", "128", "1.2%", "2 min"):
         assert words in text.getvalue()
     assert "run-waiting" in text.getvalue()
 
 
 def test_the_time_left_counts_running_and_waiting_runs_over_the_slots():
-    states = [state("running", 5, 50.0), state("waiting"), state("finished", 10, 0.0)]
-    assert seconds_left(states, concurrent=1) == 50 + 100
-    assert seconds_left(states, concurrent=2) == (50 + 100) / 2
+    states = [state("running", 5, 10.0), state("waiting"), state("finished", 10, 2.0)]
+    assert seconds_left(states, concurrent=1) == 50 + 60
+    assert seconds_left(states, concurrent=2) == (50 + 60) / 2
 
 
 def test_no_time_is_told_before_a_speed_is_known():

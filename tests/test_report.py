@@ -129,7 +129,7 @@ def test_the_page_is_one_small_file_that_names_its_departures(paths):
     assert "this is not the paper&#39;s model" in text
     assert "reach back over the cut" in text
     assert "python -m scaling report" in text
-    assert not list(paths.html.parent.glob("*.tmp"))
+    assert not list(paths.html.parent.glob("*.partial"))
 
 
 def test_text_from_records_cannot_become_markup(tmp_path):
