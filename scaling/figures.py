@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from scaling.record import RunRecord, bits
+from scaling.record import CurvePoint, RunRecord, bits
 from scaling.series import CONTEXT, SEED, Series, name_of, setting, written
 
 SAMPLES = (CONTEXT, "model.chunk")  # axes counted in samples
@@ -19,6 +19,7 @@ SAMPLES = (CONTEXT, "model.chunk")  # axes counted in samples
 PALETTE = ("#2B86C5", "#D9641A", "#12996F", "#C46FA3", "#C98A00", "#4FAEDC")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
 NUM_DRAWN = 60  # points along a drawn line
+STRETCHES = 8  # of a run, over which its training loss is averaged
 HOVER = "%{y:.4f} bits (%{customdata[0]:.4f} nats) a sample<br>%{customdata[1]}<extra></extra>"
 
 
@@ -60,7 +61,11 @@ def learning_panels(series: Sequence[Series]) -> list[Panel]:
     """Validation loss (training loss thin) against targets seen: a panel for each depth."""
     colours = _colours(series)
     records = [record for one in series for record in one.records]
-    points = [point for record in records for point in record.validation_curve]
+    points = [
+        point
+        for record in records
+        for point in (*record.validation_curve, *_smoothed(record.training_curve))
+    ]
     heights = [bits(point.nats) for point in points]
     lines, note = _references(records[0], min(heights), max(heights), 0.0)
     shown = [*heights, *lines.values()]
@@ -78,7 +83,10 @@ def learning_panels(series: Sequence[Series]) -> list[Panel]:
             f"({min(one.nats):.3f} to {max(one.nats):.3f} nats)"
             for one in members
         )
-        caption = f"Thick: validation; thin: training. {ends[0].upper()}{ends[1:]}. {note}"
+        caption = (
+            f"Thick: validation; dotted: training, in means over {STRETCHES} stretches of the run. "
+            f"{ends[0].upper()}{ends[1:]}. {note}"
+        )
         panels.append(Panel(name, figure, caption))
     return panels
 
@@ -156,9 +164,9 @@ def _draw_learning(
 ) -> None:
     """The two learning curves of one run."""
     run = f"{name_of(one.axis)} {written(setting(record, one.axis))}, {SEED} {record.config[SEED]}"
-    for kind, points, width in (
-        ("training", record.training_curve, 0.7),
-        ("validation", record.validation_curve, 2.0),
+    for kind, points, dash in (
+        ("training", _smoothed(record.training_curve), "dot"),
+        ("validation", record.validation_curve, "solid"),
     ):
         figure.add_scatter(
             x=[point.targets for point in points],
@@ -166,12 +174,23 @@ def _draw_learning(
             customdata=[(point.nats, f"{kind}, {one.label}, {run}") for point in points],
             hovertemplate=HOVER,
             mode="lines",
-            line={"color": colour, "width": width},
-            opacity=0.55 if kind == "training" else 0.9,
+            line={"color": colour, "width": 1 if dash == "dot" else 2, "dash": dash},
+            opacity=0.6 if dash == "dot" else 0.9,
             name=one.label,
             legendgroup=one.label,
             showlegend=in_legend and kind == "validation",
         )
+
+
+def _smoothed(curve: Sequence[CurvePoint]) -> list[CurvePoint]:
+    """Means over stretches of a curve: single steps scatter far beyond their trend."""
+    stretches = np.array_split(np.arange(len(curve)), min(STRETCHES, len(curve)))
+    return [
+        curve[stretch[-1]].model_copy(
+            update={"nats": float(np.mean([curve[index].nats for index in stretch]))}
+        )
+        for stretch in stretches
+    ]
 
 
 def _error(runs: Sequence[RunRecord]) -> float:

@@ -1,5 +1,6 @@
 """Figures from records: which axis is drawn, what shares a curve, and what a reader can see."""
 
+import numpy as np
 import pytest
 
 from scaling import figures
@@ -79,3 +80,13 @@ def test_learning_curves_show_validation_and_training_of_every_run(series):
     trace = panels[0].figure.data[1]
     assert trace.x[-1] == series[0].records[0].targets.seen
     assert "validation" in trace.customdata[0][1]
+
+
+def test_training_curves_are_means_over_stretches_of_the_run(series):
+    trace = figures.learning_panels(series)[0].figure.data[0]
+    curve = series[0].records[0].training_curve
+    assert "training" in trace.customdata[0][1]
+    assert len(trace.y) == figures.STRETCHES
+    sizes = [len(part) for part in np.array_split(curve, figures.STRETCHES)]
+    nats = [value for value, _ in trace.customdata]
+    assert np.average(nats, weights=sizes) == pytest.approx(np.mean([p.nats for p in curve]))
