@@ -247,7 +247,7 @@ def _refuse(runs: "Sequence[RunConfig]", offered: Mapping[str, float], more: lis
 
 def _print_plan(planned: "Plan") -> None:
     axes = list(planned.runs[0].axes) if planned.runs else []
-    table = Table(title=f"{len(planned.runs)} runs", title_justify="left")
+    table = Table(title=f"runs: {len(planned.runs)}", title_justify="left")
     for heading in ("run", *(axis.split(".")[-1] for axis in axes)):
         table.add_column(heading)
     for heading in ("parameters", "targets", "of", "MFLOP/target", "shared", "TFLOP", "MB/window"):
