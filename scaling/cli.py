@@ -50,20 +50,7 @@ def prepare(words: Words = None, config: Config = None) -> None:
 
     settings = load.corpus(*_file_and_overrides(config, words))
     with connected(), preparing(console) as show:
-        corpus = prepare_corpus(
-            name=settings.name,
-            files=settings.files,
-            root=Path.cwd(),
-            destination=settings.destination,
-            rate=settings.rate,
-            codec=settings.codec,
-            levels=settings.levels,
-            scaling=settings.scaling,
-            split=settings.split.as_rule(),
-            licence=settings.licence,
-            strict=settings.strict,
-            progress=show,
-        )
+        corpus = prepare_corpus(**settings.arguments(), root=Path.cwd(), progress=show)
     for left_out in corpus.rejected:
         console.print(f"left out {left_out.name}: {left_out.reason}", markup=False)
     table = Table(title=f"{settings.destination}: {corpus.name}", title_justify="left")

@@ -56,6 +56,11 @@ class CorpusConfig(Section):
     split: SplitConfig = SplitConfig()
     strict: bool = False
 
+    def arguments(self) -> dict[str, Any]:
+        """All values by name, as :func:`datasets.prepare.prepare` takes them."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return values | {"split": self.split.as_rule()}
+
 
 class WindowsConfig(Section):
     """What a window trains.

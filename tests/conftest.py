@@ -78,15 +78,5 @@ def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def embedded_corpus(ray_session: str, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     """The recording that ships with the project, prepared as the demo study prepares it."""
     settings = load.corpus(CLONE / "configs/corpora/embedded.yaml")
-    return prepare(
-        name=settings.name,
-        files=settings.files,
-        root=CLONE,
-        destination=tmp_path_factory.mktemp("corpora") / "embedded",
-        rate=settings.rate,
-        codec=settings.codec,
-        levels=settings.levels,
-        scaling=settings.scaling,
-        split=settings.split.as_rule(),
-        licence=settings.licence,
-    )
+    destination = tmp_path_factory.mktemp("corpora") / "embedded"
+    return prepare(**{**settings.arguments(), "destination": destination}, root=CLONE)

@@ -30,7 +30,9 @@ def settings(line: str) -> str:
 
 
 def test_the_launcher_of_ray_accepts_it(cluster: dict[str, Any]):
-    validate_config(prepare_config(cluster))
+    prepared = prepare_config(cluster)
+    validate_config(prepared)
+    assert prepared["available_node_types"].keys() == {"head", "a100_spot"}
 
 
 def test_the_launcher_of_ray_would_refuse_a_misspelt_key(cluster: dict[str, Any]):
