@@ -37,6 +37,11 @@ def build(config: RunConfig, corpus: Corpus) -> LatentTransformer:
     return LatentTransformer(config.model, prediction)
 
 
+def step_seed(config: RunConfig, step: int, rank: int) -> int:
+    """The seed of a step's dropout: a run that was interrupted draws the same numbers again."""
+    return (config.seed * config.train.steps + step) * 65_537 + rank
+
+
 def train_loop(settings: dict[str, Job]) -> None:
     """Train one run to its end, from the newest checkpoint that Ray Train hands out."""
     job = settings["job"]
@@ -99,9 +104,7 @@ class _Worker:
         train = self.config.train
         began = time.perf_counter()
         step = self.place.step
-        # Every random number of a step depends on the seed, the step and the rank alone, so that a
-        # run that was interrupted draws the same ones.
-        torch.manual_seed((self.config.seed * train.steps + step) * 65_537 + self.rank)
+        torch.manual_seed(step_seed(self.config, step, self.rank))
         engines.set_learning_rate(self.engine, engines.learning_rate(train, step))
         waited, total, positions, windows = 0.0, 0.0, [], []
         for piece in range(train.accumulate):

@@ -12,7 +12,7 @@ from scaling.config import RunConfig
 from scaling.engine import learning_rate
 from scaling.feeds import training_stream
 from scaling.load import with_values
-from scaling.loop import build
+from scaling.loop import build, step_seed
 from tests.architectures import SMALL
 
 CONTENT: dict[str, Any] = {
@@ -48,6 +48,7 @@ def plain_losses(config: RunConfig, corpus: Corpus) -> list[float]:
     for step in range(config.train.steps):
         positions = range(step * config.train.batch, (step + 1) * config.train.batch)
         windows = torch.from_numpy(np.stack([stream.read(position) for position in positions]))
+        torch.manual_seed(step_seed(config, step, 0))
         loss = nats(network(windows, chunk), window_targets(windows, context, chunk)).mean()
         losses.append(loss.item())
         for group in optimizer.param_groups:

@@ -121,7 +121,8 @@ def test_every_zero_stage_trains_and_resumes_on_two_workers(embedded_corpus, tmp
 
 
 def test_a_run_killed_with_its_driver_goes_on_where_it_stood(embedded_corpus, tmp_path):
-    config = small_run(embedded_corpus, tmp_path, train__steps=80)
+    drops = {"model__dropout": 0.1, "model__encoder_dropout": 0.2, "model__token_drop": 0.1}
+    config = small_run(embedded_corpus, tmp_path, train__steps=80, **drops)
     path = tmp_path / "run.yaml"
     path.write_text(yaml.safe_dump(config.resolved()))
     command = [sys.executable, "-m", "scaling", "train", "--config", str(path)]
