@@ -2,9 +2,10 @@
 
 In a recording the eligible targets are the offsets [max(history, begin), end) of the range that
 the split owns. They are cut into blocks of ``targets * spacing`` offsets; the window
-(block, phase) holds the targets ``block begin + phase + k * spacing``, k in [0, targets). Every
-offset that is covered is the target of exactly one window, and which offsets are covered depends
-on the history, not on the context: runs with other contexts train and are scored on the same ones.
+(block, group) holds the targets ``block begin + group * run + k * spacing + j``, k in [0, targets)
+and j in [0, run). Every offset that is covered is the target of exactly one window, and which
+offsets are covered depends on the history, not on the context: runs with other contexts train and
+are scored on the same ones.
 """
 
 import hashlib
@@ -28,7 +29,8 @@ class Windows:
     """The windows of one split, in recordings x blocks x phases order, held as sums alone.
 
     All lengths are in samples. ``history`` (at least ``context``) is kept before the first target
-    of a recording; ``spacing`` lies between the ``targets`` targets of a window.
+    of a recording; ``spacing`` lies between the ``targets`` places of a window, at each of which
+    ``run`` targets follow each other (``run`` divides ``spacing``).
     """
 
     recordings: tuple[Recording, ...]
@@ -37,6 +39,7 @@ class Windows:
     spacing: int
     targets: int
     history: int
+    run: int = 1
 
     @classmethod
     def of(
@@ -47,6 +50,7 @@ class Windows:
         spacing: int = 1,
         targets: int = 1,
         history: int | None = None,
+        run: int = 1,
     ) -> Self:
         """The windows of ``split``; ``history`` is the context where it is not given.
 
@@ -58,6 +62,8 @@ class Windows:
             raise WindowError(
                 f"Context {context}, spacing {spacing} and targets {targets} must be 1 or more."
             )
+        if run < 1 or spacing % run:
+            raise WindowError(f"A run of {run} targets does not divide the spacing {spacing}.")
         if history < context:
             raise WindowError(
                 f"History {history} is shorter than the context {context}: "
@@ -66,7 +72,7 @@ class Windows:
         longest = corpus.longest(split)
         owners = tuple(recording for recording in corpus.recordings if split in recording.ranges)
         ranges = tuple(recording.ranges[split] for recording in owners)
-        windows = cls(owners, ranges, context, spacing, targets, history)
+        windows = cls(owners, ranges, context, spacing, targets, history, run)
         if len(windows) == 0:
             begin, end = longest.ranges[split]
             raise WindowError(
@@ -85,12 +91,12 @@ class Windows:
     @property
     def length(self) -> int:
         """Samples in one window: the first target's context up to the last target itself."""
-        return self.context + (self.targets - 1) * self.spacing + 1
+        return self.context + (self.targets - 1) * self.spacing + self.run
 
     @property
     def targets_in_epoch(self) -> int:
         """Targets that all windows hold together, each once."""
-        return len(self) * self.targets
+        return len(self) * self.targets * self.run
 
     @property
     def left_out(self) -> int:
@@ -110,14 +116,15 @@ class Windows:
             )
         recording = np.searchsorted(self._ends, indexes, side="right")
         within = indexes - (self._ends - self._counts)[recording]
-        block, phase = np.divmod(within, self.spacing)
-        first = self._firsts[recording] + block * self.targets * self.spacing + phase
+        block, group = np.divmod(within, self.spacing // self.run)
+        first = self._firsts[recording] + block * self.targets * self.spacing + group * self.run
         return recording, np.asarray(first)
 
     def offsets(self, indexes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Indexes [n] to (recording number [n], target offsets [n, targets]), both int64."""
+        """Indexes [n] to (recording number [n], target offsets [n, targets * run]), both int64."""
         recording, first = self.locate(indexes)
-        return recording, np.asarray(first[:, None] + np.arange(self.targets) * self.spacing)
+        places = np.arange(self.targets)[:, None] * self.spacing + np.arange(self.run)
+        return recording, np.asarray(first[:, None] + places.ravel())
 
     @cached_property
     def _firsts(self) -> np.ndarray:
@@ -134,7 +141,7 @@ class Windows:
     @cached_property
     def _counts(self) -> np.ndarray:
         """The number of windows of each recording [recordings]."""
-        return self._eligible // (self.targets * self.spacing) * self.spacing
+        return self._eligible // (self.targets * self.spacing) * (self.spacing // self.run)
 
     @cached_property
     def _ends(self) -> np.ndarray:
@@ -162,7 +169,7 @@ def targets_hash(windows: Windows, indexes: np.ndarray) -> str:
     It names a set of targets whatever the context, the grouping into windows and their order.
     """
     recording, offsets = windows.offsets(indexes)
-    owner = np.repeat(recording, windows.targets)
+    owner = np.repeat(recording, offsets.shape[1])
     names = [entry.name for entry in windows.recordings]
     digest = hashlib.sha256()
     for number in sorted(np.unique(owner), key=names.__getitem__):

@@ -4,7 +4,19 @@ Plain Python, so that a plan needs no torch. The tests hold the parameter counts
 module and the operations against torch's own counter.
 """
 
-from model.architecture import LINEAR_ORDER, RECENT_CHANNELS, RECENT_KERNEL, Architecture
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from operator import mul
+
+from model.architecture import (
+    LINEAR_ORDER,
+    RECENT_CHANNELS,
+    RECENT_KERNEL,
+    RECENT_STRIDE,
+    Architecture,
+    convolved,
+)
+from model.targets import Targets
 
 
 def parameters(architecture: Architecture) -> dict[str, int]:
@@ -36,45 +48,108 @@ def parameters(architecture: Architecture) -> dict[str, int]:
     return counts
 
 
-def forward_operations(architecture: Architecture, targets: int) -> dict[str, float]:
-    """Forward operations (2 a multiply-add) for one window of ``targets`` targets a chunk apart.
+def forward_operations(
+    architecture: Architecture, targets: Targets, positions: int
+) -> dict[str, float]:
+    """Forward operations (2 a multiply-add) for one window with so many positions.
 
-    Counts the matrix products and convolutions, as torch's counter does. The encoder runs on the
-    ``N + n - 1`` chunks that the targets share; the Transformer on N latents for each target, its
-    last layer for the newest latent only.
+    Counts the matrix products and convolutions, as torch's counter does; of causal attention both
+    halves, though a kernel may skip one.
     """
     a = architecture
-    inner = a.heads * a.head_size
-    chunk = 0
-    incoming = 1
-    for filters, length in zip(a.filters, a.encoder_lengths[1:], strict=True):
-        chunk += a.kernel * incoming * filters * length
-        incoming = filters
-    chunk += incoming * a.encoder_lengths[-1] * a.width
-    projections = 2 * a.width * inner
-    keys_values = a.latents * projections
-    per_query = projections + 2 * a.latents * inner + 2 * a.width * a.feed_forward
-    queries = (a.layers - 1) * a.latents + 1
+    count = positions * targets.phases
+    signal = targets.samples(positions, a) - 1
+    convolutions = _Convolutions((1, *a.filters), a.kernel, a.strides, a.chunk, a.width)
     multiply_adds = {
-        "encoder": (a.latents + targets - 1) * chunk,
-        "transformer": targets * (a.layers * keys_values + queries * per_query),
-        "head": targets * (a.width * a.hidden + a.hidden * a.outputs),
+        "encoder": convolutions.dense(signal)
+        if targets.phases > 1
+        else signal // a.chunk * convolutions.once(),
+        "transformer": _transformer(a, targets, count),
+        "head": count * (a.width * a.hidden + a.hidden * a.outputs),
     }
     if a.recent:
-        _, middle, last = a.recent_lengths
-        multiply_adds["recent"] = targets * (
-            RECENT_KERNEL * RECENT_CHANNELS * a.recent_filters * middle
-            + RECENT_KERNEL * a.recent_filters**2 * last
-            + a.recent_filters * last * a.width
-        )
-        multiply_adds["linear"] = targets * LINEAR_ORDER * (a.recent_lengths[0] + 1)
-    return {part: 2.0 * count for part, count in multiply_adds.items()}
+        start = a.recent_lengths[0]
+        channels = (RECENT_CHANNELS, a.recent_filters, a.recent_filters)
+        convolutions = _Convolutions(channels, RECENT_KERNEL, [RECENT_STRIDE] * 2, start, a.width)
+        if targets.phases > 1:
+            seen = signal - a.chunk + a.recent
+            multiply_adds["recent"] = convolutions.dense(seen - LINEAR_ORDER)
+            multiply_adds["linear"] = LINEAR_ORDER * (seen - LINEAR_ORDER + 1)
+        else:
+            multiply_adds["recent"] = count * convolutions.once()
+            multiply_adds["linear"] = count * LINEAR_ORDER * (start + 1)
+    return {part: 2.0 * value for part, value in multiply_adds.items()}
 
 
-def training_operations(architecture: Architecture, targets: int) -> float:
-    """Forward and backward operations of one window: three times the forward ones.
+class _Convolutions:
+    """Multiply-adds of :class:`model.convolutions.Convolutions`."""
 
-    The backward pass of a product costs two products of its size (Kaplan et al. 2020,
-    arXiv 2001.08361, section 2.1).
+    def __init__(
+        self,
+        channels: Sequence[int],
+        kernel: int,
+        strides: Sequence[int],
+        length: int,
+        width: int,
+    ) -> None:
+        self.pairs = list(pairwise(channels))
+        self.kernel = kernel
+        self.strides = strides
+        self.lengths = [length]
+        for stride in strides:
+            self.lengths.append(convolved(self.lengths[-1], kernel, stride))
+        self.projection = channels[-1] * self.lengths[-1] * width
+
+    def once(self) -> int:
+        """For one run."""
+        layers = zip(self.pairs, self.lengths[1:], strict=True)
+        convolutions = sum(self.kernel * f * g * length for (f, g), length in layers)
+        return convolutions + self.projection
+
+    def dense(self, signal: int) -> int:
+        """For the runs at every offset of a signal of so many positions."""
+        starts = signal - self.lengths[0] + 1
+        dilations = [1, *accumulate(self.strides, mul)]
+        length = starts + (self.lengths[-1] - 1) * dilations[-1]
+        total = starts * self.projection
+        # From the newest layer back: each needs as many positions as the next one sees.
+        for (f, g), dilation in zip(reversed(self.pairs), reversed(dilations[:-1]), strict=True):
+            total += self.kernel * f * g * length
+            length += (self.kernel - 1) * dilation
+        return total
+
+
+def _transformer(a: Architecture, targets: Targets, count: int) -> int:
+    """Multiply-adds of the Transformer for ``count`` targets of one window."""
+    inner, attended = a.heads * a.head_size, a.heads * a.width
+    feed_forward = 2 * a.width * a.feed_forward
+    if a.latents_are_keys:
+        per_query = 2 * a.width * attended + 2 * a.latents * attended + feed_forward
+        per_layer = per_last = a.latents * per_query
+        if targets.mode == "last":
+            per_last = per_query
+        folding = a.layers * 2 * inner * a.width**2
+    else:
+        per_layer = a.latents * (4 * a.width * inner + 2 * a.latents * inner + feed_forward)
+        per_last = 4 * a.width * inner + 2 * a.latents * attended + feed_forward
+        folding = 0
+    sequences = count if targets.mode == "last" else count // a.latents
+    return folding + sequences * ((a.layers - 1) * per_layer + per_last)
+
+
+def training_operations_per_target(
+    architecture: Architecture, targets: Targets, positions: int
+) -> tuple[float, float]:
+    """Forward and backward operations a target: as trained, and naively.
+
+    The naive way takes a window of the full context for each target. The backward pass of a product
+    costs two products of its size (Kaplan et al. 2020, arXiv 2001.08361, section 2.1).
     """
-    return 3 * sum(forward_operations(architecture, targets).values())
+    shared = sum(forward_operations(architecture, targets, positions).values())
+    alone = sum(forward_operations(architecture, naive_targets(architecture), 1).values())
+    return 3 * shared / (positions * targets.phases), 3 * alone
+
+
+def naive_targets(architecture: Architecture) -> Targets:
+    """One target from one full context: what all else is held against."""
+    return Targets("last", architecture.chunk)

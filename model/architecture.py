@@ -5,7 +5,7 @@ parameter count that the paper reports; ``docs/model.md`` lists what the paper l
 """
 
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 LINEAR_ORDER = 32
 """Samples that the linear-predictive start looks at: the order of the AR(32) reference."""
@@ -28,6 +28,7 @@ class Architecture:
     chunk: samples that one latent stands for (C).
     filters, kernel, strides: the encoder's convolutions, from the samples to the latent.
     width, layers, heads, head_size, feed_forward: the Transformer (D, -, H, K, -).
+    attention: ``bidirectional`` (the paper), or ``causal``: a latent sees the N up to itself.
     hidden: width of the head's hidden layer.
     levels: classes of the quantiser (Q).
     dropout: in the Transformer's residual branches and attention.
@@ -49,6 +50,7 @@ class Architecture:
     heads: int = 8
     head_size: int = 128
     feed_forward: int = 256
+    attention: Literal["bidirectional", "causal"] = "bidirectional"
     hidden: int = 1_024
     levels: int = 256
     dropout: float = 0.1
@@ -62,6 +64,15 @@ class Architecture:
     def latents(self) -> int:
         """Latents in a context (N)."""
         return self.context // self.chunk
+
+    @property
+    def latents_are_keys(self) -> bool:
+        """Whether attention reads the latents themselves instead of projections of them.
+
+        A causal model always does, since it keeps what it has read; a bidirectional one where the
+        products are fewer: ``2 H D^2`` a latent, against ``4 H K D``.
+        """
+        return self.attention == "causal" or self.width < 2 * self.head_size
 
     @property
     def encoder_lengths(self) -> tuple[int, ...]:

@@ -82,4 +82,9 @@ class LinearStart(nn.Module):
         taps = (fitted + self.correction_scale * self.coefficients).flip(0)[None, None]
         centred = functional.conv1d((codes_BR.to(taps.dtype) - middle)[:, None], taps)[:, 0]
         predicted = centred + middle * fitted.sum() + self.fitted_intercept + self.intercept
-        return predicted, self.fitted_scale * torch.exp(self.log_scale)
+        return predicted, self.scale
+
+    @property
+    def scale(self) -> Tensor:
+        """The scale (1,) of the logistic residual, in codes."""
+        return self.fitted_scale * torch.exp(self.log_scale)

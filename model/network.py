@@ -1,38 +1,44 @@
-"""The latent Transformer of Verma 2022 (arXiv 2206.08297): a window of codes in, logits out."""
+"""The latent Transformer of Verma 2022 (arXiv 2206.08297): windows of codes in, nats out.
+
+A window becomes sequences of latents: in ``last`` mode the contexts of its targets, each read by
+its newest latent (M = 1 target a sequence); else the chunks of each phase, where every latent reads
+those up to itself (M = N). S, in shapes, counts sequences.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from model.architecture import LINEAR_ORDER, Architecture
+from model.attention import Folded
 from model.encoder import ChunkEncoder
-from model.linear import LinearPrediction, LinearStart, discretised_logistic
+from model.grouped import grouped_mean
+from model.head import Head, Recent
+from model.linear import LinearPrediction, LinearStart
 from model.recent import RecentPath
+from model.targets import Targets
 from model.transformer import Transformer
 
+GROUPED_LATENTS = {"cpu": 1_024, "cuda": 65_536}
+"""Latents that the Transformer takes at a time: more of them leave the cache, or fill memory."""
 
-class Head(nn.Module):
-    """Latent to hidden layer to logits."""
 
-    def __init__(self, architecture: Architecture) -> None:
-        super().__init__()
-        self.hidden = nn.Linear(architecture.width, architecture.hidden)
-        self.dropout = nn.Dropout(architecture.head_dropout)
-        self.output = nn.Linear(architecture.hidden, architecture.outputs)
+class Sequences(NamedTuple):
+    """A window's latents (S, N, D), with what the newest codes say of each target (S, M, ...)."""
 
-    def forward(self, latent_BD: Tensor) -> Tensor:
-        """Outputs (B, outputs) for latents (B, D), in float32 where autocast runs them in less."""
-        output: Tensor = self.output(self.dropout(torch.relu(self.hidden(latent_BD))))
-        return output.to(torch.promote_types(output.dtype, torch.float32))
-
-    def start_silent(self) -> None:
-        """Make the first output exactly zero, so that the linear start alone speaks."""
-        nn.init.zeros_(self.output.weight)
-        nn.init.zeros_(self.output.bias)
+    latents_SND: Tensor
+    recent: Recent | None
 
 
 class LatentTransformer(nn.Module):
-    """Encoder, Transformer and head, with the recent-sample path where ``recent`` asks for it."""
+    """Encoder, Transformer and head, with the recent-sample path where ``recent`` asks for it.
+
+    ``in_groups`` takes the gradients of a window's sequences group by group, which bounds memory;
+    it needs all parameters at hand, so it is switched off where they are sharded.
+    """
 
     def __init__(
         self, architecture: Architecture, prediction: LinearPrediction | None = None
@@ -41,6 +47,7 @@ class LatentTransformer(nn.Module):
         if problems := architecture.problems():
             raise ValueError("\n".join(problems))
         self.architecture = architecture
+        self.in_groups = True
         self.encoder = ChunkEncoder(architecture)
         self.transformer = Transformer(architecture)
         self.head = Head(architecture)
@@ -56,58 +63,148 @@ class LatentTransformer(nn.Module):
         """Samples before a target that its logits depend on."""
         return self.architecture.context
 
-    def targets_in(self, samples: int, spacing: int) -> int:
-        """Targets of a window of so many samples, ``spacing`` apart."""
-        count, rest = divmod(samples - 1 - self.architecture.context, spacing)
-        if rest or count < 0 or spacing % self.architecture.chunk:
-            raise ValueError(
-                f"a window of {samples} samples does not hold targets {spacing} apart: it must be "
-                f"context + (n - 1) spacing + 1 samples with context {self.architecture.context} "
-                f"and a spacing that is a multiple of the chunk, {self.architecture.chunk}"
-            )
-        return count + 1
+    def forward(self, window_BT: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+        """Mean loss of the targets of windows of codes (B, T), and the nats (B, n, P) of each.
 
-    def forward(self, window_BT: Tensor, spacing: int) -> Tensor:
-        """Logits (B, n, Q) of the window's targets, each from its own full context.
-
-        ``window_BT`` holds codes, ``L + (n - 1) S + 1`` of them; target k is the code at
-        ``L + k S`` with ``S = spacing``. The contexts of neighbouring targets share all but ``S``
-        samples, so every chunk is encoded once.
+        Which codes are targets, and how much of the window each one sees, is in
+        :mod:`model.targets`; ValueError where the window does not hold such targets. The mean can
+        be differentiated, the single losses are detached.
         """
-        a = self.architecture
-        targets = self.targets_in(window_BT.shape[1], spacing)
-        chunks_BMC = window_BT[:, :-1].unflatten(1, (-1, a.chunk))
-        latents_BMD = self.encoder(chunks_BMC)
-        contexts_BnDN = latents_BMD.unfold(1, a.latents, spacing // a.chunk)
-        newest = self.transformer(contexts_BnDN.flatten(0, 1).transpose(1, 2))
-        if a.recent:
-            recent = window_BT[:, :-1].unfold(1, a.recent, 1)[:, a.context - a.recent :: spacing]
-            logits = self._with_recent(newest, recent.flatten(0, 1))
+        codes_BnP = targets.codes(window_BT, self.architecture)
+        sequences = self.sequences(window_BT, targets)
+        codes_SM = codes_BnP.permute(2, 0, 1).reshape(len(sequences.latents_SND), -1)
+        size = max(1, GROUPED_LATENTS[window_BT.device.type] // self.architecture.latents)
+        if not self.in_groups or len(codes_SM) <= size:
+            nats_SM = self._nats(sequences, codes_SM, targets)
+            mean = nats_SM.mean()
+        elif torch.is_grad_enabled():
+            mean, nats_SM = self._nats_in_groups(sequences, codes_SM, targets, size)
         else:
-            logits = self.head(newest)
-        return logits.reshape(-1, targets, a.levels)
+            parts = zip(_split(sequences, size), codes_SM.split(size), strict=True)
+            nats_SM = torch.cat([self._nats(part, codes, targets) for part, codes in parts])
+            mean = nats_SM.mean()
+        count, positions, phases = codes_BnP.shape
+        return mean, nats_SM.detach().view(phases, count, positions).permute(1, 2, 0)
 
-    def _with_recent(self, newest_BD: Tensor, codes_BR: Tensor) -> Tensor:
+    def logits(self, window_BT: Tensor, targets: Targets) -> Tensor:
+        """Logits (B, n, P, Q) of the targets of windows of codes (B, T)."""
+        shape = targets.codes(window_BT, self.architecture).shape
+        logits_SMQ = self._predict(self.sequences(window_BT, targets), targets)
+        return logits_SMQ.view(shape[2], shape[0], shape[1], -1).permute(1, 2, 0, 3)
+
+    def sequences(self, window_BT: Tensor, targets: Targets) -> Sequences:
+        """The latents of windows of codes (B, T): each chunk, at each phase, encoded once."""
+        a = self.architecture
+        positions = targets.positions(window_BT.shape[1], a)
+        past_BT = window_BT[:, :-1]
+        if targets.mode == "last":
+            latents_BMD = self.encoder(past_BT.unflatten(1, (-1, a.chunk)))
+            latents = targets.history(a) // a.chunk
+            contexts_BnDN = latents_BMD.unfold(1, latents, targets.spacing // a.chunk)
+            latents_SND = contexts_BnDN.flatten(0, 1).transpose(1, 2)
+        else:
+            if targets.phases == 1:
+                latents_BnDP = self.encoder(past_BT.unflatten(1, (-1, a.chunk)))[..., None]
+            else:
+                latents_BnDP = self.encoder.dense(past_BT).unfold(1, targets.phases, a.chunk)
+            latents_PBnD = latents_BnDP.permute(3, 0, 1, 2).contiguous()
+            latents_SND = latents_PBnD.view(-1, a.latents, a.width)
+        if not a.recent:
+            return Sequences(latents_SND, None)
+        recent_BnP = self._recent(past_BT[:, targets.history(a) - a.recent :], targets, positions)
+        shape = (len(latents_SND), -1)
+        return Sequences(
+            latents_SND,
+            Recent(
+                recent_BnP.summand.permute(2, 0, 1, 3).reshape(*shape, a.width),
+                recent_BnP.predicted.permute(2, 0, 1).reshape(shape),
+                recent_BnP.scale,
+            ),
+        )
+
+    def _recent(self, codes_BT: Tensor, targets: Targets, positions: int) -> Recent:
+        """What the codes before each target (B, n, P) say; ``codes`` begin R before the first."""
+        a = self.architecture
+        if targets.phases == 1:
+            runs_BnR = codes_BT.unfold(1, a.recent, targets.spacing)
+            single = self.after(runs_BnR.flatten(0, 1))
+            shape = (len(codes_BT), positions, 1)
+            return Recent(
+                single.summand.view(*shape, -1), single.predicted.view(shape), single.scale
+            )
+        predicted_BT, scale = self.predicted(codes_BT)
+        summand_BTD = self.recent.dense(codes_BT, predicted_BT[:, :-1], scale)
+        return Recent(
+            summand_BTD.unfold(1, targets.phases, a.chunk).transpose(2, 3),
+            predicted_BT[:, a.recent - LINEAR_ORDER :].unfold(1, targets.phases, a.chunk),
+            scale,
+        )
+
+    def after(self, codes_BR: Tensor) -> Recent:
+        """What the newest R codes (B, R) say of the code after them."""
+        predicted_BR, scale = self.predicted(codes_BR)
+        summand_BD = self.recent(codes_BR, predicted_BR[:, :-1], scale)
+        return Recent(summand_BD, predicted_BR[:, -1], scale)
+
+    def predicted(self, codes_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """Linear predictions (B, T - 31), one after each 32 codes of (B, T), and their scale."""
         # The linear start is exact only in float32: its prediction is a small difference of large
         # numbers, and half a code of rounding would cost more than the network can win back.
-        with torch.autocast(codes_BR.device.type, enabled=False):
-            predicted, scale = self.linear(codes_BR)
-        summand = self.recent(codes_BR, predicted[:, :-1], scale)
-        output: Tensor = self.head(newest_BD + summand)
-        levels = self.architecture.levels
-        shift, stretch = output[:, levels], output[:, levels + 1]
-        stretched = scale * torch.exp(stretch)
-        centre = predicted[:, -1] + stretched * shift
-        return output[:, :levels] + discretised_logistic(centre, stretched, levels)
+        with torch.autocast(codes_BT.device.type, enabled=False):
+            predicted: tuple[Tensor, Tensor] = self.linear(codes_BT)
+        return predicted
+
+    def _predict(
+        self, sequences: Sequences, targets: Targets, folded: Sequence[Folded] | None = None
+    ) -> Tensor:
+        """Logits (S, M, Q) of the targets of sequences."""
+        folded = folded or self.transformer.fold()
+        if targets.mode == "last":
+            read_SMD = self.transformer.newest(sequences.latents_SND, folded)[:, None]
+        else:
+            read_SMD = self.transformer.states(sequences.latents_SND, folded)[-1]
+        logits: Tensor = self.head(read_SMD, sequences.recent)
+        return logits
+
+    def _nats(
+        self,
+        sequences: Sequences,
+        codes_SM: Tensor,
+        targets: Targets,
+        folded: Sequence[Folded] | None = None,
+    ) -> Tensor:
+        return nats(self._predict(sequences, targets, folded), codes_SM)
+
+    def _nats_in_groups(
+        self, sequences: Sequences, codes_SM: Tensor, targets: Targets, size: int
+    ) -> tuple[Tensor, Tensor]:
+        folded = self.transformer.fold()
+        shared = [*self.transformer.beside(folded), *self.head.parameters()]
+        recent = sequences.recent
+        grouped = [codes_SM, sequences.latents_SND]
+        if recent is not None:
+            grouped += [recent.summand, recent.predicted]
+            shared.append(recent.scale)
+
+        def losses_of(parts: Sequence[Tensor]) -> Tensor:
+            codes, latents, *rest = parts
+            own = None if recent is None else Recent(rest[0], rest[1], recent.scale)
+            return self._nats(Sequences(latents, own), codes, targets, folded)
+
+        return grouped_mean(losses_of, grouped, shared, size)
 
 
-def window_targets(window_BT: Tensor, context: int, spacing: int) -> Tensor:
-    """The codes (B, n) that a window's logits predict: those at ``context + k * spacing``."""
-    return window_BT[:, context::spacing].long()
+def _split(sequences: Sequences, size: int) -> list[Sequences]:
+    """The sequences in groups of ``size``."""
+    latents = sequences.latents_SND.split(size)
+    recent = sequences.recent
+    if recent is None:
+        return [Sequences(part, None) for part in latents]
+    parts = zip(latents, recent.summand.split(size), recent.predicted.split(size), strict=True)
+    return [Sequences(part, Recent(s, p, recent.scale)) for part, s, p in parts]
 
 
-def nats(logits_BnQ: Tensor, targets_Bn: Tensor) -> Tensor:
-    """Negative log-likelihood (B, n) of each target, in nats."""
-    return functional.cross_entropy(
-        logits_BnQ.flatten(0, 1), targets_Bn.flatten(), reduction="none"
-    ).view_as(targets_Bn)
+def nats(logits_Q: Tensor, codes: Tensor) -> Tensor:
+    """Negative log-likelihood (...) of codes (...) under logits (..., Q), in nats."""
+    flat = functional.cross_entropy(logits_Q.flatten(0, -2), codes.flatten(), reduction="none")
+    return flat.view(codes.shape)

@@ -14,6 +14,7 @@ from model.architecture import (
     RECENT_STRIDE,
     Architecture,
 )
+from model.convolutions import Convolutions
 from model.encoder import amplitude
 
 
@@ -28,14 +29,25 @@ class RecentPath(nn.Module):
         super().__init__()
         self.levels = architecture.levels
         filters = architecture.recent_filters
-        self.convolutions = nn.Sequential(
-            nn.Conv1d(RECENT_CHANNELS, filters, RECENT_KERNEL, RECENT_STRIDE),
-            nn.ReLU(),
-            nn.Conv1d(filters, filters, RECENT_KERNEL, RECENT_STRIDE),
-            nn.ReLU(),
-            nn.Flatten(),
+        self.stack = Convolutions(
+            (RECENT_CHANNELS, filters, filters),
+            RECENT_KERNEL,
+            (RECENT_STRIDE, RECENT_STRIDE),
+            architecture.recent_lengths[0],
+            architecture.width,
         )
-        self.projection = nn.Linear(filters * architecture.recent_lengths[2], architecture.width)
+
+    def features(self, newest_BT: Tensor, predicted_BT: Tensor, scale: Tensor) -> Tensor:
+        """What the convolutions see (B, 3, T) of codes (B, T) and of their predictions (B, T)."""
+        errors = (newest_BT - predicted_BT) / scale
+        return torch.stack(
+            [
+                amplitude(newest_BT, self.levels, errors.dtype),
+                torch.tanh(errors / 4),
+                torch.log(errors.abs() + 0.05) / 2,
+            ],
+            1,
+        )
 
     def forward(self, codes_BR: Tensor, predicted_BR: Tensor, scale: Tensor) -> Tensor:
         """A summand of the latent (B, D).
@@ -43,12 +55,12 @@ class RecentPath(nn.Module):
         ``codes`` (B, R) are the newest codes, ``predicted`` (B, R - 32) what the linear predictor
         expected for the newest R - 32 of them, ``scale`` its error's scale in codes.
         """
-        newest = codes_BR[:, LINEAR_ORDER:]
-        errors = (newest - predicted_BR) / scale
-        features = [
-            amplitude(newest, self.levels, errors.dtype),
-            torch.tanh(errors / 4),
-            torch.log(errors.abs() + 0.05) / 2,
-        ]
-        summand: Tensor = self.projection(self.convolutions(torch.stack(features, 1)))
+        summand: Tensor = self.stack(self.features(codes_BR[:, LINEAR_ORDER:], predicted_BR, scale))
         return summand
+
+    def dense(self, codes_BT: Tensor, predicted_BT: Tensor, scale: Tensor) -> Tensor:
+        """The summands (B, T - R + 1, D) after every run of R codes of (B, T).
+
+        ``predicted`` (B, T - 32) are the expectations of the codes from the 33rd on.
+        """
+        return self.stack.dense(self.features(codes_BT[:, LINEAR_ORDER:], predicted_BT, scale))

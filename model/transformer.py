@@ -1,56 +1,17 @@
-"""The bidirectional Transformer over the latents of one context.
+"""The Transformer over the latents of a context, bidirectional or causal.
 
-Only the newest latent is read, so the last layer computes that one query against all keys: the
-result is the same as computing every query and dropping all but one.
+Where only the newest latent is read, the last layer computes that one query against all latents:
+the result is the same as computing every query and dropping all but one.
 """
 
-import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from model.architecture import Architecture
-
-
-def positions(latents: int, width: int) -> Tensor:
-    """Sinusoidal positions (N, D), counted back from the newest latent, which has position 0.
-
-    Sines and cosines as in Vaswani et al. 2017 (arXiv 1706.03762, section 3.5). Counting from the
-    newest end gives a latent the same position in every shorter context.
-    """
-    age_N1 = torch.arange(latents - 1, -1, -1, dtype=torch.float64)[:, None]
-    rate_D = torch.exp(torch.arange(0, width, 2, dtype=torch.float64) * (-math.log(1e4) / width))
-    return torch.stack([(age_N1 * rate_D).sin(), (age_N1 * rate_D).cos()], -1).flatten(1).float()
-
-
-class Attention(nn.Module):
-    """Multi-head attention whose head size is free of the width (8 heads of 128 in the paper)."""
-
-    def __init__(self, architecture: Architecture) -> None:
-        super().__init__()
-        inner = architecture.heads * architecture.head_size
-        self.heads = architecture.heads
-        self.dropout = architecture.dropout
-        self.query = nn.Linear(architecture.width, inner)
-        self.key = nn.Linear(architecture.width, inner)
-        self.value = nn.Linear(architecture.width, inner)
-        self.output = nn.Linear(inner, architecture.width)
-
-    def _split(self, x_BNI: Tensor) -> Tensor:
-        batch, count, _ = x_BNI.shape
-        return x_BNI.reshape(batch, count, self.heads, -1).transpose(1, 2)
-
-    def forward(self, queries_BMD: Tensor, latents_BND: Tensor) -> Tensor:
-        """What ``queries`` (B, M, D) read from ``latents`` (B, N, D): (B, M, D)."""
-        mixed_BHMK = functional.scaled_dot_product_attention(
-            self._split(self.query(queries_BMD)),
-            self._split(self.key(latents_BND)),
-            self._split(self.value(latents_BND)),
-            dropout_p=self.dropout if self.training else 0.0,
-        )
-        output: Tensor = self.output(mixed_BHMK.transpose(1, 2).flatten(2))
-        return output
+from model.attention import EVERYTHING, Attention, Folded, Sight
+from model.positions import rotations, sinusoids
 
 
 class Layer(nn.Module):
@@ -69,38 +30,149 @@ class Layer(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(architecture.dropout)
 
-    def forward(self, queries_BMD: Tensor, latents_BND: Tensor) -> Tensor:
-        """The layer's output (B, M, D) at ``queries``, a slice of ``latents`` (B, N, D)."""
-        read = self.attention(queries_BMD, latents_BND)
-        x_BMD = self.attention_norm(queries_BMD + self.dropout(read))
+    def forward(
+        self,
+        queries_BMD: Tensor,
+        latents_BND: Tensor,
+        sight: Sight = EVERYTHING,
+        folded: Folded | None = None,
+    ) -> Tensor:
+        """The layer's output (B, M, D) at the newest latents ``queries`` of ``latents``.
+
+        The arguments are those of :meth:`Attention.forward`.
+        """
+        read = self.attention(queries_BMD, latents_BND, sight, folded)
+        return self.after_reading(queries_BMD, read)
+
+    def after_reading(self, queries_BMD: Tensor, read_BMD: Tensor) -> Tensor:
+        """The layer's output (B, M, D) at ``queries`` that have read ``read``."""
+        x_BMD = self.attention_norm(queries_BMD + self.dropout(read_BMD))
         output: Tensor = self.feed_forward_norm(x_BMD + self.dropout(self.feed_forward(x_BMD)))
         return output
 
 
 class Transformer(nn.Module):
-    """Layers over the latents of a context; gives the newest latent of the last layer."""
+    """Layers over the latents of a context.
+
+    Bidirectional: sinusoidal positions counted back from the newest latent. Causal: rotations
+    compare positions, and a latent reads the N newest up to itself.
+    """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.layers = nn.ModuleList(Layer(architecture) for _ in range(architecture.layers))
         self.dropout = nn.Dropout(architecture.dropout)
         self.token_drop = architecture.token_drop
+        self.causal = architecture.attention == "causal"
+        self.window = architecture.latents
+        self.latents_are_keys = architecture.latents_are_keys
+
+    def fold(self) -> list[Folded] | None:
+        """The folded matrices of all layers, to be taken once where weights stay as they are."""
+        if not self.latents_are_keys:
+            return None
+        return [layer.attention.fold() for layer in self.layers if isinstance(layer, Layer)]
+
+    def beside(self, folded: Sequence[Folded] | None) -> list[Tensor]:
+        """All that a pass with these folded matrices uses: they, and what is not folded in them."""
+        if folded is None:
+            return list(self.parameters())
+        matrices = [matrix for layer in folded for matrix in layer]
+        rest = [weight for name, weight in self.named_parameters() if ".attention." not in name]
+        return matrices + rest
+
+    def newest(
+        self,
+        latents_BND: Tensor,
+        folded: Sequence[Folded] | None = None,
+        mask_1N: Tensor | None = None,
+    ) -> Tensor:
+        """The newest latent (B, D) after all layers, for contexts of latents (B, N, D).
+
+        A bidirectional model passes over latents where ``mask`` is false.
+        """
+        return self.read_newest(self.start(latents_BND), 0, folded, mask_1N)
+
+    def read_newest(
+        self,
+        x_BND: Tensor,
+        first: int,
+        folded: Sequence[Folded] | None = None,
+        mask_1N: Tensor | None = None,
+    ) -> Tensor:
+        """The newest latent (B, D) after the layers from ``first`` on, for its input (B, N, D)."""
+        for number in range(first, len(self.layers) - 1):
+            x_BND = self._layer(number, x_BND, folded, mask_1N)
+        sight = Sight(mask=mask_1N)
+        if self.causal:
+            x_BND = x_BND[:, -self.window :]
+            sight = self._sight(x_BND)._replace(causal=False)
+        newest: Tensor = self.layers[-1](
+            x_BND[:, -1:], self._seen(x_BND), sight, folded and folded[-1]
+        )
+        return newest[:, 0]
+
+    def states(self, latents_BND: Tensor, folded: Sequence[Folded] | None = None) -> list[Tensor]:
+        """The inputs (B, N, D) of all layers of a causal model, and the last one's output."""
+        assert self.causal
+        states = [self.start(latents_BND)]
+        for number in range(len(self.layers)):
+            states.append(self._layer(number, states[-1], folded))
+        return states
+
+    def start(self, latents_BND: Tensor) -> Tensor:
+        """The first layer's input (B, N, D)."""
+        if not self.causal:
+            place_ND = sinusoids(*latents_BND.shape[1:]).to(latents_BND)
+            latents_BND = self._drop_tokens(latents_BND) + place_ND
+        started: Tensor = self.dropout(latents_BND)
+        return started
+
+    def _layer(
+        self,
+        number: int,
+        x_BND: Tensor,
+        folded: Sequence[Folded] | None,
+        mask_1N: Tensor | None = None,
+    ) -> Tensor:
+        """The output of one layer at every latent."""
+        matrices = folded and folded[number]
+        if self.causal:
+            output: Tensor = self.layers[number](
+                x_BND, self._seen(x_BND), self._sight(x_BND), matrices
+            )
+            return output
+        sight = Sight(mask=mask_1N)
+        return self._drop_tokens(self.layers[number](x_BND, x_BND, sight, matrices))
+
+    def _sight(self, x_BND: Tensor) -> Sight:
+        count, width = x_BND.shape[1:]
+        rotation = rotations(torch.arange(count, device=x_BND.device), width)
+        if count <= self.window:
+            return Sight(rotation, causal=True)
+        ones = torch.ones(count, count, dtype=torch.bool, device=x_BND.device)
+        return Sight(rotation, mask=ones.tril() & ones.triu(1 - self.window))
+
+    def _seen(self, x_BND: Tensor) -> Tensor:
+        """The latents as keys and values: in a causal model a dropped one is hidden there only.
+
+        There every latent is read, so it goes on along its own residual.
+        """
+        if not self.causal or not self._drops:
+            return x_BND
+        return x_BND * self._kept(x_BND)[..., None]
 
     def _drop_tokens(self, latents_BND: Tensor) -> Tensor:
         # The newest latent is the one that is read: without it there would be nothing to train.
-        if not self.training or not self.token_drop:
+        if not self._drops:
             return latents_BND
-        keep = torch.rand(latents_BND.shape[:2], device=latents_BND.device) >= self.token_drop
+        keep = self._kept(latents_BND)
         keep[:, -1] = True
         return latents_BND * keep[..., None]
 
-    def forward(self, latents_BND: Tensor) -> Tensor:
-        """The newest latent (B, D) after all layers, for contexts of latents (B, N, D)."""
-        x_BND = self._drop_tokens(latents_BND)
-        place_ND = positions(x_BND.shape[1], x_BND.shape[2]).to(x_BND)
-        x_BND = self.dropout(x_BND + place_ND)
-        *whole, last = self.layers
-        for layer in whole:
-            x_BND = self._drop_tokens(layer(x_BND, x_BND))
-        newest: Tensor = last(x_BND[:, -1:], x_BND)
-        return newest[:, 0]
+    @property
+    def _drops(self) -> bool:
+        return self.training and self.token_drop > 0
+
+    def _kept(self, x_BND: Tensor) -> Tensor:
+        return torch.rand(x_BND.shape[:2], device=x_BND.device) >= self.token_drop

@@ -18,6 +18,7 @@ def problems(
     """
     found = config.model.problems()
     found += _batch_problems(config)
+    found += _targets_problems(config)
     if config.history < config.model.context:
         found.append(
             f"windows.history is {config.history}, shorter than model.context = "
@@ -58,6 +59,39 @@ def _batch_problems(config: RunConfig) -> list[str]:
         f"train.batch is {train.batch}, which cluster.workers = {workers} times train.accumulate = "
         f"{train.accumulate} do not divide: write train.batch={nearest}"
     ]
+
+
+def _targets_problems(config: RunConfig) -> list[str]:
+    windows, model = config.windows, config.model
+    found = []
+    if windows.phases and (windows.targets != "samples" or model.chunk % windows.phases):
+        found.append(
+            f"windows.phases is {windows.phases} with windows.targets={windows.targets} and chunks "
+            f"of {model.chunk}: it belongs to windows.targets=samples, where it must divide the "
+            "chunk; leave it out to train every sample"
+        )
+    if windows.targets == "last":
+        return found
+    if model.attention != "causal":
+        found.append(
+            f"windows.targets is {windows.targets}, where every latent predicts the sample after "
+            f"its chunk, but model.attention is {model.attention}, so that it would see that "
+            "sample: write model.attention=causal, or windows.targets=last"
+        )
+    if model.recent > model.chunk:
+        found.append(
+            f"model.recent is {model.recent}, longer than model.chunk = {model.chunk}, which is "
+            f"all that the first targets of windows.targets={windows.targets} see: write "
+            f"model.recent={model.chunk} or less"
+        )
+    if model.chunk and model.latents and config.positions % model.latents:
+        latents = model.latents
+        found.append(
+            f"windows.per_window is {config.positions}, not a multiple of the {latents} chunks of "
+            f"a context, which windows.targets={windows.targets} needs: write "
+            f"windows.per_window={-(-config.positions // latents) * latents}, or leave it out"
+        )
+    return found
 
 
 def _corpus_problems(config: RunConfig, corpus: Corpus) -> list[str]:

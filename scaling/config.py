@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from datasets.splits import Rule
 from model.architecture import Architecture
+from model.targets import Mode, Targets
 
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
@@ -63,15 +64,18 @@ class CorpusConfig(Section):
 
 
 class WindowsConfig(Section):
-    """What a window trains.
+    """What a window trains: its targets (``docs/targets.md``).
 
-    ``per_window`` targets a chunk apart share a window. ``history`` samples are kept before the
-    first target of a recording, so that runs of several contexts train on the same targets; without
-    it the run's own context is kept.
+    ``per_window`` places a chunk apart share a window; without it 1 for ``last``, and as many as a
+    context has chunks for ``chunks`` and ``samples``. ``phases`` consecutive samples are targets at
+    each place of ``samples``; without it all. ``history`` samples are kept before the first target
+    of a recording, so that runs of several contexts are scored, and in ``last`` mode trained, on
+    the same targets; without it the run's own context is kept.
     """
 
-    targets: Literal["last"] = "last"
-    per_window: Positive = 1
+    targets: Mode = "last"
+    per_window: Positive | None = None
+    phases: Positive | None = None
     history: Positive | None = None
 
 
@@ -89,7 +93,7 @@ class TrainConfig(Section):
     learning_rate: Rate = 1e-4
     second_learning_rate: Rate = 0.5e-5
     second_phase: Annotated[float, Field(ge=0, le=1)] = 0.5
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
     zero: Literal[0, 1, 2, 3] = 0
     checkpoint_every: Positive = 1_000
 
@@ -139,9 +143,27 @@ class RunConfig(Section):
         return self.windows.history or self.model.context
 
     @property
+    def targets(self) -> Targets:
+        """Which codes of a training window are targets, and what each of them sees."""
+        every = self.model.chunk if self.windows.targets == "samples" else 1
+        return Targets(self.windows.targets, self.model.chunk, self.windows.phases or every)
+
+    @property
+    def positions(self) -> int:
+        """Places a chunk apart that share a training window."""
+        return self.windows.per_window or (
+            1 if self.windows.targets == "last" else self.model.latents
+        )
+
+    @property
+    def targets_per_window(self) -> int:
+        """Targets of one training window."""
+        return self.positions * self.targets.phases
+
+    @property
     def targets_per_step(self) -> int:
         """Targets of one optimizer step, over all workers."""
-        return self.train.batch * self.windows.per_window
+        return self.train.batch * self.targets_per_window
 
     @property
     def id(self) -> str:

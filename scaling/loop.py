@@ -3,11 +3,12 @@
 import math
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import ray.train
 import torch
 import torch.distributed
@@ -15,9 +16,9 @@ from ray.train import Checkpoint
 
 from datasets.manifest import Corpus
 from model.linear import LinearPrediction
-from model.network import LatentTransformer, nats, window_targets
+from model.network import LatentTransformer
+from scaling import contexts, feeds, outcome, validation
 from scaling import engine as engines
-from scaling import feeds, outcome, validation
 from scaling.config import RunConfig
 from scaling.engine import Place
 from scaling.job import Job
@@ -85,7 +86,7 @@ class _Worker:
                 self._validate()
             if done < train.steps and done % train.checkpoint_every == 0:
                 self._checkpoint()
-        scores = self._validate()
+        scores = self._validate(contexts.trained(self.config))
         weights = self.job.run_folder / engines.WEIGHTS_NAME
         engines.save_weights(self.engine, weights, self.rank)
         self._checkpoint()
@@ -106,34 +107,31 @@ class _Worker:
         step = self.place.step
         torch.manual_seed(step_seed(self.config, step, self.rank))
         engines.set_learning_rate(self.engine, engines.learning_rate(train, step))
-        waited, total, positions, windows = 0.0, 0.0, [], []
+        waited, pieces, positions, windows = 0.0, [], [], []
         for piece in range(train.accumulate):
             asked = time.perf_counter()
             batch = next(batches)
             waited += time.perf_counter() - asked
             positions += batch["position"].tolist()
             windows += batch["window"].tolist()
-            loss = self._loss(batch["codes"])
-            total += loss.item() / train.accumulate
+            loss, nats = self.engine(batch["codes"], self.config.targets)
+            pieces.append(contexts.means(loss, nats, self.config))
             self.engine.backward(loss)
             if piece == train.accumulate - 1:
                 self._check_positions(positions)
-                total, waited, windows = self._together(total, waited, windows)
-                self._check_finite(total, windows)
+                losses, waited, windows = self._together(np.mean(pieces, 0), waited, windows)
+                self._check_finite(losses[0], windows)
             self.engine.step()
         self.place = self.place.after(windows)
         self._write(
             "step",
             step=self.place.step,
-            nats=total,
+            nats=losses[0],
+            nats_by_context=losses[1:],
             seconds=time.perf_counter() - began,
             data_wait_seconds=waited,
             order_digest=self.place.order_digest,
         )
-
-    def _loss(self, codes: torch.Tensor) -> torch.Tensor:
-        context, chunk = self.config.model.context, self.config.model.chunk
-        return nats(self.engine(codes, chunk), window_targets(codes, context, chunk)).mean()
 
     def _check_positions(self, positions: list[int]) -> None:
         expected = self.stream.positions(self.place.step, self.rank).tolist()
@@ -152,21 +150,23 @@ class _Worker:
             )
 
     def _together(
-        self, total: float, waited: float, windows: list[int]
-    ) -> tuple[float, float, list[int]]:
-        """Mean loss, longest wait and all windows of the step, in global order, on every rank."""
-        own = torch.tensor([total, waited, *windows], dtype=torch.float64)
+        self, losses: np.ndarray, waited: float, windows: list[int]
+    ) -> tuple[list[float], float, list[int]]:
+        """Mean losses, longest wait and all windows of the step, in global order, on every rank."""
+        own = torch.tensor([waited, *losses, *windows], dtype=torch.float64)
         own = own.to(self.engine.device)
         parts = [torch.empty_like(own) for _ in range(self.config.cluster.workers)]
         torch.distributed.all_gather(parts, own)
-        rows = [part.tolist() for part in parts]
-        mean = sum(row[0] for row in rows) / len(rows)
-        return mean, max(row[1] for row in rows), [int(w) for row in rows for w in row[2:]]
+        rows = np.array([part.tolist() for part in parts])
+        split = 1 + len(losses)
+        means: list[float] = rows[:, 1:split].mean(0).tolist()
+        return means, float(rows[:, 0].max()), rows[:, split:].astype(int).ravel().tolist()
 
-    def _validate(self) -> validation.Scores:
+    def _validate(self, scored: Sequence[int] = ()) -> validation.Scores:
+        """Score the frozen targets, at the contexts ``scored`` besides the model's own."""
         shard = ray.train.get_dataset_shard(HELD_OUT)
         batches = shard.iter_torch_batches(batch_size=1, prefetch_batches=2)
-        scores = validation.score(self.engine, batches, self.corpus, self.config)
+        scores = validation.score(self.engine, batches, self.corpus, self.config, scored)
         self._write("validation", step=self.place.step, nats=float(scores.run.mean()))
         return scores
 

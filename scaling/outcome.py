@@ -11,11 +11,12 @@ import torch
 from datasets.manifest import Corpus
 from datasets.stream import Stream
 from model import accounting
-from scaling import environment, record
-from scaling.engine import Place
+from scaling import contexts, environment, record
+from scaling.config import RunConfig
+from scaling.engine import Place, precision
 from scaling.job import Job
 from scaling.log import RunHistory
-from scaling.record import CurvePoint
+from scaling.record import ContextLoss, CurvePoint
 from scaling.targets import HELD_OUT
 from scaling.validation import Scores, mean_and_error
 
@@ -30,9 +31,10 @@ def run_record(
     history = RunHistory.read(job.run_folder)
     now = datetime.now(UTC)
     started = history.starts[0]["time"]
-    targets = _targets(job, stream, place)
-    per_window = config.windows.per_window
-    per_target = accounting.training_operations(config.model, per_window) / per_window
+    targets = _targets(job, stream, place, history)
+    per_target, naive = accounting.training_operations_per_target(
+        config.model, config.targets, config.positions
+    )
     return record.RunRecord(
         id=config.id,
         study=config.study,
@@ -43,13 +45,14 @@ def run_record(
         versions=environment.versions(),
         corpus=_corpus(corpus),
         parameters=accounting.parameters(config.model),
+        precision=precision(config.train),
         operations=record.Operations(
             per_target=per_target,
             total=per_target * targets.seen,
-            naive_per_target=accounting.training_operations(config.model, 1),
+            naive_per_target=naive,
         ),
         targets=targets,
-        validation=_validation(corpus, scores),
+        validation=_validation(config, corpus, scores),
         training_curve=_curve(history.steps, config.targets_per_step),
         validation_curve=_curve(history.validations, config.targets_per_step),
         throughput=_throughput(
@@ -78,12 +81,14 @@ def _corpus(corpus: Corpus) -> record.Corpus:
     )
 
 
-def _targets(job: Job, stream: Stream, place: Place) -> record.Targets:
+def _targets(job: Job, stream: Stream, place: Place, history: RunHistory) -> record.Targets:
     config = job.config
     seen = place.step * config.targets_per_step
     return record.Targets(
         mode=config.windows.targets,
-        per_window=config.windows.per_window,
+        positions=config.positions,
+        phases=config.targets.phases,
+        by_context=contexts.training_losses(config, history),
         per_step=config.targets_per_step,
         steps=place.step,
         seen=seen,
@@ -92,10 +97,14 @@ def _targets(job: Job, stream: Stream, place: Place) -> record.Targets:
     )
 
 
-def _validation(corpus: Corpus, scores: Scores) -> record.Validation:
+def _validation(config: RunConfig, corpus: Corpus, scores: Scores) -> record.Validation:
     nats, error = mean_and_error(scores.run, scores.cluster)
     margin, margin_error = mean_and_error(scores.run - scores.linear, scores.cluster)
     summary = corpus.splits[HELD_OUT]
+    by_context = {
+        length: mean_and_error(losses, scores.cluster)
+        for length, losses in sorted(scores.by_context.items())
+    }
     return record.Validation(
         split=HELD_OUT,
         targets=len(scores.run),
@@ -110,6 +119,10 @@ def _validation(corpus: Corpus, scores: Scores) -> record.Validation:
             margin=margin,
             margin_standard_error=margin_error,
         ),
+        by_context=[
+            ContextLoss(shortest=length, longest=length, nats=mean, standard_error=error)
+            for length, (mean, error) in by_context.items()
+        ],
     )
 
 

@@ -16,7 +16,8 @@ class PlannedRun:
     """One run: its cost by formula, and what its corpus offers (None where it is not prepared).
 
     ``operations_per_target`` and ``naive_operations_per_target`` are forward and backward
-    floating-point operations with shared chunks, and with one window for each target.
+    floating-point operations with all that targets share, and with a window of the full context for
+    each of them.
     ``epoch`` is how many targets the training split offers, each once.
     """
 
@@ -74,9 +75,10 @@ def _load(config: RunConfig, notes: list[str]) -> Corpus | None:
 def _plan(
     axes: dict[str, Any], config: RunConfig, corpus: Corpus | None, notes: list[str]
 ) -> PlannedRun:
-    per_window = config.windows.per_window
     targets = config.train.steps * config.targets_per_step
-    per_target = accounting.training_operations(config.model, per_window) / per_window
+    per_target, naive = accounting.training_operations_per_target(
+        config.model, config.targets, config.positions
+    )
     epoch = training_windows(config, corpus).targets_in_epoch if corpus else None
     if epoch and targets > epoch:
         notes.append(
@@ -89,8 +91,8 @@ def _plan(
         parameters=accounting.parameters(config.model),
         targets=targets,
         operations_per_target=per_target,
-        naive_operations_per_target=accounting.training_operations(config.model, 1),
+        naive_operations_per_target=naive,
         operations=per_target * targets,
-        window_bytes=config.model.context + (per_window - 1) * config.model.chunk + 1,
+        window_bytes=config.targets.samples(config.positions, config.model),
         epoch=epoch,
     )

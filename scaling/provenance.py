@@ -63,7 +63,7 @@ def setup(records: Sequence[RunRecord], keys: list[str]) -> dict[str, str]:
         "Trained on": each(
             lambda run: (
                 f"{run.targets.steps:,} steps of {run.targets.per_step:,} targets "
-                f"({run.targets.mode}, {run.targets.per_window:,} a window)"
+                f"({run.targets.mode}, {run.targets.positions * run.targets.phases:,} a window)"
             )
         ),
         "Validated on": each(

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from datasets.files import replacing
 
-SCHEMA = 1
+SCHEMA = 2
 FILE_NAME = "record.json"
 
 
@@ -49,8 +49,22 @@ class References(Part):
     margin_standard_error: float
 
 
+class ContextLoss(Part):
+    """Mean loss (nats) of targets that see from ``shortest`` to ``longest`` samples of context.
+
+    ``standard_error`` is None where there is one observation.
+    """
+
+    shortest: int
+    longest: int
+    nats: float
+    standard_error: float | None
+
+
 class Validation(Part):
     """The final loss on the frozen list of held-out targets.
+
+    ``by_context`` scores the same targets from every context that the run trained, in octaves.
 
     ``standard_error`` (nats) treats the targets within one second of a recording as one cluster;
     ``clusters`` is their number. ``targets_hash`` identifies the list: losses with different
@@ -64,6 +78,7 @@ class Validation(Part):
     standard_error: float
     clusters: int
     references: References
+    by_context: list[ContextLoss]
 
 
 class CurvePoint(Part):
@@ -90,10 +105,17 @@ class Corpus(Part):
 
 
 class Targets(Part):
-    """What was trained on. ``order_digest`` condenses the sequence of global batches."""
+    """What was trained on. ``order_digest`` condenses the sequence of global batches.
+
+    A window held ``positions`` places a chunk apart, with ``phases`` targets at each. Where targets
+    saw several contexts, ``by_context`` is their training loss in octaves, over the last quarter of
+    the steps, each step being one observation.
+    """
 
     mode: str
-    per_window: int
+    positions: int
+    phases: int
+    by_context: list[ContextLoss]
     per_step: int
     steps: int
     seen: int
@@ -102,7 +124,10 @@ class Targets(Part):
 
 
 class Operations(Part):
-    """Floating-point operations (2 for a multiply-add), forward and backward, by formula."""
+    """Floating-point operations (2 for a multiply-add), forward and backward, by formula.
+
+    ``naive_per_target`` is what a target costs that has a window of the full context of its own.
+    """
 
     per_target: float
     total: float
@@ -138,6 +163,7 @@ class RunRecord(Part):
     versions: dict[str, str]
     corpus: Corpus
     parameters: dict[str, int]
+    precision: str
     operations: Operations
     targets: Targets
     validation: Validation

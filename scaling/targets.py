@@ -9,14 +9,17 @@ HELD_OUT = "validation"
 
 
 def training_windows(config: RunConfig, corpus: Corpus) -> Windows:
-    """The windows that a run trains on: targets one chunk apart."""
+    """The windows that a run trains on: targets one chunk apart, or runs of them."""
+    targets = config.targets
     return Windows.of(
         corpus,
         TRAIN,
-        context=config.model.context,
-        spacing=config.model.chunk,
-        targets=config.windows.per_window,
-        history=config.history,
+        context=targets.history(config.model),
+        spacing=targets.spacing,
+        targets=config.positions,
+        # Where a target may see a single chunk, none need be kept for the longest context.
+        history=config.history if targets.mode == "last" else None,
+        run=targets.phases,
     )
 
 

@@ -1,5 +1,6 @@
 """The loss on the frozen held-out targets, with its standard error and the plain references."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch.distributed
 from datasets.manifest import Corpus
 from datasets.references import linear_nats
 from datasets.windows import targets_hash
-from model.network import nats, window_targets
+from model.targets import Targets
 from scaling.config import RunConfig
 from scaling.targets import held_out_windows
 
@@ -19,32 +20,44 @@ from scaling.targets import held_out_windows
 class Scores:
     """Nats of every held-out target: the run's and the linear reference's, and their clusters.
 
-    All three arrays are (targets,); targets within one second of a recording share a cluster.
+    All arrays are (targets,); targets within one second of a recording share a cluster.
+    ``by_context`` are the run's nats where it sees fewer samples, by their number.
     ``targets_hash`` identifies the list of (recording, offset).
     """
 
     run: np.ndarray
+    by_context: dict[int, np.ndarray]
     linear: np.ndarray
     cluster: np.ndarray
     targets_hash: str
 
 
 @torch.no_grad()
-def score(engine: Any, batches: Any, corpus: Corpus, config: RunConfig) -> Scores:
-    """Score all held-out targets; every rank must call it, and every rank gets all scores."""
+def score(
+    engine: Any, batches: Any, corpus: Corpus, config: RunConfig, contexts: Sequence[int] = ()
+) -> Scores:
+    """Score all held-out targets; every rank must call it, and every rank gets all scores.
+
+    They are scored from the model's own context, and from each of ``contexts`` (samples) besides.
+    """
     engine.eval()
     context, spacing = config.model.context, config.validation.spacing
+    seen = [context, *contexts]
     rows = []
     for batch in batches:
         codes = batch["codes"]
-        run = nats(engine(codes, spacing), window_targets(codes, context, spacing))
+        run_KBn = [
+            engine(codes[:, context - length :], Targets("last", spacing, context=length))[1]
+            for length in seen
+        ]
         runs = codes.unfold(1, corpus.linear.order + 1, 1)[
             :, context - corpus.linear.order :: spacing
         ]
         linear = linear_nats(runs.cpu().numpy(), corpus.linear, corpus.levels)
         for number, position in enumerate(batch["position"].tolist()):
             window = int(batch["window"][number])
-            rows.append((position, window, run[number].cpu().numpy(), linear[number]))
+            run_Kn = np.stack([nats[number].flatten().cpu().numpy() for nats in run_KBn])
+            rows.append((position, window, run_Kn, linear[number]))
     engine.train()
     gathered: list[Any] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(gathered, rows)
@@ -55,8 +68,10 @@ def score(engine: Any, batches: Any, corpus: Corpus, config: RunConfig) -> Score
     held_out = held_out_windows(config, corpus)
     recording, offsets = held_out.offsets(indexes)
     seconds = offsets // corpus.rate
+    run_KT = np.concatenate([row[2] for row in every], 1).astype(np.float64)
     return Scores(
-        run=np.concatenate([row[2] for row in every]).astype(np.float64),
+        run=run_KT[0],
+        by_context=dict(zip(seen, run_KT, strict=True)),
         linear=np.concatenate([row[3] for row in every]),
         cluster=(recording[:, None] * (seconds.max() + 1) + seconds).ravel(),
         targets_hash=targets_hash(held_out, indexes),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from scaling.record import (
+    ContextLoss,
     Corpus,
     CurvePoint,
     Operations,
@@ -75,13 +76,16 @@ def run(axes: dict[str, Any], nats: float, **changes: Any) -> RunRecord:
         "hardware": {"nodes": 1, "cpu": "Example CPU", "cpus": 2, "memory_bytes": 8 * 2**30},
         "versions": {"python": "3.11.9", "torch": "2.13.0", "ray": "2.60.0"},
         "corpus": CORPUS,
+        "precision": "float32",
         "parameters": {"encoder": 90_000, "transformer": 66_000 * axes.get("model.layers", 1)},
         "operations": Operations(
             per_target=per_target, total=per_target * seen, naive_per_target=9 * per_target
         ),
         "targets": Targets(
             mode="last",
-            per_window=32,
+            positions=32,
+            phases=1,
+            by_context=[],
             per_step=TARGETS_PER_STEP,
             steps=STEPS,
             seen=seen,
@@ -152,6 +156,7 @@ def _validation(nats: float) -> Validation:
             margin=nats - LINEAR,
             margin_standard_error=0.008,
         ),
+        by_context=[ContextLoss(shortest=128_000, longest=128_000, nats=nats, standard_error=0.02)],
     )
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from datasets.manifest import Corpus
-from model.network import nats, window_targets
 from scaling.config import RunConfig
 from scaling.engine import learning_rate
 from scaling.feeds import training_stream
@@ -43,13 +42,12 @@ def plain_losses(config: RunConfig, corpus: Corpus) -> list[float]:
     network = build(config, corpus)
     optimizer = torch.optim.Adam(network.parameters())
     stream = training_stream(config, corpus)
-    context, chunk = config.model.context, config.model.chunk
     losses = []
     for step in range(config.train.steps):
         positions = range(step * config.train.batch, (step + 1) * config.train.batch)
         windows = torch.from_numpy(np.stack([stream.read(position) for position in positions]))
         torch.manual_seed(step_seed(config, step, 0))
-        loss = nats(network(windows, chunk), window_targets(windows, context, chunk)).mean()
+        loss, _ = network(windows, config.targets)
         losses.append(loss.item())
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(config.train, step)

@@ -10,7 +10,7 @@ CHUNKS = (343, 500, 777, 1000, 2000)
 def directly_encoded(encoder: ChunkEncoder, chunk: torch.Tensor) -> torch.Tensor:
     """One chunk (C,) encoded output by output, each a sum over samples that end at its place."""
     x_FT = amplitude(chunk, 256, torch.float64)[None]
-    for convolution in encoder.convolutions:
+    for convolution in encoder.stack.layers:
         kernel, stride = convolution.kernel_size[0], convolution.stride[0]
         ends = list(range(x_FT.shape[1], kernel - 1, -stride))[::-1]
         columns = [
@@ -19,7 +19,7 @@ def directly_encoded(encoder: ChunkEncoder, chunk: torch.Tensor) -> torch.Tensor
             for end in ends
         ]
         x_FT = torch.stack(columns, 1).relu()
-    return encoder.projection.weight @ x_FT.flatten() + encoder.projection.bias
+    return encoder.stack.projection.weight @ x_FT.flatten() + encoder.stack.projection.bias
 
 
 @pytest.mark.parametrize("chunk", CHUNKS)

@@ -1,44 +1,75 @@
+import pytest
 import torch
 
-from model.transformer import Transformer, positions
+from model.positions import sinusoids
+from model.transformer import Transformer
 from tests.architectures import small
 
+SHAPES = [{}, {"head_size": 6}, {"attention": "causal"}]
 
-def fully_computed(transformer: Transformer, latents_BND: torch.Tensor) -> torch.Tensor:
+
+def fully_computed(transformer, latents_BND):
     """All latents of all layers, of which the newest is taken at the end."""
-    x_BND = latents_BND + positions(*latents_BND.shape[1:]).to(latents_BND)
-    for layer in transformer.layers:
-        x_BND = layer(x_BND, x_BND)
+    x_BND = latents_BND
+    if not transformer.causal:
+        x_BND = x_BND + sinusoids(*latents_BND.shape[1:]).to(latents_BND)
+        for layer in transformer.layers:
+            x_BND = layer(x_BND, x_BND)
+    else:
+        x_BND = transformer.states(x_BND)[-1]
     return x_BND[:, -1]
 
 
-def test_the_last_layer_for_the_newest_latent_alone_equals_the_whole_layer():
+@pytest.mark.parametrize("changes", SHAPES)
+def test_the_last_layer_for_the_newest_latent_alone_equals_the_whole_layer(changes):
     torch.manual_seed(0)
-    for layers in (1, 3):
-        transformer = Transformer(small(layers=layers)).double()
+    for layers, context in ((1, 3_500), (3, 3_500), (2, 2_000)):
+        transformer = Transformer(small(layers=layers, context=context, **changes)).double()
         latents = torch.randn(2, 7, 8, dtype=torch.float64)
         expected = fully_computed(transformer, latents)
-        torch.testing.assert_close(transformer(latents), expected, rtol=0, atol=1e-12)
+        torch.testing.assert_close(transformer.newest(latents), expected, rtol=0, atol=1e-12)
+        folded = transformer.fold()
+        torch.testing.assert_close(
+            transformer.newest(latents, folded), expected, rtol=0, atol=1e-12
+        )
 
 
-def test_a_latent_has_the_same_position_in_every_shorter_context():
-    torch.testing.assert_close(positions(64, 8)[-5:], positions(5, 8), rtol=0, atol=0)
-
-
-def test_positions_differ_from_one_latent_to_the_next():
-    assert torch.cdist(positions(512, 48), positions(512, 48)).fill_diagonal_(1).min() > 0.1
-
-
-def test_dropped_tokens_are_whole_latents_and_never_the_newest():
-    transformer = Transformer(small(token_drop=0.5))
+def test_a_causal_latent_sees_itself_and_those_before_it_within_the_window():
     torch.manual_seed(0)
-    kept = transformer._drop_tokens(torch.ones(200, 6, 8))
+    transformer = Transformer(small(layers=1, attention="causal")).double()
+    latents = torch.randn(1, 9, 8, dtype=torch.float64, requires_grad=True)
+    outputs = transformer.states(latents)[-1]
+    for number in range(9):
+        (reached,) = torch.autograd.grad(outputs[0, number, 0], latents, retain_graph=True)
+        seen = reached[0].abs().sum(-1).nonzero().flatten().tolist()
+        # The context of 2,000 is 4 chunks of 500.
+        assert seen == list(range(max(0, number - 3), number + 1))
+
+
+def test_within_the_window_a_causal_model_does_not_know_where_its_latents_begin():
+    torch.manual_seed(0)
+    transformer = Transformer(small(layers=2, attention="causal")).double()
+    latents = torch.randn(1, 12, 8, dtype=torch.float64)
+    states = transformer.states(latents)[-1]
+    later = transformer.states(latents[:, 4:])[-1]
+    torch.testing.assert_close(states[:, -1], later[:, -1], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("changes", SHAPES)
+def test_dropped_tokens_are_whole_latents_and_never_the_one_that_is_read(changes):
+    transformer = Transformer(small(token_drop=0.5, **changes))
+    torch.manual_seed(0)
+    latents = torch.ones(200, 6, 8)
+    kept = transformer._seen(latents) if transformer.causal else transformer._drop_tokens(latents)
     assert set(kept.sum(-1).unique().tolist()) == {0, 8}
-    assert torch.equal(kept[:, -1], torch.ones(200, 8))
     assert 0.4 < (kept[:, :-1, 0] == 0).float().mean() < 0.6
+    if not transformer.causal:
+        assert torch.equal(kept[:, -1], torch.ones(200, 8))
+        assert transformer._seen(latents) is latents
 
 
-def test_nothing_is_dropped_outside_training():
-    transformer = Transformer(small(token_drop=0.5, dropout=0.5)).eval()
+@pytest.mark.parametrize("changes", SHAPES)
+def test_nothing_is_dropped_outside_training(changes):
+    transformer = Transformer(small(token_drop=0.5, dropout=0.5, **changes)).eval()
     latents = torch.randn(2, 6, 8)
-    assert torch.equal(transformer(latents), transformer(latents))
+    assert torch.equal(transformer.newest(latents), transformer.newest(latents))

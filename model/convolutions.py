@@ -1,0 +1,87 @@
+"""Strided convolutions over a run of positions, flattened and projected: once, or at all offsets.
+
+No padding: what a stride leaves over falls at the oldest end of the run, so that the newest
+position is always seen. The same outputs at all offsets of a signal are convolutions of stride 1
+whose dilation is the product of the strides before them ("a trous": Holschneider et al. 1989; van
+den Oord et al. 2016, arXiv 1609.03499, section 2.1): neighbouring runs share all but one position.
+"""
+
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from operator import mul
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.architecture import convolved
+
+CACHED_RUNS = 16
+"""Runs that the CPU convolves at a time: the layers' outputs of more of them leave its cache."""
+
+
+class Convolutions(nn.Module):
+    """Convolutions with rectifiers over runs of ``length`` positions, projected to ``width``.
+
+    ``channels`` (one more than ``strides``) are those of the input and of each convolution.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        kernel: int,
+        strides: Sequence[int],
+        length: int,
+        width: int,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.length = length
+        self.kernel = kernel
+        self.strides = tuple(strides)
+        self.layers = nn.ModuleList(
+            nn.Conv1d(before, after, kernel, stride)
+            for (before, after), stride in zip(pairwise(channels), strides, strict=True)
+        )
+        for stride in strides:
+            length = convolved(length, kernel, stride)
+        self.last_length = length
+        self.dropout = nn.Dropout(dropout)
+        self.projection = nn.Linear(channels[-1] * length, width)
+
+    @property
+    def dilations(self) -> tuple[int, ...]:
+        """Distance between the taps of each convolution, and of the projection, in positions."""
+        return (1, *accumulate(self.strides, mul))
+
+    def forward(self, runs_BFT: Tensor) -> Tensor:
+        """Projections (B, D) of runs (B, F, length)."""
+        parts = runs_BFT.split(CACHED_RUNS) if runs_BFT.device.type == "cpu" else (runs_BFT,)
+        return torch.cat([self._strided(part) for part in parts])
+
+    def _strided(self, x_BFT: Tensor) -> Tensor:
+        for layer in self.layers:
+            assert isinstance(layer, nn.Conv1d)
+            left_over = (x_BFT.shape[-1] - layer.kernel_size[0]) % layer.stride[0]
+            x_BFT = self.dropout(torch.relu_(layer(x_BFT[..., left_over:])))
+        projected: Tensor = self.projection(x_BFT.flatten(1))
+        return projected
+
+    def dense(self, signal_BFT: Tensor) -> Tensor:
+        """Projections (B, T - length + 1, D) of the runs at every offset of a signal (B, F, T)."""
+        x_BFT = signal_BFT[..., self._unseen :]
+        *dilations, last = self.dilations
+        for layer, dilation in zip(self.layers, dilations, strict=True):
+            assert isinstance(layer, nn.Conv1d)
+            convolved_BFT = functional.conv1d(x_BFT, layer.weight, layer.bias, dilation=dilation)
+            x_BFT = self.dropout(torch.relu_(convolved_BFT))
+        weight_DFT = self.projection.weight.unflatten(1, (-1, self.last_length))
+        projected = functional.conv1d(x_BFT, weight_DFT, self.projection.bias, dilation=last)
+        return projected.transpose(1, 2)
+
+    @property
+    def _unseen(self) -> int:
+        """Oldest positions of a run that the strides leave over."""
+        *dilations, last = self.dilations
+        seen = sum((self.kernel - 1) * dilation for dilation in dilations)
+        return self.length - 1 - seen - (self.last_length - 1) * last

@@ -1,0 +1,179 @@
+"""The exact nats of every sample of a signal, each from its full context.
+
+Every offset's chunk is encoded once. The contexts of targets a chunk apart overlap in all but one
+latent, so in a bidirectional model's first layer they share every product of latents; all else is
+done for each context. Memory is bounded by a context and a block, whatever the signal's length.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from model.architecture import LINEAR_ORDER
+from model.attention import Folded
+from model.head import Recent
+from model.network import LatentTransformer, nats
+from model.positions import sinusoids
+from model.transformer import Layer
+
+SHARED_CONTEXTS = 16
+"""Contexts of a phase that are read together: more of them share more, and wait for more."""
+
+READ_LATENTS = {"cpu": 512, "cuda": 65_536}
+"""Latents of all contexts that are read at a time: on a CPU, what stays in its nearest cache."""
+
+
+@torch.no_grad()
+def dense_nats(network: LatentTransformer, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+    """The nats of every code of a signal that has a full context before it, block by block.
+
+    ``blocks`` (each [any], integers) are the signal's codes in order; what is yielded (each [any])
+    are the nats of the codes from the (L + 1)-th on, in order.
+    """
+    network.eval()
+    a = network.architecture
+    folded = network.transformer.fold()
+    device = network.head.output.weight.device
+    known = torch.empty(0, dtype=torch.uint8, device=device)
+    latents_ED = torch.empty(0, a.width, dtype=network.head.output.weight.dtype, device=device)
+    for codes in _regular(blocks, SHARED_CONTEXTS * a.chunk):
+        known = torch.cat([known, codes.to(device)])
+        # All but the newest code have a chunk that ends with them and a target after it.
+        begin = max(a.chunk - 1, len(known) - 1 - len(codes))
+        if begin < len(known) - 1:
+            fresh = known[begin - a.chunk + 1 : -1]
+            latents_ED = torch.cat([latents_ED, network.encoder.dense(fresh[None])[0]])
+        latents_ED = latents_ED[-(a.context - a.chunk + len(codes)) :]
+        targets = len(latents_ED) - (a.context - a.chunk)
+        if targets > 0:
+            yield _score(network, latents_ED, known[-targets - a.context :], folded)
+        known = known[-a.context :]
+
+
+def _regular(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
+    """The same codes in pieces of ``size``, the last one shorter."""
+    pending = torch.empty(0, dtype=torch.uint8)
+    for block in blocks:
+        pending = torch.cat([pending, block.cpu()])
+        while len(pending) >= size:
+            yield pending[:size]
+            pending = pending[size:]
+    if len(pending):
+        yield pending
+
+
+def _score(
+    network: LatentTransformer,
+    latents_ED: Tensor,
+    codes_T: Tensor,
+    folded: Sequence[Folded] | None,
+) -> Tensor:
+    """Nats (E - L + C) of the last codes, given the latents (E, D) of all their contexts' chunks.
+
+    ``codes`` (T) are the targets and the L codes before the first of them.
+    """
+    a = network.architecture
+    targets = len(codes_T) - a.context
+    contexts = -(-targets // a.chunk)
+    filled = functional.pad(latents_ED, (0, 0, 0, contexts * a.chunk - targets))
+    # Phase by phase: the N + m - 1 latents that its m contexts share.
+    latents_CMD = filled.unflatten(0, (-1, a.chunk)).transpose(0, 1)
+    size = max(1, READ_LATENTS[codes_T.device.type] // (contexts * a.latents))
+    read = torch.cat([_read(network, part, folded) for part in latents_CMD.split(size)])
+    newest_TD = read.transpose(0, 1).flatten(0, 1)[:targets]
+    recent = None
+    if a.recent:
+        past = codes_T[None, a.context - a.recent : -1]
+        predicted, scale = network.predicted(past)
+        summand = network.recent.dense(past, predicted[:, :-1], scale)
+        recent = Recent(summand[0], predicted[0, a.recent - LINEAR_ORDER :], scale)
+    return nats(network.head(newest_TD, recent), codes_T[-targets:].long())
+
+
+def _read(
+    network: LatentTransformer, latents_GMD: Tensor, folded: Sequence[Folded] | None
+) -> Tensor:
+    """The newest latents (G, m, D) of the m contexts in each of G phases (G, N + m - 1, D)."""
+    a = network.architecture
+    contexts_GmND = latents_GMD.unfold(1, a.latents, 1).transpose(2, 3)
+    size = max(1, READ_LATENTS[latents_GMD.device.type] // a.latents)
+    shared = None
+    if folded is not None and not network.transformer.causal and a.layers > 1:
+        shared = _SharedFirstLayer(network, latents_GMD, folded[0])
+    read = []
+    for first in range(0, contexts_GmND.shape[1], size):
+        part = contexts_GmND[:, first : first + size]
+        if shared is None:
+            newest = network.transformer.newest(part.flatten(0, 1), folded)
+        else:
+            newest = network.transformer.read_newest(shared.outputs(part, first), 1, folded)
+        read.append(newest.unflatten(0, part.shape[:2]))
+    return torch.cat(read, 1)
+
+
+class _SharedFirstLayer:
+    """The first layer over the contexts in each of G phases (G, M, D), M = N + m - 1.
+
+    A score is ``(e_i + p_a) W (e_j + p_b)`` for the latents e and positions p: four products, of
+    which none depends on both the context and the place in it, so that a context only adds them up.
+    """
+
+    def __init__(self, network: LatentTransformer, latents_GMD: Tensor, folded: Folded) -> None:
+        a = network.architecture
+        layer = network.transformer.layers[0]
+        assert isinstance(layer, Layer)
+        self.layer, self.folded, self.latents = layer, folded, a.latents
+        self.places_ND = sinusoids(a.latents, a.width).to(latents_GMD)
+        by_head = (a.heads, a.width)
+        latents_GDM = latents_GMD.transpose(1, 2)
+        query_GRD = functional.linear(latents_GMD, folded.query).unflatten(2, by_head).flatten(1, 2)
+        query_RD = functional.linear(self.places_ND, folded.query, folded.query_bias).view(
+            -1, a.width
+        )
+        rows = (-1, a.heads)
+        self.both_GMHM = (query_GRD @ latents_GDM).unflatten(1, rows)
+        self.query_GMHN = (query_GRD @ self.places_ND.T).unflatten(1, rows)
+        self.key_GNHM = (query_RD @ latents_GDM).unflatten(1, rows)
+        self.place_NHN = (query_RD @ self.places_ND.T).unflatten(0, rows)
+        value_HDD = folded.output.unflatten(1, by_head).permute(1, 2, 0)
+        self.values_GHMD = latents_GMD[:, None] @ value_HDD
+        self.values_HND = self.places_ND @ value_HDD
+
+    def outputs(self, contexts_GmND: Tensor, first: int) -> Tensor:
+        """The layer's outputs (G m, N, D) for the contexts from number ``first`` on."""
+        phases, contexts, latents, width = contexts_GmND.shape
+        part = slice(first, first + contexts)
+        scores = _summed(
+            self._both(first, contexts),
+            self.query_GMHN.unfold(1, latents, 1)[:, part].movedim(4, 2),
+        )
+        scores += self.key_GNHM.unfold(3, latents, 1)[:, :, :, part].movedim(3, 1)
+        scores += self.place_NHN
+        values = _summed(
+            self.values_GHMD.unfold(2, latents, 1)[:, :, part].permute(0, 2, 1, 4, 3),
+            self.values_HND,
+        )
+        weights = scores.softmax(-1).view(phases * contexts, latents, -1)
+        read_BND = weights @ values.view(phases * contexts, -1, width) + self.folded.output_bias
+        x_BND = _summed(contexts_GmND, self.places_ND).flatten(0, 1)
+        return self.layer.after_reading(x_BND, read_BND)
+
+    def _both(self, first: int, contexts: int) -> Tensor:
+        """The products of latents with latents as contexts see them: (G, m, N, H, N).
+
+        Context w holds those of the latents w to w + N - 1, on both axes at once.
+        """
+        phases, count, heads, _ = self.both_GMHM.shape
+        to_phase, to_query, to_head, _ = self.both_GMHM.stride()
+        return self.both_GMHM.as_strided(
+            (phases, contexts, self.latents, heads, self.latents),
+            (to_phase, to_query + 1, to_query, to_head, 1),
+            self.both_GMHM.storage_offset() + first * (to_query + 1),
+        )
+
+
+def _summed(overlapping: Tensor, other: Tensor) -> Tensor:
+    """The sum, laid out in the order of its axes, which overlapping views would not have."""
+    return torch.add(overlapping, other, out=overlapping.new_empty(overlapping.shape))

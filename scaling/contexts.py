@@ -1,0 +1,54 @@
+"""The loss against the context, from one run whose targets see from 1 to N chunks.
+
+Contexts are grouped in octaves of chunks: 1, 2, 3 to 4, 5 to 8, and so on to N.
+"""
+
+import numpy as np
+from torch import Tensor
+
+from scaling.config import RunConfig
+from scaling.log import RunHistory
+from scaling.record import ContextLoss
+
+SETTLED = 0.75
+"""The share of the steps after which a training loss counts."""
+
+
+def octaves(latents: int) -> list[tuple[int, int]]:
+    """The shortest and the longest context, in chunks, of each octave up to N."""
+    longest = [2**power for power in range((latents - 1).bit_length())] + [latents]
+    return [(before + 1, last) for before, last in zip([0, *longest[:-1]], longest, strict=True)]
+
+
+def trained(config: RunConfig) -> list[int]:
+    """The contexts (samples) below its own at which a run is scored: those that it trained."""
+    if config.targets.mode == "last":
+        return []
+    return [last * config.model.chunk for _, last in octaves(config.model.latents)[:-1]]
+
+
+def means(loss: Tensor, nats_BnP: Tensor, config: RunConfig) -> np.ndarray:
+    """The mean loss of a batch, and behind it that of each octave where there are several."""
+    if config.targets.mode == "last":
+        return np.array([loss.item()])
+    latents = config.model.latents
+    by_context_N = nats_BnP.unflatten(1, (-1, latents)).double().mean((0, 1, 3)).cpu().numpy()
+    parts = [by_context_N[first - 1 : last].mean() for first, last in octaves(latents)]
+    return np.array([loss.item(), *parts])
+
+
+def training_losses(config: RunConfig, history: RunHistory) -> list[ContextLoss]:
+    """The training loss of each octave over the last quarter of a run's steps."""
+    if config.targets.mode == "last":
+        return []
+    settled = history.steps[int(SETTLED * len(history.steps)) :]
+    losses = np.array([line["nats_by_context"] for line in settled])
+    errors = [None] * losses.shape[1]
+    if len(losses) > 1:
+        errors = (losses.std(0, ddof=1) / np.sqrt(len(losses))).tolist()
+    chunk = config.model.chunk
+    parts = zip(octaves(config.model.latents), losses.mean(0).tolist(), errors, strict=True)
+    return [
+        ContextLoss(shortest=first * chunk, longest=last * chunk, nats=mean, standard_error=error)
+        for (first, last), mean, error in parts
+    ]
