@@ -120,16 +120,21 @@ class Attention(nn.Module):
         if sight.rotation is not None:
             query_BMHD = rotate(query_BMHD, sight.rotation[:, -query_BMHD.shape[1] :, None])
             keys_BND = rotate(latents_BND, sight.rotation)
-        mixed_BHMD = self._weighted(
-            query_BMHD.transpose(1, 2),
-            self._shared(keys_BND),
-            self._shared(latents_BND),
-            sight,
-            scale=1.0,
-        )
-        return functional.linear(
-            mixed_BHMD.transpose(1, 2).flatten(2), folded.output, folded.output_bias
-        )
+        if sight[1:] == (False, None) and not torch.is_grad_enabled():
+            # All heads read the same latents, so their queries are rows of one product; without a
+            # gradient to take, that beats the fused kernel, which reads the latents head by head.
+            weights_BRN = (query_BMHD.flatten(1, 2) @ keys_BND.transpose(1, 2)).softmax(-1)
+            mixed_BMI = (weights_BRN @ latents_BND).view(*query_BMHD.shape[:2], -1)
+        else:
+            mixed_BHMD = self._weighted(
+                query_BMHD.transpose(1, 2),
+                self._shared(keys_BND),
+                self._shared(latents_BND),
+                sight,
+                scale=1.0,
+            )
+            mixed_BMI = mixed_BHMD.transpose(1, 2).flatten(2)
+        return functional.linear(mixed_BMI, folded.output, folded.output_bias)
 
     def _read_with_one_query(self, query_B1D: Tensor, latents_BND: Tensor, sight: Sight) -> Tensor:
         # One query meets N latents: taking the query to the latents costs H K D products, taking

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 
+@lru_cache
 def sinusoids(latents: int, width: int) -> Tensor:
     """Sinusoidal positions (N, D), counted back from the newest latent, which has position 0.
 

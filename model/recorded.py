@@ -1,4 +1,9 @@
-"""A step of continuations recorded once as a CUDA graph and replayed: no launches to wait for."""
+"""A step of continuations that starts nothing anew: a CUDA graph on a GPU, compiled on a CPU.
+
+At a batch of one a step's products take less time than starting them does.
+"""
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -6,6 +11,24 @@ from torch import Tensor
 from model.streams import Streams
 
 WARM_UP = 3
+Step = Callable[[Tensor], Tensor]
+
+
+def compiled_step(streams: Streams) -> Step:
+    """:meth:`Streams.step`, compiled for the CPU: some seconds once, and half the time a step.
+
+    It needs a C++ compiler.
+    """
+    # The pattern for fused attention does not fit keys that all heads share.
+    compute = torch.compile(streams.compute, dynamic=False, options={"pattern_matcher": False})
+
+    def step(codes_B: Tensor) -> Tensor:
+        streams.pushed += 1
+        with torch.no_grad():
+            logits: Tensor = compute(codes_B, streams.full)
+        return logits
+
+    return step
 
 
 class RecordedStep:
@@ -22,13 +45,15 @@ class RecordedStep:
         # On a side stream, as a graph's memory must not be that of the default one.
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(WARM_UP):
-                streams.step(self._codes_B)
-        torch.cuda.current_stream().wait_stream(side)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._logits_BQ = streams.step(self._codes_B)
+        with torch.no_grad():
+            with torch.cuda.stream(side):
+                for _ in range(WARM_UP):
+                    streams.compute(self._codes_B, full=False)
+            torch.cuda.current_stream().wait_stream(side)
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph):
+                # Recorded once for all steps, so it looks how much of the context is there.
+                self._logits_BQ = streams.compute(self._codes_B, full=False)
         for tensor, before in zip(streams.state, saved, strict=True):
             tensor.copy_(before)
 

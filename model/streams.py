@@ -86,8 +86,8 @@ class Streams:
         a = self.network.architecture
         samples = codes_BS.shape[1]
         warm = min(samples, max(a.chunk, a.recent))
-        self.pushed = samples - warm
-        self.clock.fill_(self.pushed)
+        self.clock.fill_(samples - warm)
+        self.pushed = samples
         for number in range(samples - warm, samples):
             self._advance(codes_BS[:, number])
         if samples >= a.chunk:
@@ -96,17 +96,22 @@ class Streams:
     @torch.no_grad()
     def step(self, codes_B: Tensor) -> Tensor:
         """Logits (B, Q) of what follows, after the codes (B,)."""
-        a = self.network.architecture
-        latent_BD, recent = self._advance(codes_B)
-        place = Place(self.clock.view(1), a.chunk, a.latents)
-        read_BD = self.reader.read(latent_BD, place, self.full)
-        logits: Tensor = self.network.head(read_BD, recent)
-        return logits
+        self.pushed += 1
+        return self.compute(codes_B, self.full)
 
     @property
     def full(self) -> bool:
-        """Whether the context is full at the next step, and surely so."""
+        """Whether as many codes were pushed as a context has."""
         return self.pushed >= self.network.architecture.context
+
+    def compute(self, codes_B: Tensor, full: bool) -> Tensor:
+        """A step on tensors alone; ``full`` says that the context is."""
+        a = self.network.architecture
+        latent_BD, recent = self._advance(codes_B)
+        place = Place(self.clock.view(1), a.chunk, a.latents)
+        read_BD = self.reader.read(latent_BD, place, full)
+        logits: Tensor = self.network.head(read_BD, recent)
+        return logits
 
     @property
     def state(self) -> list[Tensor]:
@@ -120,7 +125,6 @@ class Streams:
         latent_BD = self.encoder.push(features_B1, self.clock)
         recent = self.recent.push(codes_B, self.clock) if self.recent else None
         self.clock += 1
-        self.pushed += 1
         return latent_BD, recent
 
 
@@ -198,8 +202,10 @@ class _CausalReader:
         self.folded = network.transformer.fold()
         self.chunk, self.latents = a.chunk, a.latents
         weight = network.head.output.weight
+        # One row a phase, so that a step reads what a context has of it in one piece.
+        shape = (a.chunk, a.latents, batch, a.width)
         self.keys, self.values = (
-            [weight.new_zeros(a.context, batch, a.width) for _ in range(a.layers)] for _ in range(2)
+            [weight.new_zeros(shape) for _ in range(a.layers)] for _ in range(2)
         )
         self.slots = torch.arange(a.latents, device=weight.device)
 
@@ -225,20 +231,20 @@ class _CausalReader:
         sequences = latents_BED[:, offsets_PN].flatten(0, 1)
         for number, x_SND in enumerate(self.transformer.states(sequences, self.folded)[:-1]):
             shape = (len(latents_BED), -1, latents_BED.shape[2])
-            self.values[number].index_copy_(0, place.slot, x_SND.reshape(shape).transpose(0, 1))
-            turned = rotate(x_SND, rotation).reshape(shape)
-            self.keys[number].index_copy_(0, place.slot, turned.transpose(0, 1))
+            turned_SND = rotate(x_SND, rotation)
+            for kept, fresh in ((self.keys, turned_SND), (self.values, x_SND)):
+                rows = fresh.reshape(shape).transpose(0, 1)
+                kept[number].flatten(0, 1).index_copy_(0, place.slot, rows)
 
     def read(self, latent_BD: Tensor, place: Place, full: bool) -> Tensor:
         """What the Transformer says (B, D) when ``latent`` is the newest."""
-        rotation = rotations(place.index, latent_BD.shape[1])
-        slots = place.phase * self.latents + self.slots
+        rotation = rotations(place.index, latent_BD.shape[1]).to(latent_BD.dtype)
         mask = None if full else (self.slots <= place.index)[None, None]
         x_BD = latent_BD
         for number, layer in enumerate(self.transformer.layers):
             assert isinstance(layer, Layer)
             assert self.folded is not None
-            read = self._attend(number, x_BD, self.folded[number], rotation, place, slots, mask)
+            read = self._attend(number, x_BD, self.folded[number], rotation, place, mask)
             x_BD = layer.after_reading(x_BD, read)
         return x_BD
 
@@ -249,19 +255,19 @@ class _CausalReader:
         folded: Folded,
         rotation: Tensor,
         place: Place,
-        slots: Tensor,
         mask: Tensor | None,
     ) -> Tensor:
         query_BHD = functional.linear(x_BD, folded.query, folded.query_bias).view(
             len(x_BD), -1, x_BD.shape[1]
         )
         turned = rotate(torch.cat([x_BD[:, None], query_BHD], 1), rotation)
-        self.keys[number].index_copy_(0, place.slot, turned[None, :, 0])
-        self.values[number].index_copy_(0, place.slot, x_BD[None])
-        keys_BDN = self.keys[number].index_select(0, slots).permute(1, 2, 0)
-        scores_BHN = turned[:, 1:] @ keys_BDN
+        keys, values = self.keys[number], self.values[number]
+        keys.flatten(0, 1).index_copy_(0, place.slot, turned[None, :, 0])
+        values.flatten(0, 1).index_copy_(0, place.slot, x_BD[None])
+        keys_BDN = keys.index_select(0, place.phase)[0].permute(1, 2, 0)
+        scores_BHN = torch.bmm(turned[:, 1:], keys_BDN)
         if mask is not None:
             scores_BHN = scores_BHN.masked_fill(~mask, -torch.inf)
-        values_BND = self.values[number].index_select(0, slots).transpose(0, 1)
-        mixed_BHD = scores_BHN.softmax(-1) @ values_BND
+        values_BND = values.index_select(0, place.phase)[0].transpose(0, 1)
+        mixed_BHD = torch.bmm(scores_BHN.softmax(-1), values_BND)
         return functional.linear(mixed_BHD.flatten(1), folded.output, folded.output_bias)

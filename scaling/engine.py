@@ -18,7 +18,6 @@ from model.network import LatentTransformer
 from scaling.config import TrainConfig
 
 TAG = "state"
-WEIGHTS_NAME = "weights.safetensors"
 
 
 class CheckpointError(RuntimeError):

@@ -24,6 +24,7 @@ from scaling.engine import Place
 from scaling.job import Job
 from scaling.log import RunLog, note_failure
 from scaling.targets import HELD_OUT, TRAIN
+from scaling.trained import WEIGHTS_NAME
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -87,7 +88,7 @@ class _Worker:
             if done < train.steps and done % train.checkpoint_every == 0:
                 self._checkpoint()
         scores = self._validate(contexts.trained(self.config))
-        weights = self.job.run_folder / engines.WEIGHTS_NAME
+        weights = self.job.run_folder / WEIGHTS_NAME
         engines.save_weights(self.engine, weights, self.rank)
         self._checkpoint()
         if self.rank == 0:
