@@ -49,6 +49,10 @@ class Convolutions(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.projection = nn.Linear(channels[-1] * length, width)
 
+    def convolutions(self) -> list[nn.Conv1d]:
+        """The convolutions, from the input on."""
+        return [layer for layer in self.layers if isinstance(layer, nn.Conv1d)]
+
     @property
     def dilations(self) -> tuple[int, ...]:
         """Distance between the taps of each convolution, and of the projection, in positions."""
@@ -60,8 +64,7 @@ class Convolutions(nn.Module):
         return torch.cat([self._strided(part) for part in parts])
 
     def _strided(self, x_BFT: Tensor) -> Tensor:
-        for layer in self.layers:
-            assert isinstance(layer, nn.Conv1d)
+        for layer in self.convolutions():
             left_over = (x_BFT.shape[-1] - layer.kernel_size[0]) % layer.stride[0]
             x_BFT = self.dropout(torch.relu_(layer(x_BFT[..., left_over:])))
         projected: Tensor = self.projection(x_BFT.flatten(1))
@@ -71,8 +74,7 @@ class Convolutions(nn.Module):
         """Projections (B, T - length + 1, D) of the runs at every offset of a signal (B, F, T)."""
         x_BFT = signal_BFT[..., self._unseen :]
         *dilations, last = self.dilations
-        for layer, dilation in zip(self.layers, dilations, strict=True):
-            assert isinstance(layer, nn.Conv1d)
+        for layer, dilation in zip(self.convolutions(), dilations, strict=True):
             convolved_BFT = functional.conv1d(x_BFT, layer.weight, layer.bias, dilation=dilation)
             x_BFT = self.dropout(torch.relu_(convolved_BFT))
         weight_DFT = self.projection.weight.unflatten(1, (-1, self.last_length))

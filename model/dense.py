@@ -125,7 +125,7 @@ class _SharedFirstLayer:
         layer = network.transformer.layers[0]
         assert isinstance(layer, Layer)
         self.layer, self.folded, self.latents = layer, folded, a.latents
-        self.places_ND = sinusoids(a.latents, a.width).to(latents_GMD)
+        self.places_ND = sinusoids(a.latents, a.width, latents_GMD.device).to(latents_GMD.dtype)
         by_head = (a.heads, a.width)
         latents_GDM = latents_GMD.transpose(1, 2)
         query_GRD = functional.linear(latents_GMD, folded.query).unflatten(2, by_head).flatten(1, 2)
@@ -165,13 +165,14 @@ class _SharedFirstLayer:
 
         Context w holds those of the latents w to w + N - 1, on both axes at once.
         """
-        phases, count, heads, _ = self.both_GMHM.shape
+        phases, _, heads, _ = self.both_GMHM.shape
         to_phase, to_query, to_head, _ = self.both_GMHM.stride()
-        return self.both_GMHM.as_strided(
+        both: Tensor = self.both_GMHM.as_strided(
             (phases, contexts, self.latents, heads, self.latents),
             (to_phase, to_query + 1, to_query, to_head, 1),
             self.both_GMHM.storage_offset() + first * (to_query + 1),
         )
+        return both
 
 
 def _summed(overlapping: Tensor, other: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from model.network import LatentTransformer
-from model.recorded import RecordedStep, compiled_step
+from model.recorded import RecordedStep, Step, compiled_step
 from model.sampling import Sampling, Uniforms, draw
 from model.streams import Streams
 
@@ -27,7 +27,7 @@ def generate(
     streams = Streams(network, prompt_S.expand(batch, -1))
     uniforms = Uniforms(seed, batch)
     logits_BQ, device = streams.logits_BQ, streams.logits_BQ.device
-    step = streams.step
+    step: Step = streams.step
     if device.type == "cuda":
         step = RecordedStep(streams)
     elif compiled:

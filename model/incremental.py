@@ -18,29 +18,22 @@ class IncrementalConvolutions:
     """
 
     def __init__(self, stack: Convolutions, batch: int) -> None:
-        weight = stack.projection.weight
-        *layers, last = stack.dilations
-        taps = [stack.kernel] * len(layers) + [stack.last_length]
-        kernels = [layer.weight for layer in stack.layers]
-        kernels.append(weight.unflatten(1, (-1, stack.last_length)))
-        # (outputs, taps, inputs), flattened as the rows that a step gathers from the ring.
+        kernels = [layer.weight for layer in stack.convolutions()]
+        kernels.append(stack.projection.weight.unflatten(1, (-1, stack.last_length)))
+        self.biases = [layer.bias for layer in (*stack.convolutions(), stack.projection)]
+        # A row holds all taps of an output in the order in which a step gathers them.
         self.weights = [kernel.transpose(1, 2).flatten(1).contiguous() for kernel in kernels]
-        self.biases = [layer.bias for layer in (*stack.layers, stack.projection)]
-        lengths = [
-            (count - 1) * dilation + 1
-            for count, dilation in zip(taps, (*layers, last), strict=True)
-        ]
+        self.taps = [kernel.shape[2] for kernel in kernels]
+        reaches = list(zip(self.taps, stack.dilations, strict=True))
+        lengths = [(taps - 1) * dilation + 1 for taps, dilation in reaches]
         self.rings = [
-            weight.new_zeros(length, batch, kernel.shape[1])
+            kernel.new_zeros(length, batch, kernel.shape[1])
             for length, kernel in zip(lengths, kernels, strict=True)
         ]
-        lags = [
-            torch.arange(count - 1, -1, -1) * dilation
-            for count, dilation in zip(taps, (*layers, last), strict=True)
-        ]
-        self.taps = taps
-        self.lags = torch.cat(lags).to(weight.device)
-        self.lengths = torch.tensor(lengths).repeat_interleave(torch.tensor(taps)).to(weight.device)
+        lags = [torch.arange(taps - 1, -1, -1) * dilation for taps, dilation in reaches]
+        device = self.weights[0].device
+        self.lags = torch.cat(lags).to(device)
+        self.lengths = torch.tensor(lengths).repeat_interleave(torch.tensor(self.taps)).to(device)
 
     @property
     def state(self) -> list[Tensor]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 @lru_cache
-def sinusoids(latents: int, width: int) -> Tensor:
+def sinusoids(latents: int, width: int, device: torch.device | None = None) -> Tensor:
     """Sinusoidal positions (N, D), counted back from the newest latent, which has position 0.
 
     Sines and cosines as in Vaswani et al. 2017 (arXiv 1706.03762, section 3.5). Counting from the
@@ -16,7 +16,7 @@ def sinusoids(latents: int, width: int) -> Tensor:
     """
     age_N1 = torch.arange(latents - 1, -1, -1, dtype=torch.float64)[:, None]
     angle_NF = age_N1 * _rates(width)
-    return torch.stack([angle_NF.sin(), angle_NF.cos()], -1).flatten(1)
+    return torch.stack([angle_NF.sin(), angle_NF.cos()], -1).flatten(1).to(device)
 
 
 def rotations(indexes_N: Tensor, width: int) -> Tensor:

@@ -123,7 +123,7 @@ class Transformer(nn.Module):
     def start(self, latents_BND: Tensor) -> Tensor:
         """The first layer's input (B, N, D)."""
         if not self.causal:
-            place_ND = sinusoids(*latents_BND.shape[1:]).to(latents_BND)
+            place_ND = sinusoids(*latents_BND.shape[1:], latents_BND.device).to(latents_BND.dtype)
             latents_BND = self._drop_tokens(latents_BND) + place_ND
         started: Tensor = self.dropout(latents_BND)
         return started
