@@ -19,6 +19,8 @@ import numpy as np
 from datasets.manifest import Corpus, Recording
 from datasets.permutation import key, permute
 
+HASHED_TARGETS = 2**20
+
 
 class WindowError(ValueError):
     """Windows that a corpus cannot give, with what to change."""
@@ -174,6 +176,25 @@ def targets_hash(windows: Windows, indexes: np.ndarray) -> str:
     digest = hashlib.sha256()
     for number in sorted(np.unique(owner), key=names.__getitem__):
         chosen = np.sort(offsets.ravel()[owner == number])
-        digest.update(json.dumps([names[number], len(chosen)]).encode() + b"\n")
+        digest.update(_heading(names[number], len(chosen)))
         digest.update(chosen.astype("<i8").tobytes())
     return digest.hexdigest()
+
+
+def every_target_hash(windows: Windows) -> str:
+    """The :func:`targets_hash` of all windows, where these are single targets: in blocks."""
+    digest = hashlib.sha256()
+    targets = zip(windows.recordings, windows.ranges, strict=True)
+    for recording, (begin, end) in sorted(targets, key=lambda pair: pair[0].name):
+        first = max(begin, windows.history)
+        if first >= end:
+            continue
+        digest.update(_heading(recording.name, end - first))
+        for start in range(first, end, HASHED_TARGETS):
+            block = np.arange(start, min(start + HASHED_TARGETS, end), dtype="<i8")
+            digest.update(block.tobytes())
+    return digest.hexdigest()
+
+
+def _heading(name: str, targets: int) -> bytes:
+    return json.dumps([name, targets]).encode() + b"\n"

@@ -37,6 +37,7 @@ class Convolutions(nn.Module):
     ) -> None:
         super().__init__()
         self.length = length
+        self.cached_runs: int | None = CACHED_RUNS
         self.kernel = kernel
         self.strides = tuple(strides)
         self.layers = nn.ModuleList(
@@ -60,8 +61,9 @@ class Convolutions(nn.Module):
 
     def forward(self, runs_BFT: Tensor) -> Tensor:
         """Projections (B, D) of runs (B, F, length)."""
-        parts = runs_BFT.split(CACHED_RUNS) if runs_BFT.device.type == "cpu" else (runs_BFT,)
-        return torch.cat([self._strided(part) for part in parts])
+        if self.cached_runs is None or runs_BFT.device.type != "cpu":
+            return self._strided(runs_BFT)
+        return torch.cat([self._strided(part) for part in runs_BFT.split(self.cached_runs)])
 
     def _strided(self, x_BFT: Tensor) -> Tensor:
         for layer in self.convolutions():

@@ -20,7 +20,8 @@ class IncrementalConvolutions:
     def __init__(self, stack: Convolutions, batch: int) -> None:
         kernels = [layer.weight for layer in stack.convolutions()]
         kernels.append(stack.projection.weight.unflatten(1, (-1, stack.last_length)))
-        self.biases = [layer.bias for layer in (*stack.convolutions(), stack.projection)]
+        self.biases: list[Tensor | None] = [layer.bias for layer in stack.convolutions()]
+        self.biases.append(stack.projection.bias)
         # A row holds all taps of an output in the order in which a step gathers them.
         self.weights = [kernel.transpose(1, 2).flatten(1).contiguous() for kernel in kernels]
         self.taps = [kernel.shape[2] for kernel in kernels]

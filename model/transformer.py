@@ -71,7 +71,11 @@ class Transformer(nn.Module):
         """The folded matrices of all layers, to be taken once where weights stay as they are."""
         if not self.latents_are_keys:
             return None
-        return [layer.attention.fold() for layer in self.layers if isinstance(layer, Layer)]
+        return [attention.fold() for attention in self.attentions()]
+
+    def attentions(self) -> list[Attention]:
+        """The attention of each layer."""
+        return [layer.attention for layer in self.layers if isinstance(layer, Layer)]
 
     def beside(self, folded: Sequence[Folded] | None) -> list[Tensor]:
         """All that a pass with these folded matrices uses: they, and what is not folded in them."""

@@ -2,21 +2,17 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from scaling import check, load
+from scaling import load
 from scaling.load import ConfigError
 
 if TYPE_CHECKING:
-    from scaling.config import RunConfig
-    from scaling.plan import Plan
     from scaling.train import TrainingError
 
 app = typer.Typer(
@@ -36,6 +32,7 @@ Words = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Folder = Annotated[Path, typer.Argument(help="A study's folder, such as runs/demo.")]
+Run = Annotated[Path, typer.Argument(help="A finished run's folder, such as runs/demo/ID.")]
 
 # Tables that no terminal shows are read in files and logs, where nothing need be cut.
 console = Console(width=None if sys.stdout.isatty() else 160)
@@ -46,38 +43,31 @@ def prepare(words: Words = None, config: Config = None) -> None:
     """Audio files to a prepared corpus: codes in shards, and a manifest with the references."""
     from datasets.prepare import prepare as prepare_corpus
     from scaling.cluster import connected
-    from scaling.progress import preparing
+    from scaling.progress import bars
+    from scaling.tables import corpus_table
 
     settings = load.corpus(*_file_and_overrides(config, words))
-    with connected(), preparing(console) as show:
+    with connected(), bars(console) as show:
         corpus = prepare_corpus(**settings.arguments(), root=Path.cwd(), progress=show)
     for left_out in corpus.rejected:
         console.print(f"left out {left_out.name}: {left_out.reason}", markup=False)
-    table = Table(title=f"{settings.destination}: {corpus.name}", title_justify="left")
-    for heading in ("split", "recordings", "seconds", "histogram bits", "AR(32) bits"):
-        table.add_column(heading, justify="left" if heading == "split" else "right")
-    for name, split in corpus.splits.items():
-        table.add_row(
-            name,
-            str(split.recordings),
-            f"{split.seconds:.1f}",
-            f"{split.histogram_bits:.3f}",
-            f"{split.linear_bits:.3f}",
-        )
-    console.print(table)
+    console.print(corpus_table(corpus))
 
 
 @app.command()
 def plan(words: Words = None, config: Config = None, as_json: Json = False) -> None:
     """What a run or a sweep would do: parameters, operations, targets, and every problem."""
     from scaling.plan import make
+    from scaling.tables import plan_table
 
     path, overrides = _file_and_overrides(config, words)
     planned = make(load.sweep(path, overrides).runs)
     if as_json:
         print(json.dumps(planned.as_json()))
     else:
-        _print_plan(planned)
+        console.print(plan_table(planned))
+        for note in planned.notes:
+            console.print(f"note: {note}", markup=False, soft_wrap=True)
     if planned.problems:
         raise ConfigError(planned.problems)
 
@@ -87,12 +77,13 @@ def train(words: Words = None, config: Config = None) -> None:
     """Train one run to its end, from its newest checkpoint if it has one."""
     from scaling.progress import shown
     from scaling.record import bits
+    from scaling.start import cluster_for
     from scaling.study import register
     from scaling.train import make_job
     from scaling.train import train as train_run
 
     run = load.run(*_file_and_overrides(config, words))
-    with _cluster_for([run]):
+    with cluster_for([run]):
         register(run.study_folder, [({}, run)])
         with shown(run.study_folder, 1, console):
             record = train_run(make_job(run, {}))
@@ -159,6 +150,93 @@ def report(folder: Folder, as_json: Json = False) -> None:
 
 
 @app.command()
+def evaluate(
+    run: Run,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    positions: Annotated[
+        str, typer.Option(help="all, or how many random samples of the split.")
+    ] = "4096",
+    corpus: Annotated[
+        Path | None, typer.Option(help="The corpus's folder, where it is not the run's own.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """The exact loss of a run at samples of a split, each from its full context."""
+    from datasets.manifest import Corpus
+    from scaling.evaluation import evaluate as evaluate_run
+    from scaling.progress import bars
+    from scaling.trained import Trained
+
+    if positions != "all" and (not positions.isdigit() or int(positions) < 1):
+        raise ConfigError([f"positions is {positions!r}: write all, or 1 or more, as 4096"])
+    trained = Trained.load(run)
+    prepared = Corpus.load(corpus or trained.config.corpus)
+    number = None if positions == "all" else int(positions)
+    with bars(console) as show:
+        found = evaluate_run(
+            trained, prepared, split, number, lambda done, total: show("targets", done, total)
+        )
+    path = found.write(run)
+    if as_json:
+        print(path.read_text())
+        return
+    console.print(found.sentence, markup=False, highlight=False, soft_wrap=True)
+    console.print(str(path.resolve()), soft_wrap=True, highlight=False)
+
+
+@app.command()
+def generate(
+    run: Run,
+    prompt: Annotated[Path, typer.Option(help="An audio file to continue.")],
+    seconds: Annotated[float, typer.Option(help="Seconds to add.")] = 1.0,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest code.")] = 1.0,
+    top_k: Annotated[int | None, typer.Option(help="Only the k likeliest codes.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Only the likeliest codes of this joint probability.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the random numbers.")] = 0,
+    batch: Annotated[int, typer.Option(help="Continuations at once.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="A folder; without it the run's `generated`.")
+    ] = None,
+) -> None:
+    """Continuations of an audio file, as WAV files, each with a picture of its spectrogram."""
+    from model.sampling import Sampling
+    from scaling.continuation import continue_prompt
+    from scaling.progress import bars
+    from scaling.trained import Trained
+
+    sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
+    with bars(console) as show:
+        written = continue_prompt(
+            Trained.load(run),
+            prompt,
+            seconds,
+            sampling,
+            seed,
+            batch,
+            out or run / "generated",
+            lambda done, total: show("samples", done, total),
+        )
+    for one in written:
+        console.print(f"{one.wav} {one.picture}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def bench(as_json: Json = False) -> None:
+    """How many times the naive way every fast path is, measured side by side on this machine."""
+    from scaling.bench import measure
+    from scaling.progress import bars
+
+    with bars(console) as show:
+        measured = measure(lambda done, total: show("measurements", done, total))
+    if as_json:
+        print(json.dumps(measured.as_json(), indent=1))
+        return
+    console.print(measured.table())
+
+
+@app.command()
 def doctor(as_json: Json = False) -> None:
     """What stands between this machine and a run, each as one sentence."""
     from dataclasses import asdict
@@ -194,63 +272,9 @@ def _sweep(asked: load.Sweep) -> "list[TrainingError]":
     from scaling import sweep as sweeps
     from scaling.cluster import offered
     from scaling.progress import shown
+    from scaling.start import cluster_for
 
-    with _cluster_for([run for _, run in asked.runs]):
+    with cluster_for([run for _, run in asked.runs]):
         concurrent = sweeps.concurrent(asked, offered())
         with shown(asked.study_folder, concurrent, console):
             return sweeps.run(asked, concurrent)
-
-
-@contextmanager
-def _cluster_for(runs: "Sequence[RunConfig]") -> Iterator[None]:
-    """A connected cluster, after every problem of these runs with it was refused at once."""
-    from scaling import cluster
-
-    embedded = not cluster.named()
-    if embedded:
-        # Nothing is started for what cannot run.
-        _refuse(runs, cluster.machine(), [])
-    with cluster.connected():
-        if not embedded:
-            _refuse(runs, cluster.offered(), cluster.unshared(runs[0].study_folder))
-        yield
-
-
-def _refuse(runs: "Sequence[RunConfig]", offered: Mapping[str, float], more: list[str]) -> None:
-    from datasets.manifest import Corpus, ManifestError
-
-    found = list(more)
-    for run in runs:
-        try:
-            corpus = Corpus.load(run.corpus)
-        except ManifestError as error:
-            corpus = None
-            found.append(str(error))
-        found += check.problems(run, corpus, offered)
-    found += check.history_problems(runs)
-    if found:
-        raise ConfigError(list(dict.fromkeys(found)))
-
-
-def _print_plan(planned: "Plan") -> None:
-    axes = list(planned.runs[0].axes) if planned.runs else []
-    table = Table(title=f"runs: {len(planned.runs)}", title_justify="left")
-    for heading in ("run", *(axis.split(".")[-1] for axis in axes)):
-        table.add_column(heading)
-    for heading in ("parameters", "targets", "of", "MFLOP/target", "shared", "TFLOP", "MB/window"):
-        table.add_column(heading, justify="right")
-    for run in planned.runs:
-        table.add_row(
-            run.id,
-            *(str(run.axes[axis]) for axis in axes),
-            f"{sum(run.parameters.values()):,}",
-            f"{run.targets:,}",
-            "?" if run.epoch is None else f"{run.epoch:,}",
-            f"{run.operations_per_target / 1e6:,.1f}",
-            f"1/{run.naive_operations_per_target / run.operations_per_target:.1f}",
-            f"{run.operations / 1e12:,.2f}",
-            f"{run.window_bytes / 1e6:.2f}",
-        )
-    console.print(table)
-    for note in planned.notes:
-        console.print(f"note: {note}", markup=False, soft_wrap=True)

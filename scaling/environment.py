@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -26,8 +27,11 @@ def hardware() -> dict[str, str | int]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that a result depends on."""
-    return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
+    """Versions of Python and of the libraries that a result depends on, as far as installed."""
+    installed = {name for name in LIBRARIES if find_spec(name)}
+    return {"python": platform.python_version()} | {
+        name: version(name) for name in LIBRARIES if name in installed
+    }
 
 
 def code_version() -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
-from rich.progress import Progress, TaskID
+from rich.progress import Progress, ProgressColumn, Task, TaskID
 from rich.table import Table
+from rich.text import Text
 
 from scaling.record import bits
 from scaling.study import RunState, StudyError, read
@@ -34,17 +35,26 @@ def shown(folder: Path, concurrent: int, console: Console) -> Iterator[None]:
 
 
 @contextmanager
-def preparing(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """What to call with (step, parts done, parts) to show how far a corpus is prepared."""
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+def bars(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """What to call with (step, parts done, parts) to show how far a work of several steps is."""
+    columns = (*Progress.get_default_columns(), _Speed())
+    hidden = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
         tasks: dict[str, TaskID] = {}
 
         def show(step: str, done: int, total: int) -> None:
             if step not in tasks:
-                tasks[step] = bars.add_task(step, total=total)
-            bars.update(tasks[step], completed=done)
+                tasks[step] = progress.add_task(step, total=total)
+            progress.update(tasks[step], completed=done)
 
         yield show
+
+
+class _Speed(ProgressColumn):
+    """Parts a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:,.0f}/s")
 
 
 def table(states: Sequence[RunState], title: str) -> Table:

@@ -79,14 +79,19 @@ def score(
 
 
 def mean_and_error(values: np.ndarray, cluster: np.ndarray) -> tuple[float, float]:
-    """Mean of ``values`` (targets,) and its standard error with correlation within clusters.
+    """Mean of ``values`` (targets,) and its standard error with correlation within clusters."""
+    _, member = np.unique(cluster, return_inverse=True)
+    return clustered_mean(np.bincount(member, weights=values), np.bincount(member))
+
+
+def clustered_mean(sums: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
+    """The mean and its standard error, from each cluster's sum (G,) and number of values (G,).
 
     The cluster-robust error of a mean: with G clusters and e their sums of deviations,
     ``sqrt(G / (G - 1) * sum(e^2)) / targets`` (Liang and Zeger 1986, Biometrika 73, 13-22).
     """
-    mean = values.mean()
-    _, member = np.unique(cluster, return_inverse=True)
-    sums = np.bincount(member, weights=values - mean)
-    groups = len(sums)
-    error = np.sqrt(groups / max(groups - 1, 1) * (sums**2).sum()) / len(values)
+    targets, groups = counts.sum(), len(counts)
+    mean = sums.sum() / targets
+    deviations = sums - mean * counts
+    error = np.sqrt(groups / max(groups - 1, 1) * (deviations**2).sum()) / targets
     return float(mean), float(error)

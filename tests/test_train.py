@@ -55,6 +55,42 @@ def wait_for_steps(config, count):
         time.sleep(0.05)
 
 
+CAUSAL = {"model__attention": "causal", "windows__per_window": None}
+CHUNKS = {**CAUSAL, "windows__targets": "chunks"}
+SAMPLES = {**CAUSAL, "windows__targets": "samples", "windows__phases": 20}
+
+
+@pytest.mark.parametrize(
+    ("changes", "zero"), [({**CHUNKS, "model__recent": 0}, 1), (SAMPLES, 2), (SAMPLES, 3)]
+)
+def test_every_latent_and_every_phase_trains_as_the_plain_loop_does(
+    embedded_corpus, tmp_path, changes, zero
+):
+    config = small_run(embedded_corpus, tmp_path, train__zero=zero, cluster__workers=2, **changes)
+    record = train(make_job(config, {}))
+    np.testing.assert_allclose(losses(config), plain_losses(config, embedded_corpus), atol=1e-4)
+    assert digests(config) == expected_digests(config, embedded_corpus)
+    per_window = 8 * config.targets.phases
+    assert record.targets.seen == record.targets.unique == 8 * 4 * per_window
+    trained = record.targets.by_context
+    assert [(part.shortest, part.longest) for part in trained] == [
+        (500, 500),
+        (1_000, 1_000),
+        (1_500, 2_000),
+        (2_500, 4_000),
+    ]
+    last = RunHistory.read(config.folder).steps[-2:]
+    by_octave = np.array([line["nats_by_context"] for line in last])
+    assert trained[2].nats == pytest.approx(by_octave[:, 2].mean())
+    # An octave holds as many chunks of context as its share of the 8 says.
+    shares = np.array([1, 1, 2, 4]) / 8
+    np.testing.assert_allclose(by_octave @ shares, [line["nats"] for line in last], atol=1e-5)
+    scored = record.validation.by_context
+    assert [part.longest for part in scored] == [500, 1_000, 2_000, 4_000]
+    assert scored[-1].nats == record.validation.nats
+    assert scored[0].nats != scored[1].nats
+
+
 @pytest.mark.parametrize(("workers", "accumulate"), [(1, 2), (2, 1)])
 def test_a_run_equals_the_plain_loop_on_any_number_of_workers(
     embedded_corpus, tmp_path, workers, accumulate
@@ -63,6 +99,8 @@ def test_a_run_equals_the_plain_loop_on_any_number_of_workers(
         embedded_corpus, tmp_path, cluster__workers=workers, train__accumulate=accumulate
     )
     record = train(make_job(config, {"seed": 0}))
+    assert [part.longest for part in record.validation.by_context] == [4_000]
+    assert record.targets.by_context == []
     np.testing.assert_allclose(losses(config), plain_losses(config, embedded_corpus), atol=1e-4)
     assert digests(config) == expected_digests(config, embedded_corpus)
     assert record.targets.order_digest == digests(config)[-1]
