@@ -40,7 +40,9 @@ def draw(logits_BQ: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
     """Codes (B,) by inversion: the first whose cumulative probability exceeds ``uniform``."""
     if sampling.temperature == 0:
         return logits_BQ.argmax(-1)
-    logits_BQ = logits_BQ / sampling.temperature
+    # In float64, as the uniforms are: one just below 1 would be 1 in float32, beyond every code.
+    logits_BQ = logits_BQ.double()
+    logits_BQ = (logits_BQ - logits_BQ.amax(-1, keepdim=True)) / sampling.temperature
     if sampling.top_k is not None and sampling.top_k < logits_BQ.shape[1]:
         lowest = logits_BQ.topk(sampling.top_k).values[:, -1:]
         logits_BQ = logits_BQ.masked_fill(logits_BQ < lowest, -torch.inf)
@@ -53,8 +55,8 @@ def draw(logits_BQ: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
             torch.zeros_like(beyond).scatter(-1, codes, beyond), 0
         )
     cumulative_BQ = probability_BQ.cumsum(-1)
-    threshold_B1 = uniform_B[:, None].to(cumulative_BQ) * cumulative_BQ[:, -1:]
-    return (cumulative_BQ <= threshold_B1).sum(-1).clamp_(max=logits_BQ.shape[1] - 1)
+    threshold_B1 = uniform_B[:, None] * cumulative_BQ[:, -1:]
+    return (cumulative_BQ <= threshold_B1).sum(-1)
 
 
 class Uniforms:

@@ -162,13 +162,15 @@ def _write(
 def _picture(amplitudes_T: np.ndarray, before: int, rate: int, title: str) -> Figure:
     """The spectrogram of amplitudes of which the first ``before`` are the prompt's."""
     size = min(max(2, round(WINDOW_SECONDS * rate)), len(amplitudes_T))
-    hop = max(1, size // 4, len(amplitudes_T) // MOST_COLUMNS)
+    hop = max(1, size // 4, -(-len(amplitudes_T) // MOST_COLUMNS))
     # Scaled so that a sine of full scale reads 0 dB.
     transform = ShortTimeFFT(
         hann(size, sym=False), hop, rate, fft_mode="onesided2X", scale_to="magnitude"
     )
     columns = -(-len(amplitudes_T) // hop)
-    power_FT = transform.spectrogram(amplitudes_T.astype(np.float64), p0=0, p1=columns)
+    power_FT = transform.spectrogram(
+        amplitudes_T.astype(np.float64), p0=0, p1=columns, padding="even"
+    )
     level_FT = 10 * np.log10(np.maximum(power_FT, 10 ** (QUIETEST_DB / 10)))
     figure = Figure(figsize=(10, 4), dpi=120, layout="constrained")
     axes = figure.add_subplot()

@@ -34,6 +34,11 @@ def departures(records: Sequence[RunRecord]) -> list[str]:
             f"The runs train {_listed(modes)} as targets; the paper trains one prediction from "
             "one full context."
         )
+    if any(setting(run, "model.attention") == "causal" for run in records):
+        sentences.append(
+            "Attention is causal, with positions by rotation; the paper's is bidirectional over one "
+            "context. Losses are nevertheless of targets that see their full context, and no more."
+        )
     if any(run.corpus.contexts_cross_splits for run in records):
         sentences.append(
             "The recordings are cut in time, so the contexts of the first held-out targets reach "

@@ -132,7 +132,14 @@ def _config(axes: dict[str, Any]) -> dict[str, Any]:
     config: dict[str, Any] = {
         "study": "demo",
         "seed": 0,
-        "model": {"chunk": 2_000, "context": 128_000, "layers": 1, "width": 64, "recent": 64},
+        "model": {
+            "chunk": 2_000,
+            "context": 128_000,
+            "layers": 1,
+            "width": 64,
+            "recent": 64,
+            "attention": "bidirectional",
+        },
         "windows": {"targets": "last", "per_window": 32},
     }
     for key, value in axes.items():

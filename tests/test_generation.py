@@ -1,0 +1,114 @@
+import shutil
+from itertools import islice
+
+import pytest
+import torch
+
+from model import generation
+from model.generation import generate
+from model.linear import LinearPrediction
+from model.sampling import Sampling, Uniforms, draw
+from tests.test_network import network_of
+from tests.test_streams import EVERY_MODEL, TINY, codes_of, naive_logits
+
+PLAIN = Sampling()
+GREEDY = Sampling(temperature=0)
+NARROW = Sampling(temperature=0.9, top_k=50, top_p=0.95)
+NO_COMPILER = shutil.which("c++") is None and shutil.which("g++") is None
+
+
+def lively(recent=64, **model):
+    """A network whose continuations neither settle nor run against the lowest or highest code."""
+    network = network_of(recent=recent, **TINY, **model)
+    if recent:
+        torch.nn.init.normal_(network.head.output.weight, std=0.2)
+        network.linear.start_from(LinearPrediction([0.9, -0.8, *[0.0] * 30], 115.0, 12.0))
+    return network
+
+
+def generated(network, prompt, steps, seed=3, sampling=PLAIN, **options):
+    """So many codes (B, steps) of each continuation."""
+    codes = generate(network, prompt, sampling, seed, **options)
+    return torch.stack(list(islice(codes, steps)), 1)
+
+
+def naive_loop(network, prompt, steps, seed, sampling, batch):
+    """The same by reading the whole sequence again for every code."""
+    sequence = prompt[-network.architecture.context :].expand(batch, -1)
+    uniforms, found = Uniforms(seed, batch), []
+    for _ in range(steps):
+        found.append(draw(naive_logits(network, sequence), uniforms.step(), sampling))
+        sequence = torch.cat([sequence, found[-1][:, None].to(sequence.dtype)], 1)
+    return torch.stack(found, 1)
+
+
+@EVERY_MODEL
+@pytest.mark.parametrize(
+    ("prompt", "recent", "sampling"),
+    [
+        (300, 64, PLAIN),
+        (300, 64, GREEDY),
+        (75, 64, NARROW),
+        (75, 0, PLAIN),
+        (300, 0, NARROW),
+    ],
+)
+def test_codes_are_those_of_the_naive_loop(prompt, recent, sampling, model):
+    network = lively(recent, **model)
+    prompt = codes_of(1, prompt)[0]
+    found = generated(network, prompt, 150, 3, sampling, batch=2)
+    assert torch.equal(found, naive_loop(network, prompt, 150, 3, sampling, 2))
+    assert len(found.unique()) > (20 if sampling.temperature else 5)
+
+
+@EVERY_MODEL
+def test_the_same_seed_gives_the_same_codes_and_another_seed_others(model):
+    network = lively(**model)
+    prompt = codes_of(1, 100)[0]
+    codes = generated(network, prompt, 50)
+    assert torch.equal(generated(network, prompt, 50), codes)
+    assert (generated(network, prompt, 50, seed=4) != codes).float().mean() > 0.5
+
+
+@EVERY_MODEL
+def test_a_continuation_depends_on_its_seed_and_number_alone(model):
+    network = lively(**model)
+    prompt = codes_of(1, 100)[0]
+    five = generated(network, prompt, 150, batch=5)
+    for batch in (1, 3):
+        assert torch.equal(generated(network, prompt, 150, batch=batch), five[:batch])
+    assert all((one != five[0]).float().mean() > 0.5 for one in five[1:])
+
+
+def test_a_step_reads_the_code_that_was_drawn_before_it():
+    network = lively()
+    prompt = codes_of(1, 100)[0]
+    codes = generated(network, prompt, 30, sampling=GREEDY)
+    longer = torch.cat([prompt, codes[0, :10].to(prompt.dtype)])
+    rest = generated(network, longer, 20, sampling=GREEDY)
+    assert torch.equal(rest, codes[:, 10:])
+
+
+def test_a_prompt_shorter_than_a_chunk_is_refused():
+    with pytest.raises(ValueError, match="the prompt has 39 samples: a continuation needs 40"):
+        next(generate(lively(recent=0), codes_of(1, 39)[0], PLAIN, 0))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(NO_COMPILER, reason="torch.compile needs a C++ compiler: no c++ and no g++")
+@EVERY_MODEL
+def test_a_compiled_step_gives_the_codes_of_the_eager_one(monkeypatch, model):
+    stepped = []
+
+    def compiled_step(streams):
+        stepped.append(streams)
+        return generation_step(streams)
+
+    generation_step = generation.compiled_step
+    monkeypatch.setattr(generation, "compiled_step", compiled_step)
+    network = lively(**model)
+    # The context gets full on the way, and the causal ring turns.
+    prompt = codes_of(1, 100)[0]
+    eager = generated(network, prompt, 40, batch=2)
+    assert torch.equal(generated(network, prompt, 40, batch=2, compiled=True), eager)
+    assert len(stepped) == 1
