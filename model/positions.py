@@ -19,10 +19,12 @@ def sinusoids(latents: int, width: int, device: torch.device | None = None) -> T
     return torch.stack([angle_NF.sin(), angle_NF.cos()], -1).flatten(1).to(device)
 
 
-def rotations(indexes_N: Tensor, width: int) -> Tensor:
-    """Cosines and signed sines (2, N, D), float64, of the rotations at these indexes."""
-    signed_D = _turning_rates(width, indexes_N.device)
-    angle_ND = indexes_N[:, None] * signed_D
+def rotations(indexes_N: Tensor, rates_D: Tensor) -> Tensor:
+    """Cosines and signed sines (2, N, D), float64, of the rotations at these indexes.
+
+    ``rates`` are :func:`turning_rates`.
+    """
+    angle_ND = indexes_N[:, None] * rates_D
     return torch.stack([angle_ND.cos(), angle_ND.sin()])
 
 
@@ -37,8 +39,8 @@ def rotate(x_D: Tensor, rotation: Tensor) -> Tensor:
 
 
 @lru_cache
-def _turning_rates(width: int, device: torch.device) -> Tensor:
-    """Rates (D,) of both halves: the first half turns back, so that its sines are negative."""
+def turning_rates(width: int, device: torch.device | None = None) -> Tensor:
+    """Rates (D,), float64, of both halves: the first turns back, so its sines are negative."""
     rates_F = _rates(width).to(device)
     return torch.cat([-rates_F, rates_F])
 

@@ -18,7 +18,7 @@ from model.attention import Folded
 from model.head import Recent
 from model.incremental import IncrementalConvolutions
 from model.network import GROUPED_LATENTS, LatentTransformer
-from model.positions import rotate, rotations
+from model.positions import rotate, rotations, turning_rates
 from model.transformer import Layer
 
 
@@ -55,6 +55,7 @@ class Place:
 class Streams:
     """The state of B continuations. All of it lies in tensors that a step changes in place."""
 
+    @torch.no_grad()
     def __init__(self, network: LatentTransformer, prompt_BS: Tensor) -> None:
         """Read a prompt (B, S) of codes: at least a chunk, of which the newest L count.
 
@@ -81,7 +82,6 @@ class Streams:
         self._prime(prompt_BS[:, :-1])
         self.logits_BQ = self.step(prompt_BS[:, -1])
 
-    @torch.no_grad()
     def _prime(self, codes_BS: Tensor) -> None:
         a = self.network.architecture
         samples = codes_BS.shape[1]
@@ -208,6 +208,7 @@ class _CausalReader:
             [weight.new_zeros(shape) for _ in range(a.layers)] for _ in range(2)
         )
         self.slots = torch.arange(a.latents, device=weight.device)
+        self.rates = turning_rates(a.width, weight.device)
 
     @property
     def state(self) -> list[Tensor]:
@@ -227,7 +228,7 @@ class _CausalReader:
             self.chunk * self.slots[:count]
         )
         place = Place(offsets_PN.flatten() + self.chunk, self.chunk, self.latents)
-        rotation = rotations(self.slots[:count], latents_BED.shape[2])
+        rotation = rotations(self.slots[:count], self.rates)
         sequences = latents_BED[:, offsets_PN].flatten(0, 1)
         for number, x_SND in enumerate(self.transformer.states(sequences, self.folded)[:-1]):
             shape = (len(latents_BED), -1, latents_BED.shape[2])
@@ -238,7 +239,7 @@ class _CausalReader:
 
     def read(self, latent_BD: Tensor, place: Place, full: bool) -> Tensor:
         """What the Transformer says (B, D) when ``latent`` is the newest."""
-        rotation = rotations(place.index, latent_BD.shape[1]).to(latent_BD.dtype)
+        rotation = rotations(place.index, self.rates).to(latent_BD.dtype)
         mask = None if full else (self.slots <= place.index)[None, None]
         x_BD = latent_BD
         for number, layer in enumerate(self.transformer.layers):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from model.architecture import Architecture
 from model.attention import EVERYTHING, Attention, Folded, Sight
-from model.positions import rotations, sinusoids
+from model.positions import rotations, sinusoids, turning_rates
 
 
 class Layer(nn.Module):
@@ -151,7 +151,8 @@ class Transformer(nn.Module):
 
     def _sight(self, x_BND: Tensor) -> Sight:
         count, width = x_BND.shape[1:]
-        rotation = rotations(torch.arange(count, device=x_BND.device), width)
+        rates = turning_rates(width, x_BND.device)
+        rotation = rotations(torch.arange(count, device=x_BND.device), rates)
         if count <= self.window:
             return Sight(rotation, causal=True)
         ones = torch.ones(count, count, dtype=torch.bool, device=x_BND.device)

@@ -16,6 +16,7 @@ from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
 from datasets import audio, quantise
+from datasets.audio import AudioError
 from datasets.files import replacing
 from model.generation import generate
 from model.sampling import Sampling
@@ -64,8 +65,8 @@ def continue_prompt(
     second. The same call on the same machine writes the same bytes; a longer one begins alike,
     unless only it is long enough for a compiled step, which rounds differently.
 
-    PromptError where the prompt is too short or an argument cannot be; AudioError where the prompt
-    cannot be read. Nothing is written before all is generated.
+    PromptError where the prompt cannot be read or is too short, or an argument cannot be. Nothing
+    is written before all is generated.
     """
     rate = run.record.corpus.rate
     _check(seconds, rate, sampling, seed, batch)
@@ -99,7 +100,10 @@ def _prompt_codes(run: Trained, prompt: Path) -> np.ndarray:
     sees, or those of the picture if they are more.
     """
     corpus, model = run.record.corpus, run.config.model
-    samples_T = audio.read(prompt, corpus.rate)
+    try:
+        samples_T = audio.read(prompt, corpus.rate)
+    except AudioError as error:
+        raise PromptError(f"the prompt {prompt} is of no use: {error}") from error
     shortest = max(model.chunk, model.recent)
     if len(samples_T) < shortest:
         raise PromptError(

@@ -37,7 +37,7 @@ def departures(records: Sequence[RunRecord]) -> list[str]:
     if any(setting(run, "model.attention") == "causal" for run in records):
         sentences.append(
             "Attention is causal, with positions by rotation; the paper's is bidirectional over one "
-            "context. Losses are nevertheless of targets that see their full context, and no more."
+            "context. Held-out targets see their full context all the same, and no more."
         )
     if any(run.corpus.contexts_cross_splits for run in records):
         sentences.append(

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from model.attention import Attention, Sight
-from model.positions import rotate, rotations
+from model.positions import rotate, rotations, turning_rates
 from tests.architectures import small
 
 # width 8: heads of 3 are read through projections, heads of 6 straight from the latents.
@@ -65,7 +65,7 @@ def test_a_mask_hides_what_a_causal_sight_hides():
 def test_rotated_scores_are_those_of_turned_latents():
     attention = attention_of(attention="causal", heads=1)
     latents = torch.randn(1, 5, 8, dtype=torch.float64)
-    rotation = rotations(torch.arange(5), 8)
+    rotation = rotations(torch.arange(5), turning_rates(8))
     folded = attention.fold()
     query = rotate(latents @ folded.query.T + folded.query_bias, rotation)
     scores = (query @ rotate(latents, rotation).transpose(1, 2)).masked_fill(

@@ -1,0 +1,110 @@
+"""Evaluation against scores target by target, on a corpus and a run made by hand."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from datasets.references import linear_nats
+from datasets.shards import read as read_shard
+from datasets.windows import Windows, targets_hash
+from model import dense
+from model.targets import Targets
+from scaling import evaluation
+from scaling.evaluation import EvaluationError, evaluate
+from scaling.validation import mean_and_error
+from tests.trained import trained
+
+
+@pytest.fixture
+def short_corpus(embedded_corpus, tmp_path):
+    """The embedded corpus with a test split of 5,000 samples."""
+    (recording,) = embedded_corpus.recordings
+    begin, _ = recording.ranges["test"]
+    ranges = {**recording.ranges, "test": (begin, begin + 5_000)}
+    shorter = dataclasses.replace(recording, ranges=ranges)
+    return dataclasses.replace(embedded_corpus, recordings=(shorter,))
+
+
+def one_by_one(run, corpus, offsets):
+    """Nats of the run and of the linear predictor at each offset, from its own full context."""
+    (recording,) = corpus.recordings
+    path = corpus.folder / recording.shard
+    context = run.config.model.context
+    nats, linear = [], []
+    for offset in offsets:
+        codes = read_shard(path, int(offset) - context, context + 1)
+        window = torch.from_numpy(codes)[None]
+        with torch.no_grad():
+            nats.append(run.network(window, Targets("last", run.config.model.chunk))[1].item())
+        linear.append(linear_nats(codes[-corpus.linear.order - 1 :], corpus.linear))
+    return np.array(nats), np.array(linear)
+
+
+@pytest.mark.parametrize("changes", [{}, {"model__attention": "causal", "model__recent": 0}])
+def test_all_positions_are_scored_as_one_by_one(short_corpus, tmp_path, monkeypatch, changes):
+    monkeypatch.setattr(dense, "SHARED_CONTEXTS", 2)
+    run = trained(short_corpus, tmp_path, **changes)
+    calls = []
+    found = evaluate(
+        run, short_corpus, "test", None, lambda done, total: calls.append((done, total))
+    )
+    begin, end = short_corpus.recordings[0].ranges["test"]
+    offsets = np.arange(begin, end)
+    nats, linear = one_by_one(run, short_corpus, offsets)
+    assert found.targets == 5_000
+    assert found.left_out == 0
+    seconds = offsets // short_corpus.rate
+    expected = [*mean_and_error(nats, seconds), *mean_and_error(nats - linear, seconds)]
+    np.testing.assert_allclose(
+        [found.nats, found.standard_error, found.margin, found.margin_standard_error],
+        expected,
+        atol=1e-5,
+    )
+    assert found.linear == pytest.approx(linear.mean())
+    assert calls[-1] == (5_000, 5_000)
+    every = Windows.of(short_corpus, "test", 2_000)
+    assert found.targets_hash == targets_hash(every, np.arange(len(every)))
+
+
+def test_a_random_subset_is_scored_as_one_by_one_and_is_the_same_every_time(short_corpus, tmp_path):
+    run = trained(short_corpus, tmp_path)
+    found = evaluate(run, short_corpus, "test", 30, lambda done, total: None)
+    # 5,000 samples have room for 10 targets a chunk of 500 apart; 30 are three windows.
+    assert found.targets == 30
+    again = evaluate(run, short_corpus, "test", 30, lambda done, total: None)
+    assert again == found
+    windows = Windows.of(short_corpus, "test", 2_000, 500, 10)
+    chosen = evaluation.order(np.arange(3), len(windows), run.config.seed)
+    _, offsets = windows.offsets(chosen)
+    nats, _ = one_by_one(run, short_corpus, offsets.ravel())
+    assert found.nats == pytest.approx(nats.mean(), abs=1e-5)
+    assert found.targets_hash == targets_hash(windows, chosen)
+
+
+def test_every_window_of_the_subset_is_the_whole_split(short_corpus, tmp_path):
+    run = trained(short_corpus, tmp_path)
+    every = evaluate(run, short_corpus, "test", None, lambda done, total: None)
+    subset = evaluate(run, short_corpus, "test", 10**9, lambda done, total: None)
+    assert subset.targets_hash == every.targets_hash
+    assert subset.nats == pytest.approx(every.nats, abs=1e-5)
+
+
+def test_an_evaluation_is_written_in_nats_and_bits(short_corpus, tmp_path):
+    run = trained(short_corpus, tmp_path)
+    found = evaluate(run, short_corpus, "test", 30, lambda done, total: None)
+    path = found.write(tmp_path)
+    assert path.name == "evaluation-test-30.json"
+    values = json.loads(path.read_text())
+    assert values["bits"] == pytest.approx(values["nats"] / np.log(2))
+    assert values["margin_bits"] == pytest.approx(values["margin"] / np.log(2))
+    assert f"{values['bits']:.4f} bits ({values['nats']:.4f} nats)" in found.sentence
+
+
+def test_another_corpus_is_refused_with_both_fingerprints(short_corpus, tmp_path):
+    run = trained(short_corpus, tmp_path)
+    other = dataclasses.replace(short_corpus, fingerprint="f" * 64)
+    with pytest.raises(EvaluationError, match="ffffffffffff.*prepare the run's corpus again"):
+        evaluate(run, other, "test", None, lambda done, total: None)
