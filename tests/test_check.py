@@ -21,7 +21,16 @@ def test_the_demo_fits_the_embedded_corpus_and_two_cores(embedded_corpus):
         ("train.accumulate=2", "write train.batch=2", 1),
         ("validation.spacing=3000", "write 4000", 1),
         ("validation.windows=4001", "write validation.windows=4000", 1),
-        ("windows.history=3000000", "No window of 128 targets", 2),
+        ("windows.history=3000000", "No window of 116 targets", 1),
+        ("windows.per_window=2048", "No window of 2048 targets", 1),
+        ("windows.per_window=100", "write windows.per_window=128, or leave it out", 1),
+        ("windows.phases=20", "it belongs to windows.targets=samples", 1),
+        (
+            "model.attention=bidirectional",
+            "write model.attention=causal, or windows.targets=last",
+            1,
+        ),
+        ("model.recent=4000", "write model.recent=2000 or less", 1),
         ("cluster.gpu=true", "offers 0 GPUs: cluster.gpu=false", 1),
         ("cluster.cpus_per_worker=3", "offers 2 for training", 1),
     ],
@@ -30,6 +39,14 @@ def test_every_problem_says_what_to_write(embedded_corpus, override, words, sent
     found = check.problems(load.run(DEMO, [override]), embedded_corpus, MACHINE)
     assert words in "\n".join(found)
     assert len(found) == sentences
+
+
+def test_phases_must_divide_the_chunk(embedded_corpus):
+    overrides = ["windows.targets=samples", "windows.phases=300"]
+    (problem,) = check.problems(load.run(DEMO, overrides), embedded_corpus, MACHINE)
+    assert "must divide the chunk" in problem
+    overrides[1] = "windows.phases=400"
+    assert check.problems(load.run(DEMO, overrides), embedded_corpus, MACHINE) == []
 
 
 def test_problems_of_different_parts_are_said_together(embedded_corpus):

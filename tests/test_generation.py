@@ -8,7 +8,7 @@ from model import generation
 from model.generation import generate
 from model.linear import LinearPrediction
 from model.sampling import Sampling, Uniforms, draw
-from tests.test_network import network_of
+from tests.test_network import CAUSAL, network_of
 from tests.test_streams import EVERY_MODEL, TINY, codes_of, naive_logits
 
 PLAIN = Sampling()
@@ -96,19 +96,25 @@ def test_a_prompt_shorter_than_a_chunk_is_refused():
 
 @pytest.mark.slow
 @pytest.mark.skipif(NO_COMPILER, reason="torch.compile needs a C++ compiler: no c++ and no g++")
-@EVERY_MODEL
-def test_a_compiled_step_gives_the_codes_of_the_eager_one(monkeypatch, model):
-    stepped = []
+@pytest.mark.parametrize(
+    ("prompt", "recent", "model"),
+    [
+        # The context gets full on the way.
+        pytest.param(100, 64, {"head_size": 6}, id="folded"),
+        pytest.param(300, 0, {"attention": CAUSAL}, id=CAUSAL),
+    ],
+)
+def test_a_compiled_step_gives_the_codes_of_the_eager_one(monkeypatch, prompt, recent, model):
+    compiled = []
 
     def compiled_step(streams):
-        stepped.append(streams)
-        return generation_step(streams)
+        compiled.append(streams)
+        return step_of(streams)
 
-    generation_step = generation.compiled_step
+    step_of = generation.compiled_step
     monkeypatch.setattr(generation, "compiled_step", compiled_step)
-    network = lively(**model)
-    # The context gets full on the way, and the causal ring turns.
-    prompt = codes_of(1, 100)[0]
+    network, prompt = lively(recent, **model), codes_of(1, prompt)[0]
     eager = generated(network, prompt, 40, batch=2)
+    assert not compiled
     assert torch.equal(generated(network, prompt, 40, batch=2, compiled=True), eager)
-    assert len(stepped) == 1
+    assert len(compiled) == 1

@@ -26,6 +26,15 @@ def test_windows_are_as_long_as_the_configuration_says(embedded_corpus, tmp_path
     run = small_run(embedded_corpus, tmp_path)
     assert training_windows(run, embedded_corpus).length == 4_000 + 2 * 500 + 1
     assert held_out_windows(run, embedded_corpus).length == 4_000 + 3 * 1_000 + 1
+    causal = {"model__attention": "causal", "windows__per_window": 16}
+    chunks = small_run(embedded_corpus, tmp_path, windows__targets="chunks", **causal)
+    assert training_windows(chunks, embedded_corpus).length == 16 * 500 + 1
+    samples = small_run(
+        embedded_corpus, tmp_path, windows__targets="samples", windows__phases=20, **causal
+    )
+    windows = training_windows(samples, embedded_corpus)
+    assert windows.length == 16 * 500 + 20
+    assert windows.targets_in_epoch == len(windows) * 16 * 20
 
 
 @st.composite
