@@ -106,5 +106,5 @@ def test_an_evaluation_is_written_in_nats_and_bits(short_corpus, tmp_path):
 def test_another_corpus_is_refused_with_both_fingerprints(short_corpus, tmp_path):
     run = trained(short_corpus, tmp_path)
     other = dataclasses.replace(short_corpus, fingerprint="f" * 64)
-    with pytest.raises(EvaluationError, match="ffffffffffff.*prepare the run's corpus again"):
+    with pytest.raises(EvaluationError, match=r"ffffffffffff.*prepare the run's corpus again"):
         evaluate(run, other, "test", None, lambda done, total: None)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datasets.manifest import Corpus, ManifestError, Recording, Reference
-from datasets.windows import WindowError, Windows, order, targets_hash
+from datasets.windows import WindowError, Windows, every_target_hash, order, targets_hash
 
 
 def corpus(*parts):
@@ -36,15 +36,16 @@ PARTS = st.lists(
     parts=PARTS,
     context=st.integers(1, 12),
     more_history=st.integers(0, 12),
-    spacing=st.integers(1, 6),
+    runs=st.integers(1, 6),
+    run=st.integers(1, 3),
     targets=st.integers(1, 4),
 )
 @settings(max_examples=300, deadline=None)
-def test_windows_partition_the_eligible_targets(parts, context, more_history, spacing, targets):
-    history = context + more_history
+def test_windows_partition_the_eligible_targets(parts, context, more_history, runs, run, targets):
+    history, spacing = context + more_history, runs * run
     eligible = [(i, t) for i, (b, e) in enumerate(parts) for t in range(max(b, history), e)]
     try:
-        windows = Windows.of(corpus(*parts), "train", context, spacing, targets, history)
+        windows = Windows.of(corpus(*parts), "train", context, spacing, targets, history, run)
     except WindowError:
         # Rightly refused only if every recording's eligible targets fall short of one block.
         assert max(Counter(i for i, _ in eligible).values(), default=0) < targets * spacing
@@ -176,3 +177,24 @@ def test_indexes_outside_are_refused(index):
     assert len(windows) == 84
     with pytest.raises(IndexError, match=r"not all in 0\.\.83"):
         windows.locate(np.array([index]))
+
+
+@given(parts=PARTS, context=st.integers(1, 12))
+def test_the_hash_of_every_target_is_that_of_all_windows_of_one(parts, context):
+    try:
+        windows = Windows.of(corpus(*parts), "train", context)
+    except WindowError:
+        return
+    assert every_target_hash(windows) == targets_hash(windows, np.arange(len(windows)))
+
+
+def test_a_run_that_does_not_divide_the_spacing_is_refused():
+    with pytest.raises(WindowError, match="A run of 2 targets does not divide the spacing 3"):
+        Windows.of(corpus((0, 60)), "train", 4, spacing=3, run=2)
+
+
+def test_the_targets_of_a_run_follow_each_other():
+    windows = Windows.of(corpus((0, 60)), "train", 4, spacing=6, targets=2, run=3)
+    _, offsets = windows.offsets(np.array([0, 1]))
+    assert offsets.tolist() == [[4, 5, 6, 10, 11, 12], [7, 8, 9, 13, 14, 15]]
+    assert windows.length == 4 + 6 + 3
