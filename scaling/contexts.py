@@ -43,12 +43,20 @@ def training_losses(config: RunConfig, history: RunHistory) -> list[ContextLoss]
         return []
     settled = history.steps[int(SETTLED * len(history.steps)) :]
     losses = np.array([line["nats_by_context"] for line in settled])
-    errors = [None] * losses.shape[1]
-    if len(losses) > 1:
-        errors = (losses.std(0, ddof=1) / np.sqrt(len(losses))).tolist()
     chunk = config.model.chunk
-    parts = zip(octaves(config.model.latents), losses.mean(0).tolist(), errors, strict=True)
     return [
-        ContextLoss(shortest=first * chunk, longest=last * chunk, nats=mean, standard_error=error)
-        for (first, last), mean, error in parts
+        ContextLoss(
+            shortest=first * chunk,
+            longest=last * chunk,
+            nats=float(own.mean()),
+            standard_error=_error(own),
+            excess=float((own - losses[:, -1]).mean()),
+            excess_standard_error=_error(own - losses[:, -1]),
+        )
+        for (first, last), own in zip(octaves(config.model.latents), losses.T, strict=True)
     ]
+
+
+def _error(values: np.ndarray) -> float | None:
+    """Standard error of the mean of independent values (n,)."""
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None

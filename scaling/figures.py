@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from scaling.record import CurvePoint, RunRecord, bits
+from scaling.record import ContextLoss, CurvePoint, RunRecord, bits
 from scaling.series import CONTEXT, SEED, Series, name_of, setting, written
 
 SAMPLES = (CONTEXT, "model.chunk")  # axes counted in samples
@@ -20,6 +20,10 @@ PALETTE = ("#2B86C5", "#D9641A", "#12996F", "#C46FA3", "#C98A00", "#4FAEDC")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
 NUM_DRAWN = 60  # points along a drawn line
 STRETCHES = 8  # of a run, over which its training loss is averaged
+CONTEXTS_CAPTION = (
+    "The held-out targets scored by one run from fewer samples, pair by pair with its longest "
+    "context; bars are standard errors. Contexts are the octaves of chunks that it trained."
+)
 HOVER = "%{y:.4f} bits (%{customdata[0]:.4f} nats) a sample<br>%{customdata[1]}<extra></extra>"
 
 
@@ -89,6 +93,51 @@ def learning_panels(series: Sequence[Series]) -> list[Panel]:
         )
         panels.append(Panel(name, figure, caption))
     return panels
+
+
+def context_panels(series: Sequence[Series]) -> list[Panel]:
+    """What shorter contexts cost single runs that trained them: a panel for each depth.
+
+    Of each curve the run of the longest context is drawn; empty where no run trained several.
+    """
+    colours = _colours(series)
+    longest = [max(one.records, key=lambda run: setting(run, CONTEXT)) for one in series]
+    curves = [run.validation.by_context for run in longest]
+    drawn = [(one, curve) for one, curve in zip(series, curves, strict=True) if len(curve) > 1]
+    heights = [
+        bits(point.excess + sign * (point.excess_standard_error or 0))
+        for _, points in drawn
+        for point in points
+        for sign in (-1, 1)
+    ]
+    panels = []
+    for name in dict.fromkeys(one.panel for one, _ in drawn):
+        room = 0.08 * (max(heights) - min(heights))
+        figure = _figure(_titled(CONTEXT), (min(heights) - room, max(heights) + room))
+        figure.update_yaxes(title="bits above the longest context")
+        figure.update_xaxes(type="log")
+        for one, points in drawn:
+            if one.panel == name:
+                _draw_contexts(figure, one, points, colours[one.label])
+        panels.append(Panel(name, figure, CONTEXTS_CAPTION))
+    return panels
+
+
+def _draw_contexts(
+    figure: go.Figure, one: Series, points: Sequence[ContextLoss], colour: str
+) -> None:
+    """One run's excess at each context, with its paired standard error."""
+    errors = [bits(point.excess_standard_error or 0) for point in points]
+    figure.add_scatter(
+        x=[point.longest for point in points],
+        y=[bits(point.excess) for point in points],
+        error_y={"array": errors, "thickness": 1.2},
+        customdata=[(point.excess, f"{one.label}, {point.longest:,} samples") for point in points],
+        hovertemplate=HOVER,
+        mode="lines+markers",
+        line={"color": colour, "width": 1.5},
+        name=one.label,
+    )
 
 
 def _colours(series: Sequence[Series]) -> dict[str, str]:

@@ -101,10 +101,6 @@ def _validation(config: RunConfig, corpus: Corpus, scores: Scores) -> record.Val
     nats, error = mean_and_error(scores.run, scores.cluster)
     margin, margin_error = mean_and_error(scores.run - scores.linear, scores.cluster)
     summary = corpus.splits[HELD_OUT]
-    by_context = {
-        length: mean_and_error(losses, scores.cluster)
-        for length, losses in sorted(scores.by_context.items())
-    }
     return record.Validation(
         split=HELD_OUT,
         targets=len(scores.run),
@@ -119,10 +115,22 @@ def _validation(config: RunConfig, corpus: Corpus, scores: Scores) -> record.Val
             margin=margin,
             margin_standard_error=margin_error,
         ),
-        by_context=[
-            ContextLoss(shortest=length, longest=length, nats=mean, standard_error=error)
-            for length, (mean, error) in by_context.items()
-        ],
+        by_context=[_at_context(length, scores) for length in sorted(scores.by_context)],
+    )
+
+
+def _at_context(length: int, scores: Scores) -> ContextLoss:
+    """The loss from so many samples of context, and what it has above the run's own context."""
+    losses = scores.by_context[length]
+    nats, error = mean_and_error(losses, scores.cluster)
+    excess, excess_error = mean_and_error(losses - scores.run, scores.cluster)
+    return ContextLoss(
+        shortest=length,
+        longest=length,
+        nats=nats,
+        standard_error=error,
+        excess=excess,
+        excess_standard_error=excess_error,
     )
 
 

@@ -36,8 +36,8 @@ def departures(records: Sequence[RunRecord]) -> list[str]:
         )
     if any(setting(run, "model.attention") == "causal" for run in records):
         sentences.append(
-            "Attention is causal, with positions by rotation; the paper's is bidirectional over one "
-            "context. Held-out targets see their full context all the same, and no more."
+            "Attention is causal, with positions by rotation; the paper's is bidirectional within "
+            "one context. Held-out targets see their full context all the same, and no more."
         )
     if any(run.corpus.contexts_cross_splits for run in records):
         sentences.append(

@@ -52,13 +52,16 @@ class References(Part):
 class ContextLoss(Part):
     """Mean loss (nats) of targets that see from ``shortest`` to ``longest`` samples of context.
 
-    ``standard_error`` is None where there is one observation.
+    ``excess`` is how much more that is than at the longest context, pair by pair. The standard
+    errors are None where there is one observation.
     """
 
     shortest: int
     longest: int
     nats: float
     standard_error: float | None
+    excess: float
+    excess_standard_error: float | None
 
 
 class Validation(Part):

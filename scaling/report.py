@@ -165,6 +165,7 @@ def _page(content: dict[str, Any], axes: dict[str, list[Series]]) -> str:
     return environment.get_template(TEMPLATE).render(
         **content,
         loss_panels=drawn,
+        context_panels=_plain(figures.context_panels(next(iter(axes.values())))),
         learning_panels=_plain(figures.learning_panels(next(iter(axes.values())))),
         plotly=_compressed_plotly(),
     )

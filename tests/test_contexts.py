@@ -68,10 +68,14 @@ def test_training_losses_are_those_of_the_last_quarter_of_the_steps():
     np.testing.assert_allclose([part.nats for part in found], losses[30:].mean(0))
     expected = losses[30:].std(0, ddof=1) / np.sqrt(10)
     np.testing.assert_allclose([part.standard_error for part in found], expected)
+    above = losses[30:] - losses[30:, 3:]
+    np.testing.assert_allclose([part.excess for part in found], above.mean(0))
+    expected = above.std(0, ddof=1) / np.sqrt(10)
+    np.testing.assert_allclose([part.excess_standard_error for part in found], expected)
 
 
 def test_one_step_has_no_standard_error():
     history = RunHistory(steps=[{"nats_by_context": [1.0, 2.0, 3.0, 4.0]}])
-    assert {part.standard_error for part in contexts.training_losses(config_of(), history)} == {
-        None
-    }
+    found = contexts.training_losses(config_of(), history)
+    assert {part.standard_error for part in found} == {None}
+    assert [part.excess for part in found] == [-3.0, -2.0, -1.0, 0.0]

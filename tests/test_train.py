@@ -89,6 +89,8 @@ def test_every_latent_and_every_phase_trains_as_the_plain_loop_does(
     assert [part.longest for part in scored] == [500, 1_000, 2_000, 4_000]
     assert scored[-1].nats == record.validation.nats
     assert scored[0].nats != scored[1].nats
+    assert scored[-1].excess == 0
+    assert scored[0].excess == pytest.approx(scored[0].nats - scored[-1].nats)
 
 
 @pytest.mark.parametrize(("workers", "accumulate"), [(1, 2), (2, 1)])
