@@ -68,7 +68,7 @@ class Convolutions(nn.Module):
     def _strided(self, x_BFT: Tensor) -> Tensor:
         for layer in self.convolutions():
             left_over = (x_BFT.shape[-1] - layer.kernel_size[0]) % layer.stride[0]
-            x_BFT = self.dropout(torch.relu_(layer(x_BFT[..., left_over:])))
+            x_BFT = self._activated(layer(x_BFT[..., left_over:]))
         projected: Tensor = self.projection(x_BFT.flatten(1))
         return projected
 
@@ -78,10 +78,15 @@ class Convolutions(nn.Module):
         *dilations, last = self.dilations
         for layer, dilation in zip(self.convolutions(), dilations, strict=True):
             convolved_BFT = functional.conv1d(x_BFT, layer.weight, layer.bias, dilation=dilation)
-            x_BFT = self.dropout(torch.relu_(convolved_BFT))
+            x_BFT = self._activated(convolved_BFT)
         weight_DFT = self.projection.weight.unflatten(1, (-1, self.last_length))
         projected = functional.conv1d(x_BFT, weight_DFT, self.projection.bias, dilation=last)
         return projected.transpose(1, 2)
+
+    def _activated(self, x_BFT: Tensor) -> Tensor:
+        # Dropout before the rectifier gives the same numbers as after it, and one tensor less to
+        # keep for the gradient: the rectifier works in place.
+        return torch.relu_(self.dropout(x_BFT))
 
     @property
     def _unseen(self) -> int:
