@@ -1,4 +1,4 @@
-"""Tables for a terminal: a prepared corpus, a plan and an evaluation."""
+"""Tables for a terminal: a prepared corpus and a plan."""
 
 from rich.table import Table
 
