@@ -84,7 +84,8 @@ def _targets_problems(config: RunConfig) -> list[str]:
             f"all that the first targets of windows.targets={windows.targets} see: write "
             f"model.recent={model.chunk} or less"
         )
-    if model.chunk and model.latents and config.positions % model.latents:
+    whole = model.chunk and model.latents and model.context % model.chunk == 0
+    if whole and config.positions % model.latents:
         latents = model.latents
         found.append(
             f"windows.per_window is {config.positions}, not a multiple of the {latents} chunks of "
