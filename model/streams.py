@@ -66,7 +66,7 @@ class Streams:
         if prompt_BS.shape[1] < shortest:
             raise ValueError(
                 f"the prompt has {prompt_BS.shape[1]} samples: a continuation needs {shortest} or "
-                "more, which is what the newest latent stands for"
+                "more, the longer of a chunk and the recent samples"
             )
         self.network = network.eval()
         prompt_BS = prompt_BS[:, -a.context :].to(network.head.output.weight.device)
