@@ -114,7 +114,7 @@ def context_panels(series: Sequence[Series]) -> list[Panel]:
     for name in dict.fromkeys(one.panel for one, _ in drawn):
         room = 0.08 * (max(heights) - min(heights))
         figure = _figure(_titled(CONTEXT), (min(heights) - room, max(heights) + room))
-        figure.update_yaxes(title="bits above the longest context")
+        figure.update_yaxes(title="bits above the longest context", exponentformat="power")
         figure.update_xaxes(type="log")
         for one, points in drawn:
             if one.panel == name:
