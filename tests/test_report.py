@@ -167,7 +167,7 @@ def test_the_page_opens_in_a_browser_without_errors_or_requests(paths, tmp_path)
     )
     assert "CONSOLE" not in result.stderr
     assert 'data-drawn="yes"' in result.stdout
-    assert len(re.findall(r'class="plot js-plotly-plot"', result.stdout)) == 4
+    assert len(re.findall(r'class="plot js-plotly-plot"', result.stdout)) == 6
 
 
 def _chromium() -> str:
