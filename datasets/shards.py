@@ -1,102 +1,160 @@
-"""Shards: the codes of one recording as one Parquet file that is read at random.
+"""Shards: the codes of recordings as Parquet files that are read at random, one slice a window.
 
-A row group holds one row: ``recording`` (string), ``offset`` (int64, of the first code) and
-``codes`` (large_binary, 2**18 of them, fewer in the last row). Nothing is compressed, indexed or
-put in a dictionary, so a read costs the row groups it touches, copied from the page cache.
+A row group holds one row, a block: ``recording`` (string), ``offset`` (int64, of its first code)
+and ``codes`` (large_binary: 2**24 codes, fewer in a recording's last block; uint8, or little-endian
+uint16 where there are more than 256 levels). A recording's blocks follow each other. Nothing is
+compressed or put in a dictionary, so a block's codes are the last bytes of its column chunk
+(Parquet format, "Data Pages": header, length, value) and a read is a slice of the file: of a memory
+map where the file is local, of an object by its byte range where it is not.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datasets.files import replacing
+from datasets.blocks import regular
+from datasets.quantise import dtype
+from datasets.storage import Folder
 
-BLOCK = 2**18
+BLOCK = 2**24
 OPEN_FILES = 256
-SCHEMA = pa.schema(
-    [("recording", pa.string()), ("offset", pa.int64()), ("codes", pa.large_binary())]
-)
+LENGTH_BYTES = 4
+"""A binary value in a Parquet page follows its own length."""
 
 
 class ShardError(ValueError):
     """A read that a shard cannot answer, with the reason."""
 
 
-def write(path: Path, recording: str, blocks: Iterable[np.ndarray]) -> tuple[int, str]:
-    """Write the uint8 blocks (each [any]) of a recording as the shard ``path``, at once or not.
+@dataclass(frozen=True)
+class Place:
+    """Where the codes of a recording lie: its shard, first row group, and number of samples."""
 
-    Memory is bounded by one block. Returns the number of samples and the file's SHA-256 (hex).
+    shard: str
+    row: int
+    samples: int
+
+
+class Writer:
+    """A shard that is being written, recording by recording. Memory is bounded by one block."""
+
+    def __init__(self, path: Path, levels: int) -> None:
+        fields = [
+            pa.field("recording", pa.string(), nullable=False),
+            pa.field("offset", pa.int64(), nullable=False),
+            pa.field("codes", pa.large_binary(), nullable=False),
+        ]
+        self._schema = pa.schema(fields, metadata={"levels": str(levels)})
+        self._dtype = dtype(levels)
+        self._file = pq.ParquetWriter(
+            path, self._schema, compression="none", use_dictionary=False, write_statistics=False
+        )
+        self._rows = 0
+
+    def add(self, recording: str, blocks: Iterable[np.ndarray]) -> tuple[int, int]:
+        """Write the codes (each [any]) of a recording; returns its first row and its samples."""
+        first, samples = self._rows, 0
+        for codes in regular(blocks, BLOCK):
+            content = codes.astype(self._dtype, copy=False).tobytes()
+            self._file.write_table(
+                pa.table([[recording], [samples], [content]], schema=self._schema)
+            )
+            samples += len(codes)
+            self._rows += 1
+        return first, samples
+
+    def close(self) -> None:
+        """Write the footer: without it the file is no shard."""
+        self._file.close()
+
+
+def read(folder: Folder, place: Place, begin: int, length: int) -> np.ndarray:
+    """Codes [length] of a recording from sample ``begin``; ShardError beyond its ends.
+
+    A copy where the slice lies in several blocks or elsewhere than on this machine, else a view of
+    the file that cannot be written to. Opened files are kept for the process.
     """
-    samples = 0
-    with replacing(path) as partial:
-        with pq.ParquetWriter(
-            partial, SCHEMA, compression="none", use_dictionary=False, write_statistics=False
-        ) as writer:
-            for codes in _regular(blocks):
-                row = [[recording], [samples], [codes.tobytes()]]
-                writer.write_table(pa.table(row, schema=SCHEMA))
-                samples += len(codes)
-        with partial.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return samples, digest
-
-
-def read(path: Path, begin: int, length: int) -> np.ndarray:
-    """Codes [length] (uint8) of a shard from sample ``begin``; ShardError beyond its ends.
-
-    Opened files are kept for the process; a shard that was replaced is opened again.
-    """
-    file, samples = _open(str(path), path.stat().st_mtime_ns)
-    if begin < 0 or length < 0 or begin + length > samples:
+    if begin < 0 or length < 0 or begin + length > place.samples:
         raise ShardError(
-            f"{path.name} holds samples 0..{samples - 1}; "
+            f"{place.shard} holds samples 0..{place.samples - 1} of the recording; "
             f"{length} from {begin} are not all among them."
         )
-    codes = np.empty(length, dtype=np.uint8)
+    shard = _opened(folder, place.shard)
+    parts = []
     end = begin + length
-    for group in range(begin // BLOCK, -(-end // BLOCK)):
-        first = group * BLOCK
-        start, stop = max(begin, first), min(end, first + BLOCK)
-        codes[start - begin : stop - begin] = _block(file, group)[start - first : stop - first]
-    return codes
+    for block in range(begin // BLOCK, -(-end // BLOCK)):
+        first = block * BLOCK
+        size = min(BLOCK, place.samples - first)
+        parts.append(
+            shard.slice(place.row + block, size, max(begin - first, 0), min(end - first, size))
+        )
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if parts else np.empty(0, dtype=shard.dtype)
 
 
-def codes(path: Path) -> Iterator[np.ndarray]:
-    """The blocks [2**18] (uint8, the last one shorter) of a shard, in order."""
-    file, _ = _open(str(path), path.stat().st_mtime_ns)
-    for group in range(file.num_row_groups):
-        yield _block(file, group)
+def codes(folder: Folder, place: Place) -> Iterator[np.ndarray]:
+    """The blocks [2**24] (the last one shorter) of a recording, in order."""
+    for begin in range(0, place.samples, BLOCK):
+        yield read(folder, place, begin, min(BLOCK, place.samples - begin))
+
+
+class _Opened:
+    """A shard's bytes, and where each of its blocks ends."""
+
+    def __init__(self, folder: Folder, name: str) -> None:
+        system, path = folder.file(name)
+        self.name = name
+        try:
+            if folder.local is None:
+                self._file: Any = system.open_input_file(path)
+                footer = pq.read_metadata(self._file)
+            else:
+                footer = pq.read_metadata(path)
+                self._map = np.memmap(path, dtype=np.uint8, mode="r")
+        except (OSError, pa.ArrowException) as error:
+            raise ShardError(
+                f"The shard {name} of {folder} cannot be read ({error}): prepare the corpus again."
+            ) from error
+        self._local = folder.local is not None
+        self.dtype = dtype(int(footer.metadata[b"levels"]))
+        columns = (footer.row_group(row).column(2) for row in range(footer.num_row_groups))
+        self._ends = [column.data_page_offset + column.total_compressed_size for column in columns]
+
+    def slice(self, row: int, size: int, start: int, stop: int) -> np.ndarray:
+        """The codes [stop - start] of the block ``row``, which holds ``size`` of them."""
+        width = self.dtype.itemsize
+        if row >= len(self._ends):
+            raise ShardError(f"{self.name} has no row group {row}: prepare the corpus again.")
+        first = self._ends[row] - size * width
+        stated = self._bytes(first - LENGTH_BYTES, first)
+        if int.from_bytes(stated.tobytes(), "little") != size * width:
+            raise ShardError(
+                f"Row group {row} of {self.name} does not hold the {size} codes that the manifest "
+                "states: prepare the corpus again."
+            )
+        found = self._bytes(first + start * width, first + stop * width)
+        return found if width == 1 else found.view(self.dtype)
+
+    def _bytes(self, first: int, end: int) -> np.ndarray:
+        if self._local:
+            return self._map[first:end]
+        return np.frombuffer(self._file.read_at(end - first, first), dtype=np.uint8)
+
+
+def _opened(folder: Folder, name: str) -> _Opened:
+    local = folder.local
+    # A local shard that was replaced is opened again; one in a bucket is known by its name alone,
+    # which is a hash of what it holds.
+    return _cached(folder, name, 0 if local is None else (local / name).stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=OPEN_FILES)
-def _open(path: str, modified: int) -> tuple[pq.ParquetFile, int]:
-    """A memory-mapped shard and its number of samples; ``modified`` keeps a stale one out."""
-    file = pq.ParquetFile(path, memory_map=True)
-    last = file.num_row_groups - 1
-    return file, 0 if last < 0 else last * BLOCK + len(_block(file, last))
-
-
-def _block(file: pq.ParquetFile, group: int) -> np.ndarray:
-    column = file.read_row_group(group, columns=["codes"], use_threads=False).column(0)
-    return np.frombuffer(column[0].as_buffer(), dtype=np.uint8)
-
-
-def _regular(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """The same codes cut into blocks of ``BLOCK``, the last one shorter."""
-    pending: list[np.ndarray] = []
-    held = 0
-    for block in blocks:
-        pending.append(block)
-        held += len(block)
-        if held >= BLOCK:
-            joined = np.concatenate(pending)
-            whole = held - held % BLOCK
-            yield from np.split(joined[:whole], whole // BLOCK)
-            pending, held = [joined[whole:]], held - whole
-    if held:
-        yield np.concatenate(pending)
+def _cached(folder: Folder, name: str, modified: int) -> _Opened:
+    return _Opened(folder, name)

@@ -1,0 +1,219 @@
+"""Which audio files a corpus is made of: those that patterns match, below a folder or in archives.
+
+A file's name in a corpus is its path from the root, ``archive.zip/member.wav`` in an archive.
+Archives are unpacked once, under a folder that is named by their content.
+"""
+
+import itertools
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fsspec.utils import glob_translate
+from natsort import natsorted
+
+from datasets import archives, audio
+from datasets.archives import ArchiveError
+from datasets.audio import AudioError
+from datasets.manifest import Rejected
+from datasets.storage import Folder
+
+AUDIO_SUFFIXES = frozenset(
+    ".aif .aifc .aiff .au .caf .flac .mp3 .oga .ogg .opus .rf64 .w64 .wav .wave".split()
+)
+EVERYTHING = ("**/*",)
+Unpacking = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """An audio file: its name in the corpus, and its path (bytes) below a folder's place.
+
+    Bytes, because a file of this machine may have a name that is no text.
+    """
+
+    name: str
+    place: str
+    path: bytes
+
+    @property
+    def folder(self) -> Folder:
+        """The folder that ``path`` is relative to."""
+        return Folder(self.place)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The audio files in natural order of their names, and what was refused before it was read.
+
+    ``folders`` are the root and the unpacked archives, each with what names in it begin with.
+    """
+
+    sources: tuple[Source, ...]
+    refused: tuple[Rejected, ...]
+    folders: tuple[tuple[str, Folder], ...]
+
+    def texts(self, pattern: str) -> list[tuple[str, str]]:
+        """The text of the one file that ``pattern`` matches in a folder with audio, and the folder.
+
+        A folder ("" or with a slash at its end) is what the names of the audio in it begin with.
+        Several where the same text lies in several folders, as with an archive beside what was
+        unpacked of it. AudioError where no file matches, or files of different texts do.
+        """
+        matches = {}
+        for prefix, folder in self.folders:
+            for name in folder.files():
+                directory = prefix + name[: name.rfind("/") + 1]
+                if re.match(glob_translate(pattern), name) and self._audio_in(directory):
+                    matches[prefix + name] = (directory, folder.read_bytes(name))
+        if len({text for _, text in matches.values()}) != 1:
+            raise AudioError(
+                f"{len(matches)} files match {pattern!r} {sorted(matches)}: place the one file "
+                "that comes with the corpus in the folder of its audio, or write a pattern that "
+                "only it matches."
+            )
+        try:
+            # Some programs write a byte order mark, which would be part of the first name.
+            return [(folder, text.decode("utf-8-sig")) for folder, text in matches.values()]
+        except UnicodeDecodeError as error:
+            raise AudioError(f"{sorted(matches)[0]} is no UTF-8 text: {error}.") from error
+
+    def _audio_in(self, directory: str) -> bool:
+        return any(source.name.startswith(directory) for source in self.sources)
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """What to take: ``files`` below the root, and of archives among them their ``members``.
+
+    Nothing that ``exclude`` matches, or a folder above it. Patterns are relative to the root, or to
+    what an archive holds
+    (``*.wav``, ``**/*.flac``); one whose last part has no ending takes the files that are named
+    like audio, and archives.
+    """
+
+    files: tuple[str, ...] = EVERYTHING
+    exclude: tuple[str, ...] = ()
+    members: tuple[str, ...] = EVERYTHING
+
+
+def find(root: Folder, patterns: Patterns, unpacked: Folder, unpacking: Unpacking) -> Found:
+    """The audio files below ``root``; archives are unpacked below ``unpacked``, a local folder.
+
+    A file that is reached twice (patterns that overlap, links) is listed once, hidden files and
+    links that lead out of the root are not, and ``**`` does not follow links to folders.
+    ``unpacking`` is called with the name of each archive. AudioError where nothing matches.
+    """
+    # The destination may lie below the root.
+    matches, refused = _matches(root, patterns.files, patterns.exclude, unpacked)
+    sources = []
+    folders = [("", root)]
+    for match in matches:
+        if not archives.is_archive(Path(match.name)):
+            sources.append(match)
+            continue
+        unpacking(match.name)
+        try:
+            inside = _unpack(match, unpacked)
+        except (ArchiveError, AudioError, OSError) as error:
+            refused.append(Rejected(match.name, str(error)))
+            continue
+        folders.append((f"{match.name}/", inside))
+        members, more = _matches(inside, patterns.members, patterns.exclude)
+        sources += [Source(f"{match.name}/{m.name}", m.place, m.path) for m in members]
+        refused += [Rejected(f"{match.name}/{entry.name}", entry.reason) for entry in more]
+    if not sources and not refused:
+        raise AudioError(
+            f"No file under {root} matches {list(patterns.files)}: "
+            "write patterns such as '**/*.wav', relative to that folder."
+        )
+    return Found(
+        tuple(natsorted(sources, key=lambda source: source.name)),
+        tuple(natsorted(refused, key=lambda entry: entry.name)),
+        tuple(folders),
+    )
+
+
+def _matches(
+    root: Folder, include: Sequence[str], exclude: Sequence[str], unpacked: Folder | None = None
+) -> tuple[list[Source], list[Rejected]]:
+    if absolute := [pattern for pattern in include if pattern.startswith("/")]:
+        raise AudioError(
+            f"The patterns {absolute} do not begin below {root}: write them relative to that "
+            "folder, and the folder as `root`."
+        )
+    if root.local is None:
+        return _remote(root, include, exclude), []
+    left_out = {path for pattern in exclude for path in root.local.glob(pattern)}
+    if unpacked and unpacked.local:
+        left_out.add(unpacked.local)
+    return _local(root, include, left_out)
+
+
+def _local(
+    root: Folder, include: Sequence[str], left_out: set[Path]
+) -> tuple[list[Source], list[Rejected]]:
+    assert root.local is not None
+    top = os.path.realpath(root.local)
+    unique: dict[str, Source] = {}
+    refused: dict[str, Rejected] = {}
+    for pattern in include:
+        for match in natsorted(root.local.glob(pattern), key=str):
+            real = os.path.realpath(match)
+            if match.name.startswith(".") or os.path.isdir(real):
+                continue
+            if not left_out.isdisjoint([match, *match.parents]):
+                continue
+            if not _wanted(match.name, pattern):
+                continue
+            relative = match.relative_to(root.local)
+            name = os.fsencode(relative.as_posix()).decode("utf-8", "backslashreplace")
+            if os.path.commonpath([top, real]) != top:
+                reason = (
+                    f"it is a link to {real}, outside of {root}: copy the file, or write the "
+                    "folder that holds both as `root`"
+                )
+                refused[name] = Rejected(name, reason)
+                continue
+            unique.setdefault(real, Source(name, root.place, os.fsencode(relative)))
+    return list(unique.values()), list(refused.values())
+
+
+def _remote(root: Folder, include: Sequence[str], exclude: Sequence[str]) -> list[Source]:
+    # Python 3.11 has no translation of `**` of its own.
+    left_out = [re.compile(glob_translate(pattern)) for pattern in exclude]
+    wanted = [(pattern, re.compile(glob_translate(pattern))) for pattern in include]
+    names = [
+        name
+        for name in root.files()
+        if not any(pattern.match(part) for pattern in left_out for part in _with_parents(name))
+        and any(regex.match(name) and _wanted(name, pattern) for pattern, regex in wanted)
+    ]
+    return [Source(name, root.place, name.encode()) for name in names]
+
+
+def _with_parents(name: str) -> list[str]:
+    return list(itertools.accumulate(name.split("/"), lambda above, part: f"{above}/{part}"))
+
+
+def _wanted(name: str, pattern: str) -> bool:
+    """Whether a match counts: of a pattern without an ending, only what is named like audio."""
+    if os.path.splitext(pattern)[1]:
+        return True
+    return os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES or archives.is_archive(Path(name))
+
+
+def _unpack(archive: Source, unpacked: Folder) -> Folder:
+    """The folder with the archive's members, which is made where it is missing."""
+    if unpacked.local is None:
+        raise ArchiveError(
+            f"an archive cannot be unpacked in {unpacked}: unpack it yourself and write the "
+            "folder as `root`, or prepare into a folder of this machine"
+        )
+    with archive.folder.reading(os.fsdecode(archive.path)) as path:
+        unpacked.local.mkdir(parents=True, exist_ok=True)
+        target = unpacked.local / audio.digest(path)[:16]
+        archives.unpack(path, target)
+    return Folder.of(target)
