@@ -7,13 +7,12 @@ an error, so a WAV's own size is compared with the file's and the frames promise
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import soxr
-from natsort import natsorted
 
 FRAMES = 2**18
 # Writers that stream leave the RIFF size at these values: it then says nothing about the file.
@@ -22,27 +21,6 @@ UNKNOWN_RIFF_SIZES = (0, 0xFFFFFFFF)
 
 class AudioError(ValueError):
     """A file that cannot be read whole, or no file at all; the message is the reason."""
-
-
-def find(patterns: Sequence[str], root: Path) -> list[Path]:
-    """The files under ``root`` that match any pattern (``*.wav``, ``**/*.flac``), natural-sorted.
-
-    A file that is reached twice (patterns that overlap, links) is listed once, hidden files are
-    not, and ``**`` does not follow links to folders. AudioError where nothing matches.
-    """
-    unique: dict[str, Path] = {}
-    for pattern in map(Path, patterns):
-        start = Path(pattern.anchor) if pattern.is_absolute() else root
-        for match in natsorted(start.glob(str(pattern.relative_to(pattern.anchor))), key=str):
-            real = os.path.realpath(match)
-            if not os.path.isdir(real) and not match.name.startswith("."):
-                unique.setdefault(real, match)
-    if not unique:
-        raise AudioError(
-            f"No file under {root} matches {list(patterns)}: "
-            "write patterns such as '**/*.wav', relative to that folder."
-        )
-    return natsorted(unique.values(), key=str)
 
 
 def digest(path: Path) -> str:
@@ -60,18 +38,22 @@ def properties(path: Path) -> tuple[int, int]:
         return file.samplerate, file.channels
 
 
-def blocks(path: Path, rate: int, frames: int = FRAMES) -> Iterator[np.ndarray]:
+def blocks(path: Path, rate: int, frames: int = FRAMES, ratio: float = 1.0) -> Iterator[np.ndarray]:
     """The file as mono float32 blocks (each [any]) at ``rate`` Hz, ``frames`` decoded at a time.
+
+    ``ratio`` shifts its pitch by resampling: the file is read as if its own rate were that many
+    times what it is, so that it sounds higher, and is shorter, by this ratio.
 
     AudioError with the reason, possibly after some blocks, where the file cannot be read whole.
     """
     _check_riff(path)
     with _opened(path) as file:
         mono = _mono(file, frames)
-        if file.samplerate == rate:
+        source_rate = file.samplerate * ratio
+        if source_rate == rate:
             yield from mono
             return
-        resampler = soxr.ResampleStream(file.samplerate, rate, 1, dtype="float32")
+        resampler = soxr.ResampleStream(source_rate, rate, 1, dtype="float32")
         for block in mono:
             yield resampler.resample_chunk(block)
         yield resampler.resample_chunk(np.empty(0, dtype=np.float32), last=True)

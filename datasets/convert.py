@@ -1,109 +1,237 @@
-"""One audio file to its shard, and the facts of that shard as a small JSON beside it.
+"""Takes of audio to one shard, and the facts of that shard as a small JSON beside it.
 
-A shard's file name is a hash of the audio file's SHA-256 and of the settings, so that a shard is
-there or is missing, never outdated, and an earlier manifest stays true while a new one is made.
+A shard's file name is a hash of what it holds (names and SHA-256 of the audio files, changes) and
+of the settings, so that a shard is there or is missing, never outdated, and an earlier manifest
+stays true while a new one is made.
 """
 
 import dataclasses
 import hashlib
+import itertools
 import json
+import os
 import re
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
+from pydantic import TypeAdapter
 
-from datasets import audio, quantise, references, shards
+from datasets import audio, augment, quantise, references, shards
 from datasets.audio import AudioError
-from datasets.files import replacing
+from datasets.augment import Change
+from datasets.blocks import regular
+from datasets.level import Level, Meter, joined
+from datasets.manifest import Part, Rejected
+from datasets.settings import Settings
+from datasets.sources import Source
+from datasets.storage import Folder
 
-SCALINGS = ("none", "file")
-
-
-class SettingsError(ValueError):
-    """Settings that no shard can be made with, with what is allowed."""
+IN_MEMORY = 2**24
+"""Bytes of a recording's codes that are kept in memory before they go to the disk."""
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What decides the codes of an audio file, beside the file itself. ``rate`` is in Hz."""
+class Take:
+    """What becomes a recording: consecutive files with their SHA-256, and which copy of them."""
 
-    rate: int
-    codec: str
-    levels: int
-    scaling: str
+    sources: tuple[Source, ...]
+    sha256: tuple[str, ...]
+    epoch: int = 0
 
-    def __post_init__(self) -> None:
-        """Raise SettingsError for a value that this preparation does not know."""
-        if self.codec not in quantise.CODECS or self.levels != quantise.LEVELS:
-            raise SettingsError(
-                f"Codec {self.codec!r} with {self.levels} levels is not known: "
-                f"write {' or '.join(quantise.CODECS)} with {quantise.LEVELS} levels."
-            )
-        if self.scaling not in SCALINGS:
-            raise SettingsError(
-                f"Scaling {self.scaling!r} is not known: write {' or '.join(SCALINGS)}."
-            )
+    def identity(self, settings: Settings) -> str:
+        """A hash (hex) of all that decides its codes."""
+        names = [source.name for source in self.sources]
+        content = json.dumps([names, self.sha256, self.epoch, dataclasses.asdict(settings)])
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A recording of a shard: all that the manifest says of it but its splits."""
+
+    name: str
+    row: int
+    samples: int
+    parts: tuple[Part, ...]
+    level: Level
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of a take: recordings (several where a file in its middle cannot be used)."""
+
+    identity: str
+    entries: tuple[Entry, ...]
+    rejected: tuple[Rejected, ...]
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a finished shard (path relative to the corpus folder)."""
+    """A finished shard: its path below the corpus folder, bytes, SHA-256, and what is in it."""
 
     shard: str
-    source_sha256: str
-    source_rate: int
-    channels: int
-    samples: int
+    size: int
     sha256: str
+    made: tuple[Made, ...]
 
     @classmethod
-    def of(cls, text: str) -> Self:
-        """The facts from their JSON text."""
-        return cls(**json.loads(text))
+    def of(cls, text: bytes) -> Self:
+        """The facts from their JSON text; ValueError where it is none."""
+        facts: Self = TypeAdapter(cls).validate_json(text)
+        return facts
 
     def text(self) -> str:
         """The facts as JSON text."""
-        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+        return json.dumps(dataclasses.asdict(self)) + "\n"
 
 
-def convert(path: Path, name: str, folder: Path, settings: Settings) -> Facts:
-    """The facts of the shard of one audio file, which is written first where it is missing.
+def convert(takes: Iterable[Take], folder: Folder, settings: Settings) -> Facts:
+    """Write the shard of these takes below ``folder``, then its facts beside it (``.json``).
 
-    AudioError with the reason where the file cannot be used; then no shard is left.
+    Files that cannot be used are left out, each with its reason; a shard without any recording is
+    not written, and has no SHA-256.
     """
-    source_sha256 = audio.digest(path)
-    shard = _shard(name, source_sha256, settings)
-    beside = folder / f"{shard}.json"
-    if (folder / shard).exists() and beside.exists():
-        return Facts.of(beside.read_text())
-    source_rate, channels = audio.properties(path)
-    samples, sha256 = shards.write(folder / shard, name, _encoded(path, settings))
-    facts = Facts(shard, source_sha256, source_rate, channels, samples, sha256)
-    with replacing(beside) as partial:
-        partial.write_text(facts.text())
+    takes = tuple(takes)
+    shard = _shard(takes, settings)
+    made: list[Made] = []
+    recordings = _recordings(takes, settings, made, folder)
+    size, sha256 = 0, ""
+    first = next(recordings, None)
+    if first is not None:
+        with folder.writing(shard) as path:
+            size, sha256 = _write(path, itertools.chain([first], recordings), settings.levels)
+    facts = Facts(shard, size, sha256, tuple(made))
+    folder.write_bytes(f"{shard}.json", facts.text().encode())
     return facts
 
 
-def _shard(name: str, source_sha256: str, settings: Settings) -> str:
-    """A readable path that no other recording, audio or settings share."""
-    readable = re.sub(r"[^A-Za-z0-9]+", "_", name)[-48:].strip("_")
-    identity = json.dumps([name, source_sha256, dataclasses.asdict(settings)])
+def encode(path: Path, settings: Settings, change: Change | None = None) -> Iterator[np.ndarray]:
+    """The codes of an audio file in blocks (each [any]); AudioError as :func:`audio.blocks`."""
+    return _encode(path, settings, change or Change(1.0, 1.0, 1), Meter(settings.rate))
+
+
+@dataclass
+class _Recording:
+    """A recording whose codes lie in ``spool``, and its place once it is written."""
+
+    spool: Any
+    epoch: int
+    parts: list[Part]
+    levels: list[tuple[Level, int]]
+    row: int = 0
+
+    @property
+    def samples(self) -> int:
+        return sum(count for _, count in self.levels)
+
+    @property
+    def name(self) -> str:
+        """The file's name, those of the first and the last, and which changed copy it is."""
+        first, last = self.parts[0].name, self.parts[-1].name
+        copy = f" copy {self.epoch}" if self.epoch else ""
+        return (first if first == last else f"{first}..{last}") + copy
+
+    def codes(self, levels: int) -> Iterator[np.ndarray]:
+        self.spool.seek(0)
+        while content := self.spool.read(IN_MEMORY):
+            yield np.frombuffer(content, dtype=quantise.dtype(levels))
+
+    def entry(self) -> Entry:
+        return Entry(
+            self.name, self.row, self.samples, tuple(self.parts), joined(self.levels), self.epoch
+        )
+
+
+def _recordings(
+    takes: Iterable[Take], settings: Settings, made: list[Made], folder: Folder
+) -> Iterator[_Recording]:
+    """The recordings of the takes; what became of each take is appended to ``made`` after it."""
+    for take in takes:
+        entries: list[Entry] = []
+        rejected: list[Rejected] = []
+        for recording in _of_take(take, settings, rejected, folder):
+            with recording.spool:
+                yield recording
+            entries.append(recording.entry())
+        made.append(Made(take.identity(settings), tuple(entries), tuple(rejected)))
+
+
+def _of_take(
+    take: Take, settings: Settings, rejected: list[Rejected], folder: Folder
+) -> Iterator[_Recording]:
+    # A long recording's codes wait on the corpus's own disk: the temporary folder may be memory.
+    scratch = str(folder.local / "shards") if folder.local else None
+
+    def begun() -> _Recording:
+        return _Recording(tempfile.SpooledTemporaryFile(IN_MEMORY, dir=scratch), take.epoch, [], [])
+
+    change = settings.augmentation.change(take.epoch, take.sources[0].name)
+    recording = begun()
+    for source, sha256 in zip(take.sources, take.sha256, strict=True):
+        end = recording.spool.tell()
+        try:
+            with source.folder.reading(os.fsdecode(source.path)) as path:
+                rate, channels = audio.properties(path)
+                meter, samples = Meter(settings.rate), 0
+                for codes in _encode(path, settings, change, meter):
+                    recording.spool.write(codes.tobytes())
+                    samples += len(codes)
+        except (AudioError, OSError) as error:
+            rejected.append(Rejected(source.name, str(error)))
+            recording.spool.seek(end)
+            recording.spool.truncate()
+            if recording.parts:
+                yield recording
+                recording = begun()
+            continue
+        begin = recording.samples
+        recording.parts.append(Part(source.name, sha256, rate, channels, begin))
+        recording.levels.append((meter.level, samples))
+    if recording.parts:
+        yield recording
+    else:
+        recording.spool.close()
+
+
+def _write(path: Path, recordings: Iterable[_Recording], levels: int) -> tuple[int, str]:
+    """Write a shard; its size in bytes and SHA-256."""
+    writer = shards.Writer(path, levels)
+    for recording in recordings:
+        recording.row, _ = writer.add(recording.name, recording.codes(levels))
+    writer.close()
+    return path.stat().st_size, audio.digest(path)
+
+
+def _shard(takes: tuple[Take, ...], settings: Settings) -> str:
+    """A readable path that no other takes or settings share."""
+    readable = re.sub(r"[^A-Za-z0-9]+", "_", takes[0].sources[0].name)[-48:].strip("_")
+    identity = json.dumps([take.identity(settings) for take in takes])
     return f"shards/{readable}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.parquet"
 
 
-def _encoded(path: Path, settings: Settings) -> Iterator[np.ndarray]:
-    """The codes of an audio file in blocks (uint8 [any])."""
+def _encode(path: Path, settings: Settings, change: Change, meter: Meter) -> Iterator[np.ndarray]:
+    """The codes of an audio file in blocks; ``meter`` measures what is quantised."""
+    ratio = change.ratio
     peak = 0.0
     if settings.scaling == "file":
-        for block in audio.blocks(path, settings.rate):
+        for block in audio.blocks(path, settings.rate, ratio=ratio):
             peak = max(peak, float(np.abs(block).max(initial=0.0)))
+    scaled = (block / (peak or 1.0) for block in audio.blocks(path, settings.rate, ratio=ratio))
+    blocks = meter.through(augment.apply(scaled, change))
     samples = 0
-    for block in audio.blocks(path, settings.rate):
+    if settings.scaling == "chunk":
+        blocks = regular(blocks, settings.chunk)
+    for block in blocks:
         samples += len(block)
-        yield quantise.encode(block / (peak or 1.0), settings.codec, settings.levels)
+        if settings.scaling == "chunk":
+            yield quantise.encode_min_max(block, settings.codec)
+        else:
+            yield quantise.encode(block, settings.codec, settings.levels)
     if samples <= references.ORDER:
         raise AudioError(
             f"it holds {samples} samples at {settings.rate} Hz, fewer than the "

@@ -7,14 +7,21 @@ says (no time stamps), so their SHA-256, the fingerprint, names the corpus.
 import dataclasses
 import hashlib
 import json
+import os
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Self, get_args, get_origin
+from functools import cache
+from typing import Any, Self
 
-from datasets.files import replacing
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-SCHEMA = 1
+from datasets.augment import Augmentation
+from datasets.level import Level
+from datasets.shards import Place
+from datasets.storage import Folder
+
+SCHEMA = 2
 FILE_NAME = "corpus.json"
+STRICT = ConfigDict(extra="forbid", strict=True)
 
 
 class ManifestError(ValueError):
@@ -22,22 +29,57 @@ class ManifestError(ValueError):
 
 
 @dataclass(frozen=True)
-class Recording:
-    """One recording: its shard (path relative to the corpus folder) and who owns its samples.
+class Part:
+    """An audio file of a recording, which begins at its sample ``begin`` (at the corpus rate).
 
-    ``samples`` are counted at the corpus rate, ``source_rate`` is in Hz, ``sha256`` is of the shard
-    file and ``source_sha256`` of the audio file. ``ranges`` gives the sample range [begin, end)
-    that each split owns; a split that owns nothing is absent.
+    ``rate`` is the file's own, in Hz, ``sha256`` that of the file.
     """
+
+    __pydantic_config__ = STRICT
+
+    name: str
+    sha256: str
+    rate: int
+    channels: int
+    begin: int
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording: where its codes lie, what it was made of, and who owns its samples.
+
+    ``shard`` is a path below the corpus folder and ``row`` the recording's first row group there;
+    ``samples`` are counted at the corpus rate. ``parts`` are its audio files, several where
+    consecutive files of one take are joined. ``epoch`` is 0, or the number of the changed copy
+    that it is (:mod:`datasets.augment`). ``ranges`` gives the sample range [begin, end) that each
+    split owns; a split that owns nothing is absent.
+    """
+
+    __pydantic_config__ = STRICT
 
     name: str
     shard: str
+    row: int
     samples: int
-    source_rate: int
-    channels: int
-    sha256: str
-    source_sha256: str
+    parts: tuple[Part, ...]
+    level: Level
+    epoch: int
     ranges: dict[str, tuple[int, int]]
+
+    @property
+    def place(self) -> Place:
+        """Where its codes lie."""
+        return Place(self.shard, self.row, self.samples)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard's size in bytes and its SHA-256 (hex)."""
+
+    __pydantic_config__ = STRICT
+
+    bytes: int
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -48,6 +90,8 @@ class Reference:
     codes; ``scale`` is the logistic's, in codes.
     """
 
+    __pydantic_config__ = STRICT
+
     order: int
     coefficients: tuple[float, ...]
     intercept: float
@@ -56,86 +100,119 @@ class Reference:
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """One split in figures: its size and the two plain references, in bits a sample.
+    """One split in figures: its size and the plain references, in bits a sample.
 
-    ``histogram_bits`` is the entropy of the split's own code histogram; ``linear_bits`` the mean of
-    the linear predictor, fitted on train, over the split's samples that have its history.
+    ``histogram_bits`` is the entropy of the split's own code histogram (order 0), ``pair_bits``
+    that of a code given the one before it (order 1; None where codes have 16 bits);
+    ``linear_bits`` is the mean of the linear predictor, fitted on train, over ``linear_samples``
+    samples, all that have its history or an even choice of them. ``histogram`` counts the codes, by
+    256ths of the scale.
     """
+
+    __pydantic_config__ = STRICT
 
     recordings: int
     samples: int
     seconds: float
+    histogram: tuple[int, ...]
     histogram_bits: float
+    pair_bits: float | None
     linear_bits: float
+    linear_samples: int
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """An audio file that was left out, and why."""
+    """An audio file that was left out, and why; ``split`` is the one that it would be in."""
+
+    __pydantic_config__ = STRICT
 
     name: str
     reason: str
+    split: str = ""
 
 
 @dataclass(frozen=True)
 class Corpus:
     """A prepared corpus. ``rate`` is in Hz; ``folder`` and ``fingerprint`` are known once on disk.
 
+    ``chunk`` is the number of samples that were scaled together, 0 where none were.
     ``contexts_cross_splits`` is true where a recording is cut in time, so that contexts of held-out
-    targets reach back over the cut.
+    targets reach back over the cut. ``differences`` are sentences: where the corpus is not what its
+    configuration expected.
     """
+
+    __pydantic_config__ = STRICT
 
     name: str
     rate: int
     codec: str
     levels: int
     scaling: str
+    chunk: int
     split_rule: str
     contexts_cross_splits: bool
     licence: str
+    augmentation: Augmentation
+    differences: tuple[str, ...]
     recordings: tuple[Recording, ...]
     rejected: tuple[Rejected, ...]
+    shards: dict[str, Shard]
     splits: dict[str, SplitSummary]
     linear: Reference
     versions: dict[str, str]
-    folder: Path = field(default=Path(), compare=False)
+    folder: Folder = field(default=Folder(""), compare=False)
     fingerprint: str = field(default="", compare=False)
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: "str | os.PathLike[str] | Folder") -> Self:
         """The corpus prepared in ``folder``; ManifestError where there is none or it is damaged."""
-        path = Path(folder) / FILE_NAME
+        place = Folder.of(folder)
         try:
-            content = path.read_bytes()
+            content = place.read_bytes(FILE_NAME)
         except OSError as error:
+            reason = error.strerror or str(error).splitlines()[0]
             raise ManifestError(
-                f"{folder} is not a prepared corpus ({FILE_NAME}: {error.strerror}): "
+                f"{folder} is not a prepared corpus ({FILE_NAME}: {reason}): "
                 "type `python -m scaling prepare --config ...`."
             ) from error
+        return cls._of(content, place)
+
+    @classmethod
+    def _of(cls, content: bytes, folder: Folder) -> Self:
+        where = f"{folder}/{FILE_NAME}"
         try:
             fields = json.loads(content)
         except ValueError as error:
             raise ManifestError(
-                f"{path} is not JSON ({error}): prepare the corpus again."
+                f"{where} is not JSON ({error}): prepare the corpus again."
             ) from error
         schema = fields.pop("schema", None) if isinstance(fields, dict) else None
         if schema != SCHEMA:
             raise ManifestError(
-                f"{path} has schema {schema!r}, this version reads {SCHEMA}: "
+                f"{where} has schema {schema!r}, this version reads {SCHEMA}: "
                 "prepare the corpus again."
             )
-        corpus: Self = _decode(cls, fields, FILE_NAME)
+        try:
+            # From the text, not from what was read above: in JSON a tuple is an array.
+            corpus: Self = _reader(Corpus).validate_json(json.dumps(fields))
+        except ValidationError as error:
+            problems = (
+                f"{'.'.join(map(str, entry['loc']))}: {entry['msg']} ({_shown(entry['input'])})"
+                for entry in error.errors()[:3]
+            )
+            raise ManifestError(
+                f"{where} is damaged ({'; '.join(problems)}): prepare the corpus again."
+            ) from error
         return dataclasses.replace(
-            corpus, folder=Path(folder), fingerprint=hashlib.sha256(content).hexdigest()
+            corpus, folder=folder, fingerprint=hashlib.sha256(content).hexdigest()
         )
 
-    def write(self, folder: Path) -> Self:
+    def write(self, folder: Folder) -> Self:
         """Write ``corpus.json`` into ``folder``, at once or not at all; returns it as loaded."""
         fields = dataclasses.asdict(self)
         del fields["folder"], fields["fingerprint"]
-        content = json.dumps({"schema": SCHEMA, **fields}, indent=1, allow_nan=False) + "\n"
-        with replacing(Path(folder) / FILE_NAME) as partial:
-            partial.write_text(content, encoding="ascii")
+        folder.write_bytes(FILE_NAME, _text({"schema": SCHEMA, **fields}).encode("ascii"))
         return self.load(folder)
 
     def longest(self, split: str) -> Recording:
@@ -153,34 +230,30 @@ class Corpus:
         return max(owners, key=lambda recording: recording.ranges[split][1])
 
 
-def _decode(kind: Any, value: Any, where: str) -> Any:
-    """The JSON value as ``kind``: a dataclass of this module, or what its fields are made of.
+@cache
+def _reader(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
-    ManifestError names the place where a field is missing, unknown or of another type.
-    """
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(value, dict):
-        stored = {entry.name: entry.type for entry in dataclasses.fields(kind) if entry.compare}
-        missing, unknown = stored.keys() - value.keys(), value.keys() - stored.keys()
-        if missing or unknown:
-            raise ManifestError(
-                f"{where}: missing fields {sorted(missing)}, unknown fields {sorted(unknown)}: "
-                "prepare the corpus again."
-            )
-        return kind(
-            **{name: _decode(stored[name], value[name], f"{where}: {name}") for name in value}
-        )
-    origin, parameters = get_origin(kind), get_args(kind)
-    if origin is dict and isinstance(value, dict):
-        return {name: _decode(parameters[1], value[name], f"{where} {name!r}") for name in value}
-    if origin is tuple and isinstance(value, list):
-        if parameters[-1] is Ellipsis:
-            parameters = parameters[:1] * len(value)
-        if len(parameters) == len(value):
-            pairs = enumerate(zip(parameters, value, strict=True))
-            return tuple(_decode(part, raw, f"{where} {i}") for i, (part, raw) in pairs)
-    if type(value) is not kind:
-        raise ManifestError(
-            f"{where} is {value!r}, which is not {getattr(kind, '__name__', kind)}: "
-            "prepare the corpus again."
-        )
-    return value
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def _text(fields: dict[str, Any]) -> str:
+    """JSON with a line for each field, and for each entry of a list or of an object in one."""
+
+    def value(content: Any) -> str:
+        if isinstance(content, dict) and content:
+            lines = (f"{json.dumps(key)}: {_json(entry)}" for key, entry in content.items())
+            return "{\n  " + ",\n  ".join(lines) + "\n }"
+        if isinstance(content, tuple) and content:
+            return "[\n  " + ",\n  ".join(map(_json, content)) + "\n ]"
+        return _json(content)
+
+    lines = (f"{json.dumps(key)}: {value(content)}" for key, content in fields.items())
+    return "{\n " + ",\n ".join(lines) + "\n}\n"
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, allow_nan=False)

@@ -6,19 +6,14 @@ section 2.1): ``P(q) = sigmoid((q + 1/2 - m) / s) - sigmoid((q - 1/2 - m) / s)``
 and the last code, with the scale s fitted by maximum likelihood.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_expit
 
-from datasets import shards
 from datasets.manifest import Reference
 
 ORDER = 32
 LEVELS = 256
-SCALE_RESIDUALS = 4_194_304
 BLOCK = 2**16
 SMALLEST_SCALE, LARGEST_SCALE = 1e-2, 1e3
 
@@ -29,23 +24,28 @@ def histogram_bits(counts: np.ndarray) -> float:
     return float(-(shares * np.log2(shares)).sum())
 
 
-def histogram(path: Path, begin: int, end: int) -> np.ndarray:
-    """Counts [256] (int64) of the codes of samples [begin, end) of a shard."""
-    counts = np.zeros(LEVELS, dtype=np.int64)
-    for first in range(begin, end, BLOCK):
-        codes = shards.read(path, first, min(BLOCK, end - first))
-        counts += np.bincount(codes, minlength=LEVELS)
-    return counts
+def pairs(codes: np.ndarray) -> np.ndarray:
+    """Counts [256, 256] (int64) of each 8-bit code (row) followed by another (column)."""
+    joint = codes[:-1].astype(np.uint16) * LEVELS + codes[1:]
+    return np.bincount(joint, minlength=LEVELS * LEVELS).reshape(LEVELS, LEVELS)
 
 
-def gram(codes: np.ndarray, order: int = ORDER) -> np.ndarray:
+def pair_bits(counts: np.ndarray) -> float:
+    """Entropy in bits of a code given the one before it, from counts of pairs [levels, levels].
+
+    Shannon 1948, "A Mathematical Theory of Communication", section 6: H(x, y) - H(x).
+    """
+    return histogram_bits(counts.ravel()) - histogram_bits(counts.sum(1))
+
+
+def gram(codes: np.ndarray, levels: int = LEVELS, order: int = ORDER) -> np.ndarray:
     """The sums of products [order + 2, order + 2] behind the least squares of codes[order:].
 
     Rows and columns: the ``order`` codes before the target, newest first, a constant 1, the target.
-    Codes are counted from the middle level, so all sums are whole numbers, exact in float64 up to
-    2**53 and hence the same whatever the blocks, and the equations are well conditioned.
+    Codes are counted from the middle level, so that the equations are well conditioned and, with
+    256 levels, all sums whole numbers that float64 holds exactly, whatever the blocks.
     """
-    centred = codes.astype(np.float64) - LEVELS // 2
+    centred = codes.astype(np.float64) - levels // 2
     rows = np.lib.stride_tricks.sliding_window_view(centred, order + 1)
     design = np.empty((len(rows), order + 2))
     design[:, :order] = rows[:, order - 1 :: -1]
@@ -54,22 +54,14 @@ def gram(codes: np.ndarray, order: int = ORDER) -> np.ndarray:
     return np.asarray(design.T @ design)
 
 
-def range_gram(path: Path, begin: int, end: int, order: int = ORDER) -> np.ndarray:
-    """The ``gram`` of the samples [begin, end) of a shard that have ``order`` samples before."""
-    total = np.zeros((order + 2, order + 2))
-    for codes in _with_history(path, begin, end, order):
-        total += gram(codes, order)
-    return total
-
-
-def solve(gram: np.ndarray) -> Reference:
+def solve(gram: np.ndarray, levels: int = LEVELS) -> Reference:
     """The least-squares predictor of a ``gram``, with scale 1 until ``fit_scale`` gives its own.
 
     Where the audio leaves the coefficients open (silence), the smallest ones.
     """
     solution = np.linalg.lstsq(gram[:-1, :-1], gram[:-1, -1], rcond=None)[0]
     coefficients, intercept = solution[:-1], solution[-1]
-    uncentred = intercept + LEVELS // 2 * (1.0 - coefficients.sum())
+    uncentred = intercept + levels // 2 * (1.0 - coefficients.sum())
     return Reference(len(coefficients), tuple(coefficients.tolist()), float(uncentred), 1.0)
 
 
@@ -104,36 +96,20 @@ def linear_nats(runs: np.ndarray, reference: Reference, levels: int = LEVELS) ->
     return discretised_logistic_nats(runs[..., -1], centres, reference.scale, levels)
 
 
-def fit_scale(codes: np.ndarray, centres: np.ndarray) -> float:
+def fit_scale(codes: np.ndarray, centres: np.ndarray, levels: int = LEVELS) -> float:
     """The logistic scale, in codes, under which the codes [n] around the centres [n] are likeliest.
 
-    Searched on a logarithmic scale between 0.01 and 1000 codes.
+    Searched on a logarithmic scale between 0.01 and 1000 codes, with more than 256 levels up to as
+    many times more.
     """
 
     def mean_nats(log_scale: float) -> float:
-        return float(discretised_logistic_nats(codes, centres, np.exp(log_scale)).mean())
+        return float(discretised_logistic_nats(codes, centres, np.exp(log_scale), levels).mean())
 
     best = minimize_scalar(
         mean_nats,
-        bounds=(np.log(SMALLEST_SCALE), np.log(LARGEST_SCALE)),
+        bounds=(np.log(SMALLEST_SCALE), np.log(LARGEST_SCALE * levels / LEVELS)),
         method="bounded",
         options={"xatol": 1e-6},
     )
     return float(np.exp(best.x))
-
-
-def score(path: Path, begin: int, end: int, reference: Reference) -> tuple[float, int]:
-    """(Sum of nats, number of samples) over the samples [begin, end) of a shard with history."""
-    nats, count = 0.0, 0
-    for codes in _with_history(path, begin, end, reference.order):
-        targets = codes[reference.order :]
-        centres = predict(codes, reference)
-        nats += float(discretised_logistic_nats(targets, centres, reference.scale).sum())
-        count += len(targets)
-    return nats, count
-
-
-def _with_history(path: Path, begin: int, end: int, order: int) -> Iterator[np.ndarray]:
-    """Blocks of codes [order + n] of a shard whose last n are the samples [begin, end) in turn."""
-    for first in range(max(begin, order), end, BLOCK):
-        yield shards.read(path, first - order, order + min(BLOCK, end - first))

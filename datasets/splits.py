@@ -1,17 +1,23 @@
-"""Which split owns which samples: by file order, by time, or by a hash of the recording's name.
+"""Which split owns which samples: by file order, by time, by a hash, or as the corpus itself says.
 
 ``order`` is the published rule of the audio corpora (Goel et al. 2022, "It's Raw!", released code):
 of n natural-sorted files, train is [0, int(0.88 n)), validation [int(0.88 n), int(0.94 n)), test
-the rest. ``hash`` never moves a recording when others are added. ``time`` cuts every recording, for
-corpora of one or few: contexts of held-out targets then reach back over the cut.
+the rest. ``hash`` goes by the name alone. ``time`` cuts every recording, for corpora of one or few:
+contexts of held-out targets then reach back over the cut. ``table`` and ``lists`` are splits that
+come with a corpus: a CSV with a row a file, or a list of names each for validation and test.
+
+A file never moves: one that an earlier preparation has assigned keeps its split, and under
+``order`` those that come later are assigned by the hash of their names.
 """
 
+import csv
 import hashlib
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Kind = Literal["order", "time", "hash"]
+Kind = Literal["order", "time", "hash", "table", "lists"]
 KINDS: tuple[str, ...] = get_args(Kind)
 SPLITS = ("train", "validation", "test")
 
@@ -22,10 +28,16 @@ class SplitError(ValueError):
 
 @dataclass(frozen=True)
 class Rule:
-    """A kind of split and the fractions of train, validation and test, which sum to 1."""
+    """A kind of split, with the fractions of train, validation and test, which sum to 1.
+
+    ``files`` are patterns, below the root or in an archive: of one table, whose ``columns`` hold a
+    file's name and its split, or of the lists for validation and for test.
+    """
 
     kind: str
     fractions: tuple[float, float, float] = (0.88, 0.06, 0.06)
+    files: tuple[str, ...] = ()
+    columns: tuple[str, str] = ("name", "split")
 
     def __post_init__(self) -> None:
         """Raise SplitError where the kind is unknown or the fractions are not a partition."""
@@ -36,9 +48,17 @@ class Rule:
                 f"Split fractions {self.fractions} must be three numbers of 0 or more "
                 "that sum to 1: write, for example, 0.88, 0.06, 0.06."
             )
+        needed = {"table": 1, "lists": 2}.get(self.kind, 0)
+        if len(self.files) != needed:
+            raise SplitError(
+                f"Split rule {self.kind!r} has {len(self.files)} files {list(self.files)}: write "
+                f"{needed} (one table, two lists for validation and test, none for other rules)."
+            )
 
     def __str__(self) -> str:
         """The rule as a report prints it: ``time 0.70/0.15/0.15``."""
+        if self.files:
+            return f"{self.kind} {' '.join(self.files)}"
         return f"{self.kind} {'/'.join(map(_at_least_two_places, self.fractions))}"
 
     @property
@@ -48,26 +68,55 @@ class Rule:
 
 
 def assign(
-    rule: Rule, names: Sequence[str], samples: Sequence[int]
-) -> list[dict[str, tuple[int, int]]]:
-    """For each recording, in natural order, the sample range [begin, end) that each split owns.
+    rule: Rule, names: Sequence[str], earlier: Mapping[str, str], own: Mapping[str, str]
+) -> dict[str, str]:
+    """The split of each file, in natural order, by name; none of one that ``table`` does not name.
 
-    Every sample is owned once; a split that owns nothing of a recording is absent.
+    ``earlier`` are the splits that stay, ``own`` those that the corpus itself states. Under
+    ``time`` no file has a split of its own: there :func:`cut` divides the recordings.
     """
     if rule.kind == "time":
-        return [_cut(rule, length) for length in samples]
-    if rule.kind == "order":
+        return {}
+    if rule.kind == "table":
+        return {name: own[name] for name in names if name in own}
+    if rule.kind == "lists":
+        return {name: own.get(name, "train") for name in names}
+    assigned = {name: earlier[name] for name in names if name in earlier}
+    if rule.kind == "order" and not earlier:
         first, second = (int(cut * len(names)) for cut in rule.cuts)
-        places = [(i >= first) + (i >= second) for i in range(len(names))]
-    else:
-        places = [sum(_fraction(name) >= cut for cut in rule.cuts) for name in names]
-    return [{SPLITS[place]: (0, n)} for place, n in zip(places, samples, strict=True)]
+        return {name: SPLITS[(i >= first) + (i >= second)] for i, name in enumerate(names)}
+    for name in names:
+        place = sum(_fraction(name) >= cut for cut in rule.cuts)
+        assigned.setdefault(name, SPLITS[place])
+    return assigned
 
 
-def _cut(rule: Rule, samples: int) -> dict[str, tuple[int, int]]:
+def cut(rule: Rule, samples: int) -> dict[str, tuple[int, int]]:
+    """The range [begin, end) of a recording's samples that each split owns under ``time``.
+
+    Every sample is owned once; a split that owns nothing is absent.
+    """
     first, second = (int(cut * samples) for cut in rule.cuts)
     ranges = zip(SPLITS, ((0, first), (first, second), (second, samples)), strict=True)
     return {split: (begin, end) for split, (begin, end) in ranges if begin < end}
+
+
+def table_splits(rule: Rule, text: str) -> dict[str, str]:
+    """The split of each name in a CSV; SplitError where a column is missing or a split unknown."""
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    if missing := [name for name in rule.columns if name not in (rows.fieldnames or ())]:
+        raise SplitError(
+            f"The split table {rule.files[0]} has no column {missing[0]!r}; it has "
+            f"{', '.join(rows.fieldnames or ['none'])}: write `columns` as [name's, split's]."
+        )
+    name, split = rule.columns
+    found = {row[name]: row[split] for row in rows}
+    if unknown := sorted(set(found.values()) - set(SPLITS)):
+        raise SplitError(
+            f"The split table {rule.files[0]} has the splits {unknown} in column {split!r}: "
+            f"only {', '.join(SPLITS)} are known."
+        )
+    return found
 
 
 def _fraction(name: str) -> float:

@@ -1,16 +1,20 @@
-"""The stream: Ray Data reads windows in our order and feeds them to the workers of a run.
+"""The stream: windows in our order to the workers of a run, through Ray Data.
 
 Ray Data repeats neither its own order nor its position after a restart, so both are ours: the
 global sequence of windows is :func:`datasets.windows.order`, step s takes positions
 ``[s * batch, (s + 1) * batch)`` of it, and rank r of W the r-th W-th of those. A dataset is made
 for a number of workers and a first step; its blocks are dealt to the workers in turn, and every
 row says which position it is, so that a worker can refuse a row that is not its own.
+
+Where the shards are files that a worker can map into its memory, a row is a position alone, and the
+worker cuts the window while the step before computes: nothing is copied but the window itself.
+Where they lie elsewhere, Ray Data's tasks read the windows ahead, on all nodes, and rows carry them
+(``python -m scaling bench data`` measures both).
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -22,25 +26,40 @@ from ray.data.datasource import ReadTask
 from ray.data.extensions import ArrowTensorArray
 
 from datasets import shards
+from datasets.permutation import key
+from datasets.quantise import dtype
+from datasets.storage import Folder
 from datasets.windows import Windows, order
 
 BLOCK_BYTES = 2**25
+BLOCK_ROWS = 2**12
+"""Bytes of codes, and rows without codes, of one block."""
+ID_BYTES = 8
 READ_CPUS = 0.25
-"""Share of a CPU that a reading task claims: it copies from the page cache or waits for a disk."""
+"""Share of a CPU that a reading task claims: it waits for the network or only counts."""
 
 
 @dataclass(frozen=True)
 class Stream:
     """The global sequence of batches of one run, and each worker's share of it.
 
-    ``batch`` windows make a step, over ``workers`` workers, each with an equal share.
+    ``batch`` windows make a step, over ``workers`` workers, each with an equal share. ``levels``
+    are those of the codes. ``polarity`` inverts each window or not by a fair coin, drawn from
+    (seed, epoch, index).
     """
 
-    folder: Path
+    folder: Folder
     windows: Windows
     seed: int
     batch: int
     workers: int
+    levels: int = 256
+    polarity: bool = False
+
+    @property
+    def carried(self) -> bool:
+        """Whether rows carry codes: where workers cannot map the shards."""
+        return self.folder.local is None
 
     @property
     def share(self) -> int:
@@ -56,19 +75,43 @@ class Stream:
         """The windows (n,) at ``positions`` (n,) of the global sequence."""
         return order(positions, len(self.windows), self.seed)
 
-    def read(self, position: int) -> np.ndarray:
-        """The codes (window length,) of the window at one position."""
-        recording, first = self.windows.locate(self.indexes(np.array([position])))
-        path = self.folder / self.windows.recordings[recording[0]].shard
-        return shards.read(path, int(first[0]) - self.windows.context, self.windows.length)
+    def read(self, positions: np.ndarray) -> np.ndarray:
+        """The codes (n, window length) of the windows at ``positions`` (n,).
+
+        Samples before a recording's first one are filler, the code of silence.
+        """
+        indexes = self.indexes(positions)
+        recordings, firsts = self.windows.locate(indexes)
+        length = self.windows.length
+        codes = np.empty((len(indexes), length), dtype=dtype(self.levels))
+        for row, (recording, first) in enumerate(zip(recordings, firsts, strict=True)):
+            begin = int(first) - self.windows.context
+            filler = max(0, -begin)
+            codes[row, :filler] = self.levels // 2
+            place = self.windows.recordings[recording].place
+            codes[row, filler:] = shards.read(self.folder, place, begin + filler, length - filler)
+        if self.polarity:
+            inverted = self._inverted(positions, indexes)
+            codes[inverted] = self.levels - 1 - codes[inverted]
+        return codes
+
+    def _inverted(self, positions: np.ndarray, indexes: np.ndarray) -> np.ndarray:
+        """Which of the windows (n,) are inverted."""
+        epochs = positions // len(self.windows)
+        pairs = zip(epochs.tolist(), indexes.tolist(), strict=True)
+        return np.array(
+            [key("polarity", self.seed, epoch, index)[0] & 1 for epoch, index in pairs], dtype=bool
+        )
 
     def dataset(self, first_step: int, last_step: int) -> ray.data.Dataset:
-        """Steps ``[first_step, last_step)`` as rows of position (int64), window (int64) and codes.
+        """Steps ``[first_step, last_step)`` as rows of position and window (int64), and codes.
 
-        Split over ``workers`` by ``streaming_split(equal=True)`` with the order preserved, rank r
-        gets exactly ``positions(step, r)``, step after step.
+        The codes are there where they are :attr:`carried`. Split over ``workers`` by
+        ``streaming_split(equal=True)`` with the order preserved, rank r gets exactly
+        ``positions(step, r)``, step after step.
         """
-        per_block = max(1, BLOCK_BYTES // (self.share * self.windows.length))
+        rows = BLOCK_BYTES // self.windows.length if self.carried else BLOCK_ROWS
+        per_block = max(1, rows // self.share)
         blocks = [
             _Block(start, min(start + per_block, last_step), rank)
             for start in range(first_step, last_step, per_block)
@@ -100,8 +143,8 @@ class _WindowSource(Datasource):
         self._blocks = blocks
 
     def estimate_inmemory_data_size(self) -> int:
-        """Bytes of all rows' codes."""
-        return sum(self._rows(block) for block in self._blocks) * self._stream.windows.length
+        """Bytes of all rows."""
+        return sum(map(self._size, self._blocks))
 
     def get_read_tasks(
         self, parallelism: int, per_task_row_limit: int | None = None, data_context: object = None
@@ -113,7 +156,7 @@ class _WindowSource(Datasource):
                 partial(_read, reference, block),
                 BlockMetadata(
                     num_rows=self._rows(block),
-                    size_bytes=self._rows(block) * self._stream.windows.length,
+                    size_bytes=self._size(block),
                     input_files=None,
                     exec_stats=None,
                 ),
@@ -125,16 +168,16 @@ class _WindowSource(Datasource):
     def _rows(self, block: _Block) -> int:
         return (block.stop - block.start) * self._stream.share
 
+    def _size(self, block: _Block) -> int:
+        codes = self._stream.windows.length if self._stream.carried else 0
+        return self._rows(block) * (2 * ID_BYTES + codes * dtype(self._stream.levels).itemsize)
+
 
 def _read(reference: "ray.ObjectRef[Stream]", block: _Block) -> Iterator[pa.Table]:
     stream: Stream = ray.get(reference)
     steps = range(block.start, block.stop)
     positions = np.concatenate([stream.positions(step, block.rank) for step in steps])
-    codes = np.stack([stream.read(int(position)) for position in positions])
-    yield pa.table(
-        {
-            "position": positions,
-            "window": stream.indexes(positions),
-            "codes": ArrowTensorArray.from_numpy(codes),
-        }
-    )
+    columns = {"position": positions, "window": stream.indexes(positions)}
+    if stream.carried:
+        columns["codes"] = ArrowTensorArray.from_numpy(stream.read(positions))
+    yield pa.table(columns)

@@ -30,9 +30,10 @@ class WindowError(ValueError):
 class Windows:
     """The windows of one split, in recordings x blocks x phases order, held as sums alone.
 
-    All lengths are in samples. ``history`` (at least ``context``) is kept before the first target
-    of a recording; ``spacing`` lies between the ``targets`` places of a window, at each of which
-    ``run`` targets follow each other (``run`` divides ``spacing``).
+    All lengths are in samples. ``history`` is kept before the first target of a recording: at least
+    ``context``, or less where windows may be ``padded``, that is begin before their recording does.
+    ``spacing`` lies between the ``targets`` places of a window, at each of which ``run`` targets
+    follow each other (``run`` divides ``spacing``).
     """
 
     recordings: tuple[Recording, ...]
@@ -42,6 +43,7 @@ class Windows:
     targets: int
     history: int
     run: int = 1
+    padded: bool = False
 
     @classmethod
     def of(
@@ -53,6 +55,7 @@ class Windows:
         targets: int = 1,
         history: int | None = None,
         run: int = 1,
+        padded: bool = False,
     ) -> Self:
         """The windows of ``split``; ``history`` is the context where it is not given.
 
@@ -66,7 +69,7 @@ class Windows:
             )
         if run < 1 or spacing % run:
             raise WindowError(f"A run of {run} targets does not divide the spacing {spacing}.")
-        if history < context:
+        if history < context and not padded:
             raise WindowError(
                 f"History {history} is shorter than the context {context}: "
                 "write a history of the longest context of the study."
@@ -74,7 +77,7 @@ class Windows:
         longest = corpus.longest(split)
         owners = tuple(recording for recording in corpus.recordings if split in recording.ranges)
         ranges = tuple(recording.ranges[split] for recording in owners)
-        windows = cls(owners, ranges, context, spacing, targets, history, run)
+        windows = cls(owners, ranges, context, spacing, targets, history, run, padded)
         if len(windows) == 0:
             begin, end = longest.ranges[split]
             raise WindowError(
@@ -121,6 +124,20 @@ class Windows:
         block, group = np.divmod(within, self.spacing // self.run)
         first = self._firsts[recording] + block * self.targets * self.spacing + group * self.run
         return recording, np.asarray(first)
+
+    def padding(self, indexes: np.ndarray) -> np.ndarray:
+        """Samples [n] (int64) of each window that lie before its recording's first one."""
+        return np.asarray(np.maximum(self.context - self.locate(indexes)[1], 0))
+
+    @property
+    def padded_windows(self) -> int:
+        """Windows that begin before their recording does."""
+        block = self.targets * self.spacing
+        # In a recording the first targets of its windows only grow, so the padded ones come first.
+        short = np.maximum(self.context - self._firsts, 0)
+        blocks, rest = np.divmod(short, block)
+        groups = np.minimum(-(-rest // self.run), self.spacing // self.run)
+        return int(np.minimum(blocks * (self.spacing // self.run) + groups, self._counts).sum())
 
     def offsets(self, indexes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Indexes [n] to (recording number [n], target offsets [n, targets * run]), both int64."""

@@ -19,11 +19,7 @@ def problems(
     found = config.model.problems()
     found += _batch_problems(config)
     found += _targets_problems(config)
-    if config.history < config.model.context:
-        found.append(
-            f"windows.history is {config.history}, shorter than model.context = "
-            f"{config.model.context}: write {config.model.context} or more, or leave it out"
-        )
+    found += _history_problems(config)
     if config.model.chunk and config.validation.spacing % config.model.chunk:
         chunk = config.model.chunk
         found.append(
@@ -59,6 +55,25 @@ def _batch_problems(config: RunConfig) -> list[str]:
         f"train.batch is {train.batch}, which cluster.workers = {workers} times train.accumulate = "
         f"{train.accumulate} do not divide: write train.batch={nearest}"
     ]
+
+
+def _history_problems(config: RunConfig) -> list[str]:
+    model = config.model
+    found = []
+    least = model.chunk if config.padded else model.context
+    if config.history < least:
+        name = "model.chunk" if config.padded else "model.context"
+        found.append(
+            f"windows.history is {config.history}, shorter than {name} = {least}: write {least} or "
+            "more, or leave it out"
+        )
+    if config.padded and model.recent > model.chunk:
+        found.append(
+            f"model.recent is {model.recent}, longer than model.chunk = {model.chunk}, which is "
+            "all that the first targets of windows.short=pad see: write "
+            f"model.recent={model.chunk} or less"
+        )
+    return found
 
 
 def _targets_problems(config: RunConfig) -> list[str]:
@@ -101,6 +116,11 @@ def _corpus_problems(config: RunConfig, corpus: Corpus) -> list[str]:
         found.append(
             f"model.levels is {config.model.levels}, but the corpus {corpus.name} has "
             f"{corpus.levels} levels: write model.levels={corpus.levels}"
+        )
+    if config.windows.polarity and corpus.scaling == "chunk":
+        found.append(
+            "windows.polarity is true, but the corpus was scaled by chunks, whose codes are not "
+            "symmetric: write windows.polarity=false, or augment.polarity=true in the corpus"
         )
     for windows_of, wanted in (
         (training_windows, 1),

@@ -42,15 +42,19 @@ console = Console(width=None if sys.stdout.isatty() else 160)
 def prepare(words: Words = None, config: Config = None) -> None:
     """Audio files to a prepared corpus: codes in shards, and a manifest with the references."""
     from datasets.prepare import prepare as prepare_corpus
+    from datasets.storage import Folder
     from scaling.cluster import connected
     from scaling.progress import bars
     from scaling.tables import corpus_table
 
     settings = load.corpus(*_file_and_overrides(config, words))
     with connected(), bars(console) as show:
-        corpus = prepare_corpus(**settings.arguments(), root=Path.cwd(), progress=show)
+        root, destination = Folder.of(settings.root), Folder.of(settings.destination)
+        corpus = prepare_corpus(settings.preparation(), root, destination, show)
     for left_out in corpus.rejected:
-        console.print(f"left out {left_out.name}: {left_out.reason}", markup=False)
+        console.print(f"left out {left_out.name!r}: {left_out.reason}", markup=False)
+    for difference in corpus.differences:
+        console.print(f"note: {difference}", markup=False)
     console.print(corpus_table(corpus))
 
 

@@ -12,7 +12,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from datasets.splits import Rule
+from datasets.augment import Augmentation
+from datasets.expectations import Expected
+from datasets.settings import Preparation, Settings
+from datasets.sources import EVERYTHING, Patterns
+from datasets.splits import Kind, Rule
 from model.architecture import Architecture
 from model.targets import Mode, Targets
 
@@ -28,10 +32,16 @@ class Section(BaseModel):
 
 
 class SplitConfig(Section):
-    """Which recordings, or which part of each, train, validate and test."""
+    """Which recordings, or which part of each, train, validate and test.
 
-    rule: Literal["order", "hash", "time"] = "order"
+    ``files`` are the table or the two lists (validation, test) of a split that comes with the
+    corpus, ``columns`` the table's: of the file's name, and of its split.
+    """
+
+    rule: Kind = "order"
     fractions: tuple[float, float, float] = (0.88, 0.06, 0.06)
+    files: tuple[str, ...] = ()
+    columns: tuple[str, str] = ("name", "split")
 
     @model_validator(mode="after")
     def _is_a_partition(self) -> Self:
@@ -40,27 +50,90 @@ class SplitConfig(Section):
 
     def as_rule(self) -> Rule:
         """The rule that assigns recordings to splits; SplitError where it is no partition."""
-        return Rule(self.rule, self.fractions)
+        return Rule(self.rule, self.fractions, self.files, self.columns)
+
+
+class AugmentConfig(Section):
+    """How many changed copies of each training recording are added, and what changes in them.
+
+    ``gain`` (decibels) and ``pitch`` (semitones) are drawn within plus and minus these.
+    """
+
+    copies: Annotated[int, Field(ge=0)] = 0
+    gain: Annotated[float, Field(ge=0, le=40)] = 0.0
+    pitch: Annotated[float, Field(ge=0, le=12)] = 0.0
+    polarity: bool = False
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class ExpectConfig(Section):
+    """The known figures of a corpus, which ``prepare`` compares with what it is given.
+
+    ``shortest`` and ``longest`` are samples of a file at the corpus rate, ``splits`` the numbers of
+    files in train, validation and test.
+    """
+
+    files: Positive | None = None
+    rate: Positive | None = None
+    channels: Positive | None = None
+    shortest: Positive | None = None
+    longest: Positive | None = None
+    splits: tuple[int, int, int] | None = None
 
 
 class CorpusConfig(Section):
-    """One corpus to prepare: which files, and how they become codes."""
+    """One corpus to prepare: which files, and how they become codes.
+
+    ``files`` and ``exclude`` are patterns below ``root``, ``members`` and ``exclude`` patterns in
+    archives among those files. ``root`` and ``destination`` are local folders or URIs such as
+    s3://bucket/prefix. ``chunk`` samples are scaled together under ``scaling: chunk``.
+    """
 
     name: Name
-    files: tuple[str, ...]
-    destination: Path
+    root: str = "."
+    files: tuple[str, ...] = EVERYTHING
+    exclude: tuple[str, ...] = ()
+    members: tuple[str, ...] = EVERYTHING
+    destination: str
     licence: str
     rate: Positive = 16_000
     codec: Literal["mulaw", "linear"] = "mulaw"
-    levels: Literal[256] = 256
-    scaling: Literal["none", "file"] = "none"
+    levels: Literal[256, 65_536] = 256
+    scaling: Literal["none", "file", "chunk"] = "none"
+    chunk: Positive | None = None
     split: SplitConfig = SplitConfig()
+    join: bool = False
+    augment: AugmentConfig = AugmentConfig()
+    expect: ExpectConfig = ExpectConfig()
     strict: bool = False
 
-    def arguments(self) -> dict[str, Any]:
-        """All values by name, as :func:`datasets.prepare.prepare` takes them."""
-        values = {name: getattr(self, name) for name in type(self).model_fields}
-        return values | {"split": self.split.as_rule()}
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        self.preparation()
+        return self
+
+    def preparation(self) -> Preparation:
+        """What :func:`datasets.prepare.prepare` is asked; SettingsError where it is impossible."""
+        augment = self.augment
+        augmentation = Augmentation(augment.gain, augment.pitch, augment.polarity, augment.seed)
+        return Preparation(
+            name=self.name,
+            licence=self.licence,
+            settings=Settings(
+                rate=self.rate,
+                codec=self.codec,
+                levels=self.levels,
+                scaling=self.scaling,
+                chunk=self.chunk or 0,
+                augmentation=augmentation,
+            ),
+            split=self.split.as_rule(),
+            patterns=Patterns(self.files, self.exclude, self.members),
+            join=self.join,
+            copies=augment.copies,
+            expected=Expected(**self.expect.model_dump()),
+            strict=self.strict,
+        )
 
 
 class WindowsConfig(Section):
@@ -70,13 +143,18 @@ class WindowsConfig(Section):
     context has chunks for ``chunks`` and ``samples``. ``phases`` consecutive samples are targets at
     each place of ``samples``; without it all. ``history`` samples are kept before the first target
     of a recording, so that runs of several contexts are scored, and in ``last`` mode trained, on
-    the same targets; without it the run's own context is kept.
+    the same targets; without it the run's own context is kept. ``short`` says what becomes of
+    targets with less than a context before them: they are left out, or their windows are padded on
+    the left and the padding masked, from ``history`` samples on (without it, one chunk).
+    ``polarity`` inverts each training window or not, by a fair coin.
     """
 
     targets: Mode = "last"
     per_window: Positive | None = None
     phases: Positive | None = None
     history: Positive | None = None
+    short: Literal["leave_out", "pad"] = "leave_out"
+    polarity: bool = False
 
 
 class TrainConfig(Section):
@@ -129,7 +207,7 @@ class RunConfig(Section):
     """One training run of one study on one prepared corpus."""
 
     study: Name
-    corpus: Path
+    corpus: str
     seed: Annotated[int, Field(ge=0)] = 0
     model: Architecture = Architecture()
     windows: WindowsConfig = WindowsConfig()
@@ -140,7 +218,13 @@ class RunConfig(Section):
     @property
     def history(self) -> int:
         """Samples kept before the first target of a recording."""
-        return self.windows.history or self.model.context
+        shortest = self.model.chunk if self.padded else self.model.context
+        return self.windows.history or shortest
+
+    @property
+    def padded(self) -> bool:
+        """Whether windows may begin before their recording does."""
+        return self.windows.short == "pad"
 
     @property
     def targets(self) -> Targets:

@@ -15,9 +15,11 @@ from matplotlib.figure import Figure
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
-from datasets import audio, quantise
+from datasets import quantise
 from datasets.audio import AudioError
+from datasets.convert import encode
 from datasets.files import replacing
+from datasets.settings import Settings
 from model.generation import generate
 from model.sampling import Sampling
 from scaling.trained import Trained
@@ -100,20 +102,19 @@ def _prompt_codes(run: Trained, prompt: Path) -> np.ndarray:
     sees, or those of the picture if they are more.
     """
     corpus, model = run.record.corpus, run.config.model
+    settings = Settings(corpus.rate, corpus.codec, corpus.levels, corpus.scaling, corpus.chunk)
     try:
-        samples_T = audio.read(prompt, corpus.rate)
+        codes_S = np.concatenate(list(encode(prompt, settings)))
     except AudioError as error:
         raise PromptError(f"the prompt {prompt} is of no use: {error}") from error
     shortest = max(model.chunk, model.recent)
-    if len(samples_T) < shortest:
+    if len(codes_S) < shortest:
         raise PromptError(
-            f"the prompt {prompt} has {len(samples_T) / corpus.rate:.4g} s "
-            f"({len(samples_T)} samples at {corpus.rate} Hz): run {run.record.id} needs "
+            f"the prompt {prompt} has {len(codes_S) / corpus.rate:.4g} s "
+            f"({len(codes_S)} samples at {corpus.rate} Hz): run {run.record.id} needs "
             f"{shortest / corpus.rate:.4g} s ({shortest} samples) or more"
         )
-    peak = float(np.abs(samples_T).max()) if corpus.scaling == "file" else 0.0
-    newest_S = samples_T[-max(model.context, _lead(corpus.rate)) :] / (peak or 1.0)
-    return quantise.encode(newest_S, corpus.codec, corpus.levels)
+    return codes_S[-max(model.context, _lead(corpus.rate)) :]
 
 
 def _generated(

@@ -151,15 +151,17 @@ def _every_target(run: Trained, corpus: Corpus, every: Windows) -> Iterator[Scor
     """Each recording's targets in order, block by block: offsets, nats, the reference's nats."""
     context, past = every.context, corpus.linear.order
     for recording, (begin, end) in zip(every.recordings, every.ranges, strict=True):
-        path = corpus.folder / recording.shard
+        place = recording.place
         start = max(begin - context, 0)
         blocks = (
-            torch.from_numpy(shards.read(path, first, min(BLOCK, end - first)))
+            torch.from_numpy(
+                shards.read(corpus.folder, place, first, min(BLOCK, end - first)).copy()
+            )
             for first in range(start, end, BLOCK)
         )
         offset = start + context
         for nats in dense_nats(run.network, blocks):
-            known = shards.read(path, offset - past, len(nats) + past)
+            known = shards.read(corpus.folder, place, offset - past, len(nats) + past)
             linear = linear_nats(
                 np.lib.stride_tricks.sliding_window_view(known, past + 1),
                 corpus.linear,
@@ -187,7 +189,7 @@ def _chosen_targets(
     for number, offsets in zip(*windows.offsets(chosen), strict=True):
         recording = windows.recordings[number]
         first = int(offsets[0]) - windows.context
-        codes = shards.read(corpus.folder / recording.shard, first, windows.length)
+        codes = shards.read(corpus.folder, recording.place, first, windows.length).copy()
         with torch.no_grad():
             _, nats = run.network(torch.from_numpy(codes)[None].to(device), targets)
         runs = codes[(offsets - first)[:, None] + np.arange(-past, 1)]

@@ -22,14 +22,22 @@ HELD_OUT_SEED = 0
 def training_stream(config: RunConfig, corpus: Corpus) -> Stream:
     """The windows that a run trains on, in its order."""
     windows = training_windows(config, corpus)
-    return Stream(corpus.folder, windows, config.seed, config.train.batch, config.cluster.workers)
+    return Stream(
+        corpus.folder,
+        windows,
+        config.seed,
+        config.train.batch,
+        config.cluster.workers,
+        corpus.levels,
+        config.windows.polarity,
+    )
 
 
 def held_out_stream(config: RunConfig, corpus: Corpus) -> Stream:
     """The held-out windows, one for each worker at a time."""
     workers = config.cluster.workers
     windows = held_out_windows(config, corpus)
-    return Stream(corpus.folder, windows, HELD_OUT_SEED, workers, workers)
+    return Stream(corpus.folder, windows, HELD_OUT_SEED, workers, workers, corpus.levels)
 
 
 def training_dataset(job: Job) -> ray.data.Dataset:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from datasets.storage import Folder
 from scaling.config import RunConfig
 
 
@@ -13,6 +14,6 @@ class Job:
 
     config: RunConfig
     axes: dict[str, Any]
-    corpus_folder: Path
+    corpus_folder: Folder
     run_folder: Path
     code_version: str

@@ -19,6 +19,7 @@ from model.linear import LinearPrediction
 from model.network import LatentTransformer
 from scaling import contexts, feeds, outcome, validation
 from scaling import engine as engines
+from scaling.batches import batches
 from scaling.config import RunConfig
 from scaling.engine import Place
 from scaling.job import Job
@@ -79,9 +80,9 @@ class _Worker:
         train = self.config.train
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self._write("start", step=self.place.step, time=now)
-        batches = self._batches()
+        windows = self._batches()
         while self.place.step < train.steps:
-            self._step(batches)
+            self._step(windows)
             done = self.place.step
             if done < train.steps and done % self.config.validation.every == 0:
                 self._validate()
@@ -100,9 +101,9 @@ class _Worker:
             return iter(())
         shard = ray.train.get_dataset_shard(TRAIN)
         size = self.stream.share // self.config.train.accumulate
-        return iter(shard.iter_torch_batches(batch_size=size, prefetch_batches=2))
+        return batches(shard, self.stream, size)
 
-    def _step(self, batches: Iterator[dict[str, torch.Tensor]]) -> None:
+    def _step(self, batches_left: Iterator[dict[str, torch.Tensor]]) -> None:
         train = self.config.train
         began = time.perf_counter()
         step = self.place.step
@@ -111,11 +112,11 @@ class _Worker:
         waited, pieces, positions, windows = 0.0, [], [], []
         for piece in range(train.accumulate):
             asked = time.perf_counter()
-            batch = next(batches)
+            batch = next(batches_left)
             waited += time.perf_counter() - asked
             positions += batch["position"].tolist()
             windows += batch["window"].tolist()
-            loss, nats = self.engine(batch["codes"], self.config.targets)
+            loss, nats = self.engine(batch["codes"], self.config.targets, batch.get("padding"))
             pieces.append(contexts.means(loss, nats, self.config))
             self.engine.backward(loss)
             if piece == train.accumulate - 1:
@@ -166,8 +167,8 @@ class _Worker:
     def _validate(self, scored: Sequence[int] = ()) -> validation.Scores:
         """Score the frozen targets, at the contexts ``scored`` besides the model's own."""
         shard = ray.train.get_dataset_shard(HELD_OUT)
-        batches = shard.iter_torch_batches(batch_size=1, prefetch_batches=2)
-        scores = validation.score(self.engine, batches, self.corpus, self.config, scored)
+        held_out = batches(shard, feeds.held_out_stream(self.config, self.corpus), 1)
+        scores = validation.score(self.engine, held_out, self.corpus, self.config, scored)
         self._write("validation", step=self.place.step, nats=float(scores.run.mean()))
         return scores
 

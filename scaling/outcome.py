@@ -1,6 +1,7 @@
 """The record of a finished run, put together from its log, its corpus and its final scores."""
 
 import resource
+from dataclasses import asdict
 from datetime import UTC, datetime
 from math import log
 from typing import Any
@@ -74,9 +75,12 @@ def _corpus(corpus: Corpus) -> record.Corpus:
         codec=corpus.codec,
         levels=corpus.levels,
         scaling=corpus.scaling,
+        chunk=corpus.chunk,
         split_rule=corpus.split_rule,
         contexts_cross_splits=corpus.contexts_cross_splits,
         recordings=len(corpus.recordings),
+        copies=sum(recording.epoch > 0 for recording in corpus.recordings),
+        augmentation=asdict(corpus.augmentation),
         seconds=sum(recording.samples for recording in corpus.recordings) / corpus.rate,
     )
 
@@ -93,6 +97,8 @@ def _targets(job: Job, stream: Stream, place: Place, history: RunHistory) -> rec
         steps=place.step,
         seen=seen,
         unique=min(seen, stream.windows.targets_in_epoch),
+        left_out=stream.windows.left_out,
+        padded_windows=stream.windows.padded_windows,
         order_digest=place.order_digest,
     )
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from datasets.files import replacing
 
-SCHEMA = 2
+SCHEMA = 3
 FILE_NAME = "record.json"
 
 
@@ -93,7 +93,10 @@ class CurvePoint(Part):
 
 
 class Corpus(Part):
-    """Which samples, cut and quantised how."""
+    """Which samples, cut and quantised how; ``chunk`` samples were scaled together, 0 for none.
+
+    ``copies`` of the recordings are changed copies, ``augmentation`` how far they were changed.
+    """
 
     name: str
     fingerprint: str
@@ -101,9 +104,12 @@ class Corpus(Part):
     codec: str
     levels: int
     scaling: str
+    chunk: int
     split_rule: str
     contexts_cross_splits: bool
     recordings: int
+    copies: int
+    augmentation: dict[str, Any]
     seconds: float
 
 
@@ -112,7 +118,8 @@ class Targets(Part):
 
     A window held ``positions`` places a chunk apart, with ``phases`` targets at each. Where targets
     saw several contexts, ``by_context`` is their training loss in octaves, over the last quarter of
-    the steps, each step being one observation.
+    the steps, each step being one observation. ``left_out`` eligible targets were in no window, and
+    ``padded_windows`` of the split's windows began before their recording.
     """
 
     mode: str
@@ -123,6 +130,8 @@ class Targets(Part):
     steps: int
     seen: int
     unique: int
+    left_out: int
+    padded_windows: int
     order_digest: str
 
 

@@ -20,6 +20,8 @@ def training_windows(config: RunConfig, corpus: Corpus) -> Windows:
         # Where a target may see a single chunk, none need be kept for the longest context.
         history=config.history if targets.mode == "last" else None,
         run=targets.phases,
+        # Only in the other modes every window begins with targets that see a single chunk.
+        padded=config.padded and targets.mode == "last",
     )
 
 
@@ -32,4 +34,5 @@ def held_out_windows(config: RunConfig, corpus: Corpus) -> Windows:
         spacing=config.validation.spacing,
         targets=config.validation.per_window,
         history=config.history,
+        padded=config.padded,
     )

@@ -9,6 +9,7 @@ from ray.train import CheckpointConfig, DataConfig, FailureConfig, RunConfig, Sc
 from ray.train.torch import TorchTrainer
 
 from datasets.files import replacing
+from datasets.storage import Folder
 from scaling import feeds, loop, record, study
 from scaling.config import RunConfig as Run
 from scaling.environment import code_version
@@ -29,7 +30,7 @@ def make_job(config: Run, axes: dict[str, Any]) -> Job:
     return Job(
         config=config,
         axes=axes,
-        corpus_folder=config.corpus.resolve(),
+        corpus_folder=Folder.of(config.corpus),
         run_folder=config.folder,
         code_version=code_version(),
     )

@@ -46,8 +46,13 @@ def score(
     rows = []
     for batch in batches:
         codes = batch["codes"]
+        padding = batch.get("padding")
         run_KBn = [
-            engine(codes[:, context - length :], Targets("last", spacing, context=length))[1]
+            engine(
+                codes[:, context - length :],
+                Targets("last", spacing, context=length),
+                None if padding is None else (padding - (context - length)).clamp(min=0),
+            )[1]
             for length in seen
         ]
         runs = codes.unfold(1, corpus.linear.order + 1, 1)[

@@ -1,0 +1,83 @@
+"""What to make of which audio files: all that a preparation is asked for."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from datasets import quantise
+from datasets.augment import Augmentation
+from datasets.expectations import Expected
+from datasets.sources import Patterns
+from datasets.splits import Rule
+
+SCALINGS = ("none", "file", "chunk")
+
+
+class SettingsError(ValueError):
+    """Settings that no shard can be made with, with what is allowed."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the codes of an audio file, beside the file itself.
+
+    ``rate`` is in Hz. ``chunk`` samples are scaled together under ``scaling`` "chunk", the rule of
+    the published baselines; else it is 0.
+    """
+
+    rate: int
+    codec: str
+    levels: int
+    scaling: str
+    chunk: int = 0
+    augmentation: Augmentation = field(default=Augmentation())
+
+    def __post_init__(self) -> None:
+        """Raise SettingsError for a value that this preparation does not know."""
+        try:
+            quantise.encode(np.zeros(1), self.codec, self.levels)
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
+        if self.scaling not in SCALINGS:
+            raise SettingsError(
+                f"Scaling {self.scaling!r} is not known: write {' or '.join(SCALINGS)}."
+            )
+        if (self.scaling == "chunk") != (self.chunk > 0):
+            raise SettingsError(
+                f"Scaling {self.scaling!r} with a chunk of {self.chunk} samples is not possible: "
+                "scaling 'chunk' needs a chunk (131072 is the baselines'), the others none."
+            )
+        if self.scaling == "chunk" and self.levels != quantise.LEVELS:
+            raise SettingsError(
+                f"Scaling 'chunk' has {quantise.LEVELS} levels by definition, not {self.levels}: "
+                f"write {quantise.LEVELS} levels or scaling 'none'."
+            )
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What to make of which files.
+
+    ``join`` makes one recording of consecutive files in one split. ``copies`` changed copies of
+    each training recording are added (``settings.augmentation``). ``strict`` allows no file to be
+    left out and no difference from what is ``expected``.
+    """
+
+    name: str
+    licence: str
+    settings: Settings
+    split: Rule
+    patterns: Patterns = field(default=Patterns())
+    join: bool = False
+    copies: int = 0
+    expected: Expected = field(default=Expected())
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise SettingsError where copies and their changes do not go together."""
+        changes = self.settings.augmentation != Augmentation(seed=self.settings.augmentation.seed)
+        if changes != (self.copies > 0):
+            raise SettingsError(
+                f"{self.copies} changed copies with {self.settings.augmentation}: write both, "
+                "copies of 1 or more and what changes in them, or neither."
+            )

@@ -1,0 +1,232 @@
+"""What the codes of a corpus hold: histograms, entropies and the linear reference of each split.
+
+Two passes over the shards: count (codes, pairs of codes, and in train the sums for the least
+squares), then score (the linear reference). The counts are of all samples; the reference is fitted
+and scored on all of them too, or, in a longer split, on an even choice of its blocks.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from datasets import jobs, quantise, references, shards
+from datasets.jobs import Progress
+from datasets.manifest import Recording, Reference, SplitSummary
+from datasets.shards import Place
+from datasets.splits import SPLITS
+from datasets.storage import Folder
+
+SCORED = 2**24
+"""Samples of a split that the linear reference is fitted to, and scored on, at most."""
+FITTED = 2**22
+"""Samples of train that its scale is fitted to, at most."""
+PARTS, SAMPLES = 1_024, 2**26
+"""Parts, and samples, that a task takes."""
+BINS = 256
+"""Bins of the histogram that a manifest keeps: with more levels, several codes share one."""
+
+
+class SummaryError(ValueError):
+    """A split in which nothing can be scored, with what to change."""
+
+
+@dataclass(frozen=True)
+class Ranged:
+    """The samples [begin, end) of a recording, which ``split`` owns.
+
+    ``blocks_before`` blocks of samples to score lie in the parts of this split before it.
+    """
+
+    place: Place
+    split: str
+    begin: int
+    end: int
+    blocks_before: int
+
+    @property
+    def scorable(self) -> range:
+        """The first samples of the blocks that have the linear reference's history."""
+        return range(max(self.begin, references.ORDER), self.end, references.BLOCK)
+
+
+@dataclass
+class Counts:
+    """Codes (levels,), pairs of codes (levels, levels; empty with more than 256) and samples."""
+
+    codes: np.ndarray
+    pairs: np.ndarray
+    gram: np.ndarray
+
+    @classmethod
+    def none(cls, levels: int) -> "Counts":
+        """Nothing counted yet."""
+        width = levels if levels == quantise.LEVELS else 0
+        order = references.ORDER + 2
+        return cls(
+            np.zeros(levels, np.int64), np.zeros((width, width), np.int64), np.zeros((order, order))
+        )
+
+    def add(self, other: "Counts") -> None:
+        """Add what another part has counted."""
+        self.codes += other.codes
+        self.pairs += other.pairs
+        self.gram += other.gram
+
+
+def summarise(
+    recordings: Iterable[Recording], folder: Folder, rate: int, levels: int, progress: Progress
+) -> tuple[Reference, dict[str, SplitSummary]]:
+    """The linear reference, fitted on train, and the figures of every split that is not empty.
+
+    SummaryError where a split has samples but none to score.
+    """
+    parts = _parts(recordings)
+    samples = {s: sum(part.end - part.begin for part in parts if part.split == s) for s in SPLITS}
+    shares = {split: _share(SCORED, count) for split, count in samples.items()}
+    groups = _groups(parts)
+    totals = {split: Counts.none(levels) for split in SPLITS}
+    for counted in _mapped("count", groups, partial(_count, folder, levels, shares), progress):
+        for split, counts in counted.items():
+            totals[split].add(counts)
+    train = [part for part in parts if part.split == "train"]
+    share = _share(FITTED, samples["train"])
+    linear = _fitted(totals["train"].gram, train, folder, levels, share)
+    scored = _mapped("score", groups, partial(_score, folder, linear, levels, shares), progress)
+    summaries = {}
+    for split in SPLITS:
+        if not samples[split]:
+            continue
+        scores = [score[split] for score in scored if split in score]
+        if not (count := sum(number for _, number in scores)):
+            raise SummaryError(_too_short(split, samples[split]))
+        codes, pairs = totals[split].codes, totals[split].pairs
+        summaries[split] = SplitSummary(
+            recordings=sum(part.split == split for part in parts),
+            samples=samples[split],
+            seconds=samples[split] / rate,
+            histogram=tuple(codes.reshape(BINS, -1).sum(1).tolist()),
+            histogram_bits=references.histogram_bits(codes),
+            pair_bits=references.pair_bits(pairs) if pairs.size else None,
+            linear_bits=math.fsum(nats for nats, _ in scores) / count / math.log(2),
+            linear_samples=count,
+        )
+    return linear, summaries
+
+
+def _parts(recordings: Iterable[Recording]) -> list[Ranged]:
+    blocks = dict.fromkeys(SPLITS, 0)
+    parts = []
+    for entry in recordings:
+        for split, (begin, end) in entry.ranges.items():
+            parts.append(Ranged(entry.place, split, begin, end, blocks[split]))
+            blocks[split] += len(parts[-1].scorable)
+    return parts
+
+
+def _groups(parts: Sequence[Ranged]) -> list[list[Ranged]]:
+    """The parts in groups for a task each."""
+    groups: list[list[Ranged]] = []
+    room = 0
+    for part in parts:
+        if not groups or room <= 0 or len(groups[-1]) == PARTS:
+            groups.append([])
+            room = SAMPLES
+        groups[-1].append(part)
+        room -= part.end - part.begin
+    return groups
+
+
+def _mapped(
+    step: str, groups: list[list[Ranged]], work: Callable[[list[Ranged]], Any], progress: Progress
+) -> list[Any]:
+    """What ``work`` makes of each group, in their order, so that sums come out the same."""
+    total = sum(map(len, groups))
+    results, done = {}, 0
+    for group, result in jobs.run(groups, work):
+        results[id(group)] = result
+        done += len(group)
+        progress(step, done, total)
+    return [results[id(group)] for group in groups]
+
+
+def _count(
+    folder: Folder, levels: int, shares: dict[str, float], parts: list[Ranged]
+) -> dict[str, Counts]:
+    """The counts of these parts by split; the sums for the least squares in train alone."""
+    counted: dict[str, Counts] = {}
+    for part in parts:
+        counts = counted.setdefault(part.split, Counts.none(levels))
+        for begin in range(part.begin, part.end, references.BLOCK):
+            # The first code of a block makes a pair with the last one of the block before.
+            first = max(part.begin, begin - 1)
+            codes = shards.read(
+                folder, part.place, first, min(begin + references.BLOCK, part.end) - first
+            )
+            counts.codes += np.bincount(codes[begin - first :], minlength=levels)
+            if counts.pairs.size:
+                counts.pairs += references.pairs(codes)
+        if part.split == "train":
+            for codes in _chosen(folder, part, shares[part.split]):
+                counts.gram += references.gram(codes, levels)
+    return counted
+
+
+def _score(
+    folder: Folder,
+    linear: Reference,
+    levels: int,
+    shares: dict[str, float],
+    parts: list[Ranged],
+) -> dict[str, tuple[float, int]]:
+    """By split, the sum of nats of the linear reference on these parts, and its samples."""
+    scores: dict[str, list[tuple[float, int]]] = {}
+    for part in parts:
+        for codes in _chosen(folder, part, shares[part.split]):
+            targets = codes[linear.order :]
+            nats = references.discretised_logistic_nats(
+                targets, references.predict(codes, linear), linear.scale, levels
+            )
+            scores.setdefault(part.split, []).append((math.fsum(nats), len(targets)))
+    return {
+        split: (math.fsum(nats for nats, _ in found), sum(count for _, count in found))
+        for split, found in scores.items()
+    }
+
+
+def _chosen(folder: Folder, part: Ranged, share: float) -> Iterator[np.ndarray]:
+    """Blocks of codes [order + n] of a part, whose last n are its part of an even share."""
+    for number, begin in enumerate(part.scorable, part.blocks_before):
+        if math.floor((number + 1) * share) > math.floor(number * share):
+            length = min(references.BLOCK, part.end - begin)
+            yield shards.read(
+                folder, part.place, begin - references.ORDER, references.ORDER + length
+            )
+
+
+def _fitted(
+    gram: np.ndarray, train: list[Ranged], folder: Folder, levels: int, share: float
+) -> Reference:
+    """The linear reference from train's sums, with its scale from a share of train's blocks."""
+    if not gram[references.ORDER, references.ORDER]:
+        raise SummaryError(_too_short("train", sum(part.end - part.begin for part in train)))
+    linear = references.solve(gram, levels)
+    blocks = [codes for part in train for codes in _chosen(folder, part, share)]
+    centres = np.concatenate([references.predict(codes, linear) for codes in blocks])
+    codes = np.concatenate([codes[references.ORDER :] for codes in blocks])
+    return dataclasses.replace(linear, scale=references.fit_scale(codes, centres, levels))
+
+
+def _share(most: int, samples: int) -> float:
+    return min(1.0, most / max(1, samples))
+
+
+def _too_short(split: str, samples: int) -> str:
+    return (
+        f"None of the {samples} samples of split {split!r} has {references.ORDER} samples before "
+        "it in its recording: change the split's fractions or add recordings."
+    )
