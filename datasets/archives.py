@@ -258,6 +258,7 @@ class _Reader:
         self.file = file
         self.left = HEADERS
         self.tell, self.seek, self.seekable = file.tell, file.seek, file.seekable
+        # tarfile is typed to want these two; reading calls neither.
         self.write, self.close = file.write, file.close
 
     def read(self, size: int) -> bytes:
