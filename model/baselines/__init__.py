@@ -1,0 +1,1 @@
+"""The published models that this one is compared with: SaShiMi, WaveNet and SampleRNN."""

@@ -1,0 +1,262 @@
+"""SaShiMi: S4 layers at three rates, the slower ones told to the faster ones.
+
+Goel et al. 2022, "It's Raw! Audio Generation with State-Space Models" (arXiv 2202.09729), in the
+form whose trainable parameters are those of its table for YouTubeMix: a Linear after each S4 and no
+gated unit, no blocks on the way down, and dt, B and P frozen. In shapes, D is the width at the rate
+in question, P the samples that a pool joins, and E what it multiplies the width by.
+"""
+
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from math import log2, prod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.parametrizations import weight_norm
+
+from model.baselines.sashimi_blocks import Blocks, BlocksState
+from model.baselines.state_space import kernel_products
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaShiMiArchitecture:
+    """Every number of SaShiMi; the defaults are the paper's model of 3.13 M parameters.
+
+    layers: pairs of an S4 and a feed-forward block, at each rate.
+    width: channels at the rate of the samples (D).
+    state: numbers of a channel's state (N).
+    pools: samples that each pool joins, from the samples down.
+    expand: what each pool multiplies the width by.
+    feed_forward_expand: hidden width of a feed-forward block, in widths.
+    levels: classes of the quantiser (Q).
+
+    Slim twins: ``width=30, layers=2`` has 307,144 parameters, ``width=24, layers=3`` 276,364.
+    """
+
+    layers: int = 6
+    width: int = 64
+    state: int = 64
+    pools: tuple[int, ...] = (4, 4)
+    expand: int = 2
+    feed_forward_expand: int = 2
+    levels: int = 256
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels at each rate, from the samples down."""
+        return tuple(self.width * self.expand**rate for rate in range(len(self.pools) + 1))
+
+    @property
+    def stride(self) -> int:
+        """Samples to a position of the slowest rate: 16 in the paper."""
+        return prod(self.pools)
+
+    def problems(self) -> list[str]:
+        """Every sentence that says why this architecture cannot be built; empty if it can."""
+        found = [
+            f"model.{field.name} is {value}: it must be 1 or more"
+            for field in fields(self)
+            if field.type is int and (value := getattr(self, field.name)) < 1
+        ]
+        if self.state % 2:
+            found.append(
+                f"model.state is {self.state}: it must be even, since a state is made of conjugate "
+                f"pairs; write {self.state + 1}"
+            )
+        if min(self.pools, default=1) < 1:
+            found.append(f"model.pools is {self.pools}: each pool joins 1 sample or more")
+        return found
+
+    def parameters(self) -> dict[str, int]:
+        """Trainable parameters of each part of the model."""
+        blocks = sum(
+            d * self.state + self.state + d  # C, Lambda and D of the state space
+            + d * d + d
+            + 2 * self.feed_forward_expand * d * d + (self.feed_forward_expand + 1) * d
+            + 4  # a scale and a shift for each of two norms
+            for d in self.widths
+        )  # fmt: skip
+        pools = list(zip(self.pools, pairwise(self.widths), strict=True))
+        return {
+            "embedding": self.levels * self.width,
+            # Weight norm adds a gain to each row: as many as the bias has.
+            "down": sum(pool * fast * slow + 2 * slow for pool, (fast, slow) in pools),
+            "blocks": self.layers * blocks,
+            "up": sum(pool * fast * (slow + 2) for pool, (fast, slow) in pools),
+            "norm": 2 * self.width,
+            "head": (self.width + 1) * self.levels,
+        }
+
+    def operations(self, samples: int) -> float:
+        """Forward operations for one sequence of so many samples: products and transforms."""
+        return self.product_operations(samples) + self.transform_operations(samples)
+
+    def product_operations(self, samples: int) -> float:
+        """Operations (2 a multiply-add) of the products of matrices, kernels included."""
+        lengths = self._lengths(samples)
+        total = samples * self.width * self.levels
+        for length, d in zip(lengths, self.widths, strict=True):
+            dense = (1 + 2 * self.feed_forward_expand) * d * d
+            total += self.layers * (length * dense + d * kernel_products(length, self.state))
+        rates = zip(self.pools, pairwise(self.widths), lengths[1:], strict=True)
+        for pool, (fast, slow), length in rates:
+            total += (2 * length - 1) * pool * fast * slow
+        return 2.0 * total
+
+    def transform_operations(self, samples: int) -> float:
+        """Operations of the Fourier transforms: three of 2 L real numbers for each state space.
+
+        They are counted as complex ones of L numbers, ``5 L log2(2 L)``.
+        """
+        rates = zip(self._lengths(samples), self.widths, strict=True)
+        return self.layers * sum(3 * d * 5 * length * log2(2 * length) for length, d in rates)
+
+    def _lengths(self, samples: int) -> list[int]:
+        """Positions at each rate, from the samples (filled up to whole strides) down."""
+        lengths = [-(-samples // self.stride) * self.stride]
+        for pool in self.pools:
+            lengths.append(lengths[-1] // pool)
+        return lengths
+
+
+class DownPool(nn.Module):
+    """P positions side by side to one of the next slower rate: (B, P T, D) to (B, T, E D)."""
+
+    def __init__(self, pool: int, width: int, slower: int) -> None:
+        super().__init__()
+        self.pool = pool
+        self.linear = weight_norm(nn.Linear(pool * width, slower))
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        """The slower sequence."""
+        slower: Tensor = self.linear(x_BTD.unflatten(1, (-1, self.pool)).flatten(2))
+        return slower
+
+
+class UpPool(nn.Module):
+    """A position of the slower rate to P of the faster one: (B, T, E D) to (B, P T, D).
+
+    They are the P after those that the position has read, so that nothing comes from the future;
+    the first P are zero.
+    """
+
+    def __init__(self, pool: int, width: int, slower: int) -> None:
+        super().__init__()
+        self.pool = pool
+        self.linear = weight_norm(nn.Linear(slower, pool * width))
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        """The faster sequence."""
+        return functional.pad(self.spread(x_BTD[:, :-1]).flatten(1, 2), (0, 0, self.pool, 0))
+
+    def spread(self, x: Tensor) -> Tensor:
+        """What positions (..., E D) give for the P positions (..., P, D) after them."""
+        spread: Tensor = self.linear(x).unflatten(-1, (self.pool, -1))
+        return spread
+
+
+@dataclass
+class SaShiMiState:
+    """All that the past of B sequences leaves behind, whatever its length.
+
+    clock: samples fed so far.
+    rates: the states of the blocks, from the rate of the samples down.
+    gathered: for each pool, the positions (B, P, D) that wait to be joined.
+    spread: for each pool, what the slower rate said of the P positions (B, P, D) at hand.
+    """
+
+    clock: int
+    rates: list[BlocksState]
+    gathered: list[Tensor]
+    spread: list[Tensor]
+
+
+class SaShiMi(nn.Module):
+    """Codes to the logits of each from those before it, in parallel or sample by sample."""
+
+    receptive_field: int | None = None
+    """None: a state space forgets only gradually, so that no number of samples bounds it."""
+
+    def __init__(self, architecture: SaShiMiArchitecture) -> None:
+        super().__init__()
+        if problems := architecture.problems():
+            raise ValueError("\n".join(problems))
+        a = self.architecture = architecture
+        self.embedding = nn.Embedding(a.levels, a.width)
+        pools = list(zip(a.pools, a.widths[:-1], a.widths[1:], strict=True))
+        self.down = nn.ModuleList(DownPool(*sizes) for sizes in pools)
+        self.blocks = nn.ModuleList(
+            Blocks(a.layers, width, a.state, a.feed_forward_expand * width) for width in a.widths
+        )
+        self.up = nn.ModuleList(UpPool(*sizes) for sizes in pools)
+        self.norm = nn.LayerNorm(a.width)
+        self.head = nn.Linear(a.width, a.levels)
+
+    @property
+    def start_code(self) -> int:
+        """The code before the first one: silence."""
+        return self.architecture.levels // 2
+
+    def forward(self, codes_BT: Tensor) -> Tensor:
+        """Logits (B, T, Q): at t those of the code t, from the codes (B, T) before it alone."""
+        samples = codes_BT.shape[1]
+        # The end is filled up to whole strides; being causal, nothing before it sees that.
+        fill = -samples % self.architecture.stride
+        known = functional.pad(codes_BT[:, :-1].long(), (1, fill), value=self.start_code)
+        x_BTD = self.embedding(known)
+        skipped = []
+        for pool in self.down:
+            skipped.append(x_BTD)
+            x_BTD = pool(x_BTD)
+        x_BTD = self.blocks[-1](x_BTD)
+        for rate in reversed(range(len(skipped))):
+            x_BTD = self.blocks[rate](self.up[rate](x_BTD) + skipped[rate])
+        logits: Tensor = self.head(self.norm(x_BTD[:, :samples]))
+        return logits
+
+    @torch.no_grad()
+    def start(self, batch: int) -> SaShiMiState:
+        """The state of B sequences of which nothing is known, for the weights as they are now."""
+        a = self.architecture
+        rates = []
+        for blocks in self.blocks:
+            assert isinstance(blocks, Blocks)
+            rates.append(blocks.start(batch))
+        gathered, spread = (
+            [
+                self.head.weight.new_zeros(batch, pool, width)
+                for pool, width in zip(a.pools, a.widths[:-1], strict=True)
+            ]
+            for _ in range(2)
+        )
+        return SaShiMiState(0, rates, gathered, spread)
+
+    @torch.no_grad()
+    def step(self, state: SaShiMiState, codes_B: Tensor) -> tuple[Tensor, SaShiMiState]:
+        """Logits (B, Q) of what follows the codes (B,), and the state, moved on in place.
+
+        The first codes are :attr:`start_code`; the logits are then those that :meth:`forward` gives
+        for the same sequence. A slower rate moves on after the last of its samples alone.
+        """
+        x_BD = self._advance(0, self.embedding(codes_B.long()), state)
+        state.clock += 1
+        return self.head(self.norm(x_BD)), state
+
+    def _advance(self, rate: int, x_BD: Tensor, state: SaShiMiState) -> Tensor:
+        """What a rate says at its next position (B, D)."""
+        blocks = self.blocks[rate]
+        assert isinstance(blocks, Blocks)
+        if rate == len(self.down):
+            return blocks.step(x_BD, state.rates[rate])
+        pools = self.architecture.pools
+        place = state.clock // prod(pools[:rate]) % pools[rate]
+        gathered_BPD = state.gathered[rate]
+        gathered_BPD[:, place] = x_BD
+        y_BD = blocks.step(x_BD + state.spread[rate][:, place], state.rates[rate])
+        if place == pools[rate] - 1:
+            slower_BD = self._advance(rate + 1, self.down[rate](gathered_BPD)[:, 0], state)
+            up = self.up[rate]
+            assert isinstance(up, UpPool)
+            state.spread[rate] = up.spread(slower_BD)
+        return y_BD
