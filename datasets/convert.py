@@ -181,7 +181,9 @@ def _of_take(
                 for codes in _encode(path, settings, change, meter):
                     recording.spool.write(codes.tobytes())
                     samples += len(codes)
-        except (AudioError, OSError) as error:
+        except AudioError as error:
+            # Not an OSError: a full disk or a lost connection is no fault of the file, and what is
+            # rejected here is remembered.
             rejected.append(Rejected(source.name, str(error)))
             recording.spool.seek(end)
             recording.spool.truncate()

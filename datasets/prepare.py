@@ -46,7 +46,8 @@ def prepare(
     SummaryError where a split has nothing to score.
     """
     destination.make("shards")
-    destination.forget_partial("shards")
+    for place in ("", "shards", "unpacked"):
+        destination.forget_partial(place)
     found = _found(asked, root, destination, progress)
     present = _present(destination)
     own = inventory.stated(asked.split, found)

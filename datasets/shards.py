@@ -19,11 +19,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasets.blocks import regular
-from datasets.quantise import dtype
+from datasets.quantise import FINE_LEVELS, LEVELS, dtype
 from datasets.storage import Folder
 
 BLOCK = 2**24
 OPEN_FILES = 256
+COLUMNS = 3
+DTYPES = {str(levels).encode(): dtype(levels) for levels in (LEVELS, FINE_LEVELS)}
 LENGTH_BYTES = 4
 """A binary value in a Parquet page follows its own length."""
 
@@ -105,6 +107,17 @@ def codes(folder: Folder, place: Place) -> Iterator[np.ndarray]:
         yield read(folder, place, begin, min(BLOCK, place.samples - begin))
 
 
+def rows(folder: Folder, shard: str) -> list[tuple[str, int]]:
+    """The recording and the offset of each row group.
+
+    OSError or pyarrow.ArrowException with the reason where the file cannot be read or is no shard.
+    """
+    system, path = folder.file(shard)
+    with system.open_input_file(path) as file:
+        table = pq.ParquetFile(file).read(["recording", "offset"])
+    return list(zip(table["recording"].to_pylist(), table["offset"].to_pylist(), strict=True))
+
+
 class _Opened:
     """A shard's bytes, and where each of its blocks ends."""
 
@@ -119,11 +132,14 @@ class _Opened:
                 footer = pq.read_metadata(path)
                 self._map = np.memmap(path, dtype=np.uint8, mode="r")
         except (OSError, pa.ArrowException) as error:
-            raise ShardError(
-                f"The shard {name} of {folder} cannot be read ({error}): prepare the corpus again."
-            ) from error
+            raise _unreadable(folder, name, error) from error
         self._local = folder.local is not None
-        self.dtype = dtype(int(footer.metadata[b"levels"]))
+        levels = (footer.metadata or {}).get(b"levels", b"")
+        if footer.num_columns != COLUMNS or levels not in DTYPES:
+            raise ShardError(
+                f"{name} of {folder} is a Parquet file and no shard: prepare the corpus again."
+            )
+        self.dtype = DTYPES[levels]
         columns = (footer.row_group(row).column(2) for row in range(footer.num_row_groups))
         self._ends = [column.data_page_offset + column.total_compressed_size for column in columns]
 
@@ -133,7 +149,7 @@ class _Opened:
         if row >= len(self._ends):
             raise ShardError(f"{self.name} has no row group {row}: prepare the corpus again.")
         first = self._ends[row] - size * width
-        stated = self._bytes(first - LENGTH_BYTES, first)
+        stated = self._bytes(max(0, first - LENGTH_BYTES), max(0, first))
         if int.from_bytes(stated.tobytes(), "little") != size * width:
             raise ShardError(
                 f"Row group {row} of {self.name} does not hold the {size} codes that the manifest "
@@ -148,13 +164,25 @@ class _Opened:
         return np.frombuffer(self._file.read_at(end - first, first), dtype=np.uint8)
 
 
+def _unreadable(folder: Folder, name: str, error: Exception) -> ShardError:
+    return ShardError(
+        f"The shard {name} of {folder} cannot be read ({error}): prepare the corpus again."
+    )
+
+
 def _opened(folder: Folder, name: str) -> _Opened:
     local = folder.local
-    # A local shard that was replaced is opened again; one in a bucket is known by its name alone,
-    # which is a hash of what it holds.
-    return _cached(folder, name, 0 if local is None else (local / name).stat().st_mtime_ns)
+    if local is None:
+        # It is known by its name alone, which is a hash of what it holds.
+        return _cached(folder, name, 0, 0)
+    try:
+        status = (local / name).stat()
+    except OSError as error:
+        raise _unreadable(folder, name, error) from error
+    # One that was replaced is opened again.
+    return _cached(folder, name, status.st_mtime_ns, status.st_ino)
 
 
 @lru_cache(maxsize=OPEN_FILES)
-def _cached(folder: Folder, name: str, modified: int) -> _Opened:
+def _cached(folder: Folder, name: str, modified: int, inode: int) -> _Opened:
     return _Opened(folder, name)

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from fsspec.utils import glob_translate
 from natsort import natsorted
@@ -88,10 +88,9 @@ class Found:
 class Patterns:
     """What to take: ``files`` below the root, and of archives among them their ``members``.
 
-    Nothing that ``exclude`` matches, or a folder above it. Patterns are relative to the root, or to
-    what an archive holds
-    (``*.wav``, ``**/*.flac``); one whose last part has no ending takes the files that are named
-    like audio, and archives.
+    Nothing that ``exclude`` matches, or that lies in a folder that it matches. Patterns are
+    relative (``*.wav``, ``**/*.flac``); one whose last part has no ending takes the files that are
+    named like audio, and archives.
     """
 
     files: tuple[str, ...] = EVERYTHING
@@ -127,7 +126,7 @@ def find(root: Folder, patterns: Patterns, unpacked: Folder, unpacking: Unpackin
     if not sources and not refused:
         raise AudioError(
             f"No file under {root} matches {list(patterns.files)}: "
-            "write patterns such as '**/*.wav', relative to that folder."
+            "place the audio there, or write patterns such as '**/*.wav', relative to that folder."
         )
     return Found(
         tuple(natsorted(sources, key=lambda source: source.name)),
@@ -144,6 +143,13 @@ def _matches(
             f"The patterns {absolute} do not begin below {root}: write them relative to that "
             "folder, and the folder as `root`."
         )
+    for pattern in (*include, *exclude):
+        parts = PurePosixPath(pattern).parts
+        if not parts or any("**" in part and part != "**" for part in parts):
+            raise AudioError(
+                f"{pattern!r} is no pattern: write one such as '**/*.wav', where ** is all there "
+                "is between two slashes."
+            )
     if root.local is None:
         return _remote(root, include, exclude), []
     left_out = {path for pattern in exclude for path in root.local.glob(pattern)}
@@ -162,7 +168,8 @@ def _local(
     for pattern in include:
         for match in natsorted(root.local.glob(pattern), key=str):
             real = os.path.realpath(match)
-            if match.name.startswith(".") or os.path.isdir(real):
+            # What is there and no file: a folder, or a pipe, which would be read for ever.
+            if match.name.startswith(".") or (os.path.exists(real) and not os.path.isfile(real)):
                 continue
             if not left_out.isdisjoint([match, *match.parents]):
                 continue
@@ -188,7 +195,8 @@ def _remote(root: Folder, include: Sequence[str], exclude: Sequence[str]) -> lis
     names = [
         name
         for name in root.files()
-        if not any(pattern.match(part) for pattern in left_out for part in _with_parents(name))
+        if not name.rpartition("/")[2].startswith(".")
+        and not any(pattern.match(part) for pattern in left_out for part in _with_parents(name))
         and any(regex.match(name) and _wanted(name, pattern) for pattern, regex in wanted)
     ]
     return [Source(name, root.place, name.encode()) for name in names]

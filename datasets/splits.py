@@ -110,7 +110,7 @@ def table_splits(rule: Rule, text: str) -> dict[str, str]:
             f"{', '.join(rows.fieldnames or ['none'])}: write `columns` as [name's, split's]."
         )
     name, split = rule.columns
-    found = {row[name]: row[split] for row in rows}
+    found = {row[name] or "": row[split] or "" for row in rows}  # None where a row ends early
     if unknown := sorted(set(found.values()) - set(SPLITS)):
         raise SplitError(
             f"The split table {rule.files[0]} has the splits {unknown} in column {split!r}: "

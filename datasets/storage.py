@@ -91,6 +91,8 @@ class Folder:
 
     def read_bytes(self, name: str) -> bytes:
         """A whole file; OSError (FileNotFoundError where it is missing) with the reason."""
+        if self.local is not None:
+            return (self.local / name).read_bytes()
         system, path = self.file(name)
         with system.open_input_file(path) as file:
             return bytes(file.read())
@@ -154,9 +156,13 @@ class Folder:
             (self.local / under).mkdir(parents=True, exist_ok=True)
 
     def forget_partial(self, under: str) -> None:
-        """Remove what a killed process left half-written below ``under``."""
-        if self.local is not None:
-            for leftover in (self.local / under).glob(f"*{PARTIAL}"):
+        """Remove what a killed process left half-written in the folder ``under``."""
+        if self.local is None:
+            return
+        for leftover in (self.local / under).glob(f"*{PARTIAL}"):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
                 leftover.unlink(missing_ok=True)
 
     def _system(self) -> "tuple[Any, str]":

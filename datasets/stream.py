@@ -66,6 +66,13 @@ class Stream:
         """Windows of one worker in one step."""
         return self.batch // self.workers
 
+    @property
+    def block_rows(self) -> int:
+        """Windows of one worker in one block of the dataset: those of whole steps."""
+        bytes_of_codes = self.windows.length * dtype(self.levels).itemsize
+        rows = BLOCK_BYTES // bytes_of_codes if self.carried else BLOCK_ROWS
+        return max(1, rows // self.share) * self.share
+
     def positions(self, step: int, rank: int) -> np.ndarray:
         """Positions (share,) in the global sequence that ``rank`` takes at ``step``."""
         first = step * self.batch + rank * self.share
@@ -75,17 +82,19 @@ class Stream:
         """The windows (n,) at ``positions`` (n,) of the global sequence."""
         return order(positions, len(self.windows), self.seed)
 
-    def read(self, positions: np.ndarray) -> np.ndarray:
+    def read(self, positions: np.ndarray, indexes: np.ndarray | None = None) -> np.ndarray:
         """The codes (n, window length) of the windows at ``positions`` (n,).
 
-        Samples before a recording's first one are filler, the code of silence.
+        ``indexes`` (n,) are those of :meth:`indexes`, where they are known already. Samples before
+        a recording's first one are filler, the code of silence.
         """
-        indexes = self.indexes(positions)
+        indexes = self.indexes(positions) if indexes is None else indexes
         recordings, firsts = self.windows.locate(indexes)
         length = self.windows.length
         codes = np.empty((len(indexes), length), dtype=dtype(self.levels))
-        for row, (recording, first) in enumerate(zip(recordings, firsts, strict=True)):
-            begin = int(first) - self.windows.context
+        places = zip(recordings.tolist(), firsts.tolist(), strict=True)
+        for row, (recording, first) in enumerate(places):
+            begin = first - self.windows.context
             filler = max(0, -begin)
             codes[row, :filler] = self.levels // 2
             place = self.windows.recordings[recording].place
@@ -110,8 +119,7 @@ class Stream:
         ``streaming_split(equal=True)`` with the order preserved, rank r gets exactly
         ``positions(step, r)``, step after step.
         """
-        rows = BLOCK_BYTES // self.windows.length if self.carried else BLOCK_ROWS
-        per_block = max(1, rows // self.share)
+        per_block = self.block_rows // self.share
         blocks = [
             _Block(start, min(start + per_block, last_step), rank)
             for start in range(first_step, last_step, per_block)

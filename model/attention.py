@@ -36,8 +36,9 @@ class Sight(NamedTuple):
     """What queries see of N latents.
 
     ``rotation`` (2, N, D) turns the latents as keys, and its newest M rows the M queries.
-    ``causal`` (M = N) lets a query look at no newer latent, and ``mask`` (M or 1, N) only where it
-    is true.
+    ``causal`` (M = N) lets a query look at no newer latent, and ``mask`` only where it is true: it
+    is (M or 1, N), or (B or 1, 1, M or 1, N) where each sequence has its own, the same for every
+    head. No row of it may be false throughout: a query without keys is NaN in some kernels.
     """
 
     rotation: Tensor | None = None

@@ -8,7 +8,7 @@ done for each context. Memory is bounded by a context and a block, whatever the 
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from model.architecture import LINEAR_ORDER
@@ -16,7 +16,7 @@ from model.attention import Folded
 from model.head import Recent
 from model.network import LatentTransformer, nats
 from model.positions import sinusoids
-from model.transformer import Layer
+from model.transformer import Layer, Transformer
 
 SHARED_CONTEXTS = 16
 """Contexts of a phase that are read together: more of them share more, and wait for more."""
@@ -34,7 +34,7 @@ def dense_nats(network: LatentTransformer, blocks: Iterable[Tensor]) -> Iterator
     """
     network.eval()
     a = network.architecture
-    folded = network.transformer.fold()
+    layers = ReusedLayers(network.transformer, network.transformer.fold())
     device = network.head.output.weight.device
     known = torch.empty(0, dtype=torch.uint8, device=device)
     latents_ED = torch.empty(0, a.width, dtype=network.head.output.weight.dtype, device=device)
@@ -48,7 +48,7 @@ def dense_nats(network: LatentTransformer, blocks: Iterable[Tensor]) -> Iterator
         latents_ED = latents_ED[-(a.context - a.chunk + len(codes)) :]
         targets = len(latents_ED) - (a.context - a.chunk)
         if targets > 0:
-            yield _score(network, latents_ED, known[-targets - a.context :], folded)
+            yield _score(network, latents_ED, known[-targets - a.context :], layers)
         known = known[-a.context :]
 
 
@@ -68,7 +68,7 @@ def _score(
     network: LatentTransformer,
     latents_ED: Tensor,
     codes_T: Tensor,
-    folded: Sequence[Folded] | None,
+    layers: "ReusedLayers",
 ) -> Tensor:
     """Nats (E - L + C) of the last codes, given the latents (E, D) of all their contexts' chunks.
 
@@ -81,7 +81,7 @@ def _score(
     # Phase by phase: the N + m - 1 latents that its m contexts share.
     latents_CMD = filled.unflatten(0, (-1, a.chunk)).transpose(0, 1)
     size = max(1, READ_LATENTS[codes_T.device.type] // (contexts * a.latents))
-    read = torch.cat([_read(network, part, folded) for part in latents_CMD.split(size)])
+    read = torch.cat([_read(network, part, layers) for part in latents_CMD.split(size)])
     newest_TD = read.transpose(0, 1).flatten(0, 1)[:targets]
     recent = None
     if a.recent:
@@ -92,25 +92,82 @@ def _score(
     return nats(network.head(newest_TD, recent), codes_T[-targets:].long())
 
 
-def _read(
-    network: LatentTransformer, latents_GMD: Tensor, folded: Sequence[Folded] | None
-) -> Tensor:
+def _read(network: LatentTransformer, latents_GMD: Tensor, layers: "ReusedLayers") -> Tensor:
     """The newest latents (G, m, D) of the m contexts in each of G phases (G, N + m - 1, D)."""
     a = network.architecture
     contexts_GmND = latents_GMD.unfold(1, a.latents, 1).transpose(2, 3)
     size = max(1, READ_LATENTS[latents_GMD.device.type] // a.latents)
     shared = None
-    if folded is not None and not network.transformer.causal and a.layers > 1:
-        shared = _SharedFirstLayer(network, latents_GMD, folded[0])
+    if layers.folded is not None and not network.transformer.causal and a.layers > 1:
+        shared = _SharedFirstLayer(network, latents_GMD, layers)
     read = []
     for first in range(0, contexts_GmND.shape[1], size):
         part = contexts_GmND[:, first : first + size]
         if shared is None:
-            newest = network.transformer.newest(part.flatten(0, 1), folded)
+            newest = network.transformer.newest(part.flatten(0, 1), layers.folded)
         else:
-            newest = network.transformer.read_newest(shared.outputs(part, first), 1, folded)
+            newest = layers.read_newest(shared.outputs(part, first), 1)
         read.append(newest.unflatten(0, part.shape[:2]))
     return torch.cat(read, 1)
+
+
+class ReusedLayers:
+    """The layers of a folded bidirectional model over whole contexts, without gradients.
+
+    What they compute is :meth:`Transformer.read_newest`, in memory that is used again: fresh memory
+    is handed out page by page as it is first written to, which takes longer than some products.
+    """
+
+    def __init__(self, transformer: Transformer, folded: Sequence[Folded] | None) -> None:
+        self.folded = folded
+        self._transformer = transformer
+        self._kept: dict[str, Tensor] = {}
+
+    def kept(self, name: str, like: Tensor, *shape: int) -> Tensor:
+        """Memory of this shape for what is overwritten each time."""
+        found = self._kept.get(name)
+        if found is None or found.shape != shape:
+            found = self._kept[name] = like.new_empty(shape)
+        return found
+
+    def read_newest(self, x_BND: Tensor, first: int) -> Tensor:
+        """The newest latent (B, D) after the layers from ``first`` on, for its input (B, N, D)."""
+        last = len(self._transformer.layers) - 1
+        for number in range(first, last):
+            x_BND = self._output(number, x_BND)
+        return self._transformer.read_newest(x_BND, last, self.folded)
+
+    def _output(self, number: int, x_BND: Tensor) -> Tensor:
+        """The output of one layer at every latent."""
+        assert self.folded is not None
+        folded = self.folded[number]
+        rows_RD = x_BND.flatten(0, 1)
+        query_RI = self.kept("query", x_BND, len(rows_RD), len(folded.query))
+        torch.addmm(folded.query_bias, rows_RD, folded.query.T, out=query_RI)
+        query_BRD = query_RI.view(len(x_BND), -1, x_BND.shape[2])
+        weights_BRN = self.kept("weights", x_BND, *query_BRD.shape[:2], x_BND.shape[1])
+        torch.bmm(query_BRD, x_BND.transpose(1, 2), out=weights_BRN)
+        torch.softmax(weights_BRN, -1, out=weights_BRN)
+        # What the heads have read is as large as their queries, which nobody needs any more.
+        torch.bmm(weights_BRN, x_BND, out=query_BRD)
+        read_RD = self.kept("read", x_BND, *rows_RD.shape)
+        torch.addmm(folded.output_bias, query_RI, folded.output.T, out=read_RD)
+        return self.after_reading(number, x_BND, read_RD.view(x_BND.shape))
+
+    def after_reading(self, number: int, x_BND: Tensor, read_BND: Tensor) -> Tensor:
+        """:meth:`Layer.after_reading`, which overwrites ``read``."""
+        layer = self._transformer.layers[number]
+        assert isinstance(layer, Layer)
+        up, _, down = layer.feed_forward
+        assert isinstance(up, nn.Linear) and isinstance(down, nn.Linear)
+        x_BND = layer.attention_norm(read_BND.add_(x_BND))
+        rows_RD = x_BND.flatten(0, 1)
+        hidden_RF = self.kept("hidden", x_BND, len(rows_RD), len(up.weight))
+        torch.addmm(up.bias, rows_RD, up.weight.T, out=hidden_RF).relu_()
+        fed_RD = self.kept("fed", x_BND, *rows_RD.shape)
+        torch.addmm(down.bias, hidden_RF, down.weight.T, out=fed_RD)
+        output: Tensor = layer.feed_forward_norm(fed_RD.view(x_BND.shape).add_(x_BND))
+        return output
 
 
 class _SharedFirstLayer:
@@ -120,11 +177,13 @@ class _SharedFirstLayer:
     which none depends on both the context and the place in it, so that a context only adds them up.
     """
 
-    def __init__(self, network: LatentTransformer, latents_GMD: Tensor, folded: Folded) -> None:
+    def __init__(
+        self, network: LatentTransformer, latents_GMD: Tensor, layers: ReusedLayers
+    ) -> None:
         a = network.architecture
-        layer = network.transformer.layers[0]
-        assert isinstance(layer, Layer)
-        self.layer, self.folded, self.latents = layer, folded, a.latents
+        assert layers.folded is not None
+        folded = layers.folded[0]
+        self.layers, self.folded, self.latents = layers, folded, a.latents
         self.places_ND = sinusoids(a.latents, a.width, latents_GMD.device).to(latents_GMD.dtype)
         by_head = (a.heads, a.width)
         latents_GDM = latents_GMD.transpose(1, 2)
@@ -145,20 +204,28 @@ class _SharedFirstLayer:
         """The layer's outputs (G m, N, D) for the contexts from number ``first`` on."""
         phases, contexts, latents, width = contexts_GmND.shape
         part = slice(first, first + contexts)
-        scores = _summed(
+        scores = self._sum(
+            "first weights",
             self._both(first, contexts),
             self.query_GMHN.unfold(1, latents, 1)[:, part].movedim(4, 2),
         )
         scores += self.key_GNHM.unfold(3, latents, 1)[:, :, :, part].movedim(3, 1)
         scores += self.place_NHN
-        values = _summed(
+        values = self._sum(
+            "values",
             self.values_GHMD.unfold(2, latents, 1)[:, :, part].permute(0, 2, 1, 4, 3),
             self.values_HND,
         )
-        weights = scores.softmax(-1).view(phases * contexts, latents, -1)
-        read_BND = weights @ values.view(phases * contexts, -1, width) + self.folded.output_bias
-        x_BND = _summed(contexts_GmND, self.places_ND).flatten(0, 1)
-        return self.layer.after_reading(x_BND, read_BND)
+        shape = (phases * contexts, latents, -1)
+        weights = torch.softmax(scores, -1, out=scores).view(shape)
+        x_BND = self._sum("latents", contexts_GmND, self.places_ND).flatten(0, 1)
+        read_BND = torch.bmm(
+            weights,
+            values.view(phases * contexts, -1, width),
+            out=self.layers.kept("first read", x_BND, *x_BND.shape),
+        )
+        read_BND += self.folded.output_bias
+        return self.layers.after_reading(0, x_BND, read_BND)
 
     def _both(self, first: int, contexts: int) -> Tensor:
         """The products of latents with latents as contexts see them: (G, m, N, H, N).
@@ -174,7 +241,6 @@ class _SharedFirstLayer:
         )
         return both
 
-
-def _summed(overlapping: Tensor, other: Tensor) -> Tensor:
-    """The sum, laid out in the order of its axes, which overlapping views would not have."""
-    return torch.add(overlapping, other, out=overlapping.new_empty(overlapping.shape))
+    def _sum(self, name: str, overlapping: Tensor, other: Tensor) -> Tensor:
+        """The sum, laid out in the order of its axes, which overlapping views would not have."""
+        return torch.add(overlapping, other, out=self.layers.kept(name, other, *overlapping.shape))

@@ -27,10 +27,31 @@ GROUPED_LATENTS = {"cpu": 1_024, "cuda": 65_536}
 
 
 class Sequences(NamedTuple):
-    """A window's latents (S, N, D), with what the newest codes say of each target (S, M, ...)."""
+    """A window's latents (S, N, D), with what the newest codes say of each target (S, M, ...).
+
+    ``real`` is false where a latent's chunk holds padding; it is None where none does.
+    """
 
     latents_SND: Tensor
     recent: Recent | None
+    real_SN: Tensor | None = None
+
+    def tensors(self) -> list[Tensor]:
+        """All that each sequence has of its own, (S, ...)."""
+        own = [self.latents_SND]
+        if self.real_SN is not None:
+            own.append(self.real_SN)
+        if self.recent is not None:
+            own += [self.recent.summand, self.recent.predicted]
+        return own
+
+    def group(self, tensors: Sequence[Tensor]) -> "Sequences":
+        """Some of the sequences, from their part of :meth:`tensors`."""
+        own = iter(tensors)
+        latents = next(own)
+        real = None if self.real_SN is None else next(own)
+        recent = self.recent and self.recent._replace(summand=next(own), predicted=next(own))
+        return Sequences(latents, recent, real)
 
 
 class LatentTransformer(nn.Module):
@@ -63,15 +84,23 @@ class LatentTransformer(nn.Module):
         """Samples before a target that its logits depend on."""
         return self.architecture.context
 
-    def forward(self, window_BT: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, window_BT: Tensor, targets: Targets, padding_B: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Mean loss of the targets of windows of codes (B, T), and the nats (B, n, P) of each.
 
         Which codes are targets, and how much of the window each one sees, is in
         :mod:`model.targets`; ValueError where the window does not hold such targets. The mean can
         be differentiated, the single losses are detached.
+
+        ``padding`` (B,), int64, counts the oldest samples of each window that lie before its
+        recording and say nothing (``last`` targets only). A chunk with any of them is not seen: a
+        target is predicted as from the context of the whole chunks after them. ValueError where the
+        first target has no such chunk, or not all its recent samples. Whatever the device, padding
+        may be on the CPU: there it is checked without waiting for a GPU.
         """
         codes_BnP = targets.codes(window_BT, self.architecture)
-        sequences = self.sequences(window_BT, targets)
+        sequences = self.sequences(window_BT, targets, padding_B)
         codes_SM = codes_BnP.permute(2, 0, 1).reshape(len(sequences.latents_SND), -1)
         size = max(1, GROUPED_LATENTS[window_BT.device.type] // self.architecture.latents)
         if not self.in_groups or len(codes_SM) <= size:
@@ -80,22 +109,32 @@ class LatentTransformer(nn.Module):
         elif torch.is_grad_enabled():
             mean, nats_SM = self._nats_in_groups(sequences, codes_SM, targets, size)
         else:
-            parts = zip(_split(sequences, size), codes_SM.split(size), strict=True)
-            nats_SM = torch.cat([self._nats(part, codes, targets) for part, codes in parts])
+            parts = zip(*(own.split(size) for own in (codes_SM, *sequences.tensors())), strict=True)
+            nats_SM = torch.cat(
+                [self._nats(sequences.group(own), codes, targets) for codes, *own in parts]
+            )
             mean = nats_SM.mean()
         count, positions, phases = codes_BnP.shape
         return mean, nats_SM.detach().view(phases, count, positions).permute(1, 2, 0)
 
-    def logits(self, window_BT: Tensor, targets: Targets) -> Tensor:
-        """Logits (B, n, P, Q) of the targets of windows of codes (B, T)."""
+    def logits(
+        self, window_BT: Tensor, targets: Targets, padding_B: Tensor | None = None
+    ) -> Tensor:
+        """Logits (B, n, P, Q) of the targets of windows of codes (B, T).
+
+        The arguments are those of :meth:`forward`.
+        """
         shape = targets.codes(window_BT, self.architecture).shape
-        logits_SMQ = self._predict(self.sequences(window_BT, targets), targets)
+        logits_SMQ = self._predict(self.sequences(window_BT, targets, padding_B), targets)
         return logits_SMQ.view(shape[2], shape[0], shape[1], -1).permute(1, 2, 0, 3)
 
-    def sequences(self, window_BT: Tensor, targets: Targets) -> Sequences:
+    def sequences(
+        self, window_BT: Tensor, targets: Targets, padding_B: Tensor | None = None
+    ) -> Sequences:
         """The latents of windows of codes (B, T): each chunk, at each phase, encoded once."""
         a = self.architecture
         positions = targets.positions(window_BT.shape[1], a)
+        real_SN = None if padding_B is None else self._real(window_BT, targets, padding_B)
         past_BT = window_BT[:, :-1]
         if targets.mode == "last":
             latents_BMD = self.encoder(past_BT.unflatten(1, (-1, a.chunk)))
@@ -110,7 +149,7 @@ class LatentTransformer(nn.Module):
             latents_PBnD = latents_BnDP.permute(3, 0, 1, 2).contiguous()
             latents_SND = latents_PBnD.view(-1, a.latents, a.width)
         if not a.recent:
-            return Sequences(latents_SND, None)
+            return Sequences(latents_SND, None, real_SN)
         recent_BnP = self._recent(past_BT[:, targets.history(a) - a.recent :], targets, positions)
         shape = (len(latents_SND), -1)
         return Sequences(
@@ -120,7 +159,26 @@ class LatentTransformer(nn.Module):
                 recent_BnP.predicted.permute(2, 0, 1).reshape(shape),
                 recent_BnP.scale,
             ),
+            real_SN,
         )
+
+    def _real(self, window_BT: Tensor, targets: Targets, padding_B: Tensor) -> Tensor | None:
+        """Which latents (S, N) have a chunk without padding; None where all have.
+
+        Sequences are the contexts of ``last`` targets, window by window.
+        """
+        a = self.architecture
+        assert padding_B.shape == window_BT.shape[:1]
+        lowest, highest = int(padding_B.min()), int(padding_B.max())
+        targets.check_padding(lowest, highest, a)
+        if highest == 0:
+            # A mask of nothing would only keep attention from its fastest kernels.
+            return None
+        device, context = window_BT.device, targets.history(a)
+        contexts_n = torch.arange(0, window_BT.shape[1] - context, targets.spacing, device=device)
+        begins_nN = contexts_n[:, None] + torch.arange(0, context, a.chunk, device=device)
+        padding_B11 = padding_B.to(device, non_blocking=True)[:, None, None]
+        return (begins_nN >= padding_B11).flatten(0, 1)
 
     def _recent(self, codes_BT: Tensor, targets: Targets, positions: int) -> Recent:
         """What the codes before each target (B, n, P) say; ``codes`` begin R before the first."""
@@ -160,7 +218,8 @@ class LatentTransformer(nn.Module):
         """Logits (S, M, Q) of the targets of sequences."""
         folded = folded or self.transformer.fold()
         if targets.mode == "last":
-            read_SMD = self.transformer.newest(sequences.latents_SND, folded)[:, None]
+            newest_SD = self.transformer.newest(sequences.latents_SND, folded, sequences.real_SN)
+            read_SMD = newest_SD[:, None]
         else:
             read_SMD = self.transformer.states(sequences.latents_SND, folded)[-1]
         logits: Tensor = self.head(read_SMD, sequences.recent)
@@ -180,28 +239,14 @@ class LatentTransformer(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         folded = self.transformer.fold()
         shared = [*self.transformer.beside(folded), *self.head.parameters()]
-        recent = sequences.recent
-        grouped = [codes_SM, sequences.latents_SND]
-        if recent is not None:
-            grouped += [recent.summand, recent.predicted]
-            shared.append(recent.scale)
+        if sequences.recent is not None:
+            shared.append(sequences.recent.scale)
 
         def losses_of(parts: Sequence[Tensor]) -> Tensor:
-            codes, latents, *rest = parts
-            own = None if recent is None else Recent(rest[0], rest[1], recent.scale)
-            return self._nats(Sequences(latents, own), codes, targets, folded)
+            codes, *own = parts
+            return self._nats(sequences.group(own), codes, targets, folded)
 
-        return grouped_mean(losses_of, grouped, shared, size)
-
-
-def _split(sequences: Sequences, size: int) -> list[Sequences]:
-    """The sequences in groups of ``size``."""
-    latents = sequences.latents_SND.split(size)
-    recent = sequences.recent
-    if recent is None:
-        return [Sequences(part, None) for part in latents]
-    parts = zip(latents, recent.summand.split(size), recent.predicted.split(size), strict=True)
-    return [Sequences(part, Recent(s, p, recent.scale)) for part, s, p in parts]
+        return grouped_mean(losses_of, [codes_SM, *sequences.tensors()], shared, size)
 
 
 def nats(logits_Q: Tensor, codes: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from model.architecture import LINEAR_ORDER
 from model.attention import Folded
+from model.dense import ReusedLayers
 from model.head import Recent
 from model.incremental import IncrementalConvolutions
 from model.network import GROUPED_LATENTS, LatentTransformer
@@ -163,7 +164,7 @@ class _WindowReader:
     def __init__(self, network: LatentTransformer, batch: int) -> None:
         a = network.architecture
         self.transformer = network.transformer
-        self.folded = network.transformer.fold()
+        self.layers = ReusedLayers(network.transformer, network.transformer.fold())
         self.chunk, self.latents = a.chunk, a.latents
         weight = network.head.output.weight
         self.ring = weight.new_zeros(a.context, batch, a.width)
@@ -185,8 +186,11 @@ class _WindowReader:
         self.ring.index_copy_(0, place.slot, latent_BD[None])
         index_N = place.index - self.ages
         seen = self.ring.index_select(0, place.phase * self.latents + index_N % self.latents)
+        contexts_BND = seen.transpose(0, 1)
+        if full and self.layers.folded is not None:
+            return self.layers.read_newest(self.transformer.start(contexts_BND), 0)
         mask = None if full else (index_N >= 0)[None]
-        newest: Tensor = self.transformer.newest(seen.transpose(0, 1), self.folded, mask)
+        newest: Tensor = self.transformer.newest(contexts_BND, self.layers.folded, mask)
         return newest
 
 
@@ -207,6 +211,8 @@ class _CausalReader:
         self.keys, self.values = (
             [weight.new_zeros(shape) for _ in range(a.layers)] for _ in range(2)
         )
+        # Fresh memory for them each time would cost more than copying them.
+        self.seen = weight.new_empty(1, *shape[1:])
         self.slots = torch.arange(a.latents, device=weight.device)
         self.rates = turning_rates(a.width, weight.device)
 
@@ -265,10 +271,12 @@ class _CausalReader:
         keys, values = self.keys[number], self.values[number]
         keys.flatten(0, 1).index_copy_(0, place.slot, turned[None, :, 0])
         values.flatten(0, 1).index_copy_(0, place.slot, x_BD[None])
-        keys_BDN = keys.index_select(0, place.phase)[0].permute(1, 2, 0)
+        seen = torch.index_select(keys, 0, place.phase, out=self.seen)
+        keys_BDN = seen[0].permute(1, 2, 0)
         scores_BHN = torch.bmm(turned[:, 1:], keys_BDN)
         if mask is not None:
             scores_BHN = scores_BHN.masked_fill(~mask, -torch.inf)
-        values_BND = values.index_select(0, place.phase)[0].transpose(0, 1)
+        seen = torch.index_select(values, 0, place.phase, out=self.seen)
+        values_BND = seen[0].transpose(0, 1)
         mixed_BHD = torch.bmm(scores_BHN.softmax(-1), values_BND)
         return functional.linear(mixed_BHD.flatten(1), folded.output, folded.output_bias)

@@ -54,6 +54,23 @@ class Targets:
             )
         return count + 1
 
+    def check_padding(self, lowest: int, highest: int, architecture: Architecture) -> None:
+        """ValueError where windows may not begin with ``lowest`` to ``highest`` filler samples."""
+        if self.mode != "last":
+            raise ValueError(
+                f"windows of {self.mode} targets cannot be padded: their first targets see one "
+                "chunk; let each window begin in its recording, or take last targets"
+            )
+        # So what the recent path reads is real, of the first target as of all, and needs no mask.
+        least = max(architecture.chunk, architecture.recent)
+        most = self.history(architecture) - least
+        if lowest < 0 or highest > most:
+            raise ValueError(
+                f"windows begin with {lowest} to {highest} samples of padding: 0 to {most} are "
+                f"allowed, so that the first target has {least} real samples before it, the longer "
+                "of a chunk and the recent samples"
+            )
+
     def contexts(self, positions: int, architecture: Architecture) -> list[int]:
         """Samples (n,) that the targets at each position see."""
         if self.mode == "last":

@@ -89,28 +89,31 @@ class Transformer(nn.Module):
         self,
         latents_BND: Tensor,
         folded: Sequence[Folded] | None = None,
-        mask_1N: Tensor | None = None,
+        real_BN: Tensor | None = None,
     ) -> Tensor:
         """The newest latent (B, D) after all layers, for contexts of latents (B, N, D).
 
-        A bidirectional model passes over latents where ``mask`` is false.
+        Latents where ``real`` (B or 1, N) is false are passed over, as if the context began after
+        them; the newest one is real.
         """
-        return self.read_newest(self.start(latents_BND), 0, folded, mask_1N)
+        return self.read_newest(self.start(latents_BND), 0, folded, real_BN)
 
     def read_newest(
         self,
         x_BND: Tensor,
         first: int,
         folded: Sequence[Folded] | None = None,
-        mask_1N: Tensor | None = None,
+        real_BN: Tensor | None = None,
     ) -> Tensor:
         """The newest latent (B, D) after the layers from ``first`` on, for its input (B, N, D)."""
-        for number in range(first, len(self.layers) - 1):
-            x_BND = self._layer(number, x_BND, folded, mask_1N)
-        sight = Sight(mask=mask_1N)
+        if between := range(first, len(self.layers) - 1):
+            sight = self._sight(x_BND, real_BN)
+            for number in between:
+                x_BND = self._layer(number, x_BND, folded, sight)
         if self.causal:
             x_BND = x_BND[:, -self.window :]
-            sight = self._sight(x_BND)._replace(causal=False)
+            real_BN = None if real_BN is None else real_BN[:, -self.window :]
+        sight = Sight(self._rotation(x_BND), mask=_key_mask(real_BN))
         newest: Tensor = self.layers[-1](
             x_BND[:, -1:], self._seen(x_BND), sight, folded and folded[-1]
         )
@@ -120,8 +123,9 @@ class Transformer(nn.Module):
         """The inputs (B, N, D) of all layers of a causal model, and the last one's output."""
         assert self.causal
         states = [self.start(latents_BND)]
+        sight = self._sight(latents_BND, None)
         for number in range(len(self.layers)):
-            states.append(self._layer(number, states[-1], folded))
+            states.append(self._layer(number, states[-1], folded, sight))
         return states
 
     def start(self, latents_BND: Tensor) -> Tensor:
@@ -137,26 +141,36 @@ class Transformer(nn.Module):
         number: int,
         x_BND: Tensor,
         folded: Sequence[Folded] | None,
-        mask_1N: Tensor | None = None,
+        sight: Sight,
     ) -> Tensor:
         """The output of one layer at every latent."""
-        matrices = folded and folded[number]
-        if self.causal:
-            output: Tensor = self.layers[number](
-                x_BND, self._seen(x_BND), self._sight(x_BND), matrices
-            )
-            return output
-        sight = Sight(mask=mask_1N)
-        return self._drop_tokens(self.layers[number](x_BND, x_BND, sight, matrices))
+        output: Tensor = self.layers[number](
+            x_BND, self._seen(x_BND), sight, folded and folded[number]
+        )
+        return output if self.causal else self._drop_tokens(output)
 
-    def _sight(self, x_BND: Tensor) -> Sight:
-        count, width = x_BND.shape[1:]
-        rates = turning_rates(width, x_BND.device)
-        rotation = rotations(torch.arange(count, device=x_BND.device), rates)
-        if count <= self.window:
+    def _sight(self, x_BND: Tensor, real_BN: Tensor | None) -> Sight:
+        """What each of the latents (B, N, D) sees of all of them."""
+        if not self.causal:
+            return Sight(mask=_key_mask(real_BN))
+        rotation, count = self._rotation(x_BND), x_BND.shape[1]
+        if count <= self.window and real_BN is None:
             return Sight(rotation, causal=True)
         ones = torch.ones(count, count, dtype=torch.bool, device=x_BND.device)
-        return Sight(rotation, mask=ones.tril() & ones.triu(1 - self.window))
+        mask = ones.tril() & ones.triu(1 - self.window)
+        if (keys := _key_mask(real_BN)) is not None:
+            # What is not real has nothing real before it. It sees itself, since kernels differ in
+            # what a query without keys reads, and a NaN would reach every latent: 0 NaN is NaN.
+            mask = mask & keys | torch.eye(count, dtype=torch.bool, device=x_BND.device)
+        return Sight(rotation, mask=mask)
+
+    def _rotation(self, x_BND: Tensor) -> Tensor | None:
+        """How a causal model turns latents (B, N, D) as keys (2, N, D)."""
+        if not self.causal:
+            return None
+        count, width = x_BND.shape[1:]
+        rates = turning_rates(width, x_BND.device)
+        return rotations(torch.arange(count, device=x_BND.device), rates)
 
     def _seen(self, x_BND: Tensor) -> Tensor:
         """The latents as keys and values: in a causal model a dropped one is hidden there only.
@@ -181,3 +195,8 @@ class Transformer(nn.Module):
 
     def _kept(self, x_BND: Tensor) -> Tensor:
         return torch.rand(x_BND.shape[:2], device=x_BND.device) >= self.token_drop
+
+
+def _key_mask(real_BN: Tensor | None) -> Tensor | None:
+    """The mask (B, 1, 1, N) of keys (B, N) that is the same for every head and query."""
+    return None if real_BN is None else real_BN[:, None, None]

@@ -1,11 +1,12 @@
 """The rows of a stream as batches of tensors, cut ahead of the step that takes them."""
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import torch
-from ray.data.collate_fn import NumpyBatchCollateFn
 from torch import Tensor
 
 from datasets.stream import Stream
@@ -14,26 +15,43 @@ AHEAD = 2
 """Batches that are made ready while a step computes."""
 
 
-class Cut(NumpyBatchCollateFn):
-    """Makes of rows position, window, codes (B, T) and, where windows may be padded, padding (B,).
+def batches(
+    shard: Any, stream: Stream, size: int, device: torch.device
+) -> Iterator[dict[str, Tensor]]:
+    """A worker's ``shard`` of the stream's dataset in batches of ``size`` windows on ``device``.
 
-    Ray Data calls it in threads of the worker, so that it overlaps with the step.
+    A batch holds position (B,), window (B,), codes (B, T) and, where windows may be padded,
+    padding (B,).
     """
+    made = (_made(rows, stream, device) for rows in _pieces(shard, stream, size))
+    # One thread, which takes turns with nobody: what it frees it gets again, already mapped.
+    thread = ThreadPoolExecutor(1)
+    try:
+        waiting = deque(thread.submit(next, made, None) for _ in range(AHEAD))
+        while (batch := waiting.popleft().result()) is not None:
+            waiting.append(thread.submit(next, made, None))
+            yield batch
+    finally:
+        thread.shutdown(wait=False, cancel_futures=True)
 
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
 
-    def __call__(self, batch: dict[str, np.ndarray]) -> Any:
-        """The tensors of a batch of rows."""
-        if "codes" not in batch:
-            batch = {**batch, "codes": self._stream.read(batch["position"])}
-        if self._stream.windows.padded:
-            batch["padding"] = self._stream.windows.padding(batch["window"])
-        return {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in batch.items()}
-
-
-def batches(shard: Any, stream: Stream, size: int) -> Iterator[dict[str, Tensor]]:
-    """A worker's ``shard`` of the stream's dataset in batches of ``size`` windows."""
-    return iter(
-        shard.iter_torch_batches(batch_size=size, prefetch_batches=AHEAD, collate_fn=Cut(stream))
+def _pieces(shard: Any, stream: Stream, size: int) -> Iterator[dict[str, np.ndarray]]:
+    """The rows, ``size`` at a time. Ray Data hands over whole blocks: each batch costs it a lot."""
+    rows = shard.iter_batches(
+        batch_size=stream.block_rows, batch_format="numpy", prefetch_batches=1
     )
+    for block in rows:
+        for first in range(0, len(block["position"]), size):
+            yield {name: values[first : first + size] for name, values in block.items()}
+
+
+def _made(rows: dict[str, np.ndarray], stream: Stream, device: torch.device) -> dict[str, Tensor]:
+    if "codes" not in rows:
+        rows["codes"] = stream.read(rows["position"], rows["window"])
+    if stream.windows.padded:
+        rows["padding"] = stream.windows.padding(rows["window"])
+    # Ray Data's arrays are views of shared memory that cannot be written to.
+    tensors = {n: torch.from_numpy(np.require(v, requirements=["C", "W"])) for n, v in rows.items()}
+    if device.type == "cpu":
+        return tensors
+    return {name: tensor.to(device) for name, tensor in tensors.items()}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from datasets import quantise
 from datasets.manifest import Corpus, ManifestError
 from datasets.windows import WindowError
 from scaling.config import RunConfig
@@ -112,7 +113,12 @@ def _targets_problems(config: RunConfig) -> list[str]:
 
 def _corpus_problems(config: RunConfig, corpus: Corpus) -> list[str]:
     found = []
-    if config.model.levels != corpus.levels:
+    if corpus.levels > quantise.LEVELS:
+        found.append(
+            f"the corpus {corpus.name} has codes of {corpus.levels} levels, which no model of this "
+            f"version takes: prepare it with levels={quantise.LEVELS} in another folder"
+        )
+    elif config.model.levels != corpus.levels:
         found.append(
             f"model.levels is {config.model.levels}, but the corpus {corpus.name} has "
             f"{corpus.levels} levels: write model.levels={corpus.levels}"

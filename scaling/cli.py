@@ -1,15 +1,13 @@
 """The command line's verbs. Each imports what it needs: help, plan and report need no Ray."""
 
 import json
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from scaling import load
+from scaling import cli_corpora, load
+from scaling.arguments import Config, Json, Words, console, file_and_overrides
 from scaling.load import ConfigError
 
 if TYPE_CHECKING:
@@ -23,39 +21,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Config = Annotated[Path | None, typer.Option(help="YAML file; it may also be the first argument.")]
-Words = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[FILE.yaml] [KEY=VALUE]...", help="Overrides by dotted keys: model.layers=6."
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Folder = Annotated[Path, typer.Argument(help="A study's folder, such as runs/demo.")]
 Run = Annotated[Path, typer.Argument(help="A finished run's folder, such as runs/demo/ID.")]
 
-# Tables that no terminal shows are read in files and logs, where nothing need be cut.
-console = Console(width=None if sys.stdout.isatty() else 160)
-
-
-@app.command()
-def prepare(words: Words = None, config: Config = None) -> None:
-    """Audio files to a prepared corpus: codes in shards, and a manifest with the references."""
-    from datasets.prepare import prepare as prepare_corpus
-    from datasets.storage import Folder
-    from scaling.cluster import connected
-    from scaling.progress import bars
-    from scaling.tables import corpus_table
-
-    settings = load.corpus(*_file_and_overrides(config, words))
-    with connected(), bars(console) as show:
-        root, destination = Folder.of(settings.root), Folder.of(settings.destination)
-        corpus = prepare_corpus(settings.preparation(), root, destination, show)
-    for left_out in corpus.rejected:
-        console.print(f"left out {left_out.name!r}: {left_out.reason}", markup=False)
-    for difference in corpus.differences:
-        console.print(f"note: {difference}", markup=False)
-    console.print(corpus_table(corpus))
+for verb in (cli_corpora.prepare, cli_corpora.verify, cli_corpora.describe):
+    app.command()(verb)
 
 
 @app.command()
@@ -64,7 +34,7 @@ def plan(words: Words = None, config: Config = None, as_json: Json = False) -> N
     from scaling.plan import make
     from scaling.tables import plan_table
 
-    path, overrides = _file_and_overrides(config, words)
+    path, overrides = file_and_overrides(config, words)
     planned = make(load.sweep(path, overrides).runs)
     if as_json:
         print(json.dumps(planned.as_json()))
@@ -86,7 +56,7 @@ def train(words: Words = None, config: Config = None) -> None:
     from scaling.train import make_job
     from scaling.train import train as train_run
 
-    run = load.run(*_file_and_overrides(config, words))
+    run = load.run(*file_and_overrides(config, words))
     with cluster_for([run]):
         register(run.study_folder, [({}, run)])
         with shown(run.study_folder, 1, console):
@@ -104,7 +74,7 @@ def sweep(words: Words = None, config: Config = None) -> None:
     """Train every run of a sweep that has not ended yet; runs that failed are tried again."""
     from scaling.study import finished
 
-    asked = load.sweep(*_file_and_overrides(config, words))
+    asked = load.sweep(*file_and_overrides(config, words))
     runs = [run for _, run in asked.runs]
     waiting = [run for run in runs if finished(run) is None]
     failures = _sweep(asked) if waiting else []
@@ -161,7 +131,7 @@ def evaluate(
         str, typer.Option(help="all, or how many random samples of the split.")
     ] = "4096",
     corpus: Annotated[
-        Path | None, typer.Option(help="The corpus's folder, where it is not the run's own.")
+        str | None, typer.Option(help="The corpus's folder, where it is not the run's own.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -260,16 +230,6 @@ def doctor(as_json: Json = False) -> None:
             )
     if any(finding.status == "problem" for finding in findings):
         raise typer.Exit(1)
-
-
-def _file_and_overrides(config: Path | None, words: Sequence[str] | None) -> tuple[Path, list[str]]:
-    """The configuration file, from the option or the first argument, and the overrides."""
-    rest = list(words or [])
-    if config is None and rest and "=" not in rest[0]:
-        config = Path(rest.pop(0))
-    if config is None:
-        raise ConfigError(["no configuration file: name one, as --config configs/runs/demo.yaml"])
-    return config, rest
 
 
 def _sweep(asked: load.Sweep) -> "list[TrainingError]":

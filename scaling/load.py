@@ -162,7 +162,8 @@ def _sentence(kind: type[BaseModel], detail: Mapping[str, Any], prefix: str) -> 
         return f"{name} is missing: write a value for it"
     message = detail["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    return f"{name} is {value!r}: {message}"
+    # Without a name it is about several keys together, and says which.
+    return f"{name} is {value!r}: {message}" if name else message
 
 
 def _keys_at(kind: Any, location: Iterable[str]) -> list[str]:

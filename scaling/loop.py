@@ -101,7 +101,7 @@ class _Worker:
             return iter(())
         shard = ray.train.get_dataset_shard(TRAIN)
         size = self.stream.share // self.config.train.accumulate
-        return batches(shard, self.stream, size)
+        return batches(shard, self.stream, size, self.engine.device)
 
     def _step(self, batches_left: Iterator[dict[str, torch.Tensor]]) -> None:
         train = self.config.train
@@ -167,7 +167,8 @@ class _Worker:
     def _validate(self, scored: Sequence[int] = ()) -> validation.Scores:
         """Score the frozen targets, at the contexts ``scored`` besides the model's own."""
         shard = ray.train.get_dataset_shard(HELD_OUT)
-        held_out = batches(shard, feeds.held_out_stream(self.config, self.corpus), 1)
+        stream = feeds.held_out_stream(self.config, self.corpus)
+        held_out = batches(shard, stream, 1, self.engine.device)
         scores = validation.score(self.engine, held_out, self.corpus, self.config, scored)
         self._write("validation", step=self.place.step, nats=float(scores.run.mean()))
         return scores

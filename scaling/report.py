@@ -44,6 +44,7 @@ COMPARED: dict[str, Callable[[RunRecord], Any]] = {
     "codec": lambda run: run.corpus.codec,
     "levels": lambda run: run.corpus.levels,
     "scaling": lambda run: run.corpus.scaling,
+    "chunk of samples scaled together": lambda run: run.corpus.chunk,
     "rate": lambda run: run.corpus.rate,
 }
 

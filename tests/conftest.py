@@ -8,9 +8,11 @@ from pathlib import Path
 import hypothesis
 import pytest
 import ray
+from pyarrow import fs
 
 from datasets.manifest import Corpus
 from datasets.prepare import prepare
+from datasets.storage import Folder
 from scaling import load
 
 CLONE = Path(__file__).resolve().parent.parent
@@ -38,7 +40,38 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def s3_port() -> Iterator[int]:
+    """The port of a simulated S3, which the environment names; nothing listens before ``bucket``.
+
+    Part of Ray's environment, so that its workers find the S3 that a later test starts.
+    """
+    port = free_port()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        environment.setenv("AWS_ACCESS_KEY_ID", "simulated")
+        environment.setenv("AWS_SECRET_ACCESS_KEY", "simulated")
+        environment.setenv("AWS_REGION", "us-east-1")
+        yield port
+
+
+@pytest.fixture(scope="session")
+def bucket(s3_port: int) -> Iterator[str]:
+    """The URI of a bucket of a simulated S3 on this machine."""
+    # It takes a second to import, and few tests ask for it.
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", s3_port, verbose=False)
+    server.start()
+    try:
+        system, path = fs.FileSystem.from_uri("s3://longwave?allow_bucket_creation=true")
+        system.create_dir(path)
+        yield f"s3://{path}"
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def ray_session(tmp_path_factory: pytest.TempPathFactory, s3_port: int) -> Iterator[str]:
     """One local Ray with four logical CPUs; the value is its address, also in RAY_ADDRESS.
 
     The environment is set before Ray starts, because its workers inherit that of the raylet.
@@ -77,6 +110,6 @@ def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def embedded_corpus(ray_session: str, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     """The recording that ships with the project, prepared as the demo study prepares it."""
-    settings = load.corpus(CLONE / "configs/corpora/embedded.yaml")
+    asked = load.corpus(CLONE / "configs/corpora/embedded.yaml").preparation()
     destination = tmp_path_factory.mktemp("corpora") / "embedded"
-    return prepare(**{**settings.arguments(), "destination": destination}, root=CLONE)
+    return prepare(asked, Folder.of(CLONE), Folder.of(destination))

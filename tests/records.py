@@ -90,6 +90,8 @@ def run(axes: dict[str, Any], nats: float, **changes: Any) -> RunRecord:
             steps=STEPS,
             seen=seen,
             unique=seen,
+            left_out=0,
+            padded_windows=0,
             order_digest="5f2c" * 16,
         ),
         "validation": _validation(nats),
@@ -120,9 +122,12 @@ CORPUS = Corpus(
     codec="mulaw",
     levels=256,
     scaling="none",
+    chunk=0,
     split_rule="time",
     contexts_cross_splits=True,
     recordings=1,
+    copies=0,
+    augmentation={},
     seconds=194.3,
 )
 

@@ -44,10 +44,13 @@ def plain_losses(config: RunConfig, corpus: Corpus) -> list[float]:
     stream = training_stream(config, corpus)
     losses = []
     for step in range(config.train.steps):
-        positions = range(step * config.train.batch, (step + 1) * config.train.batch)
-        windows = torch.from_numpy(np.stack([stream.read(position) for position in positions]))
+        positions = np.arange(step * config.train.batch, (step + 1) * config.train.batch)
+        windows = torch.from_numpy(stream.read(positions))
+        padding = None
+        if config.padded:
+            padding = torch.from_numpy(stream.windows.padding(stream.indexes(positions)))
         torch.manual_seed(step_seed(config, step, 0))
-        loss, _ = network(windows, config.targets)
+        loss, _ = network(windows, config.targets, padding)
         losses.append(loss.item())
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(config.train, step)

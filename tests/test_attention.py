@@ -62,6 +62,22 @@ def test_a_mask_hides_what_a_causal_sight_hides():
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("many", [1, 5])
+def test_each_sequence_may_have_a_mask_of_its_own(size, many):
+    attention = attention_of(head_size=size)
+    latents = torch.randn(3, 5, 8, dtype=torch.float64)
+    for rows in {1, many}:
+        mask = torch.rand(3, 1, rows, 5) < 0.5
+        mask[..., -1] = True
+        expected = [
+            directly(attention, own[None, -many:], own[None], lambda m, n, s=seen: s[m % len(s), n])
+            for own, (seen,) in zip(latents, mask, strict=True)
+        ]
+        found = attention(latents[:, -many:], latents, Sight(mask=mask))
+        torch.testing.assert_close(found, torch.cat(expected), rtol=0, atol=1e-12)
+
+
 def test_rotated_scores_are_those_of_turned_latents():
     attention = attention_of(attention="causal", heads=1)
     latents = torch.randn(1, 5, 8, dtype=torch.float64)

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import soundfile
@@ -69,6 +71,33 @@ def test_the_size_of_the_blocks_does_not_show(tmp_path, rate):
         assert np.abs(pieces - whole).max() < 1e-6
 
 
+@pytest.mark.parametrize("rate", [RATE, 44_100])
+@pytest.mark.parametrize("ratio", [0.5, 2 ** (1 / 12), 1.5])
+def test_a_ratio_raises_the_pitch_and_shortens_the_file(tmp_path, rate, ratio):
+    path = write(tmp_path / "r.wav", tone(1.0, rate), rate, subtype="FLOAT")
+    read = np.concatenate(list(audio.blocks(path, RATE, ratio=ratio)))
+    assert abs(len(read) - RATE / ratio) <= 1
+    inner = slice(1_000, len(read) - 1_000)
+    assert (
+        np.abs(read - tone(len(read) / RATE + 1, hertz=440 * ratio)[: len(read)])[inner].max()
+        < 1e-3
+    )
+
+
+def test_a_ratio_that_makes_up_for_the_rate_leaves_the_samples_as_they_are(tmp_path):
+    path = write(tmp_path / "r.wav", tone(0.5, 8_000), 8_000)
+    read = np.concatenate(list(audio.blocks(path, RATE, ratio=2.0)))
+    assert np.array_equal(read, audio.read(path, 8_000))
+
+
+def test_a_file_whose_name_is_no_text_is_read(tmp_path):
+    write(tmp_path / "a.wav", tone(0.1))
+    path = tmp_path / os.fsdecode(b"caf\xe9.wav")
+    (tmp_path / "a.wav").rename(path)
+    assert len(audio.read(path, RATE)) == RATE // 10
+    assert len(audio.digest(path)) == 64
+
+
 def reason(path):
     with pytest.raises(audio.AudioError) as error:
         list(audio.blocks(path, RATE, 1000))
@@ -135,33 +164,3 @@ def test_files_that_are_not_there(tmp_path):
     assert reason(link) == "it cannot be opened: No such file or directory"
     with pytest.raises(audio.AudioError, match="it cannot be opened: No such file"):
         audio.digest(link)
-
-
-def test_find_sorts_as_people_count(tmp_path):
-    for name in ("out10.wav", "out9.wav", "out100.wav", "notes.txt"):
-        (tmp_path / name).touch()
-    found = audio.find(["*.wav"], tmp_path)
-    assert [path.name for path in found] == ["out9.wav", "out10.wav", "out100.wav"]
-
-
-def test_find_lists_a_file_once(tmp_path):
-    folder = tmp_path / "take [1]"
-    folder.mkdir()
-    (folder / "a.wav").touch()
-    (folder / "z_link.wav").symlink_to(folder / "a.wav")
-    (folder / "loop.wav").symlink_to(folder)
-    (folder / "._a.wav").touch()
-    found = audio.find(["*.wav", "**/*.wav", "a.*"], folder)
-    assert [path.name for path in found] == ["a.wav"]
-
-
-def test_find_takes_absolute_patterns_and_keeps_dangling_links(tmp_path):
-    (tmp_path / "a.wav").touch()
-    (tmp_path / "b.wav").symlink_to(tmp_path / "gone.wav")
-    found = audio.find([str(tmp_path / "*.wav")], tmp_path / "elsewhere")
-    assert found == [tmp_path / "a.wav", tmp_path / "b.wav"]
-
-
-def test_find_says_what_matched_nothing(tmp_path):
-    with pytest.raises(audio.AudioError, match=r"matches \['\*\.aiff'\]: write patterns such as"):
-        audio.find(["*.aiff"], tmp_path)

@@ -44,8 +44,8 @@ def test_the_naive_way_gives_the_same_losses():
     "case",
     [
         bench._training_case(2_000, "bidirectional", Targets("last", 500), 5),
-        bench._training_case(2_000, "causal", Targets("chunks", 500), 4),
-        bench._training_case(2_000, "causal", Targets("samples", 500, 20), 4),
+        bench._training_case(4_000, "causal", Targets("chunks", 500), 4),
+        bench._training_case(4_000, "causal", Targets("samples", 500, 20), 4),
         bench._evaluation_case,
         bench._generation_case("bidirectional", 2, compiled=False),
         bench._generation_case("causal", 1, compiled=False),

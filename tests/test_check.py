@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from scaling import check, load
@@ -39,6 +41,37 @@ def test_every_problem_says_what_to_write(embedded_corpus, override, words, sent
     found = check.problems(load.run(DEMO, [override]), embedded_corpus, MACHINE)
     assert words in "\n".join(found)
     assert len(found) == sentences
+
+
+def test_padded_windows_leave_less_than_a_chunk_to_no_path(embedded_corpus):
+    overrides = ["windows.short=pad", "windows.targets=last", "model.recent=4000"]
+    (problem,) = check.problems(load.run(DEMO, overrides), embedded_corpus, MACHINE)
+    assert "first targets of windows.short=pad see: write model.recent=2000 or less" in problem
+    overrides[2] = "model.recent=2000"
+    assert check.problems(load.run(DEMO, overrides), embedded_corpus, MACHINE) == []
+
+
+def test_padded_windows_need_a_history_of_a_chunk_alone(embedded_corpus):
+    overrides = ["windows.short=pad", "windows.targets=last", "windows.history=1999"]
+    (problem,) = check.problems(load.run(DEMO, overrides), embedded_corpus, MACHINE)
+    assert "windows.history is 1999, shorter than model.chunk = 2000: write 2000 or" in problem
+    overrides[2] = "windows.history=2000"
+    assert check.problems(load.run(DEMO, overrides), embedded_corpus, MACHINE) == []
+
+
+def test_polarity_needs_codes_that_are_symmetric(embedded_corpus):
+    run = load.run(DEMO, ["windows.polarity=true"])
+    assert check.problems(run, embedded_corpus, MACHINE) == []
+    by_chunks = replace(embedded_corpus, scaling="chunk", chunk=131_072)
+    (problem,) = check.problems(run, by_chunks, MACHINE)
+    assert "write windows.polarity=false, or augment.polarity=true in the corpus" in problem
+    assert check.problems(load.run(DEMO), by_chunks, MACHINE) == []
+
+
+def test_a_corpus_of_sixteen_bit_codes_trains_no_model(embedded_corpus):
+    fine = replace(embedded_corpus, levels=65_536)
+    (problem,) = check.problems(load.run(DEMO), fine, MACHINE)
+    assert "prepare it with levels=256 in another folder" in problem
 
 
 def test_phases_must_divide_the_chunk(embedded_corpus):

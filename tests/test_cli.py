@@ -99,7 +99,8 @@ def test_prepare_uses_the_good_files_and_names_the_others(ray_session, tmp_path)
     path = tmp_path / "corpus.yaml"
     content = {
         "name": "tones",
-        "files": [str(tmp_path / "*.wav"), str(tmp_path / "*.flac")],
+        "root": str(tmp_path),
+        "files": ["*.wav", "*.flac"],
         "destination": str(tmp_path / "prepared"),
         "licence": "made for a test",
         "split": {"rule": "order", "fractions": [0.34, 0.33, 0.33]},

@@ -3,7 +3,12 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from scaling.config import RunConfig, TrainConfig
+from datasets.augment import Augmentation
+from datasets.expectations import Expected
+from datasets.settings import Preparation, Settings
+from datasets.sources import Patterns
+from datasets.splits import Rule
+from scaling.config import CorpusConfig, RunConfig, TrainConfig
 
 MINIMAL = {"study": "s", "corpus": "c"}
 
@@ -45,7 +50,75 @@ def test_the_targets_of_a_window_follow_from_its_mode(windows, positions, phases
     assert run.targets_per_window == positions * phases
 
 
-def test_history_is_the_context_unless_it_is_written():
-    assert RunConfig.model_validate(MINIMAL).history == 128_000
-    longer = RunConfig.model_validate({**MINIMAL, "windows": {"history": 256_000}})
-    assert longer.history == 256_000
+@pytest.mark.parametrize(
+    ("windows", "history", "padded"),
+    [
+        ({}, 128_000, False),
+        ({"history": 256_000}, 256_000, False),
+        ({"short": "leave_out"}, 128_000, False),
+        ({"short": "pad"}, 2_000, True),
+        ({"short": "pad", "history": 4_000}, 4_000, True),
+    ],
+)
+def test_history_is_the_context_or_a_chunk_before_padding_unless_it_is_written(
+    windows, history, padded
+):
+    run = RunConfig.model_validate({**MINIMAL, "windows": windows})
+    assert (run.history, run.padded) == (history, padded)
+
+
+def test_padding_and_polarity_make_another_run():
+    asked = [{}, {"short": "pad"}, {"polarity": True}, {"short": "pad", "polarity": True}]
+    runs = [RunConfig.model_validate({**MINIMAL, "windows": windows}) for windows in asked]
+    assert len({run.id for run in runs}) == 4
+
+
+def test_a_corpus_of_which_little_is_written_takes_all_audio_below_the_working_folder():
+    corpus = CorpusConfig.model_validate({"name": "c", "destination": "d", "licence": "CC0"})
+    assert corpus.root == "."
+    assert corpus.preparation() == Preparation(
+        "c", "CC0", Settings(16_000, "mulaw", 256, "none"), Rule("order"), Patterns(("**/*",))
+    )
+
+
+def test_every_key_of_a_corpus_reaches_its_preparation():
+    corpus = CorpusConfig.model_validate(
+        {
+            "name": "c",
+            "root": "s3://bucket/audio",
+            "files": ["*.wav"],
+            "exclude": ["a*"],
+            "members": ["b/*"],
+            "destination": "s3://bucket/corpus",
+            "licence": "CC0",
+            "rate": 8_000,
+            "codec": "linear",
+            "levels": 256,
+            "scaling": "chunk",
+            "chunk": 500,
+            "split": {"rule": "table", "files": ["*.csv"], "columns": ["file", "part"]},
+            "join": True,
+            "augment": {"copies": 3, "gain": 6, "pitch": 2, "polarity": True, "seed": 4},
+            "expect": {
+                "files": 9,
+                "rate": 44_100,
+                "channels": 2,
+                "shortest": 5,
+                "longest": 50,
+                "splits": [7, 1, 1],
+            },
+            "strict": True,
+        }
+    )
+    augmentation = Augmentation(6.0, 2.0, True, 4)
+    assert corpus.preparation() == Preparation(
+        name="c",
+        licence="CC0",
+        settings=Settings(8_000, "linear", 256, "chunk", 500, augmentation),
+        split=Rule("table", files=("*.csv",), columns=("file", "part")),
+        patterns=Patterns(("*.wav",), ("a*",), ("b/*",)),
+        join=True,
+        copies=3,
+        expected=Expected(9, 44_100, 2, 5, 50, (7, 1, 1)),
+        strict=True,
+    )

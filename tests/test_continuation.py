@@ -10,7 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from datasets import quantise, shards
-from datasets.convert import Settings, convert
+from datasets.convert import convert
+from datasets.settings import Settings
+from datasets.shards import Place
+from datasets.storage import Folder
 from model import generation
 from model.network import LatentTransformer
 from model.sampling import Sampling
@@ -20,6 +23,7 @@ from scaling.continuation import COMPILED_STEPS, PromptError, continue_prompt
 from scaling.trained import Trained
 from tests import records
 from tests.architectures import small
+from tests.sounds import take
 
 RATE = 16_000
 STEPS = 200
@@ -32,7 +36,7 @@ def trained(attention="causal", **corpus):
     architecture = small(attention=attention)
     record = records.run({}, 3.3)
     record = record.model_copy(update={"corpus": record.corpus.model_copy(update=corpus)})
-    config = RunConfig(study="demo", corpus=Path("data/performance"), model=architecture)
+    config = RunConfig(study="demo", corpus="data/performance", model=architecture)
     return Trained(Path("runs/demo/abc"), record, config, LatentTransformer(architecture).eval())
 
 
@@ -120,20 +124,23 @@ def test_a_seed_fixes_every_byte_and_another_seed_changes_them(tmp_path, run, pr
     assert other.wav.read_bytes() not in contents(tmp_path / "a").values()
 
 
-@pytest.mark.parametrize("scaling", ["none", "file"])
+@pytest.mark.parametrize(("scaling", "chunk"), [("none", 0), ("file", 0), ("chunk", 3_000)])
 @pytest.mark.parametrize("codec", ["mulaw", "linear"])
 @pytest.mark.parametrize(("rate", "channels"), [(RATE, 1), (44_100, 2), (8_000, 2)])
 def test_a_prompt_becomes_the_codes_that_preparing_it_gives(
-    tmp_path, monkeypatch, rate, channels, codec, scaling
+    tmp_path, monkeypatch, rate, channels, codec, scaling, chunk
 ):
     prompt = sound(tmp_path / "prompt.wav", rate, rate, channels)
-    settings = Settings(RATE, codec, 256, scaling)
-    (tmp_path / "corpus" / "shards").mkdir(parents=True)
-    facts = convert(prompt, "prompt", tmp_path / "corpus", settings)
-    prepared_T = shards.read(tmp_path / "corpus" / facts.shard, 0, facts.samples)
+    settings = Settings(RATE, codec, 256, scaling, chunk)
+    corpus = Folder.of(tmp_path / "corpus")
+    corpus.make("shards")
+    facts = convert([take(tmp_path, prompt.name)], corpus, settings)
+    ((entry,),) = (made.entries for made in facts.made)
+    place = Place(facts.shard, entry.row, entry.samples)
+    prepared_T = shards.read(corpus, place, 0, entry.samples)
     generate = endlessly([])
     monkeypatch.setattr(continuation, "generate", generate)
-    made(trained(codec=codec, scaling=scaling), prompt, tmp_path / "out")
+    made(trained(codec=codec, scaling=scaling, chunk=chunk), prompt, tmp_path / "out")
     assert np.array_equal(generate.prompt_S.numpy(), prepared_T[-2_000:])
 
 

@@ -2,15 +2,18 @@
 
 import re
 import shlex
+from typing import Any
 
+import numpy as np
 import pytest
 
+from datasets import shards
 from scaling import load
 from tests.conftest import CLONE
 from tests.test_cli import scaling
 
 DOCUMENTS = [CLONE / "README.md", CLONE / "CONTRIBUTING.md", *sorted((CLONE / "docs").glob("*.md"))]
-BLOCK = re.compile(r"^```(?:bash|sh|console)?\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
 def commands(start):
@@ -18,7 +21,7 @@ def commands(start):
     found = set()
     for document in DOCUMENTS:
         text = document.read_text()
-        lines = [line for block in BLOCK.findall(text) for line in block.splitlines()]
+        lines = [line for _, block in BLOCK.findall(text) for line in block.splitlines()]
         for line in [*lines, *re.findall(r"`([^`\n]+)`", text)]:
             line = line.removeprefix(".venv/bin/")
             if line.startswith(start):
@@ -51,6 +54,17 @@ def test_every_command_of_the_documents_is_one_that_the_program_takes(command):
         assert read(file, overrides)
     if verb in ("plan", "doctor") and "layres" not in command:
         assert scaling(*words).returncode in (0, 1)
+
+
+def test_the_lines_that_read_a_shard_without_longwave_read_its_codes(embedded_corpus):
+    text = (CLONE / "docs" / "corpora.md").read_text()
+    (program,) = [block for language, block in BLOCK.findall(text) if language == "python"]
+    names: dict[str, Any] = {}
+    exec(program.replace("data/embedded", str(embedded_corpus.folder)), names)
+    entry = embedded_corpus.recordings[0]
+    assert names["entry"]["name"] == entry.name
+    expected = shards.read(embedded_corpus.folder, entry.place, 0, entry.samples)
+    assert np.array_equal(names["codes"], expected)
 
 
 def test_links_between_the_documents_lead_somewhere():

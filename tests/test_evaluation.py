@@ -31,12 +31,11 @@ def short_corpus(embedded_corpus, tmp_path):
 def one_by_one(run, corpus, offsets):
     """Nats of the run and of the linear predictor at each offset, from its own full context."""
     (recording,) = corpus.recordings
-    path = corpus.folder / recording.shard
     context = run.config.model.context
     nats, linear = [], []
     for offset in offsets:
-        codes = read_shard(path, int(offset) - context, context + 1)
-        window = torch.from_numpy(codes)[None]
+        codes = read_shard(corpus.folder, recording.place, int(offset) - context, context + 1)
+        window = torch.from_numpy(codes.copy())[None]
         with torch.no_grad():
             nats.append(run.network(window, Targets("last", run.config.model.chunk))[1].item())
         linear.append(linear_nats(codes[-corpus.linear.order - 1 :], corpus.linear))

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 
 from scaling import load
@@ -69,7 +67,7 @@ def test_the_id_depends_on_what_the_run_computes_and_not_on_where():
 
 
 def test_the_id_is_the_same_in_every_process():
-    assert load.run(DEMO, ["study=pinned", "seed=5"]).id == "89937d45090d"
+    assert load.run(DEMO, ["study=pinned", "seed=5"]).id == "ba1f917f9094"
 
 
 def test_a_sweep_is_its_grid_and_its_points(tmp_path):
@@ -104,10 +102,36 @@ def test_a_run_file_is_a_sweep_of_one_and_a_sweep_is_no_run():
 def test_a_corpus_is_loaded_with_its_split():
     corpus = load.corpus(CLONE / "configs/corpora/embedded.yaml")
     assert corpus.split.rule == "time"
-    assert corpus.destination == Path("data/embedded")
+    assert corpus.destination == "data/embedded"
 
 
 def test_split_fractions_that_are_no_partition_are_refused_before_anything_starts():
     path = CLONE / "configs/corpora/embedded.yaml"
     (problem,) = problems(load.corpus, path, ["split.fractions=[0.5, 0.2, 0.2]"])
     assert "sum to 1" in problem
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["scaling=chunk"], "scaling 'chunk' with a chunk of 0 samples is not possible: "),
+        (["chunk=5"], "scaling 'none' with a chunk of 5 samples is not possible: "),
+        (["levels=65536"], "codec 'mulaw' with 65536 levels is not known: write 256 levels"),
+        (["levels=300"], "levels is 300: input should be 256 or 65536"),
+        (["split.rule=table"], "split is {'rule': 'table', 'fractions': [0.7, 0.15, 0.15]}: split"),
+        (["split.rule=random"], "split.rule is 'random': input should be 'order', 'time', 'hash'"),
+        (["augment.copies=2"], "2 changed copies with "),
+        (["augment.polarity=true"], "0 changed copies with "),
+        (["augment.gain=99"], "augment.gain is 99: input should be less than or equal to 40"),
+        (
+            ["augment.pich=3"],
+            "augment.pich = 3 is not a key of the configuration: the nearest is au",
+        ),
+        (["expect.splits=[1, 2]"], "expect.splits.2 is missing: write a value for it"),
+        (["expect.files=0"], "expect.files is 0: input should be greater than or equal to 1"),
+    ],
+)
+def test_a_corpus_that_cannot_be_is_refused_in_one_sentence(overrides, sentence):
+    (problem,) = problems(load.corpus, CLONE / "configs/corpora/embedded.yaml", overrides)
+    assert problem.startswith(sentence)
+    assert "sunflower" not in problem

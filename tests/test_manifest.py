@@ -6,18 +6,27 @@ import sys
 
 import pytest
 
+from datasets.augment import Augmentation
+from datasets.level import Level
 from datasets.manifest import (
     Corpus,
     ManifestError,
+    Part,
     Recording,
     Reference,
     Rejected,
+    Shard,
     SplitSummary,
 )
+from datasets.shards import Place
+from datasets.storage import Folder
+
+LEVEL = Level(0.5, 0.125, 3, 40)
+PARTS = (Part("a.wav", "ab" * 32, 44_100, 2, 0), Part("b.wav", "cd" * 32, 16_000, 1, 60))
 
 
-def recording(name, samples, ranges):
-    return Recording(name, f"shards/{name}.parquet", samples, 44100, 2, "ab", "cd", ranges)
+def recording(name, samples, ranges, row=0):
+    return Recording(name, "shards/s.parquet", row, samples, PARTS, LEVEL, 0, ranges)
 
 
 CORPUS = Corpus(
@@ -25,23 +34,27 @@ CORPUS = Corpus(
     rate=16000,
     codec="mulaw",
     levels=256,
-    scaling="none",
+    scaling="chunk",
+    chunk=1000,
     split_rule="time 0.70/0.15/0.15",
     contexts_cross_splits=True,
     licence="public domain",
+    augmentation=Augmentation(3.0, 1.5, True, 7),
+    differences=("3 files can be used",),
     recordings=(
         recording("a", 100, {"train": (0, 70), "validation": (70, 85)}),
-        recording("b \N{MUSICAL SYMBOL G CLEF}\n", 90, {"train": (0, 90)}),
+        recording("b \N{MUSICAL SYMBOL G CLEF}\n", 90, {"train": (0, 90)}, row=1),
     ),
-    rejected=(Rejected("c.wav", "it is truncated"),),
-    splits={"train": SplitSummary(2, 160, 0.01, 7.5, 6.5)},
+    rejected=(Rejected("c.wav", "it is truncated", "test"),),
+    shards={"shards/s.parquet": Shard(1234, "ef" * 32)},
+    splits={"train": SplitSummary(2, 160, 0.01, (1,) * 256, 7.5, None, 6.5, 100)},
     linear=Reference(2, (1.5, -0.5), 0.25, 3.0),
     versions={"numpy": "2"},
 )
 
 
 def stored(folder):
-    CORPUS.write(folder)
+    CORPUS.write(Folder.of(folder))
     return json.loads((folder / "corpus.json").read_text())
 
 
@@ -50,20 +63,41 @@ def store(folder, fields):
 
 
 def test_a_corpus_is_read_as_it_was_written(tmp_path):
-    written = CORPUS.write(tmp_path)
-    assert written == CORPUS == Corpus.load(tmp_path)
-    assert written.folder == tmp_path
+    written = CORPUS.write(Folder.of(tmp_path))
+    assert written == CORPUS == Corpus.load(tmp_path) == Corpus.load(Folder.of(tmp_path))
+    assert written.folder == Folder.of(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["corpus.json"]
 
 
+def test_a_corpus_in_a_bucket_is_read_as_it_was_written(bucket, tmp_path):
+    folder = Folder.of(f"{bucket}/{tmp_path.name}")
+    with pytest.raises(ManifestError, match=r"is not a prepared corpus \(corpus.json: .*scaling"):
+        Corpus.load(folder)
+    written = CORPUS.write(folder)
+    assert written == CORPUS == Corpus.load(str(folder))
+    assert written.fingerprint == CORPUS.write(Folder.of(tmp_path)).fingerprint
+
+
 def test_the_fingerprint_is_the_hash_of_the_file_and_repeats(tmp_path):
-    first = CORPUS.write(tmp_path).fingerprint
+    folder = Folder.of(tmp_path)
+    first = CORPUS.write(folder).fingerprint
     assert first == hashlib.sha256((tmp_path / "corpus.json").read_bytes()).hexdigest()
-    assert Corpus.load(tmp_path).write(tmp_path).fingerprint == first
-    assert dataclasses.replace(CORPUS, rate=8000).write(tmp_path).fingerprint != first
+    assert Corpus.load(tmp_path).write(folder).fingerprint == first
+    assert dataclasses.replace(CORPUS, rate=8000).write(folder).fingerprint != first
 
 
-def test_longest_is_what_ends_latest(tmp_path):
+def test_a_manifest_has_a_line_for_each_entry(tmp_path):
+    stored(tmp_path)
+    lines = (tmp_path / "corpus.json").read_text().splitlines()
+    for beginning in ('  {"name": "a"', '  {"name": "b ', '  {"name": "c.wav"', '  "shards/s.parq'):
+        assert len([line for line in lines if line.startswith(beginning)]) == 1
+
+
+def test_a_recordings_place_is_where_its_codes_lie():
+    assert CORPUS.recordings[1].place == Place("shards/s.parquet", 1, 90)
+
+
+def test_longest_is_what_ends_latest():
     assert CORPUS.longest("train").name.startswith("b")
     assert CORPUS.longest("validation").name == "a"
     with pytest.raises(ManifestError, match=r"no samples in split 'test' \(rule: time 0.70"):
@@ -78,23 +112,31 @@ def test_a_folder_without_a_corpus_says_what_to_type(tmp_path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda f: f.update(schema=99), "has schema 99, this version reads 1"),
-        (lambda f: f.pop("rate"), r"missing fields \['rate'\]"),
-        (lambda f: f.update(sped=1), r"unknown fields \['sped'\]"),
-        (lambda f: f.update(rate="16000"), "rate is '16000', which is not int"),
-        (lambda f: f.update(recordings=3), "recordings is 3"),
-        (lambda f: f["recordings"][1].pop("shard"), r"recordings 1: missing fields \['shard'\]"),
-        (lambda f: f["recordings"][0]["ranges"].update(train=[0]), r"ranges 'train' is \[0\]"),
-        (lambda f: f["linear"].update(coefficients=["x"]), "coefficients 0 is 'x'"),
-        (lambda f: f["splits"].update(train=[]), r"splits 'train' is \[\]"),
+        (lambda f: f.update(schema=1), "has schema 1, this version reads 2"),
+        (lambda f: f.pop("schema"), "has schema None, this version reads 2"),
+        (lambda f: f.pop("rate"), "rate: Field required"),
+        (lambda f: f.update(sped=1), "sped: Unexpected"),
+        (lambda f: f.update(rate="16000"), r"rate: Input should be a valid int.*'16000'"),
+        (lambda f: f.update(recordings=3), "recordings: Input should be a valid"),
+        (lambda f: f["recordings"][1].pop("shard"), r"recordings\.1\.shard: Field required"),
+        (lambda f: f["recordings"][0]["ranges"].update(train=[0]), r"recordings\.0\.ranges\.train"),
+        (lambda f: f["recordings"][0]["level"].update(peek=1), r"recordings\.0\.level\.peek: Unex"),
+        (lambda f: f["recordings"][0]["level"].update(rms="1"), r"recordings\.0\.level\.rms: Inp"),
+        (lambda f: f["recordings"][0]["parts"][1].pop("begin"), r"parts\.1\.begin: Field required"),
+        (lambda f: f["augmentation"].update(gain=1), r"augmentation\.gain: Unexpected"),
+        (lambda f: f["augmentation"].update(gain_decibels=99), "augmentation: .*not possible"),
+        (lambda f: f["shards"]["shards/s.parquet"].pop("bytes"), r"shards/s\.parquet\.bytes: Fie"),
+        (lambda f: f["linear"].update(coefficients=["x"]), r"linear\.coefficients\.0: Input"),
+        (lambda f: f["splits"].update(train=[]), r"splits\.train: Input should be"),
     ],
 )
 def test_damage_is_named_where_it_is(tmp_path, change, sentence):
     fields = stored(tmp_path)
     change(fields)
     store(tmp_path, fields)
-    with pytest.raises(ManifestError, match=sentence):
+    with pytest.raises(ManifestError, match=sentence) as error:
         Corpus.load(tmp_path)
+    assert str(error.value).endswith(": prepare the corpus again.")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3"])
@@ -105,7 +147,7 @@ def test_what_is_no_manifest_is_refused(tmp_path, text):
 
 
 def test_manifests_and_windows_load_without_heavy_libraries():
-    heavy = "{'ray', 'torch', 'pyarrow', 'scipy', 'soundfile', 'soxr'}"
+    heavy = "{'ray', 'torch', 'scipy', 'soundfile', 'soxr', 'pandas'}"
     program = (
         f"import sys, datasets.windows, datasets.permutation; assert not {heavy} & {{*sys.modules}}"
     )

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from datasets.storage import Folder
 from scaling import load, plan
 from tests.conftest import CLONE
 from tests.runs import small_run
@@ -40,7 +41,7 @@ def test_sharing_chunks_costs_less_than_one_window_a_target(embedded_corpus, tmp
 
 
 def test_a_corpus_that_is_not_prepared_is_a_note_with_what_to_type(tmp_path, embedded_corpus):
-    run = small_run(replace(embedded_corpus, folder=tmp_path / "nothing"), tmp_path)
+    run = small_run(replace(embedded_corpus, folder=Folder.of(tmp_path / "nothing")), tmp_path)
     planned = plan.make([({}, run)])
     assert planned.problems == []
     assert "scaling prepare" in planned.notes[0]

@@ -1,9 +1,11 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets import references, shards
+from datasets import quantise, references
 from datasets.manifest import Reference
 
 
@@ -19,21 +21,16 @@ def music(samples, seed=0):
 CODES = music(6_000)
 
 
-def shard(folder, codes, name="s"):
-    shards.write(folder / name, name, [codes])
-    return folder / name
-
-
 def direct_least_squares(codes, order):
     rows = [[*codes[t - order : t][::-1].astype(float), 1.0] for t in range(order, len(codes))]
     return np.linalg.lstsq(np.array(rows), codes[order:].astype(float), rcond=None)[0]
 
 
-def direct_probability(code, centre, scale):
+def direct_probability(code, centre, scale, levels=256):
     def sigmoid(x):
         return 0.5 + 0.5 * np.tanh(x / 2)
 
-    upper = 1.0 if code == 255 else sigmoid((code + 0.5 - centre) / scale)
+    upper = 1.0 if code == levels - 1 else sigmoid((code + 0.5 - centre) / scale)
     return upper - (0.0 if code == 0 else sigmoid((code - 0.5 - centre) / scale))
 
 
@@ -43,32 +40,54 @@ def test_histogram_bits_are_the_entropy():
     assert references.histogram_bits(np.array([2, 1, 1, 0])) == pytest.approx(1.5)
 
 
-def test_a_histogram_counts_the_range_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(references, "BLOCK", 700)
-    path = shard(tmp_path, CODES)
-    counts = references.histogram(path, 1234, 4321)
-    assert np.array_equal(counts, np.bincount(CODES[1234:4321], minlength=256))
+def test_pairs_count_each_code_with_its_successor():
+    codes = np.array([0, 255, 255, 3, 255, 255], dtype=np.uint8)
+    counts = references.pairs(codes)
+    assert counts.shape == (256, 256)
+    assert {tuple(pair): int(counts[tuple(pair)]) for pair in np.argwhere(counts)} == {
+        (0, 255): 1,
+        (255, 255): 2,
+        (255, 3): 1,
+        (3, 255): 1,
+    }
+    assert references.pairs(codes[:1]).sum() == 0
+
+
+@given(codes=st.lists(st.integers(0, 255), min_size=2, max_size=200))
+def test_pair_bits_are_the_entropy_of_a_code_given_the_one_before_it(codes):
+    pairs = list(itertools.pairwise(codes))
+    expected = 0.0
+    for first in set(codes[:-1]):
+        followers = np.array([after for before, after in pairs if before == first])
+        shares = np.unique(followers, return_counts=True)[1] / len(followers)
+        expected -= len(followers) / len(pairs) * float((shares * np.log2(shares)).sum())
+    found = references.pair_bits(references.pairs(np.array(codes, dtype=np.uint8)))
+    assert found == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("order", [1, 2, 32])
 def test_the_fit_is_the_least_squares_fit(order):
     expected = direct_least_squares(CODES, order)
-    fitted = references.solve(references.gram(CODES, order))
+    fitted = references.solve(references.gram(CODES, order=order))
     assert fitted.order == order
     assert np.allclose(fitted.coefficients, expected[:-1], rtol=0, atol=1e-9)
     assert fitted.intercept == pytest.approx(expected[-1], abs=1e-7)
 
 
-@pytest.mark.parametrize(("begin", "end"), [(0, 6000), (10, 3000), (32, 33), (3000, 5999), (5, 30)])
-def test_a_range_has_its_history_and_blocks_do_not_show(tmp_path, monkeypatch, begin, end):
-    path = shard(tmp_path, CODES)
-    expected = sum(
-        (references.gram(CODES[t - 32 : t + 1]) for t in range(max(begin, 32), end)),
-        start=np.zeros((34, 34)),
-    )
-    for block in (64, 1000, 2**16):
-        monkeypatch.setattr(references, "BLOCK", block)
-        assert np.array_equal(references.range_gram(path, begin, end), expected)
+@given(cuts=st.lists(st.integers(32, len(CODES)), max_size=4))
+@settings(max_examples=20)
+def test_sums_over_blocks_are_those_of_the_whole_to_the_last_bit(cuts):
+    edges = [32, *sorted(cuts), len(CODES)]
+    grams = [references.gram(CODES[a - 32 : b]) for a, b in itertools.pairwise(edges) if a < b]
+    assert np.array_equal(sum(grams), references.gram(CODES))
+
+
+def test_the_fit_of_sixteen_bit_codes_is_the_least_squares_fit():
+    codes = CODES.astype(np.uint16) * 257
+    expected = direct_least_squares(codes, 32)
+    fitted = references.solve(references.gram(codes, 65_536), 65_536)
+    assert np.allclose(fitted.coefficients, expected[:-1], rtol=0, atol=1e-8)
+    assert fitted.intercept == pytest.approx(expected[-1], abs=1e-3)
 
 
 def test_silence_has_a_fit():
@@ -121,19 +140,20 @@ def test_the_scale_is_the_likeliest():
     assert nats(scale) <= min(nats(scale * 1.001), nats(scale / 1.001))
 
 
-@pytest.mark.parametrize(("begin", "end"), [(0, 900), (31, 33), (400, 1500), (3, 20)])
-def test_a_score_is_the_sum_of_direct_probabilities(tmp_path, monkeypatch, begin, end):
-    monkeypatch.setattr(references, "BLOCK", 333)
-    reference = references.solve(references.gram(CODES))
-    reference = Reference(32, reference.coefficients, reference.intercept, 9.0)
-    nats, count = references.score(shard(tmp_path, CODES), begin, end, reference)
-    offsets = range(max(begin, 32), end)
-    expected = 0.0
-    for t in offsets:
-        past = CODES[t - 32 : t][::-1].astype(float)
+@pytest.mark.parametrize("levels", [256, 65_536])
+def test_the_nats_of_a_run_are_those_of_its_direct_probability(levels):
+    codes = CODES.astype(quantise.dtype(levels)) * ((levels - 1) // 255)
+    fitted = references.solve(references.gram(codes, levels), levels)
+    reference = Reference(32, fitted.coefficients, fitted.intercept, 9.0 * levels / 256)
+    offsets = [
+        *range(32, 300),
+        *np.flatnonzero(codes == 0)[-3:],
+        *np.flatnonzero(CODES == 255)[-3:],
+    ]
+    runs = np.array([codes[t - 32 : t + 1] for t in offsets])
+    found = references.linear_nats(runs, reference, levels)
+    for t, nats in zip(offsets, found, strict=True):
+        past = codes[t - 32 : t][::-1].astype(float)
         centre = reference.intercept + sum(past * np.array(reference.coefficients))
-        expected -= np.log(direct_probability(int(CODES[t]), centre, 9.0))
-    assert count == len(offsets)
-    assert nats == pytest.approx(expected, rel=1e-9)
-    runs = np.array([CODES[t - 32 : t + 1] for t in offsets]).reshape(-1, 33)
-    assert references.linear_nats(runs, reference).sum() == pytest.approx(expected, rel=1e-9)
+        probability = direct_probability(int(codes[t]), centre, reference.scale, levels)
+        assert nats == pytest.approx(-np.log(probability), rel=1e-9)

@@ -56,7 +56,14 @@ def test_a_folder_without_a_finished_run_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("rate", 8_000), ("codec", "linear"), ("levels", 64), ("scaling", "file")]
+    ("field", "value"),
+    [
+        ("rate", 8_000),
+        ("codec", "linear"),
+        ("levels", 64),
+        ("scaling", "file"),
+        ("chunk", 16_000),
+    ],
 )
 def test_records_in_other_units_are_refused_naming_both(tmp_path, field, value):
     other = run({"seed": 9}, 3.3, corpus=CORPUS.model_copy(update={field: value}))

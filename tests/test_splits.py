@@ -1,26 +1,29 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.splits import SPLITS, Rule, SplitError, assign
+from datasets.splits import SPLITS, Rule, SplitError, assign, cut, table_splits
 
 FRACTIONS = st.tuples(st.integers(0, 100), st.integers(0, 100)).map(
     lambda cuts: (min(cuts) / 100, (max(cuts) - min(cuts)) / 100, (100 - max(cuts)) / 100)
 )
+TABLE = Rule("table", files=("split.csv",), columns=("audio_filename", "split"))
+LISTS = Rule("lists", files=("validation.txt", "test.txt"))
+NAMES = [f"take {i}.flac" for i in range(2_000)]
 
 
-def owners(ranges):
-    return [next(iter(each)) for each in ranges]
+def counts(assigned):
+    return [list(assigned.values()).count(split) for split in SPLITS]
 
 
 @pytest.mark.parametrize(
     ("files", "train", "validation", "test"), [(241, 212, 14, 15), (4328, 3808, 260, 260)]
 )
 def test_file_order_gives_the_published_counts(files, train, validation, test):
-    ranges = assign(Rule("order"), [f"out{i:03}.wav" for i in range(files)], [9] * files)
+    names = [f"out{i:03}.wav" for i in range(files)]
+    assigned = assign(Rule("order"), names, {}, {})
     expected = ["train"] * train + ["validation"] * validation + ["test"] * test
-    assert owners(ranges) == expected
-    assert all(each == {split: (0, 9)} for each, split in zip(ranges, expected, strict=True))
+    assert assigned == dict(zip(names, expected, strict=True))
 
 
 def test_cuts_are_the_published_numbers_not_rounded_sums():
@@ -29,41 +32,96 @@ def test_cuts_are_the_published_numbers_not_rounded_sums():
     assert Rule("time", (0.7, 0.15, 0.15)).cuts == (0.7, 0.85)
 
 
-def test_time_cuts_each_recording():
-    ranges = assign(Rule("time", (0.7, 0.15, 0.15)), ["a", "b"], [100, 7])
-    assert ranges == [
-        {"train": (0, 70), "validation": (70, 85), "test": (85, 100)},
-        {"train": (0, 4), "validation": (4, 5), "test": (5, 7)},
-    ]
+def test_time_cuts_each_recording_and_assigns_no_file():
+    rule = Rule("time", (0.7, 0.15, 0.15))
+    assert assign(rule, ["a", "b"], {"a": "test"}, {}) == {}
+    assert cut(rule, 100) == {"train": (0, 70), "validation": (70, 85), "test": (85, 100)}
+    assert cut(rule, 7) == {"train": (0, 4), "validation": (4, 5), "test": (5, 7)}
+    assert cut(rule, 1) == {"test": (0, 1)}
+
+
+@given(fractions=FRACTIONS, samples=st.integers(1, 300))
+def test_every_sample_of_a_recording_that_is_cut_is_owned_once(fractions, samples):
+    owned = cut(Rule("time", fractions), samples)
+    assert [i for split in SPLITS for i in range(*owned.get(split, (0, 0)))] == [*range(samples)]
+    assert all(begin < end for begin, end in owned.values())
+
+
+@given(kind=st.sampled_from(["order", "hash"]), fractions=FRACTIONS, files=st.integers(0, 60))
+def test_every_file_has_one_split(kind, fractions, files):
+    assigned = assign(Rule(kind, fractions), NAMES[:files], {}, {})
+    assert set(assigned) == set(NAMES[:files]) and set(assigned.values()) <= set(SPLITS)
+
+
+def test_a_hash_goes_by_the_name_alone():
+    rule = Rule("hash", (0.8, 0.1, 0.1))
+    alone = {name: assign(rule, [name], {}, {})[name] for name in NAMES[:50]}
+    every = assign(rule, NAMES[::-1], {}, {})
+    assert alone == {name: every[name] for name in alone}
+    assert [count / 2_000 for count in counts(every)] == pytest.approx([0.8, 0.1, 0.1], abs=0.03)
 
 
 @given(
-    kind=st.sampled_from(["order", "time", "hash"]),
-    fractions=FRACTIONS,
-    samples=st.lists(st.integers(1, 300), max_size=30),
+    kind=st.sampled_from(["order", "hash"]),
+    first=st.sets(st.sampled_from(NAMES[:40]), min_size=1),
+    later=st.lists(st.sets(st.sampled_from(NAMES[:80])), max_size=3),
 )
-@settings(deadline=None)
-def test_every_sample_is_owned_once(kind, fractions, samples):
-    names = [str(i) for i in range(len(samples))]
-    for length, owned in zip(samples, assign(Rule(kind, fractions), names, samples), strict=True):
-        covered = [i for split in SPLITS for i in range(*owned.get(split, (0, 0)))]
-        assert covered == list(range(length))
-        assert all(begin < end for begin, end in owned.values())
+def test_files_that_are_added_later_move_no_other(kind, first, later):
+    rule = Rule(kind, (0.6, 0.2, 0.2))
+    assigned = assign(rule, sorted(first), {}, {})
+    for more in later:
+        again = assign(rule, sorted({*assigned, *more}), assigned, {})
+        assert again.items() >= assigned.items()
+        assigned = again
 
 
-def test_hash_never_moves_a_recording_when_others_come():
-    names = [f"take {i}.flac" for i in range(2_000)]
-    rule = Rule("hash", (0.8, 0.1, 0.1))
-    alone = dict(zip(names[:50], owners(assign(rule, names[:50], [1] * 50)), strict=True))
-    every = dict(zip(names[::-1], owners(assign(rule, names[::-1], [1] * 2_000)), strict=True))
-    assert alone == {name: every[name] for name in alone}
-    shares = [list(every.values()).count(split) / 2_000 for split in SPLITS]
-    assert shares == pytest.approx([0.8, 0.1, 0.1], abs=0.03)
+def test_what_is_added_to_an_ordered_corpus_goes_by_the_hash_of_its_name():
+    order, by_hash = Rule("order", (0.8, 0.1, 0.1)), Rule("hash", (0.8, 0.1, 0.1))
+    first = assign(order, NAMES[500:600], {}, {})
+    every = assign(order, NAMES, first, {})
+    added = [name for name in NAMES if name not in first]
+    assert {name: every[name] for name in added} == assign(by_hash, added, {}, {})
+    assert counts(first) == [80, 10, 10]
+
+
+def test_a_table_decides_alone_and_leaves_out_what_it_does_not_name():
+    text = 'split,audio_filename,composer\ntest,"2004/a, b.wav",Bach\ntrain,c.wav,Satie\n'
+    own = table_splits(TABLE, text)
+    assert own == {"2004/a, b.wav": "test", "c.wav": "train"}
+    names = ["2004/a, b.wav", "c.wav", "d.wav"]
+    assert assign(TABLE, names, {"c.wav": "test"}, own) == own
+
+
+def test_lists_name_validation_and_test_and_all_others_train():
+    own = {"b": "validation", "c": "test", "gone": "test"}
+    assigned = assign(LISTS, ["a", "b", "c"], {"a": "test", "b": "train"}, own)
+    assert assigned == {"a": "train", "b": "validation", "c": "test"}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "has no column 'audio_filename'; it has none: write `columns`"),
+        ("name,split\na,test\n", "has no column 'audio_filename'; it has name, split: write"),
+        ("audio_filename,part\na,test\n", "has no column 'split'; it has audio_filename, part"),
+        (
+            "audio_filename,split\na,test\nb,val\nc,dev\n",
+            r"split\.csv has the splits \['dev', 'val'\] in column 'split': only train, valid",
+        ),
+        ("audio_filename,split\na\nb,dev\n", r"has the splits \['', 'dev'\]"),
+        ("audio_filename,split\na,Train\n", r"has the splits \['Train'\]"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused_with_what_it_holds(text, sentence):
+    with pytest.raises(SplitError, match=sentence):
+        table_splits(TABLE, text)
 
 
 def test_rules_print_as_reports_show_them():
     assert str(Rule("time", (0.7, 0.15, 0.15))) == "time 0.70/0.15/0.15"
     assert str(Rule("order", (0.875, 0.0625, 0.0625))) == "order 0.875/0.0625/0.0625"
+    assert str(TABLE) == "table split.csv"
+    assert str(LISTS) == "lists validation.txt test.txt"
 
 
 @pytest.mark.parametrize("fractions", [(0.5, 0.5, 0.5), (1.2, -0.1, -0.1), (0.9, 0.05, 0.04)])
@@ -72,6 +130,15 @@ def test_fractions_that_are_no_partition_are_refused(fractions):
         Rule("order", fractions)
 
 
+@pytest.mark.parametrize(
+    ("kind", "files", "needed"),
+    [("table", 0, 1), ("table", 2, 1), ("lists", 1, 2), ("order", 1, 0), ("time", 2, 0)],
+)
+def test_a_rule_needs_just_the_files_that_it_reads(kind, files, needed):
+    with pytest.raises(SplitError, match=f"{kind}' has {files} files .*: write {needed} \\(one ta"):
+        Rule(kind, files=("a.csv", "b.csv")[:files])
+
+
 def test_unknown_rules_are_refused():
-    with pytest.raises(SplitError, match="'random' is unknown: write order, time, hash"):
+    with pytest.raises(SplitError, match="'random' is unknown: write order, time, hash, table, li"):
         Rule("random")

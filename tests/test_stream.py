@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -6,20 +7,24 @@ import ray
 from ray.data import ExecutionOptions
 
 from datasets import shards
+from datasets.storage import Folder
 from datasets.stream import Stream
-from datasets.windows import Windows, order
+from datasets.windows import Windows
 
 
-def stream_of(corpus, workers, batch=6):
+def stream_of(corpus, workers, batch=6, **changes):
     windows = Windows.of(corpus, "train", context=3_000, spacing=500, targets=4)
-    return Stream(corpus.folder, windows, seed=3, batch=batch, workers=workers)
+    stream = Stream(corpus.folder, windows, seed=3, batch=batch, workers=workers)
+    return replace(stream, **changes)
 
 
 @ray.remote(num_cpus=0)
 def received(iterator):
     rows = []
-    for batch in iterator.iter_batches(batch_size=1, batch_format="numpy"):
-        rows.append((int(batch["position"][0]), int(batch["window"][0]), batch["codes"][0].copy()))
+    for batch in iterator.iter_batches(batch_size=256, batch_format="numpy"):
+        positions = batch["position"].tolist()
+        codes = [row.copy() for row in batch["codes"]] if "codes" in batch else [None] * 256
+        rows += list(zip(positions, batch["window"].tolist(), codes, strict=False))
     return rows
 
 
@@ -33,24 +38,99 @@ def delivered(stream, first, last):
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_every_worker_gets_its_positions_in_order(embedded_corpus, monkeypatch, workers):
-    monkeypatch.setattr("datasets.stream.BLOCK_BYTES", 30_000)
+    monkeypatch.setattr("datasets.stream.BLOCK_ROWS", 4)
     stream = stream_of(embedded_corpus, workers)
     for rank, rows in enumerate(delivered(stream, 2, 9)):
         expected = np.concatenate([stream.positions(step, rank) for step in range(2, 9)])
         assert [position for position, _, _ in rows] == expected.tolist()
+        assert all(codes is None for _, _, codes in rows)
 
 
-def test_a_row_holds_the_codes_of_its_window(embedded_corpus):
+def test_rows_carry_the_codes_where_workers_cannot_map_the_shards(embedded_corpus, monkeypatch):
+    monkeypatch.setattr("datasets.stream.BLOCK_BYTES", 30_000)
+    elsewhere = Folder.of(f"file://{embedded_corpus.folder}")
+    assert elsewhere.local is None
+    stream = stream_of(embedded_corpus, 2, folder=elsewhere)
+    here = stream_of(embedded_corpus, 2)
+    for rank, rows in enumerate(delivered(stream, 2, 5)):
+        positions = np.array([position for position, _, _ in rows])
+        expected = np.concatenate([stream.positions(step, rank) for step in range(2, 5)])
+        assert positions.tolist() == expected.tolist()
+        assert np.array_equal(np.stack([codes for _, _, codes in rows]), here.read(positions))
+
+
+def test_a_window_holds_the_codes_of_its_recording(embedded_corpus):
     stream = stream_of(embedded_corpus, 1)
-    (rows,) = delivered(stream, 0, 2)
-    count = len(stream.windows)
-    shard = embedded_corpus.folder / embedded_corpus.recordings[0].shard
-    whole = shards.read(shard, 0, embedded_corpus.recordings[0].samples)
-    for position, window, codes in rows:
-        assert window == order(np.array([position]), count, 3)[0]
+    place = embedded_corpus.recordings[0].place
+    whole = shards.read(embedded_corpus.folder, place, 0, place.samples)
+    positions = np.array([0, 5, 17, 100_000])
+    for window, codes in zip(stream.indexes(positions), stream.read(positions), strict=True):
         _, first = stream.windows.locate(np.array([window]))
         begin = int(first[0]) - 3_000
         np.testing.assert_array_equal(codes, whole[begin : begin + stream.windows.length])
+
+
+def test_the_filler_of_a_padded_window_is_silence_and_its_length_is_known(embedded_corpus):
+    windows = Windows.of(
+        embedded_corpus, "train", context=3_000, spacing=500, targets=4, history=500, padded=True
+    )
+    stream = stream_of(embedded_corpus, 1, windows=windows)
+    place = embedded_corpus.recordings[0].place
+    whole = shards.read(embedded_corpus.folder, place, 0, place.samples)
+    positions = np.arange(len(windows))
+    short = windows.padding(stream.indexes(positions)) > 0
+    assert 0 < short.sum() < len(windows)
+    assert short.sum() == windows.padded_windows
+    for position in positions[short][::50]:
+        index = stream.indexes(np.array([position]))
+        padding = int(windows.padding(index)[0])
+        first = int(windows.locate(index)[1][0])
+        assert padding == 3_000 - first
+        (codes,) = stream.read(np.array([position]))
+        assert (codes[:padding] == 128).all()
+        real = windows.length - padding
+        np.testing.assert_array_equal(codes[padding:], whole[:real])
+
+
+def test_polarity_is_drawn_from_seed_epoch_and_index_alone(embedded_corpus):
+    plain, inverting = stream_of(embedded_corpus, 1), stream_of(embedded_corpus, 1, polarity=True)
+    positions = np.array([0, 1, 2, 3, len(plain.windows) + 1, 7, 8, 9, 10, 11, 12, 13])
+    codes, changed = plain.read(positions), inverting.read(positions)
+    inverted = (changed == 255 - codes).all(1)
+    assert (inverted | (changed == codes).all(1)).all()
+    assert 0 < inverted.sum() < len(positions)
+    backwards = inverting.read(positions[::-1])[::-1]
+    assert np.array_equal(backwards, changed)
+    other_workers = replace(inverting, workers=3).read(positions)
+    assert np.array_equal(other_workers, changed)
+
+
+def test_two_epochs_hold_every_target_once_each_through_stops_and_other_worlds(embedded_corpus):
+    windows = Windows.of(embedded_corpus, "train", context=30_000, spacing=2_000, targets=40)
+    # 24 windows a step, for 1, 2, 3 and 4 workers.
+    stream = stream_of(embedded_corpus, 1, batch=24, windows=windows)
+    steps = -(-2 * len(windows) // stream.batch)
+    draws = np.random.default_rng(5)
+    stops = sorted({0, steps, *draws.integers(1, steps, 6).tolist()})
+    sequence = []
+    for (start, stop), workers in zip(pairwise(stops), [1, 4, 2, 3, 1, 3, 2], strict=False):
+        # A worker that is killed has read more than it has trained: steps are done again.
+        ahead = min(steps, stop + 2)
+        ranks = delivered(replace(stream, workers=workers), start, ahead)
+        share = stream.batch // workers
+        for step in range(stop - start):
+            for rows in ranks:
+                sequence += [window for _, window, _ in rows[step * share : (step + 1) * share]]
+    assert len(sequence) == steps * stream.batch
+    alone = stream.indexes(np.arange(steps * stream.batch))
+    assert sequence == alone.tolist()
+    for epoch in range(2):
+        seen = np.array(sequence[epoch * len(windows) : (epoch + 1) * len(windows)])
+        recordings, offsets = windows.offsets(seen)
+        assert not recordings.any()
+        expected = np.sort(windows.offsets(np.arange(len(windows)))[1].ravel())
+        assert np.array_equal(np.sort(offsets.ravel()), expected)
+        assert len(np.unique(offsets)) == windows.targets_in_epoch
 
 
 def test_global_batches_do_not_depend_on_the_number_of_workers(embedded_corpus):

@@ -117,6 +117,28 @@ def test_a_run_equals_the_plain_loop_on_any_number_of_workers(
     assert saved.keys() == build(config, embedded_corpus).state_dict().keys()
 
 
+def test_padded_and_inverted_windows_train_as_the_plain_loop_does(embedded_corpus, tmp_path):
+    config = small_run(
+        embedded_corpus,
+        tmp_path,
+        cluster__workers=2,
+        model__context=400_000,
+        model__chunk=4_000,
+        windows__short="pad",
+        windows__polarity=True,
+        validation__spacing=4_000,
+    )
+    record = train(make_job(config, {}))
+    np.testing.assert_allclose(losses(config), plain_losses(config, embedded_corpus), atol=1e-4)
+    assert digests(config) == expected_digests(config, embedded_corpus)
+    windows = training_stream(config, embedded_corpus).windows
+    padded = np.count_nonzero(windows.padding(np.arange(len(windows))))
+    assert record.targets.padded_windows == padded > len(windows) // 6
+    assert record.targets.left_out == windows.left_out
+    plain = small_run(embedded_corpus, tmp_path, model__context=400_000, model__chunk=4_000)
+    assert len(windows) > len(training_stream(plain, embedded_corpus).windows)
+
+
 def test_held_out_targets_are_the_same_at_every_context_and_number_of_workers(
     embedded_corpus, tmp_path
 ):

@@ -56,6 +56,37 @@ def test_within_the_window_a_causal_model_does_not_know_where_its_latents_begin(
 
 
 @pytest.mark.parametrize("changes", SHAPES)
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_what_is_not_real_is_passed_over_as_if_it_were_not_there(layers, changes):
+    torch.manual_seed(0)
+    # The causal model's window is 4 latents: more of them are masked to it as well.
+    transformer = Transformer(small(layers=layers, **changes)).double()
+    for count in (4, 7):
+        latents = torch.randn(count, count, 8, dtype=torch.float64)
+        real = torch.ones(count, count, dtype=torch.bool).triu()
+        expected = [transformer.newest(own[None, first:]) for first, own in enumerate(latents)]
+        found = transformer.newest(latents, None, real)
+        torch.testing.assert_close(found, torch.cat(expected), rtol=0, atol=1e-12)
+        for first, own in enumerate(real):
+            found = transformer.newest(latents[first, None], transformer.fold(), own[None])
+            torch.testing.assert_close(found, expected[first], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("changes", SHAPES)
+def test_no_query_is_left_without_keys(changes):
+    transformer = Transformer(small(**changes))
+    for count in (4, 7):
+        real = torch.ones(count, count, dtype=torch.bool).triu()
+        mask = transformer._sight(torch.randn(count, count, 8), real).mask
+        assert mask.any(-1).all()
+        # A latent that is not real is seen by itself at most, and only in a causal model.
+        seen = (mask & ~real[:, None, None]).expand(-1, -1, count, -1)
+        itself = torch.eye(count, dtype=torch.bool)
+        assert not (seen & ~itself).any()
+        assert transformer.causal or not seen.any()
+
+
+@pytest.mark.parametrize("changes", SHAPES)
 def test_dropped_tokens_are_whole_latents_and_never_the_one_that_is_read(changes):
     transformer = Transformer(small(token_drop=0.5, **changes))
     torch.manual_seed(0)

@@ -5,18 +5,38 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from datasets.augment import Augmentation
+from datasets.level import Level
 from datasets.manifest import Corpus, ManifestError, Recording, Reference
 from datasets.windows import WindowError, Windows, every_target_hash, order, targets_hash
 
 
 def corpus(*parts):
     """A corpus whose recordings own [begin, end) of their samples in train."""
+    level = Level(0.5, 0.1, 0, 0)
     recordings = tuple(
-        Recording(f"r{i}", f"shards/r{i}", end + 3, 16000, 1, "", "", {"train": (begin, end)})
+        Recording(f"r{i}", f"shards/r{i}", 0, end + 3, (), level, 0, {"train": (begin, end)})
         for i, (begin, end) in enumerate(parts)
     )
-    linear = Reference(1, (1.0,), 0.0, 1.0)
-    return Corpus("c", 16000, "mulaw", 256, "none", "t", True, "", recordings, (), {}, linear, {})
+    return Corpus(
+        name="c",
+        rate=16000,
+        codec="mulaw",
+        levels=256,
+        scaling="none",
+        chunk=0,
+        split_rule="t",
+        contexts_cross_splits=True,
+        licence="",
+        augmentation=Augmentation(),
+        differences=(),
+        recordings=recordings,
+        rejected=(),
+        shards={},
+        splits={},
+        linear=Reference(1, (1.0,), 0.0, 1.0),
+        versions={},
+    )
 
 
 def all_targets(windows, indexes=None):
@@ -198,3 +218,31 @@ def test_the_targets_of_a_run_follow_each_other():
     _, offsets = windows.offsets(np.array([0, 1]))
     assert offsets.tolist() == [[4, 5, 6, 10, 11, 12], [7, 8, 9, 13, 14, 15]]
     assert windows.length == 4 + 6 + 3
+
+
+@given(
+    parts=PARTS,
+    context=st.integers(1, 30),
+    runs=st.integers(1, 6),
+    run=st.integers(1, 3),
+    targets=st.integers(1, 4),
+    history=st.integers(1, 12),
+)
+@settings(max_examples=200, deadline=None)
+def test_padded_windows_are_counted_and_reach_targets_with_less_than_a_context(
+    parts, context, runs, run, targets, history
+):
+    spacing = runs * run
+    try:
+        windows = Windows.of(
+            corpus(*parts), "train", context, spacing, targets, history, run, padded=True
+        )
+    except WindowError:
+        return
+    padding = windows.padding(np.arange(len(windows)))
+    assert windows.padded_windows == np.count_nonzero(padding)
+    _, first = windows.locate(np.arange(len(windows)))
+    assert (first >= history).all()
+    assert np.array_equal(padding, np.maximum(context - first, 0))
+    long_enough = Windows.of(corpus(*parts), "train", history, spacing, targets, history, run)
+    assert all_targets(windows) == all_targets(long_enough)
