@@ -8,6 +8,7 @@ compressed or put in a dictionary, so a block's codes are the last bytes of its 
 map where the file is local, of an object by its byte range where it is not.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -130,7 +131,7 @@ class _Opened:
                 footer = pq.read_metadata(self._file)
             else:
                 footer = pq.read_metadata(path)
-                self._map = np.memmap(path, dtype=np.uint8, mode="r")
+                self._map = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
         except (OSError, pa.ArrowException) as error:
             raise _unreadable(folder, name, error) from error
         self._local = folder.local is not None
@@ -171,12 +172,11 @@ def _unreadable(folder: Folder, name: str, error: Exception) -> ShardError:
 
 
 def _opened(folder: Folder, name: str) -> _Opened:
-    local = folder.local
-    if local is None:
+    if folder.local is None:
         # It is known by its name alone, which is a hash of what it holds.
         return _cached(folder, name, 0, 0)
     try:
-        status = (local / name).stat()
+        status = os.stat(f"{folder.place}/{name}")
     except OSError as error:
         raise _unreadable(folder, name, error) from error
     # One that was replaced is opened again.

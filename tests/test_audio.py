@@ -48,6 +48,17 @@ def test_channels_are_averaged(tmp_path):
     assert audio.properties(path) == (RATE, 2)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 6])
+def test_the_mean_of_the_channels_is_exactly_numpys(tmp_path, channels):
+    draws = np.random.default_rng(channels)
+    samples = draws.normal(0, 0.3, (20_000, channels)).astype("f4")
+    samples[:4] = [[0.0], [-0.0], [1e-45], [3e38]]
+    path = write(tmp_path / "a.wav", samples, subtype="FLOAT")
+    with np.errstate(over="ignore"):
+        read, expected = audio.read(path, RATE), samples.mean(axis=1)
+    assert np.array_equal(read, expected)
+
+
 @pytest.mark.parametrize("rate", [7999, 8000, 44100, 48000, 192000])
 def test_other_rates_are_resampled_without_aliases(tmp_path, rate):
     path = write(tmp_path / "r.wav", tone(1.0, rate), rate, subtype="FLOAT")

@@ -92,8 +92,8 @@ def test_a_folder_without_a_study_is_one_sentence_and_exit_code_1(verb, tmp_path
 
 
 def test_prepare_uses_the_good_files_and_names_the_others(ray_session, tmp_path):
-    tone = np.sin(np.arange(32_000) / 9).astype(np.float32) / 2
-    for name in ("a.wav", "b.flac", "c.wav"):
+    for period, name in enumerate(("a.wav", "b.flac", "c.wav"), 9):
+        tone = np.sin(np.arange(32_000) / period).astype(np.float32) / 2
         soundfile.write(tmp_path / name, tone, 16_000)
     (tmp_path / "d.wav").write_text("no audio at all")
     path = tmp_path / "corpus.yaml"
