@@ -83,23 +83,18 @@ def read(folder: Folder, place: Place, begin: int, length: int) -> np.ndarray:
     A copy where the slice lies in several blocks or elsewhere than on this machine, else a view of
     the file that cannot be written to. Opened files are kept for the process.
     """
-    if begin < 0 or length < 0 or begin + length > place.samples:
-        raise ShardError(
-            f"{place.shard} holds samples 0..{place.samples - 1} of the recording; "
-            f"{length} from {begin} are not all among them."
-        )
-    shard = _opened(folder, place.shard)
-    parts = []
-    end = begin + length
-    for block in range(begin // BLOCK, -(-end // BLOCK)):
-        first = block * BLOCK
-        size = min(BLOCK, place.samples - first)
-        parts.append(
-            shard.slice(place.row + block, size, max(begin - first, 0), min(end - first, size))
-        )
+    parts = list(_parts(folder, place, begin, length))
     if len(parts) == 1:
         return parts[0]
-    return np.concatenate(parts) if parts else np.empty(0, dtype=shard.dtype)
+    return np.concatenate(parts) if parts else np.empty(0, _opened(folder, place.shard).dtype)
+
+
+def read_into(out: np.ndarray, folder: Folder, place: Place, begin: int) -> None:
+    """As ``read``, copied once: the codes from sample ``begin`` on into ``out`` [length]."""
+    filled = 0
+    for part in _parts(folder, place, begin, len(out)):
+        out[filled : filled + len(part)] = part
+        filled += len(part)
 
 
 def codes(folder: Folder, place: Place) -> Iterator[np.ndarray]:
@@ -117,6 +112,21 @@ def rows(folder: Folder, shard: str) -> list[tuple[str, int]]:
     with system.open_input_file(path) as file:
         table = pq.ParquetFile(file).read(["recording", "offset"])
     return list(zip(table["recording"].to_pylist(), table["offset"].to_pylist(), strict=True))
+
+
+def _parts(folder: Folder, place: Place, begin: int, length: int) -> Iterator[np.ndarray]:
+    """Codes [length] of a recording from sample ``begin``, block by block."""
+    end = begin + length
+    if begin < 0 or length < 0 or end > place.samples:
+        raise ShardError(
+            f"{place.shard} holds samples 0..{place.samples - 1} of the recording; "
+            f"{length} from {begin} are not all among them."
+        )
+    shard = _opened(folder, place.shard)
+    for block in range(begin // BLOCK, -(-end // BLOCK)):
+        first = block * BLOCK
+        size = min(BLOCK, place.samples - first)
+        yield shard.slice(place.row + block, size, max(begin - first, 0), min(end - first, size))
 
 
 class _Opened:

@@ -98,7 +98,7 @@ class Stream:
             filler = max(0, -begin)
             codes[row, :filler] = self.levels // 2
             place = self.windows.recordings[recording].place
-            codes[row, filler:] = shards.read(self.folder, place, begin + filler, length - filler)
+            shards.read_into(codes[row, filler:], self.folder, place, begin + filler)
         if self.polarity:
             inverted = self._inverted(positions, indexes)
             codes[inverted] = self.levels - 1 - codes[inverted]

@@ -1,0 +1,300 @@
+"""SampleRNN: recurrent networks over frames, the longer ones told to the shorter, then samples.
+
+Mehri et al. 2017, "SampleRNN: An Unconditional End-to-End Neural Audio Generation Model" (arXiv
+1612.07837), in the form of three tiers that Goel et al. 2022 (arXiv 2202.09729) compare with. A
+tier reads one frame a step and conditions what comes in the time of the next frame. In shapes, D is
+the width, P the samples of a tier's frame, N frames and E the width of a code's embedding.
+"""
+
+from dataclasses import dataclass, fields
+from itertools import accumulate
+from math import prod
+from operator import mul
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional, init
+from torch.nn.utils.parametrizations import weight_norm
+
+CODECS = ("mulaw", "linear")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleRNNArchitecture:
+    """Every number of SampleRNN; the defaults are the model of 35.03 M parameters.
+
+    frame_sizes: samples of the shortest frame, then how many frames of a tier one of the next tier
+        lasts: 8, 2, 2 are frames of 8, 16 and 32 samples.
+    width: channels of every tier and of the samples' network (D).
+    embedding: width of a code's embedding (E).
+    levels: classes of the quantiser (Q).
+    codec: what the codes stand for, "mulaw" or "linear": frames are read as amplitudes.
+
+    A slim twin: ``width=88, embedding=32`` has 302,712 parameters.
+    """
+
+    frame_sizes: tuple[int, ...] = (8, 2, 2)
+    width: int = 1024
+    embedding: int = 256
+    levels: int = 256
+    codec: str = "mulaw"
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        """Samples of each tier's frame, from the shortest up."""
+        return tuple(accumulate(self.frame_sizes, mul))
+
+    @property
+    def lookback(self) -> int:
+        """Samples of the longest frame: lengths are multiples of it, and so much is looked back."""
+        return prod(self.frame_sizes)
+
+    def problems(self) -> list[str]:
+        """Every sentence that says why this architecture cannot be built; empty if it can."""
+        found = [
+            f"model.{field.name} is {value}: it must be 1 or more"
+            for field in fields(self)
+            if field.type is int and (value := getattr(self, field.name)) < 1
+        ]
+        if min(self.frame_sizes, default=0) < 1:
+            found.append(
+                f"model.frame_sizes is {self.frame_sizes}: there must be one or more, each of them "
+                "1 or more"
+            )
+        if self.codec not in CODECS:
+            found.append(f"model.codec is {self.codec!r}: write one of {', '.join(CODECS)}")
+        return found
+
+    def parameters(self) -> dict[str, int]:
+        """Trainable parameters of each part of the model."""
+        d = self.width
+        tiers = sum(
+            frame * d + 2 * d  # a gain and a bias for each row
+            + 6 * d * d + 6 * d + d  # three gates with two biases each, and the first hidden state
+            + size * d * (d + 1) + d  # a gain for each column
+            for frame, size in zip(self.frames, self.frame_sizes, strict=True)
+        )  # fmt: skip
+        return {
+            "embedding": self.levels * self.embedding,
+            "tiers": tiers,
+            "read": self.embedding * self.frames[0] * d + d,
+            "hidden": d * d + 2 * d,
+            "head": (d + 2) * self.levels,
+        }
+
+    def operations(self, samples: int) -> float:
+        """Forward operations (2 a multiply-add) for one sequence of so many samples.
+
+        They are filled up to whole frames of the longest kind.
+        """
+        d = self.width
+        samples = -(-samples // self.lookback) * self.lookback
+        tiers = zip(self.frames, self.frame_sizes, strict=True)
+        products = sum(samples // frame * d * (frame + (6 + size) * d) for frame, size in tiers)
+        products += samples * d * (self.embedding * self.frames[0] + d + self.levels)
+        return 2.0 * products
+
+
+def doubled_amplitudes(levels: int, codec: str) -> Tensor:
+    """What frames read for each code q (Q,): twice its amplitude, ``a = 2 q / Q - 1``.
+
+    For mu-law it is expanded, ``sign(a) ((1 + mu)^|a| - 1) / mu`` with ``mu = Q - 1`` (ITU-T G.711,
+    as in ``mu_law_decode`` of state-spaces S4, ``src/dataloaders/audio.py``). Silence, Q / 2, is 0.
+    """
+    amplitudes_Q = torch.arange(levels, dtype=torch.float64) * (2 / levels) - 1
+    if codec == "mulaw":
+        mu = levels - 1
+        amplitudes_Q = amplitudes_Q.sign() * ((1 + mu) ** amplitudes_Q.abs() - 1) / mu
+    return (2 * amplitudes_Q).to(torch.get_default_dtype())
+
+
+class Tier(nn.Module):
+    """A recurrent network over frames of P samples; each is spread over k of the tier below.
+
+    Weights start as in the deepsound-project's samplernn-pytorch: uniform as by He et al. 2015
+    around the gates, by LeCun et al. 1998 in them, and orthogonal from candidate to candidate.
+    """
+
+    def __init__(self, frame: int, size: int, width: int) -> None:
+        super().__init__()
+        self.frame = frame
+        self.size = size
+        self.expand = _normed(nn.Linear(frame, width))
+        self.gates = nn.GRU(width, width, batch_first=True)
+        self.first = nn.Parameter(torch.zeros(width))
+        # One gain a column: the published layer is a transposed convolution, normed by its inputs.
+        self.spread = _normed(nn.Linear(width, size * width), dim=1)
+        for name, weight in self.gates.named_parameters():
+            if name.startswith("bias"):
+                init.zeros_(weight)
+            else:
+                init.kaiming_uniform_(weight, nonlinearity="linear")
+        with torch.no_grad():
+            init.orthogonal_(self.gates.weight_hh_l0[2 * width :])
+
+    def forward(
+        self, frames_BNP: Tensor, above_BND: Tensor | None, hidden_BD: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What it tells the tier below (B, k N, D), and the hidden state (B, D) after the frames.
+
+        ``above_BND`` is what the tier above, if there is one, tells this one.
+        """
+        x_BND = self.expand(frames_BNP)
+        if above_BND is not None:
+            x_BND = x_BND + above_BND
+        y_BND, hidden_1BD = self.gates(x_BND, hidden_BD[None])
+        return self.spread(y_BND).unflatten(2, (self.size, -1)).flatten(1, 2), hidden_1BD[0]
+
+
+@dataclass
+class SampleRNNPast:
+    """What a piece of B sequences leaves to the next one.
+
+    hiddens: the hidden state (B, D) of each tier, from the shortest frames up.
+    recent: the codes (B, lookback) before the next piece.
+    """
+
+    hiddens: list[Tensor]
+    recent: Tensor
+
+    def detached(self) -> "SampleRNNPast":
+        """The same past without its gradients, which end here: truncated backpropagation."""
+        return SampleRNNPast([hidden_BD.detach() for hidden_BD in self.hiddens], self.recent)
+
+
+@dataclass
+class SampleRNNState:
+    """All that the past of B sequences leaves behind for :meth:`SampleRNN.step`.
+
+    clock: samples fed so far.
+    past: the hidden states after the last frame of each tier, and the newest codes.
+    told: what each tier told the one below (B, k, D) at its last frame.
+    """
+
+    clock: int
+    past: SampleRNNPast
+    told: list[Tensor]
+
+
+class SampleRNN(nn.Module):
+    """Codes to the logits of each from those before it, in parallel or sample by sample."""
+
+    receptive_field: int | None = None
+    """None: a recurrent network may remember whatever it read."""
+
+    amplitudes: Tensor
+
+    def __init__(self, architecture: SampleRNNArchitecture) -> None:
+        super().__init__()
+        if problems := architecture.problems():
+            raise ValueError("\n".join(problems))
+        a = self.architecture = architecture
+        amplitudes_Q = doubled_amplitudes(a.levels, a.codec)
+        self.register_buffer("amplitudes", amplitudes_Q, persistent=False)
+        self.tiers = nn.ModuleList(
+            Tier(frame, size, a.width) for frame, size in zip(a.frames, a.frame_sizes, strict=True)
+        )
+        self.embedding = nn.Embedding(a.levels, a.embedding)
+        self.read = _normed(nn.Conv1d(a.embedding, a.width, a.frames[0], bias=False))
+        self.hidden = _normed(nn.Linear(a.width, a.width))
+        self.head = _normed(nn.Linear(a.width, a.levels), "linear")
+
+    @property
+    def start_code(self) -> int:
+        """The code before the first one: silence."""
+        return self.architecture.levels // 2
+
+    def forward(self, codes_BT: Tensor) -> Tensor:
+        """Logits (B, T, Q): at t those of the code t, from the codes (B, T) before it alone."""
+        samples = codes_BT.shape[1]
+        # The end is filled up to whole frames; being causal, nothing before it sees that.
+        fill = -samples % self.architecture.lookback
+        filled = functional.pad(codes_BT.long(), (0, fill), value=self.start_code)
+        return self.forward_from(self.past(len(codes_BT)), filled)[0][:, :samples]
+
+    def past(self, batch: int) -> SampleRNNPast:
+        """The past of B sequences before their first piece: silence, and learned hidden states."""
+        silence = (batch, self.architecture.lookback)
+        recent = torch.full(silence, self.start_code, device=self.amplitudes.device)
+        return SampleRNNPast([tier.first.expand(batch, -1) for tier in self._tiers()], recent)
+
+    def forward_from(self, past: SampleRNNPast, codes_BT: Tensor) -> tuple[Tensor, SampleRNNPast]:
+        """Logits (B, T, Q) of a piece of sequences, and the past of the next piece.
+
+        The codes (B, T) go on where the past ends; T is a multiple of the longest frame, ValueError
+        where it is not. Pieces in turn give what the whole does, gradients included: who wants them
+        to end between two pieces calls :meth:`SampleRNNPast.detached`.
+        """
+        lookback = self.architecture.lookback
+        if codes_BT.shape[1] % lookback:
+            raise ValueError(
+                f"A piece has {codes_BT.shape[1]} samples, which are no whole frames: cut pieces "
+                f"into multiples of {lookback}."
+            )
+        known = torch.cat([past.recent, codes_BT.long()], 1)
+        amplitudes = self.amplitudes[known]
+        hiddens = list(past.hiddens)
+        above_BND: Tensor | None = None
+        for number, tier in reversed(list(enumerate(self._tiers()))):
+            read = amplitudes[:, lookback - tier.frame : -tier.frame]
+            frames_BNP = read.unflatten(1, (-1, tier.frame))
+            above_BND, hiddens[number] = tier(frames_BNP, above_BND, hiddens[number])
+        assert above_BND is not None
+        seen = known[:, lookback - self.architecture.frames[0] : -1]
+        return self._logits(seen, above_BND), SampleRNNPast(hiddens, known[:, -lookback:])
+
+    @torch.no_grad()
+    def start(self, batch: int) -> SampleRNNState:
+        """The state of B sequences of which nothing is known."""
+        width = self.architecture.width
+        told = [tier.first.new_zeros(batch, tier.size, width) for tier in self._tiers()]
+        return SampleRNNState(0, self.past(batch), told)
+
+    @torch.no_grad()
+    def step(self, state: SampleRNNState, codes_B: Tensor) -> tuple[Tensor, SampleRNNState]:
+        """Logits (B, Q) of what follows the codes (B,), and the state, moved on in place.
+
+        The first codes are :attr:`start_code`; the logits are then those that :meth:`forward` gives
+        for the same sequence. A tier moves on after the last sample of its frame alone. Many steps
+        go faster in ``torch.nn.utils.parametrize.cached()``, which norms the weights only once.
+        """
+        past = state.past
+        past.recent = torch.cat([past.recent[:, 1:], codes_B[:, None].long()], 1)
+        above_B1D: Tensor | None = None
+        for number, tier in reversed(list(enumerate(self._tiers()))):
+            if state.clock % tier.frame == 0:
+                frame_B1P = self.amplitudes[past.recent[:, None, -tier.frame :]]
+                state.told[number], past.hiddens[number] = tier(
+                    frame_B1P, above_B1D, past.hiddens[number]
+                )
+            place = state.clock % tier.frame * tier.size // tier.frame
+            above_B1D = state.told[number][:, place : place + 1]
+        assert above_B1D is not None
+        state.clock += 1
+        seen = past.recent[:, -self.architecture.frames[0] :]
+        return self._logits(seen, above_B1D)[:, 0], state
+
+    def _tiers(self) -> list[Tier]:
+        return [tier for tier in self.tiers if isinstance(tier, Tier)]
+
+    def _logits(self, codes: Tensor, above_BTD: Tensor) -> Tensor:
+        """Logits (B, T, Q) from the codes (B, P + T - 1) before them and the shortest frames."""
+        read_BDT = self.read(self.embedding(codes).transpose(1, 2))
+        x_BTD = torch.relu_(read_BDT.transpose(1, 2) + above_BTD)
+        logits: Tensor = self.head(torch.relu_(self.hidden(x_BTD)))
+        return logits
+
+
+def _normed(
+    layer: nn.Linear | nn.Conv1d, follows: Literal["relu", "linear"] = "relu", dim: int = 0
+) -> nn.Module:
+    """Weight norm over uniform weights for what follows them, no bias.
+
+    Their variance is 2 / fan-in before a rectifier (He et al. 2015, arXiv 1502.01852), 1 / fan-in
+    before nothing (LeCun et al. 1998).
+    """
+    init.kaiming_uniform_(layer.weight, nonlinearity=follows)
+    if layer.bias is not None:
+        init.zeros_(layer.bias)
+    return weight_norm(layer, dim=dim)
