@@ -47,7 +47,7 @@ class SampleRNNArchitecture:
 
     @property
     def lookback(self) -> int:
-        """Samples of the longest frame: lengths are multiples of it, and so much is looked back."""
+        """Samples of the longest frame."""
         return prod(self.frame_sizes)
 
     def problems(self) -> list[str]:
@@ -58,10 +58,7 @@ class SampleRNNArchitecture:
             if field.type is int and (value := getattr(self, field.name)) < 1
         ]
         if min(self.frame_sizes, default=0) < 1:
-            found.append(
-                f"model.frame_sizes is {self.frame_sizes}: there must be one or more, each of them "
-                "1 or more"
-            )
+            found.append(f"model.frame_sizes is {self.frame_sizes}: write sizes of 1 or more")
         if self.codec not in CODECS:
             found.append(f"model.codec is {self.codec!r}: write one of {', '.join(CODECS)}")
         return found
@@ -112,8 +109,8 @@ def doubled_amplitudes(levels: int, codec: str) -> Tensor:
 class Tier(nn.Module):
     """A recurrent network over frames of P samples; each is spread over k of the tier below.
 
-    Weights start as in the deepsound-project's samplernn-pytorch: uniform as by He et al. 2015
-    around the gates, by LeCun et al. 1998 in them, and orthogonal from candidate to candidate.
+    As in the deepsound-project's samplernn-pytorch, the gates' weights start as before nothing (see
+    ``_normed``), and those from hidden state to candidate orthogonal.
     """
 
     def __init__(self, frame: int, size: int, width: int) -> None:
@@ -130,8 +127,8 @@ class Tier(nn.Module):
                 init.zeros_(weight)
             else:
                 init.kaiming_uniform_(weight, nonlinearity="linear")
-        with torch.no_grad():
-            init.orthogonal_(self.gates.weight_hh_l0[2 * width :])
+            if name == "weight_hh_l0":
+                init.orthogonal_(weight.detach()[2 * width :])
 
     def forward(
         self, frames_BNP: Tensor, above_BND: Tensor | None, hidden_BD: Tensor
@@ -297,4 +294,5 @@ def _normed(
     init.kaiming_uniform_(layer.weight, nonlinearity=follows)
     if layer.bias is not None:
         init.zeros_(layer.bias)
-    return weight_norm(layer, dim=dim)
+    normed: nn.Module = weight_norm(layer, dim=dim)
+    return normed
