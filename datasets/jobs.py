@@ -10,6 +10,11 @@ MOST_TASKS = 4096
 Progress = Callable[[str, int, int], None]
 """Called with a step, and how many of its parts are done of how many."""
 
+
+class JobError(RuntimeError):
+    """A piece of work that could not be done for want of something, with what to do."""
+
+
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
@@ -24,15 +29,25 @@ def run(pieces: Sequence[Piece], work: Callable[[Piece], Result]) -> Iterator[tu
     """Each piece with what ``work`` made of it, a task each, in the order in which they end.
 
     Ray must be connected. Pieces and results pass through the driver: they should be small.
+    JobError where the operating system refused something: a full disk, a lost connection.
     """
     if not pieces:
         return
 
     def worked(row: dict[str, Any]) -> dict[str, Any]:
-        return {"number": row["number"], "result": pickle.dumps(work(pickle.loads(row["piece"])))}
+        try:
+            result, refusal = work(pickle.loads(row["piece"])), ""
+        except OSError as error:
+            result, refusal = None, str(error)
+        return {"number": row["number"], "result": pickle.dumps(result), "refusal": refusal}
 
     rows = [{"number": i, "piece": pickle.dumps(piece)} for i, piece in enumerate(pieces)]
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     for row in dataset.map(worked).iter_rows():
+        if row["refusal"]:
+            raise JobError(
+                f"A task could not be done: {row['refusal']}. Mend that and type the same command "
+                "again: what is finished stays."
+            )
         # Written by ``worked`` a moment ago, in a cluster that runs this very code.
         yield pieces[row["number"]], pickle.loads(row["result"])

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -54,7 +54,7 @@ class Folder:
         place, mark, options = self.place.partition("?")
         return type(self)(f"{place.rstrip('/')}/{name}{mark}{options}")
 
-    @property
+    @cached_property
     def local(self) -> Path | None:
         """The folder as a path of this machine; None where it is elsewhere."""
         return None if "://" in self.place else Path(self.place)

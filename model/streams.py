@@ -187,7 +187,8 @@ class _WindowReader:
         index_N = place.index - self.ages
         seen = self.ring.index_select(0, place.phase * self.latents + index_N % self.latents)
         contexts_BND = seen.transpose(0, 1)
-        if full and self.layers.folded is not None:
+        # A compiler plans the memory itself, and would copy what is written to memory of ours.
+        if full and self.layers.folded is not None and not torch.compiler.is_compiling():
             return self.layers.read_newest(self.transformer.start(contexts_BND), 0)
         mask = None if full else (index_N >= 0)[None]
         newest: Tensor = self.transformer.newest(contexts_BND, self.layers.folded, mask)

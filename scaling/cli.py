@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -29,17 +29,38 @@ for verb in (cli_corpora.prepare, cli_corpora.verify, cli_corpora.describe):
 
 
 @app.command()
-def plan(words: Words = None, config: Config = None, as_json: Json = False) -> None:
-    """What a run or a sweep would do: parameters, operations, targets, and every problem."""
+def plan(
+    words: Words = None,
+    config: Config = None,
+    hardware: Annotated[
+        Path | None, typer.Option(help="What trains, such as configs/hardware/a100.yaml.")
+    ] = None,
+    measured: Annotated[
+        Path | None, typer.Option(help="A record of `bench data --json`; else the one in docs.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """What a run or a sweep would do: parameters, operations, data, and every problem."""
+    from scaling.delivery import RECORD, Measured
     from scaling.plan import make
-    from scaling.tables import plan_table
+    from scaling.tables import forecast_table, plan_table
 
     path, overrides = file_and_overrides(config, words)
-    planned = make(load.sweep(path, overrides).runs)
+    trains_on = load.hardware(hardware) if hardware else None
+    if measured and not trains_on:
+        raise ConfigError(
+            ["--measured needs --hardware: add --hardware configs/hardware/a100.yaml"]
+        )
+    rates = Measured.read(measured or RECORD) if trains_on else None
+    planned = make(load.sweep(path, overrides).runs, trains_on, rates)
     if as_json:
         print(json.dumps(planned.as_json()))
     else:
         console.print(plan_table(planned))
+        if trains_on:
+            console.print(forecast_table(planned))
+        for sentence in planned.verdicts:
+            console.print(sentence, markup=False, highlight=False, soft_wrap=True)
         for note in planned.notes:
             console.print(f"note: {note}", markup=False, soft_wrap=True)
     if planned.problems:
@@ -197,11 +218,18 @@ def generate(
 
 
 @app.command()
-def bench(as_json: Json = False) -> None:
-    """How many times the naive way every fast path is, measured side by side on this machine."""
-    from scaling.bench import measure
+def bench(
+    what: Annotated[
+        Literal["model", "data"], typer.Argument(help="The model's fast paths, or the stream.")
+    ] = "model",
+    as_json: Json = False,
+) -> None:
+    """What is fast on this machine, each way beside the naive one: the model, or the data."""
+    from scaling import bench as model_bench
+    from scaling import data_bench
     from scaling.progress import bars
 
+    measure = data_bench.measure if what == "data" else model_bench.measure
     with bars(console) as show:
         measured = measure(lambda done, total: show("measurements", done, total))
     if as_json:

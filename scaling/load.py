@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from scaling.config import CorpusConfig, RunConfig, SweepSection
+from scaling.delivery import Hardware
 
 Built = TypeVar("Built")
 Section = TypeVar("Section", bound=BaseModel)
@@ -41,6 +42,11 @@ def corpus(path: Path, overrides: Sequence[str] = ()) -> CorpusConfig:
     """The corpus configuration in a YAML file; :class:`ConfigError` lists all problems."""
     built, problems = _build(CorpusConfig, _overridden(_read(path), overrides))
     return _or_raise(built, problems)
+
+
+def hardware(path: Path) -> Hardware:
+    """The hardware in a YAML file; :class:`ConfigError` lists all problems."""
+    return _or_raise(*_build(Hardware, _read(path)))
 
 
 def run(path: Path, overrides: Sequence[str] = ()) -> RunConfig:

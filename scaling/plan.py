@@ -1,13 +1,14 @@
 """What a run or a sweep would do, before anything starts: no torch, no Ray."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from datasets.manifest import Corpus, ManifestError
 from model import accounting
 from scaling import check
 from scaling.config import RunConfig
+from scaling.delivery import Forecast, Hardware, Measured, forecast, window_bytes
 from scaling.targets import training_windows
 
 
@@ -18,7 +19,9 @@ class PlannedRun:
     ``operations_per_target`` and ``naive_operations_per_target`` are forward and backward
     floating-point operations with all that targets share, and with a window of the full context for
     each of them.
-    ``epoch`` is how many targets the training split offers, each once.
+    ``epoch`` is how many targets the training split offers, each once. ``windows_per_step`` windows
+    of ``window_bytes`` make a step, over all workers; ``forecast`` is whether the stream keeps up
+    with them, where hardware is given.
     """
 
     id: str
@@ -28,8 +31,10 @@ class PlannedRun:
     operations_per_target: float
     naive_operations_per_target: float
     operations: float
+    windows_per_step: int
     window_bytes: int
     epoch: int | None
+    forecast: Forecast | None
 
 
 @dataclass(frozen=True)
@@ -40,13 +45,25 @@ class Plan:
     problems: list[str]
     notes: list[str]
 
+    @property
+    def verdicts(self) -> list[str]:
+        """A sentence for each run that would wait; without one, for the run that comes nearest."""
+        forecasts = [(run.id, run.forecast) for run in self.runs if run.forecast]
+        forecasts.sort(key=lambda pair: pair[1].expected.times)
+        waiting = sum(forecast.expected.times < 1 for _, forecast in forecasts)
+        return [f"run {name}: {found.sentence}" for name, found in forecasts[: max(1, waiting)]]
+
     def as_json(self) -> dict[str, Any]:
         """The plan as plain JSON types."""
         return asdict(self)
 
 
-def make(runs: Sequence[tuple[dict[str, Any], RunConfig]]) -> Plan:
-    """The plan of these runs, each with its axes."""
+def make(
+    runs: Sequence[tuple[dict[str, Any], RunConfig]],
+    hardware: Hardware | None = None,
+    measured: Measured | None = None,
+) -> Plan:
+    """The plan of these runs, each with its axes; with forecasts where both others are given."""
     problems: list[str] = []
     notes: list[str] = []
     planned = []
@@ -59,7 +76,10 @@ def make(runs: Sequence[tuple[dict[str, Any], RunConfig]]) -> Plan:
         found = check.problems(config, corpus)
         problems += found
         if not found:
-            planned.append(_plan(axes, config, corpus, notes))
+            run = _plan(axes, config, corpus, notes)
+            if hardware and measured:
+                run = replace(run, forecast=forecast(config, corpus, hardware, measured))
+            planned.append(run)
     problems += check.history_problems([config for _, config in runs])
     return Plan(planned, list(dict.fromkeys(problems)), list(dict.fromkeys(notes)))
 
@@ -93,6 +113,8 @@ def _plan(
         operations_per_target=per_target,
         naive_operations_per_target=naive,
         operations=per_target * targets,
-        window_bytes=config.targets.samples(config.positions, config.model),
+        windows_per_step=config.train.batch,
+        window_bytes=window_bytes(config, corpus),
         epoch=epoch,
+        forecast=None,
     )

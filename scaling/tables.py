@@ -162,7 +162,10 @@ def plan_table(planned: Plan) -> Table:
     table = Table(title=f"runs: {len(planned.runs)}", title_justify="left")
     for heading in ("run", *(axis.split(".")[-1] for axis in axes)):
         table.add_column(heading)
-    for heading in ("parameters", "targets", "of", "MFLOP/target", "shared", "TFLOP", "MB/window"):
+    for heading in (
+        *("parameters", "targets", "of", "MFLOP/target", "shared", "TFLOP"),
+        *("MB/window", "windows/step", "MB/step"),
+    ):
         table.add_column(heading, justify="right")
     for run in planned.runs:
         table.add_row(
@@ -175,6 +178,36 @@ def plan_table(planned: Plan) -> Table:
             f"1/{run.naive_operations_per_target / run.operations_per_target:,.1f}",
             f"{run.operations / 1e12:,.2f}",
             f"{run.window_bytes / 1e6:.2f}",
+            f"{run.windows_per_step:,}",
+            f"{run.windows_per_step * run.window_bytes / 1e6:,.2f}",
+        )
+    return table
+
+
+def forecast_table(planned: Plan) -> Table:
+    """What the runs of a plan take from the stream, and how many times that it delivers."""
+    forecasts = [(run.id, run.forecast) for run in planned.runs if run.forecast]
+    names = {forecast.hardware for _, forecast in forecasts}
+    table = _table(
+        f"the stream on {', '.join(names)}: what it delivers, and what the runs take at a share of "
+        "the accelerators' peak",
+        (
+            *("run", "nodes", "delivered windows/s", "of peak", "taken windows/s", "MB/s"),
+            *("MB/s a node", "delivered/taken", "at 100%"),
+        ),
+    )
+    for name, forecast in forecasts:
+        taken = forecast.expected
+        table.add_row(
+            name,
+            f"{forecast.nodes:,}",
+            f"{forecast.delivered_windows_per_second:,.0f}",
+            f"{taken.utilisation:.0%}",
+            f"{taken.windows_per_second:,.1f}",
+            f"{taken.bytes_per_second / 1e6:,.1f}",
+            f"{taken.node_bytes_per_second / 1e6:,.1f}",
+            f"{taken.times:,.1f}",
+            f"{forecast.most.times:,.1f}",
         )
     return table
 

@@ -18,7 +18,7 @@ def test_blocks_of_one_length_hold_the_same_values(sizes, size):
 def test_a_block_is_passed_on_as_soon_as_it_is_full():
     def broken():
         yield np.arange(4)
-        yield np.arange(3)
+        yield np.arange(2)
         raise OSError("no more")
 
     found = regular(broken(), 3)

@@ -33,8 +33,17 @@ def written(run, path):
     return path
 
 
+A100 = ("--hardware", "configs/hardware/a100.yaml")
+
+
 @pytest.mark.parametrize(
-    "words", [["--help"], ["plan", "configs/sweeps/demo.yaml"], ["report", "--help"]]
+    "words",
+    [
+        ["--help"],
+        ["plan", "configs/sweeps/demo.yaml"],
+        ["plan", "configs/sweeps/demo.yaml", *A100],
+        ["report", "--help"],
+    ],
 )
 def test_help_plan_and_report_import_neither_torch_nor_ray(words):
     program = (
@@ -47,6 +56,22 @@ def test_help_plan_and_report_import_neither_torch_nor_ray(words):
         [sys.executable, "-c", program], cwd=CLONE, capture_output=True, text=True, timeout=60
     )
     assert done.stderr.strip().splitlines()[-1] == "[]"
+
+
+def test_a_plan_for_hardware_says_whether_the_stream_keeps_up():
+    done = scaling("plan", "configs/runs/paper.yaml", "cluster.workers=64", "train.batch=64", *A100)
+    assert "the stream on NVIDIA A100" in done.stdout
+    assert ": the stream delivers" in done.stdout
+    done = scaling("plan", "configs/runs/paper.yaml", "--json", *A100)
+    assert json.loads(done.stdout)["runs"][0]["forecast"]["nodes"] == 1
+
+
+def test_rates_without_hardware_are_refused_with_what_to_type():
+    done = scaling("plan", "configs/runs/paper.yaml", "--measured", "record.json")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: --measured needs --hardware: add --hardware configs/hardware/a100.yaml\n"
+    )
 
 
 def test_a_wrong_key_is_one_sentence_and_exit_code_2():

@@ -36,9 +36,17 @@ def test_each_piece_comes_back_with_what_was_made_of_it_elsewhere(ray_session):
     assert os.getpid() not in {process for _, (process, _) in results}
 
 
-def test_an_error_in_a_piece_is_raised_with_its_reason(ray_session):
+def test_what_the_system_refuses_is_a_sentence(ray_session):
     def work(piece):
-        raise FileNotFoundError(f"no disk for {piece}")
+        raise OSError(28, "No space left on device", piece)
 
-    with pytest.raises(ray.exceptions.RayTaskError, match="no disk for x"):
+    with pytest.raises(jobs.JobError, match="could not be done: .*No space left.*'x'. Mend that"):
+        list(jobs.run(["x"], work))
+
+
+def test_another_error_in_a_piece_is_raised_with_its_reason(ray_session):
+    def work(piece):
+        raise ZeroDivisionError(f"nothing by {piece}")
+
+    with pytest.raises(ray.exceptions.RayTaskError, match="nothing by x"):
         list(jobs.run(["x"], work))

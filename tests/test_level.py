@@ -71,6 +71,12 @@ def test_silence_is_a_tenth_of_a_second_under_a_thousandth_of_full_scale(amplitu
     assert measured([np.full(30, amplitude, np.float32)])[0].silent == silent
 
 
+def test_a_rest_of_less_than_a_tenth_of_a_second_is_silent_by_its_own_length():
+    values = np.array([0, 0, 0, 1.2e-3], dtype=np.float32)
+    assert measured([values])[0].silent == 3
+    assert measured([values / 2])[0].silent == 4
+
+
 def test_a_rate_of_less_than_ten_samples_a_second_has_frames_of_one_sample():
     assert measured([np.array([0, 1, 0, 0], np.float32)], rate=5)[0].silent == 3
 

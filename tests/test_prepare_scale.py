@@ -128,7 +128,7 @@ def test_killed_five_times_it_comes_out_bit_for_bit(undisturbed, ray_session):
     for _ in range(KILLS):
         process = started(words)
         try:
-            process.wait(timeout=5 + draws.uniform(0, 8))
+            process.wait(timeout=3 + draws.uniform(0, 5))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             killed += 1

@@ -65,6 +65,9 @@ def test_any_read_is_the_slice_of_the_recordings_codes(several, uri, data):
     found = shards.read(Folder.of(uri.format(folder)), places[number], begin, length)
     assert found.dtype == codes[number].dtype
     assert np.array_equal(found, codes[number][begin : begin + length])
+    copied = np.empty_like(found)
+    shards.read_into(copied, Folder.of(uri.format(folder)), places[number], begin)
+    assert np.array_equal(copied, found)
 
 
 @pytest.mark.parametrize("edge", [BLOCK, 2 * BLOCK, 3 * BLOCK])
