@@ -40,7 +40,7 @@ def test_what_the_system_refuses_is_a_sentence(ray_session):
     def work(piece):
         raise OSError(28, "No space left on device", piece)
 
-    with pytest.raises(jobs.JobError, match="could not be done: .*No space left.*'x'. Mend that"):
+    with pytest.raises(jobs.JobError, match=r"could not be done: .*No space left.*'x'\. Mend that"):
         list(jobs.run(["x"], work))
 
 
