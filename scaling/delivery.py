@@ -182,14 +182,15 @@ def _verdict(
     bound: str,
     taken: Demand,
 ) -> str:
+    given = f"{delivered / config.cluster.workers:,.0f} a second"
     source = {
-        "consumers": f"a consumer on {measured.processor} was given",
-        "network": f"the network of {hardware.name}'s nodes lets through",
+        "consumers": f"a consumer was given {given} on {measured.processor}",
+        "network": f"the nodes' network carries {given} to each of them",
     }[bound]
     figures = (
         f"{config.cluster.workers:,} x {hardware.name} at {taken.utilisation:.0%} of the peak take "
-        f"{taken.windows_per_second:,.1f} windows a second ({taken.bytes_per_second / 1e6:,.1f} "
-        f"MB), {source} {delivered / config.cluster.workers:,.1f} for each of them"
+        f"{taken.windows_per_second:,.0f} windows ({taken.bytes_per_second / 1e6:,.0f} MB) a "
+        f"second, and {source}"
     )
     if taken.times >= 1:
         return f"the stream delivers {taken.times:,.1f} times what the run takes: {figures}"
@@ -197,7 +198,7 @@ def _verdict(
 
 
 def _memory(epoch: int | None, hardware: Hardware, taken: Demand) -> str:
-    most = f"storage is read at up to {taken.bytes_per_second / 1e6:,.1f} MB a second"
+    most = f"storage is read at up to {taken.bytes_per_second / 1e6:,.0f} MB a second"
     if epoch is None:
         return f"; {most}, and how much memory keeps is known once the corpus is prepared"
     memory = f"the {hardware.memory_bytes / 1e9:,.0f} GB of a node"

@@ -47,11 +47,14 @@ class Plan:
 
     @property
     def verdicts(self) -> list[str]:
-        """A sentence for each run that would wait; without one, for the run that comes nearest."""
+        """The sentence of the run that the stream feeds least, and how many runs would wait."""
         forecasts = [(run.id, run.forecast) for run in self.runs if run.forecast]
-        forecasts.sort(key=lambda pair: pair[1].expected.times)
-        waiting = sum(forecast.expected.times < 1 for _, forecast in forecasts)
-        return [f"run {name}: {found.sentence}" for name, found in forecasts[: max(1, waiting)]]
+        if not forecasts:
+            return []
+        name, least = min(forecasts, key=lambda pair: pair[1].expected.times)
+        waiting = sum(found.expected.times < 1 for _, found in forecasts)
+        counted = [f"{waiting} of {len(forecasts)} runs would wait"] if waiting else []
+        return [*counted, f"run {name}: {least.sentence}"]
 
     def as_json(self) -> dict[str, Any]:
         """The plan as plain JSON types."""
