@@ -175,7 +175,9 @@ def _of_take(
     for source, sha256 in zip(take.sources, take.sha256, strict=True):
         end = recording.spool.tell()
         try:
-            with source.folder.reading(os.fsdecode(source.path)) as path:
+            # Opened here: a file that could be hashed and now cannot be opened is no fault of its
+            # own, and raises OSError.
+            with source.folder.reading(os.fsdecode(source.path)) as path, path.open("rb"):
                 rate, channels = audio.properties(path)
                 meter, samples = Meter(settings.rate), 0
                 for codes in _encode(path, settings, change, meter):

@@ -144,11 +144,13 @@ def forecast(
         carried = hardware.network_bits_per_second / 8 / size * workers / busiest
         if carried < delivered:
             delivered, bound = carried, "network"
-    forward = accounting.forward_operations(config.model, config.targets, config.positions)
+    per_target, _ = accounting.training_operations_per_target(
+        config.model, config.targets, config.positions
+    )
 
     def demand(utilisation: float) -> Demand:
-        # The backward pass costs twice the forward pass: model.accounting.
-        rate = hardware.operations_per_second * utilisation / (3 * sum(forward.values()))
+        targets_per_second = hardware.operations_per_second * utilisation / per_target
+        rate = targets_per_second / config.targets_per_window
         return Demand(
             utilisation=utilisation,
             windows_per_second=workers * rate,

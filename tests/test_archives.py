@@ -236,17 +236,17 @@ def test_a_truncated_archive_is_refused_wherever_it_is_cut(place, suffix):
     end = len(data) if suffix != ".tar" else -(-len(data.rstrip(b"\0")) // 512) * 512 + 512
     cuts = {0, 1, 2, 511, 512, 513, 1024, end // 3, end // 2, end - 512, end - 2, end - 1}
     for cut in cuts & {*range(end)}:
-        refused(place, f"x{suffix}", data[:cut])
+        assert refused(place, f"x{suffix}", data[:cut])
 
 
 @pytest.mark.parametrize("suffix", archives.SUFFIXES)
 def test_what_is_damaged_or_no_archive_is_refused(place, suffix):
     for data in (b"", b"text, not an archive\n" * 100, RANDOM, b"RIFF" + bytes(40)):
-        refused(place, f"x{suffix}", data)
+        assert refused(place, f"x{suffix}", data)
     if suffix != ".tar":  # which has no checksum of its content
         damaged = bytearray(packed([("a.wav", RANDOM)], suffix))
         damaged[len(damaged) // 2] ^= 16
-        refused(place, f"x{suffix}", bytes(damaged), early=suffix != ".zip")
+        assert refused(place, f"x{suffix}", bytes(damaged), early=suffix != ".zip")
 
 
 def test_what_cannot_be_opened_or_written_leaves_nothing(place, monkeypatch):

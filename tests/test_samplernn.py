@@ -15,6 +15,7 @@ from model.baselines.samplernn import (
     Tier,
     doubled_amplitudes,
 )
+from tests.baselines import codes_of
 
 
 def small(**changes):
@@ -31,10 +32,6 @@ def network_of(dtype=torch.float64, **changes):
         for weight in network.parameters():
             weight += 0.2 * torch.randn_like(weight)
     return network
-
-
-def codes_of(samples, batch=2, levels=256):
-    return torch.randint(levels, (batch, samples))
 
 
 def gated(gates, x_D, hidden_D):

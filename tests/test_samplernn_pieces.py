@@ -1,6 +1,5 @@
 """SampleRNN in pieces, and sample by sample."""
 
-import copy
 import math
 
 import pytest
@@ -9,17 +8,8 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from model.baselines.samplernn import SampleRNN
-from tests.test_samplernn import codes_of, network_of, small
-
-
-def stepped(network, codes_BT):
-    """The logits (B, T, Q) of codes that are fed one by one."""
-    state = network.start(len(codes_BT))
-    logits = []
-    for codes_B in [torch.full_like(codes_BT[:, 0], network.start_code), *codes_BT.T[:-1]]:
-        logits_BQ, state = network.step(state, codes_B)
-        logits.append(logits_BQ)
-    return torch.stack(logits, 1)
+from tests.baselines import codes_of, stepped
+from tests.test_samplernn import network_of, small
 
 
 @torch.no_grad()
@@ -110,38 +100,6 @@ def test_a_state_does_not_grow_and_a_tier_moves_on_once_a_frame():
     assert [hidden_BD.shape for hidden_BD in state.past.hiddens] == [(3, 6)] * 3
     assert [told.shape for told in state.told] == [(3, size, 6) for size in (4, 3, 2)]
     assert state.past.recent.shape == (3, 24)
-
-
-@torch.no_grad()
-def test_a_copied_state_goes_on_by_itself():
-    network = network_of()
-    codes = codes_of(30)
-    state = network.start(2)
-    for codes_B in codes.T:
-        _, state = network.step(state, codes_B)
-    kept = copy.deepcopy(state)
-    once, _ = network.step(state, codes[:, 0])
-    again, _ = network.step(kept, codes[:, 0])
-    assert torch.equal(once, again)
-
-
-@torch.no_grad()
-def test_a_signal_of_a_batch_does_not_see_the_others():
-    network = network_of()
-    codes = codes_of(30, batch=3)
-    other = codes.clone()
-    other[1] = codes_of(30, batch=1)[0]
-    for logits_of in (network, lambda codes_BT: stepped(network, codes_BT)):
-        before, after = logits_of(codes), logits_of(other)
-        torch.testing.assert_close(after[::2], before[::2], rtol=0, atol=1e-12)
-        assert (after[1] - before[1]).abs().max() > 1e-3
-
-
-@torch.no_grad()
-def test_codes_may_be_bytes():
-    network = network_of(torch.float32)
-    codes = codes_of(30)
-    assert torch.equal(network(codes.to(torch.uint8)), network(codes))
 
 
 @torch.no_grad()

@@ -1,4 +1,3 @@
-import copy
 import math
 
 import pytest
@@ -8,6 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from model.baselines.sashimi import DownPool, SaShiMi, SaShiMiArchitecture, UpPool
 from model.baselines.sashimi_blocks import ScalarNorm
+from tests.baselines import codes_of, stepped
 
 
 def small(**changes):
@@ -18,20 +18,6 @@ def small(**changes):
 def network_of(dtype=torch.float64, **changes):
     torch.manual_seed(0)
     return SaShiMi(small(**changes)).to(dtype)
-
-
-def codes_of(samples, batch=2, levels=256):
-    return torch.randint(levels, (batch, samples))
-
-
-def stepped(network, codes_BT):
-    """The logits (B, T, Q) of codes that are fed one by one."""
-    state = network.start(len(codes_BT))
-    logits = []
-    for codes_B in [torch.full_like(codes_BT[:, 0], network.start_code), *codes_BT.T[:-1]]:
-        logits_BQ, state = network.step(state, codes_B)
-        logits.append(logits_BQ)
-    return torch.stack(logits, 1)
 
 
 def tensors(state):
@@ -183,38 +169,6 @@ def test_a_state_neither_grows_nor_computes_the_slow_rates_more_often_than_they_
     assert moves == [36, 18, 6]
     assert [tensor.shape for tensor in tensors(state)] == shapes
     assert state.clock == 36
-
-
-@torch.no_grad()
-def test_a_copied_state_goes_on_by_itself():
-    network = network_of()
-    codes = codes_of(20)
-    state = network.start(2)
-    for codes_B in codes.T:
-        _, state = network.step(state, codes_B)
-    kept = copy.deepcopy(state)
-    once, _ = network.step(state, codes[:, 0])
-    again, _ = network.step(kept, codes[:, 0])
-    assert torch.equal(once, again)
-
-
-@torch.no_grad()
-def test_a_signal_of_a_batch_does_not_see_the_others():
-    network = network_of()
-    codes = codes_of(50, batch=3)
-    other = codes.clone()
-    other[1] = codes_of(50, batch=1)[0]
-    for logits_of in (network, lambda codes_BT: stepped(network, codes_BT)):
-        before, after = logits_of(codes), logits_of(other)
-        torch.testing.assert_close(after[::2], before[::2], rtol=0, atol=1e-12)
-        assert (after[1] - before[1]).abs().max() > 1e-3
-
-
-@torch.no_grad()
-def test_codes_may_be_bytes():
-    network = network_of(torch.float32)
-    codes = codes_of(20)
-    assert torch.equal(network(codes.to(torch.uint8)), network(codes))
 
 
 @torch.no_grad()

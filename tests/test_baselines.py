@@ -1,0 +1,50 @@
+"""What every baseline promises, whatever it is made of."""
+
+import copy
+
+import pytest
+import torch
+
+from tests import test_samplernn, test_sashimi, test_wavenet
+from tests.baselines import codes_of, stepped
+
+NETWORKS = pytest.mark.parametrize(
+    "network_of",
+    [test_samplernn.network_of, test_sashimi.network_of, test_wavenet.network_of],
+    ids=["samplernn", "sashimi", "wavenet"],
+)
+
+
+@NETWORKS
+@torch.no_grad()
+def test_a_copied_state_goes_on_by_itself(network_of):
+    network = network_of()
+    codes = codes_of(30)
+    state = network.start(2)
+    for codes_B in codes.T:
+        _, state = network.step(state, codes_B)
+    kept = copy.deepcopy(state)
+    once, _ = network.step(state, codes[:, 0])
+    again, _ = network.step(kept, codes[:, 0])
+    assert torch.equal(once, again)
+
+
+@NETWORKS
+@torch.no_grad()
+def test_a_signal_of_a_batch_does_not_see_the_others(network_of):
+    network = network_of()
+    codes = codes_of(50, batch=3)
+    other = codes.clone()
+    other[1] = codes_of(50, batch=1)[0]
+    for logits_of in (network, lambda codes_BT: stepped(network, codes_BT)):
+        before, after = logits_of(codes), logits_of(other)
+        torch.testing.assert_close(after[::2], before[::2], rtol=0, atol=1e-12)
+        assert (after[1] - before[1]).abs().max() > 1e-3
+
+
+@NETWORKS
+@torch.no_grad()
+def test_codes_may_be_bytes(network_of):
+    network = network_of(torch.float32)
+    codes = codes_of(30)
+    assert torch.equal(network(codes.to(torch.uint8)), network(codes))
