@@ -10,6 +10,8 @@ import typer
 from scaling import load
 from scaling.arguments import Config, Json, Words, console, file_and_overrides
 
+PRINTED = 40
+"""Left-out files that are printed one by one."""
 Prepared = Annotated[
     str,
     typer.Argument(
@@ -30,8 +32,15 @@ def prepare(words: Words = None, config: Config = None) -> None:
     with connected(), bars(console) as show:
         root, destination = Folder.of(settings.root), Folder.of(settings.destination)
         corpus = prepare_corpus(settings.preparation(), root, destination, show)
-    for left_out in corpus.rejected:
+    for left_out in corpus.rejected[:PRINTED]:
         console.print(f"left out {left_out.name!r}: {left_out.reason}", markup=False)
+    if (more := len(corpus.rejected) - PRINTED) > 0:
+        console.print(
+            f"left out {more:,} files more: `python -m scaling describe {settings.destination}` "
+            "counts them by reason, and corpus.json there lists all",
+            markup=False,
+            soft_wrap=True,
+        )
     for difference in corpus.differences:
         console.print(f"note: {difference}", markup=False)
     console.print(corpus_table(corpus))

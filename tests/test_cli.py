@@ -136,6 +136,11 @@ def test_prepare_uses_the_good_files_and_names_the_others(ray_session, tmp_path)
     assert len(Corpus.load(tmp_path / "prepared").recordings) == 3
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("left out")]
     assert "d.wav" in line
+    for number in range(50):
+        (tmp_path / f"e{number}.wav").write_text("no audio at all")
+    many = scaling("prepare", path).stdout
+    assert many.count("left out '") == 40
+    assert "left out 11 files more" in many
     path.write_text(yaml.safe_dump({**content, "strict": True}))
     strict = scaling("prepare", path)
     assert strict.returncode == 1
