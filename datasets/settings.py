@@ -75,9 +75,11 @@ class Preparation:
 
     def __post_init__(self) -> None:
         """Raise SettingsError where copies and their changes do not go together."""
-        changes = self.settings.augmentation != Augmentation(seed=self.settings.augmentation.seed)
-        if changes != (self.copies > 0):
+        changes = self.settings.augmentation
+        if (changes != Augmentation(seed=changes.seed)) != (self.copies > 0):
             raise SettingsError(
-                f"{self.copies} changed copies with {self.settings.augmentation}: write both, "
-                "copies of 1 or more and what changes in them, or neither."
+                f"{self.copies} changed copies with a gain of up to {changes.gain_decibels:g} "
+                f"decibels, a pitch shift of up to {changes.pitch_semitones:g} semitones and "
+                f"{'' if changes.polarity else 'no '}inverted polarity: write both, copies of 1 or "
+                "more and what changes in them, or neither."
             )
