@@ -63,9 +63,10 @@ class Windows:
         out of its bounds.
         """
         history = context if history is None else history
-        if context < 1 or spacing < 1 or targets < 1:
+        if context < 0 or spacing < 1 or targets < 1:
             raise WindowError(
-                f"Context {context}, spacing {spacing} and targets {targets} must be 1 or more."
+                f"Context {context} must be 0 or more, and spacing {spacing} and targets {targets} "
+                "1 or more."
             )
         if run < 1 or spacing % run:
             raise WindowError(f"A run of {run} targets does not divide the spacing {spacing}.")

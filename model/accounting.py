@@ -16,12 +16,15 @@ from model.architecture import (
     Architecture,
     convolved,
 )
+from model.kinds import Shape
 from model.targets import Targets
 
 
-def parameters(architecture: Architecture) -> dict[str, int]:
+def parameters(shape: Shape) -> dict[str, int]:
     """Trainable parameters of each part of the model."""
-    a = architecture
+    if not isinstance(shape, Architecture):
+        return shape.parameters()
+    a = shape
     inner = a.heads * a.head_size
     encoder = 0
     incoming = 1
@@ -138,15 +141,19 @@ def _transformer(a: Architecture, targets: Targets, count: int) -> int:
 
 
 def training_operations_per_target(
-    architecture: Architecture, targets: Targets, positions: int
+    shape: Shape, targets: Targets, positions: int
 ) -> tuple[float, float]:
     """Forward and backward operations a target: as trained, and naively.
 
-    The naive way takes a window of the full context for each target. The backward pass of a product
-    costs two products of its size (Kaplan et al. 2020, arXiv 2001.08361, section 2.1).
+    The naive way takes a window of the full context for each target, or of the receptive field. The
+    backward pass of a product costs two products of its size (Kaplan et al. 2020, arXiv 2001.08361,
+    section 2.1).
     """
-    shared = sum(forward_operations(architecture, targets, positions).values())
-    alone = sum(forward_operations(architecture, naive_targets(architecture), 1).values())
+    if not isinstance(shape, Architecture):
+        whole = shape.operations(targets.samples(positions, shape))
+        return 3 * whole / positions, 3 * shape.operations(shape.receptive_field or shape.context)
+    shared = sum(forward_operations(shape, targets, positions).values())
+    alone = sum(forward_operations(shape, naive_targets(shape), 1).values())
     return 3 * shared / (positions * targets.phases), 3 * alone
 
 

@@ -40,6 +40,7 @@ class Architecture:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
+    kind: Literal["latent"] = "latent"
     context: int = 128_000
     chunk: int = 2_000
     filters: tuple[int, ...] = (256, 256, 128, 128, 32)

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.architecture import LINEAR_ORDER
 from model.attention import Folded
-from model.head import Recent
-from model.network import LatentTransformer, nats
+from model.baselines.sequence import SequenceModel
+from model.nats import nats
+from model.network import LatentTransformer
 from model.positions import sinusoids
 from model.transformer import Layer, Transformer
 
@@ -26,13 +26,18 @@ READ_LATENTS = {"cpu": 512, "cuda": 65_536}
 
 
 @torch.no_grad()
-def dense_nats(network: LatentTransformer, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+def dense_nats(
+    network: LatentTransformer | SequenceModel, blocks: Iterable[Tensor]
+) -> Iterator[Tensor]:
     """The nats of every code of a signal that has a full context before it, block by block.
 
     ``blocks`` (each [any], integers) are the signal's codes in order; what is yielded (each [any])
     are the nats of the codes from the (L + 1)-th on, in order.
     """
     network.eval()
+    if isinstance(network, SequenceModel):
+        yield from network.dense_nats(blocks)
+        return
     a = network.architecture
     layers = ReusedLayers(network.transformer, network.transformer.fold())
     device = network.head.output.weight.device
@@ -83,13 +88,8 @@ def _score(
     size = max(1, READ_LATENTS[codes_T.device.type] // (contexts * a.latents))
     read = torch.cat([_read(network, part, layers) for part in latents_CMD.split(size)])
     newest_TD = read.transpose(0, 1).flatten(0, 1)[:targets]
-    recent = None
-    if a.recent:
-        past = codes_T[None, a.context - a.recent : -1]
-        predicted, scale = network.predicted(past)
-        summand = network.recent.dense(past, predicted[:, :-1], scale)
-        recent = Recent(summand[0], predicted[0, a.recent - LINEAR_ORDER :], scale)
-    return nats(network.head(newest_TD, recent), codes_T[-targets:].long())
+    recent = network.after_each(codes_T[None, a.context - a.recent : -1]) if a.recent else None
+    return nats(network.head(newest_TD[None], recent), codes_T[None, -targets:].long())[0]
 
 
 def _read(network: LatentTransformer, latents_GMD: Tensor, layers: "ReusedLayers") -> Tensor:

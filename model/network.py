@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from model.architecture import LINEAR_ORDER, Architecture
 from model.attention import Folded
@@ -18,6 +17,7 @@ from model.encoder import ChunkEncoder
 from model.grouped import grouped_mean
 from model.head import Head, Recent
 from model.linear import LinearPrediction, LinearStart
+from model.nats import nats
 from model.recent import RecentPath
 from model.targets import Targets
 from model.transformer import Transformer
@@ -190,12 +190,10 @@ class LatentTransformer(nn.Module):
             return Recent(
                 single.summand.view(*shape, -1), single.predicted.view(shape), single.scale
             )
-        predicted_BT, scale = self.predicted(codes_BT)
-        summand_BTD = self.recent.dense(codes_BT, predicted_BT[:, :-1], scale)
-        return Recent(
-            summand_BTD.unfold(1, targets.phases, a.chunk).transpose(2, 3),
-            predicted_BT[:, a.recent - LINEAR_ORDER :].unfold(1, targets.phases, a.chunk),
-            scale,
+        every = self.after_each(codes_BT)
+        return every._replace(
+            summand=every.summand.unfold(1, targets.phases, a.chunk).transpose(2, 3),
+            predicted=every.predicted.unfold(1, targets.phases, a.chunk),
         )
 
     def after(self, codes_BR: Tensor) -> Recent:
@@ -203,6 +201,14 @@ class LatentTransformer(nn.Module):
         predicted_BR, scale = self.predicted(codes_BR)
         summand_BD = self.recent(codes_BR, predicted_BR[:, :-1], scale)
         return Recent(summand_BD, predicted_BR[:, -1], scale)
+
+    def after_each(self, codes_BT: Tensor) -> Recent:
+        """What each run of R codes of (B, T) says of the code after it: (B, T - R + 1, ...)."""
+        predicted_BT, scale = self.predicted(codes_BT)
+        summand_BTD = self.recent.dense(codes_BT, predicted_BT[:, :-1], scale)
+        return Recent(
+            summand_BTD, predicted_BT[:, self.architecture.recent - LINEAR_ORDER :], scale
+        )
 
     def predicted(self, codes_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Linear predictions (B, T - 31), one after each 32 codes of (B, T), and their scale."""
@@ -247,9 +253,3 @@ class LatentTransformer(nn.Module):
             return self._nats(sequences.group(own), codes, targets, folded)
 
         return grouped_mean(losses_of, [codes_SM, *sequences.tensors()], shared, size)
-
-
-def nats(logits_Q: Tensor, codes: Tensor) -> Tensor:
-    """Negative log-likelihood (...) of codes (...) under logits (..., Q), in nats."""
-    flat = functional.cross_entropy(logits_Q.flatten(0, -2), codes.flatten(), reduction="none")
-    return flat.view(codes.shape)

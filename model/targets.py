@@ -3,17 +3,18 @@
 ``last``      targets a spacing apart, each predicted from the L samples before it (the paper).
 ``chunks``    every latent predicts the sample after its chunk, from 1 to N chunks of context.
 ``samples``   the same at P consecutive offsets (phases) of each chunk, up to every sample.
+``sequence``  every sample of a window, from silence and those before it there (baselines).
 """
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from model.architecture import Architecture
-
 if TYPE_CHECKING:
     from torch import Tensor
 
-Mode = Literal["last", "chunks", "samples"]
+    from model.kinds import Shape
+
+Mode = Literal["last", "chunks", "samples", "sequence"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Targets:
 
     In ``chunks`` and ``samples`` the spacing is the chunk, and n is a multiple of N: each N of them
     see back to the first chunk of their own, and no further. In ``last`` mode ``context`` may be
-    another one than the model's, a multiple of the chunk.
+    another one than the model's, a multiple of the chunk. In ``sequence`` mode the spacing is 1.
     """
 
     mode: Mode
@@ -30,21 +31,21 @@ class Targets:
     phases: int = 1
     context: int | None = None
 
-    def history(self, architecture: Architecture) -> int:
+    def history(self, architecture: "Shape") -> int:
         """Samples of a window before its first target."""
         if self.mode == "last":
             return self.context or architecture.context
-        return architecture.chunk
+        return 0 if self.mode == "sequence" else architecture.chunk
 
-    def samples(self, positions: int, architecture: Architecture) -> int:
+    def samples(self, positions: int, architecture: "Shape") -> int:
         """Samples (T) of a window with so many positions."""
         return self.history(architecture) + (positions - 1) * self.spacing + self.phases
 
-    def positions(self, samples: int, architecture: Architecture) -> int:
+    def positions(self, samples: int, architecture: "Shape") -> int:
         """Positions (n) in a window of so many samples; ValueError where it does not hold them."""
         history, chunk = self.history(architecture), architecture.chunk
         count, rest = divmod(samples - history - self.phases, self.spacing)
-        whole = 1 if self.mode == "last" else architecture.latents
+        whole = architecture.latents if self.mode in ("chunks", "samples") else 1
         misfit = rest or self.spacing % chunk or history % chunk or (count + 1) % whole
         if misfit or count < 0:
             raise ValueError(
@@ -54,7 +55,7 @@ class Targets:
             )
         return count + 1
 
-    def check_padding(self, lowest: int, highest: int, architecture: Architecture) -> None:
+    def check_padding(self, lowest: int, highest: int, architecture: "Shape") -> None:
         """ValueError where windows may not begin with ``lowest`` to ``highest`` filler samples."""
         if self.mode != "last":
             raise ValueError(
@@ -71,13 +72,13 @@ class Targets:
                 "of a chunk and the recent samples"
             )
 
-    def contexts(self, positions: int, architecture: Architecture) -> list[int]:
+    def contexts(self, positions: int, architecture: "Shape") -> list[int]:
         """Samples (n,) that the targets at each position see."""
         if self.mode == "last":
             return [self.history(architecture)] * positions
         return [(k % architecture.latents + 1) * architecture.chunk for k in range(positions)]
 
-    def codes(self, window_BT: "Tensor", architecture: Architecture) -> "Tensor":
+    def codes(self, window_BT: "Tensor", architecture: "Shape") -> "Tensor":
         """The codes (B, n, P) that the targets of windows (B, T) are."""
         rest = window_BT[:, self.history(architecture) :]
         return rest.unfold(1, self.phases, self.spacing).long()

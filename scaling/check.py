@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from datasets import quantise
 from datasets.manifest import Corpus, ManifestError
 from datasets.windows import WindowError
+from model.architecture import Architecture
+from model.baselines.shapes import SampleRNNArchitecture
 from scaling.config import RunConfig
 from scaling.targets import held_out_windows, training_windows
 
@@ -80,6 +82,19 @@ def _history_problems(config: RunConfig) -> list[str]:
 def _targets_problems(config: RunConfig) -> list[str]:
     windows, model = config.windows, config.model
     found = []
+    if not isinstance(model, Architecture):
+        if windows.targets != "sequence":
+            found.append(
+                f"windows.targets is {windows.targets}, but model.kind is {model.kind}, which "
+                "learns whole sequences from silence: write windows.targets=sequence"
+            )
+        return found
+    if windows.targets == "sequence":
+        return [
+            "windows.targets is sequence, which trains models that read samples and no chunks, but "
+            "model.kind is latent: write windows.targets=samples with model.attention=causal, or "
+            "model.kind=sashimi"
+        ]
     if windows.phases and (windows.targets != "samples" or model.chunk % windows.phases):
         found.append(
             f"windows.phases is {windows.phases} with windows.targets={windows.targets} and chunks "
@@ -122,6 +137,11 @@ def _corpus_problems(config: RunConfig, corpus: Corpus) -> list[str]:
         found.append(
             f"model.levels is {config.model.levels}, but the corpus {corpus.name} has "
             f"{corpus.levels} levels: write model.levels={corpus.levels}"
+        )
+    if isinstance(config.model, SampleRNNArchitecture) and config.model.codec != corpus.codec:
+        found.append(
+            f"model.codec is {config.model.codec}, but the corpus {corpus.name} has {corpus.codec} "
+            f"codes, whose amplitudes the model reads: write model.codec={corpus.codec}"
         )
     if config.windows.polarity and corpus.scaling == "chunk":
         found.append(

@@ -148,15 +148,23 @@ def report(folder: Folder, as_json: Json = False) -> None:
 def evaluate(
     run: Run,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    protocol: Annotated[
+        Literal["full-context", "from-silence"],
+        typer.Option(help="All of the context before each target, or chunks after silence."),
+    ] = "full-context",
     positions: Annotated[
-        str, typer.Option(help="all, or how many random samples of the split.")
+        str, typer.Option(help="all, or how many random samples (full-context).")
     ] = "4096",
+    history: Annotated[
+        int | None,
+        typer.Option(help="Samples before each target, to match models of longer contexts."),
+    ] = None,
     corpus: Annotated[
         str | None, typer.Option(help="The corpus's folder, where it is not the run's own.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """The exact loss of a run at samples of a split, each from its full context."""
+    """The exact loss of a run on a split, with its standard error (docs/evaluation.md)."""
     from datasets.manifest import Corpus
     from scaling.evaluation import evaluate as evaluate_run
     from scaling.progress import bars
@@ -169,11 +177,17 @@ def evaluate(
     number = None if positions == "all" else int(positions)
     with bars(console) as show:
         found = evaluate_run(
-            trained, prepared, split, number, lambda done, total: show("targets", done, total)
+            trained,
+            prepared,
+            split,
+            lambda done, total: show("targets", done, total),
+            protocol,
+            number,
+            history,
         )
     path = found.write(run)
     if as_json:
-        print(path.read_text())
+        print(found.model_dump_json(indent=1, exclude={"by_second"}))
         return
     console.print(found.sentence, markup=False, highlight=False, soft_wrap=True)
     console.print(str(path.resolve()), soft_wrap=True, highlight=False)

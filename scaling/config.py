@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from datasets.augment import Augmentation
 from datasets.expectations import Expected
@@ -18,6 +18,11 @@ from datasets.settings import Preparation, Settings
 from datasets.sources import EVERYTHING, Patterns
 from datasets.splits import Kind, Rule
 from model.architecture import Architecture
+from model.baselines.shapes import (
+    SampleRNNArchitecture,
+    SaShiMiArchitecture,
+    WaveNetArchitecture,
+)
 from model.targets import Mode, Targets
 
 Positive = Annotated[int, Field(ge=1)]
@@ -140,7 +145,8 @@ class WindowsConfig(Section):
     """What a window trains: its targets (``docs/targets.md``).
 
     ``per_window`` places a chunk apart share a window; without it 1 for ``last``, and as many as a
-    context has chunks for ``chunks`` and ``samples``. ``phases`` consecutive samples are targets at
+    context has chunks for ``chunks`` and ``samples``. For ``sequence`` they are the samples of a
+    window, without it those of a context. ``phases`` consecutive samples are targets at
     each place of ``samples``; without it all. ``history`` samples are kept before the first target
     of a recording, so that runs of several contexts are scored, and in ``last`` mode trained, on
     the same targets; without it the run's own context is kept. ``short`` says what becomes of
@@ -203,13 +209,26 @@ class ClusterConfig(Section):
     max_failures: Annotated[int, Field(ge=0)] = 3
 
 
+def kind_of(model: Any) -> Any:
+    """The ``model.kind`` of what a configuration says of the model; ``latent`` unless it says."""
+    if isinstance(model, dict):
+        return model.get("kind", Architecture.kind)
+    return getattr(model, "kind", None)
+
+
 class RunConfig(Section):
     """One training run of one study on one prepared corpus."""
 
     study: Name
     corpus: str
     seed: Annotated[int, Field(ge=0)] = 0
-    model: Architecture = Architecture()
+    model: Annotated[
+        Annotated[Architecture, Tag("latent")]
+        | Annotated[WaveNetArchitecture, Tag("wavenet")]
+        | Annotated[SampleRNNArchitecture, Tag("samplernn")]
+        | Annotated[SaShiMiArchitecture, Tag("sashimi")],
+        Discriminator(kind_of),
+    ] = Architecture()
     windows: WindowsConfig = WindowsConfig()
     train: TrainConfig = TrainConfig()
     validation: ValidationConfig = ValidationConfig()

@@ -22,14 +22,14 @@ def octaves(latents: int) -> list[tuple[int, int]]:
 
 def trained(config: RunConfig) -> list[int]:
     """The contexts (samples) below its own at which a run is scored: those that it trained."""
-    if config.targets.mode == "last":
+    if not _several(config):
         return []
     return [last * config.model.chunk for _, last in octaves(config.model.latents)[:-1]]
 
 
 def means(loss: Tensor, nats_BnP: Tensor, config: RunConfig) -> np.ndarray:
     """The mean loss of a batch, and behind it that of each octave where there are several."""
-    if config.targets.mode == "last":
+    if not _several(config):
         return np.array([loss.item()])
     latents = config.model.latents
     by_context_N = nats_BnP.unflatten(1, (-1, latents)).double().mean((0, 1, 3)).cpu().numpy()
@@ -39,7 +39,7 @@ def means(loss: Tensor, nats_BnP: Tensor, config: RunConfig) -> np.ndarray:
 
 def training_losses(config: RunConfig, history: RunHistory) -> list[ContextLoss]:
     """The training loss of each octave over the last quarter of a run's steps."""
-    if config.targets.mode == "last":
+    if not _several(config):
         return []
     settled = history.steps[int(SETTLED * len(history.steps)) :]
     losses = np.array([line["nats_by_context"] for line in settled])
@@ -55,6 +55,11 @@ def training_losses(config: RunConfig, history: RunHistory) -> list[ContextLoss]
         )
         for (first, last), own in zip(octaves(config.model.latents), losses.T, strict=True)
     ]
+
+
+def _several(config: RunConfig) -> bool:
+    """Whether a window's targets see from 1 to N chunks."""
+    return config.targets.mode in ("chunks", "samples")
 
 
 def _error(values: np.ndarray) -> float | None:

@@ -20,6 +20,7 @@ from datasets.audio import AudioError
 from datasets.convert import encode
 from datasets.files import replacing
 from datasets.settings import Settings
+from model.architecture import Architecture
 from model.generation import generate
 from model.sampling import Sampling
 from scaling.trained import Trained
@@ -131,6 +132,7 @@ def _generated(
     device = next(run.network.parameters()).device
     compiled = (
         device.type == "cpu"
+        and isinstance(run.config.model, Architecture)
         and run.config.model.attention == "causal"
         and steps >= COMPILED_STEPS
         and any(shutil.which(name) for name in ("c++", "g++"))

@@ -16,7 +16,7 @@ import torch
 from rich.console import Group
 from rich.table import Table
 
-from model.network import LatentTransformer
+from model.build import build
 from model.targets import Targets
 from scaling import encode_rate, environment, load, stream_rate
 from scaling.cluster import connected
@@ -109,7 +109,7 @@ def _training(alone: Delivery) -> Training:
     model = dataclasses.replace(load.run(CLONE / MODEL).model, context=alone.window)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    network = LatentTransformer(model)
+    network = build(model)
     optimizer = torch.optim.Adam(network.parameters())
     targets = Targets("last", model.chunk)
     windows = torch.randint(0, model.levels, (1, targets.samples(1, model)), dtype=torch.uint8)

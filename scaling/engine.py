@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from datasets.files import replacing
+from model.build import Model, parameter_groups
 from model.network import LatentTransformer
 from scaling.config import TrainConfig
 
@@ -51,7 +52,7 @@ def precision(train: TrainConfig) -> str:
     return "bfloat16" if native else "float32"
 
 
-def start(network: LatentTransformer, train: TrainConfig, workers: int) -> Any:
+def start(network: Model, train: TrainConfig, workers: int) -> Any:
     """The network under a DeepSpeed engine, in the process group that Ray Train has set up.
 
     bfloat16 means autocast: weights and sums stay in float32, products are taken in bfloat16. The
@@ -62,13 +63,20 @@ def start(network: LatentTransformer, train: TrainConfig, workers: int) -> Any:
         # (minutes, and a stale lock waits for ever); gloo does the same job.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     # ZeRO 3 shards the parameters themselves, so that no group of sequences has them at hand.
-    network.in_groups = train.zero < 3
+    if isinstance(network, LatentTransformer):
+        network.in_groups = train.zero < 3
     engine, *_ = deepspeed.initialize(
         model=network,
-        model_parameters=[p for p in network.parameters() if p.requires_grad],
+        model_parameters=optimizer_groups(network),
         config=_settings(train, workers),
     )
     return engine
+
+
+def optimizer_groups(network: Model) -> list[dict[str, Any]]:
+    """What the optimizer is given: the parameters, by what multiplies the learning rate."""
+    groups = parameter_groups(network)
+    return [{"params": members, "factor": factor} for factor, members in groups.items()]
 
 
 def _settings(train: TrainConfig, workers: int) -> dict[str, Any]:
@@ -95,10 +103,10 @@ def learning_rate(train: TrainConfig, step: int) -> float:
     return train.second_learning_rate if second else train.learning_rate
 
 
-def set_learning_rate(engine: Any, rate: float) -> None:
-    """Use ``rate`` at the next optimizer step."""
-    for group in engine.optimizer.param_groups:
-        group["lr"] = rate
+def set_learning_rate(optimizer: Any, rate: float) -> None:
+    """Use ``rate``, times each group's factor, at the next optimizer step."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["factor"]
 
 
 def save(engine: Any, folder: Path, place: Place) -> None:

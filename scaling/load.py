@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from model.kinds import KINDS, Shape
 from scaling.config import CorpusConfig, RunConfig, SweepSection
 from scaling.delivery import Hardware
 
@@ -154,10 +155,17 @@ def _build(
 
 def _sentence(kind: type[BaseModel], detail: Mapping[str, Any], prefix: str) -> str:
     location = [str(part) for part in detail["loc"]]
+    if detail["type"] == "union_tag_invalid":
+        kinds = ", ".join(KINDS)
+        return f"{prefix}{location[-1]}.kind is {detail['ctx']['tag']!r}: write one of {kinds}"
+    model: type[Shape] | None = None
+    if kind is RunConfig and location[0] == "model" and len(location) > 1:
+        # The kind is not a part of the key.
+        model = KINDS[location.pop(1)]
     name = prefix + ".".join(location)
     value = detail["input"]
     if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        known = _keys_at(kind, location[:-1])
+        known = _keys_at(kind, location[:-1], model)
         nearest = difflib.get_close_matches(location[-1], known, n=1, cutoff=0)
         parent = prefix + "".join(f"{part}." for part in location[:-1])
         return (
@@ -172,10 +180,10 @@ def _sentence(kind: type[BaseModel], detail: Mapping[str, Any], prefix: str) -> 
     return f"{name} is {value!r}: {message}" if name else message
 
 
-def _keys_at(kind: Any, location: Iterable[str]) -> list[str]:
+def _keys_at(kind: Any, location: Iterable[str], model: type[Shape] | None) -> list[str]:
     for key in location:
         annotations = {name: info.annotation for name, info in kind.model_fields.items()}
-        kind = annotations[key]
+        kind = model if model and key == "model" else annotations[key]
     if is_dataclass(kind):
         return [field.name for field in fields(kind)]
     return list(kind.model_fields)

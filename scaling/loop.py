@@ -15,8 +15,8 @@ import torch.distributed
 from ray.train import Checkpoint
 
 from datasets.manifest import Corpus
+from model import build as models
 from model.linear import LinearPrediction
-from model.network import LatentTransformer
 from scaling import contexts, feeds, outcome, validation
 from scaling import engine as engines
 from scaling.batches import batches
@@ -32,12 +32,12 @@ class NonFiniteLoss(ArithmeticError):
     """The loss of a step is not a number; the weights are those of the step before."""
 
 
-def build(config: RunConfig, corpus: Corpus) -> LatentTransformer:
+def build(config: RunConfig, corpus: Corpus) -> models.Model:
     """The run's model at its start: weights from the seed, linear prediction from the corpus."""
     torch.manual_seed(config.seed)
     linear = corpus.linear
     prediction = LinearPrediction(linear.coefficients, linear.intercept, linear.scale)
-    return LatentTransformer(config.model, prediction)
+    return models.build(config.model, prediction)
 
 
 def step_seed(config: RunConfig, step: int, rank: int) -> int:
@@ -108,7 +108,7 @@ class _Worker:
         began = time.perf_counter()
         step = self.place.step
         torch.manual_seed(step_seed(self.config, step, self.rank))
-        engines.set_learning_rate(self.engine, engines.learning_rate(train, step))
+        engines.set_learning_rate(self.engine.optimizer, engines.learning_rate(train, step))
         waited, pieces, positions, windows = 0.0, [], [], []
         for piece in range(train.accumulate):
             asked = time.perf_counter()

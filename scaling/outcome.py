@@ -13,13 +13,14 @@ from datasets.manifest import Corpus
 from datasets.stream import Stream
 from model import accounting
 from scaling import contexts, environment, record
+from scaling.clusters import mean_and_error
 from scaling.config import RunConfig
 from scaling.engine import Place, precision
 from scaling.job import Job
 from scaling.log import RunHistory
 from scaling.record import ContextLoss, CurvePoint
 from scaling.targets import HELD_OUT
-from scaling.validation import Scores, mean_and_error
+from scaling.validation import Scores
 
 CURVE_POINTS = 100
 
@@ -114,6 +115,7 @@ def _validation(config: RunConfig, corpus: Corpus, scores: Scores) -> record.Val
         nats=nats,
         standard_error=error,
         clusters=len(np.unique(scores.cluster)),
+        clustered_by=scores.clustered_by,
         references=record.References(
             histogram=summary.histogram_bits * log(2),
             linear=summary.linear_bits * log(2),

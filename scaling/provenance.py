@@ -74,7 +74,8 @@ def setup(records: Sequence[RunRecord], keys: list[str]) -> dict[str, str]:
         "Validated on": each(
             lambda run: (
                 f"{run.validation.targets:,} targets of the {run.validation.split} split "
-                f"in {run.validation.clusters:,} clusters of one second, the same for every run"
+                f"in {run.validation.clusters:,} {run.validation.clustered_by}, the same for every "
+                "run"
             )
         ),
         "Hardware": each(lambda run: _pairs(run.hardware)),

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from datasets.files import replacing
 
-SCHEMA = 3
+SCHEMA = 4
 FILE_NAME = "record.json"
 
 
@@ -69,9 +69,9 @@ class Validation(Part):
 
     ``by_context`` scores the same targets from every context that the run trained, in octaves.
 
-    ``standard_error`` (nats) treats the targets within one second of a recording as one cluster;
-    ``clusters`` is their number. ``targets_hash`` identifies the list: losses with different
-    hashes must never share a table or a fit.
+    ``standard_error`` (nats) lets the targets of a cluster be correlated: ``clusters`` recordings,
+    or blocks of time, as ``clustered_by`` says. ``targets_hash`` identifies the list: losses with
+    different hashes must never share a table or a fit.
     """
 
     split: str
@@ -80,6 +80,7 @@ class Validation(Part):
     nats: float
     standard_error: float
     clusters: int
+    clustered_by: str
     references: References
     by_context: list[ContextLoss]
 

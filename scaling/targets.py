@@ -17,7 +17,7 @@ def training_windows(config: RunConfig, corpus: Corpus) -> Windows:
         context=targets.history(config.model),
         spacing=targets.spacing,
         targets=config.positions,
-        # Where a target may see a single chunk, none need be kept for the longest context.
+        # Where a target may see less than a context, none need be kept for the longest one.
         history=config.history if targets.mode == "last" else None,
         run=targets.phases,
         # Only in the other modes every window begins with targets that see a single chunk.

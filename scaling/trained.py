@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from model.network import LatentTransformer
+from model.build import Model, build
 from scaling import record
 from scaling.config import RunConfig
 from scaling.record import RunRecord
@@ -28,7 +28,7 @@ class Trained:
     folder: Path
     record: RunRecord
     config: RunConfig
-    network: LatentTransformer
+    network: Model
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -47,7 +47,7 @@ class Trained:
                 f"{path} was written by version {found.code_version}, whose configuration this one "
                 f"does not read: {error.errors()[0]['msg']}; train the run again"
             ) from error
-        network = LatentTransformer(config.model)
+        network = build(config.model)
         weights = folder / WEIGHTS_NAME
         try:
             network.load_state_dict(load_file(weights))

@@ -1,4 +1,4 @@
-"""The loss on the frozen held-out targets, with its standard error and the plain references."""
+"""The loss on the frozen held-out targets, and the plain reference on them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from datasets.manifest import Corpus
 from datasets.references import linear_nats
 from datasets.windows import targets_hash
 from model.targets import Targets
+from scaling.clusters import cluster
 from scaling.config import RunConfig
 from scaling.targets import held_out_windows
 
@@ -20,7 +21,8 @@ from scaling.targets import held_out_windows
 class Scores:
     """Nats of every held-out target: the run's and the linear reference's, and their clusters.
 
-    All arrays are (targets,); targets within one second of a recording share a cluster.
+    All arrays are (targets,); what shares a ``cluster`` is correlated, and ``clustered_by`` says
+    what clusters are.
     ``by_context`` are the run's nats where it sees fewer samples, by their number.
     ``targets_hash`` identifies the list of (recording, offset).
     """
@@ -29,6 +31,7 @@ class Scores:
     by_context: dict[int, np.ndarray]
     linear: np.ndarray
     cluster: np.ndarray
+    clustered_by: str
     targets_hash: str
 
 
@@ -72,31 +75,14 @@ def score(
     indexes = np.array([row[1] for row in every])
     held_out = held_out_windows(config, corpus)
     recording, offsets = held_out.offsets(indexes)
-    seconds = offsets // corpus.rate
+    owner = np.broadcast_to(recording[:, None], offsets.shape).ravel()
+    member, clustered_by = cluster(owner, offsets.ravel() // corpus.rate)
     run_KT = np.concatenate([row[2] for row in every], 1).astype(np.float64)
     return Scores(
         run=run_KT[0],
         by_context=dict(zip(seen, run_KT, strict=True)),
         linear=np.concatenate([row[3] for row in every]),
-        cluster=(recording[:, None] * (seconds.max() + 1) + seconds).ravel(),
+        cluster=member,
+        clustered_by=clustered_by,
         targets_hash=targets_hash(held_out, indexes),
     )
-
-
-def mean_and_error(values: np.ndarray, cluster: np.ndarray) -> tuple[float, float]:
-    """Mean of ``values`` (targets,) and its standard error with correlation within clusters."""
-    _, member = np.unique(cluster, return_inverse=True)
-    return clustered_mean(np.bincount(member, weights=values), np.bincount(member))
-
-
-def clustered_mean(sums: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
-    """The mean and its standard error, from each cluster's sum (G,) and number of values (G,).
-
-    The cluster-robust error of a mean: with G clusters and e their sums of deviations,
-    ``sqrt(G / (G - 1) * sum(e^2)) / targets`` (Liang and Zeger 1986, Biometrika 73, 13-22).
-    """
-    targets, groups = counts.sum(), len(counts)
-    mean = sums.sum() / targets
-    deviations = sums - mean * counts
-    error = np.sqrt(groups / max(groups - 1, 1) * (deviations**2).sum()) / targets
-    return float(mean), float(error)

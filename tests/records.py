@@ -161,6 +161,7 @@ def _validation(nats: float) -> Validation:
         nats=nats,
         standard_error=0.021,
         clusters=12,
+        clustered_by="seconds",
         references=References(
             histogram=HISTOGRAM,
             linear=LINEAR + 0.03,

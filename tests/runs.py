@@ -8,7 +8,7 @@ import torch
 
 from datasets.manifest import Corpus
 from scaling.config import RunConfig
-from scaling.engine import learning_rate
+from scaling.engine import learning_rate, optimizer_groups, set_learning_rate
 from scaling.feeds import training_stream
 from scaling.load import with_values
 from scaling.loop import build, step_seed
@@ -40,7 +40,7 @@ def small_run(corpus: Corpus, storage: Path, **changes: Any) -> RunConfig:
 def plain_losses(config: RunConfig, corpus: Corpus) -> list[float]:
     """The loss of every step of a plain loop: one process, no Ray, no DeepSpeed, whole batches."""
     network = build(config, corpus)
-    optimizer = torch.optim.Adam(network.parameters())
+    optimizer = torch.optim.Adam(optimizer_groups(network))
     stream = training_stream(config, corpus)
     losses = []
     for step in range(config.train.steps):
@@ -52,8 +52,7 @@ def plain_losses(config: RunConfig, corpus: Corpus) -> list[float]:
         torch.manual_seed(step_seed(config, step, 0))
         loss, _ = network(windows, config.targets, padding)
         losses.append(loss.item())
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config.train, step)
+        set_learning_rate(optimizer, learning_rate(config.train, step))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

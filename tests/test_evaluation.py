@@ -1,7 +1,6 @@
 """Evaluation against scores target by target, on a corpus and a run made by hand."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
@@ -12,10 +11,14 @@ from datasets.shards import read as read_shard
 from datasets.windows import Windows, targets_hash
 from model import dense
 from model.targets import Targets
-from scaling import evaluation
-from scaling.evaluation import EvaluationError, evaluate
-from scaling.validation import mean_and_error
+from scaling import protocols
+from scaling.clusters import mean_and_error
+from scaling.evaluation import Evaluation, EvaluationError, evaluate
 from tests.trained import trained
+
+
+def unwatched(done, total):
+    """Nobody is told of the progress."""
 
 
 @pytest.fixture
@@ -47,9 +50,7 @@ def test_all_positions_are_scored_as_one_by_one(short_corpus, tmp_path, monkeypa
     monkeypatch.setattr(dense, "SHARED_CONTEXTS", 2)
     run = trained(short_corpus, tmp_path, **changes)
     calls = []
-    found = evaluate(
-        run, short_corpus, "test", None, lambda done, total: calls.append((done, total))
-    )
+    found = evaluate(run, short_corpus, "test", lambda done, total: calls.append((done, total)))
     begin, end = short_corpus.recordings[0].ranges["test"]
     offsets = np.arange(begin, end)
     nats, linear = one_by_one(run, short_corpus, offsets)
@@ -57,53 +58,58 @@ def test_all_positions_are_scored_as_one_by_one(short_corpus, tmp_path, monkeypa
     assert found.left_out == 0
     seconds = offsets // short_corpus.rate
     expected = [*mean_and_error(nats, seconds), *mean_and_error(nats - linear, seconds)]
+    losses = (found.loss, found.margin)
     np.testing.assert_allclose(
-        [found.nats, found.standard_error, found.margin, found.margin_standard_error],
+        [value for loss in losses for value in (loss.nats, loss.standard_error)],
         expected,
         atol=1e-5,
     )
-    assert found.linear == pytest.approx(linear.mean())
+    assert found.linear.nats == pytest.approx(linear.mean())
     assert calls[-1] == (5_000, 5_000)
     every = Windows.of(short_corpus, "test", 2_000)
     assert found.targets_hash == targets_hash(every, np.arange(len(every)))
 
 
-def test_a_random_subset_is_scored_as_one_by_one_and_is_the_same_every_time(short_corpus, tmp_path):
+def test_a_random_subset_is_scored_as_one_by_one_and_is_the_same_every_time(
+    short_corpus, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(protocols, "SPACING", 500)
     run = trained(short_corpus, tmp_path)
-    found = evaluate(run, short_corpus, "test", 30, lambda done, total: None)
+    found = evaluate(run, short_corpus, "test", unwatched, positions=30)
     # 5,000 samples have room for 10 targets a chunk of 500 apart; 30 are three windows.
     assert found.targets == 30
-    again = evaluate(run, short_corpus, "test", 30, lambda done, total: None)
+    again = evaluate(run, short_corpus, "test", unwatched, positions=30)
     assert again == found
     windows = Windows.of(short_corpus, "test", 2_000, 500, 10)
-    chosen = evaluation.order(np.arange(3), len(windows), run.config.seed)
+    chosen = protocols.order(np.arange(3), len(windows), protocols.ORDER_SEED)
     _, offsets = windows.offsets(chosen)
     nats, _ = one_by_one(run, short_corpus, offsets.ravel())
-    assert found.nats == pytest.approx(nats.mean(), abs=1e-5)
+    assert found.loss.nats == pytest.approx(nats.mean(), abs=1e-5)
     assert found.targets_hash == targets_hash(windows, chosen)
 
 
 def test_every_window_of_the_subset_is_the_whole_split(short_corpus, tmp_path):
     run = trained(short_corpus, tmp_path)
-    every = evaluate(run, short_corpus, "test", None, lambda done, total: None)
-    subset = evaluate(run, short_corpus, "test", 10**9, lambda done, total: None)
+    every = evaluate(run, short_corpus, "test", unwatched)
+    subset = evaluate(run, short_corpus, "test", unwatched, positions=10**9)
     assert subset.targets_hash == every.targets_hash
-    assert subset.nats == pytest.approx(every.nats, abs=1e-5)
+    assert subset.loss.nats == pytest.approx(every.loss.nats, abs=1e-5)
 
 
 def test_an_evaluation_is_written_in_nats_and_bits(short_corpus, tmp_path):
     run = trained(short_corpus, tmp_path)
-    found = evaluate(run, short_corpus, "test", 30, lambda done, total: None)
+    found = evaluate(run, short_corpus, "test", unwatched, positions=30)
     path = found.write(tmp_path)
-    assert path.name == "evaluation-test-30.json"
-    values = json.loads(path.read_text())
-    assert values["bits"] == pytest.approx(values["nats"] / np.log(2))
-    assert values["margin_bits"] == pytest.approx(values["margin"] / np.log(2))
-    assert f"{values['bits']:.4f} bits ({values['nats']:.4f} nats)" in found.sentence
+    assert path.name == "evaluation-test-full-context-30-2000.json"
+    assert Evaluation.read(path) == found
+    for loss in (found.loss, found.linear, found.histogram, found.margin):
+        assert loss.bits == pytest.approx(loss.nats / np.log(2))
+        assert loss.standard_error_bits == pytest.approx(loss.standard_error / np.log(2))
+    assert f"{found.loss.bits:.4f} bits ({found.loss.nats:.4f} nats)" in found.sentence
 
 
 def test_another_corpus_is_refused_with_both_fingerprints(short_corpus, tmp_path):
     run = trained(short_corpus, tmp_path)
     other = dataclasses.replace(short_corpus, fingerprint="f" * 64)
     with pytest.raises(EvaluationError, match=r"ffffffffffff.*prepare the run's corpus again"):
-        evaluate(run, other, "test", None, lambda done, total: None)
+        evaluate(run, other, "test", unwatched)

@@ -5,7 +5,8 @@ import torch
 
 from model import network as network_module
 from model.linear import LinearPrediction
-from model.network import LatentTransformer, nats
+from model.nats import nats
+from model.network import LatentTransformer
 from model.targets import Targets
 from tests.architectures import small
 

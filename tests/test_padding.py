@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from model import network as network_module
-from model.network import nats
+from model.nats import nats
 from model.targets import Targets
 from tests.test_network import CAUSAL, network_of, window_of
 

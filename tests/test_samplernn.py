@@ -8,19 +8,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from datasets.quantise import CODECS as DATASETS_CODECS
 from datasets.quantise import decode
-from model.baselines.samplernn import (
-    CODECS,
-    SampleRNN,
-    SampleRNNArchitecture,
-    Tier,
-    doubled_amplitudes,
-)
+from model.baselines.samplernn import SampleRNN, Tier, doubled_amplitudes
+from model.baselines.shapes import CODECS, SampleRNNArchitecture
 from tests.baselines import codes_of
 
 
 def small(**changes):
     """Sizes that differ, so that no one of them can stand for another: frames of 4, 12 and 24."""
-    sizes = {"frame_sizes": (4, 3, 2), "width": 6, "embedding": 5}
+    sizes = {"frame_sizes": (4, 3, 2), "width": 6, "embedding": 5, "truncation": 960}
     return SampleRNNArchitecture(**{**sizes, **changes})
 
 
@@ -232,4 +227,4 @@ def test_what_cannot_be_built_is_said_all_at_once():
 
 
 def test_the_past_that_counts_has_no_bound():
-    assert network_of().receptive_field is None
+    assert network_of().architecture.receptive_field is None

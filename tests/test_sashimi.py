@@ -5,8 +5,9 @@ import torch
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.baselines.sashimi import DownPool, SaShiMi, SaShiMiArchitecture, UpPool
+from model.baselines.sashimi import DownPool, SaShiMi, UpPool
 from model.baselines.sashimi_blocks import ScalarNorm
+from model.baselines.shapes import SaShiMiArchitecture
 from tests.baselines import codes_of, stepped
 
 
@@ -248,4 +249,4 @@ def test_what_cannot_be_built_is_said_all_at_once():
 
 
 def test_the_past_that_counts_has_no_bound():
-    assert network_of().receptive_field is None
+    assert network_of().architecture.receptive_field is None

@@ -5,7 +5,8 @@ import torch
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.baselines.state_space import StateSpace, hippo, kernel_products, legendre
+from model.baselines.shapes import kernel_products
+from model.baselines.state_space import StateSpace, hippo, legendre
 
 
 def space_of(channels=3, state=8, dtype=torch.float64):

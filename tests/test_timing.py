@@ -1,7 +1,11 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from scaling import timing
+from scaling.paths import CLONE
 from scaling.timing import matmul_ceiling, seconds, side_by_side
 
 
@@ -20,14 +24,26 @@ def test_the_two_ways_run_in_turn_after_a_first_run_of_each():
     assert ran == ["naive", "fast"] * 3
 
 
-def test_what_the_fast_way_takes_in_memory_is_seen():
-    def fast():
-        held = torch.ones(2**24)
-        for _ in range(20):
-            held.mul_(1.01)
+HOLDING = """
+import torch
+from scaling.paths import CLONE
+from scaling.timing import side_by_side
 
-    timed = side_by_side(lambda: sum(range(10**5)), 1, fast, 1, repeats=1, warm=False)
-    assert 2**26 * 0.8 < timed.peak_bytes < 2**26 * 2
+def fast():
+    held = torch.ones(2**24)
+    for _ in range(20):
+        held.mul_(1.01)
+
+print(side_by_side(lambda: sum(range(10**5)), 1, fast, 1, repeats=1, warm=False).peak_bytes)
+"""
+
+
+def test_what_the_fast_way_takes_in_memory_is_seen():
+    # In a process of its own, as `bench` is: what other tests give back meanwhile would hide it.
+    shown = subprocess.run(
+        [sys.executable, "-c", HOLDING], check=True, capture_output=True, text=True, cwd=CLONE
+    )
+    assert 2**26 * 0.8 < int(shown.stdout) < 2**26 * 2
 
 
 def test_seconds_are_those_of_the_process_that_works():

@@ -5,7 +5,8 @@ import torch
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.baselines.wavenet import WaveNet, WaveNetArchitecture
+from model.baselines.shapes import WaveNetArchitecture
+from model.baselines.wavenet import WaveNet
 from tests.baselines import codes_of, stepped
 
 SLIM = {"embedding": 32, "residual": 24, "gate": 24, "skip": 96, "end": 64}
@@ -30,7 +31,7 @@ def network_of(dtype=torch.float64, **changes):
 
 def direct(network, codes_T):
     """The logits (T, Q) by explicit sums over positions, behind silence that is computed too."""
-    silence = [network.start_code] * network.receptive_field
+    silence = [network.start_code] * network.architecture.receptive_field
     known = [*silence, *codes_T[:-1].tolist()]
     x = [network.entry.weight @ network.embedding.weight[code] for code in known]
     skipped = [torch.zeros_like(network.blocks[0].skip.weight[:, 0, 0]) for _ in known]
@@ -84,7 +85,7 @@ def test_parameters_of_each_part_are_those_of_the_built_module(architecture):
 def test_the_slim_twin_has_about_300000_parameters_and_sees_as_far():
     twin = WaveNetArchitecture(**SLIM)
     assert sum(twin.parameters().values()) == 304_960
-    assert WaveNet(twin).receptive_field == 4_093
+    assert twin.receptive_field == 4_093
 
 
 def test_skip_convolutions_start_as_those_of_single_layers():
@@ -117,7 +118,7 @@ def test_logits_are_those_of_explicit_sums_over_positions(sizes):
 @pytest.mark.parametrize("changed", [0, 7, 39])
 def test_a_code_changes_the_logits_of_the_receptive_field_after_it_and_no_others(changed):
     network = network_of()
-    assert network.receptive_field == 15
+    assert network.architecture.receptive_field == 15
     codes = codes_of(40)
     other = codes.clone()
     other[:, changed] = (other[:, changed] + 100) % 256
@@ -141,7 +142,7 @@ def test_the_full_dilations_see_4093_samples():
     # Position t of the embedding stands for the code t - 1.
     (read,) = gradient[0].abs().amax(1).nonzero(as_tuple=True)
     assert (read.min() - 1, read.max() - 1) == (4_150 - 4_093, 4_149)
-    assert len(read) == network.receptive_field == 4_093
+    assert len(read) == network.architecture.receptive_field == 4_093
 
 
 @pytest.mark.parametrize("target", [0, 1, 13, 14, 15, 30])
@@ -153,7 +154,7 @@ def test_logits_have_no_gradient_from_their_own_code_or_later_ones(target):
     # Position t of the embedding stands for the code t - 1, and the first one for all silence.
     (gradient,) = torch.autograd.grad(logits[0, target].square().sum(), embedded)
     reach = gradient[0].abs().amax(1)
-    oldest = max(target - network.receptive_field + 1, 0)
+    oldest = max(target - network.architecture.receptive_field + 1, 0)
     assert torch.all(reach[target + 1 :] == 0)
     assert torch.all(reach[oldest : target + 1] > 1e-8)
     assert torch.all(reach[:oldest] == 0)
@@ -163,7 +164,7 @@ def test_logits_have_no_gradient_from_their_own_code_or_later_ones(target):
 def test_what_is_before_the_first_code_is_silence():
     network = network_of()
     codes = codes_of(20, batch=3)
-    silence = torch.full((3, network.receptive_field), 128)
+    silence = torch.full((3, network.architecture.receptive_field), 128)
     whole = network(torch.cat([silence, codes], 1))
     torch.testing.assert_close(whole[:, silence.shape[1] :], network(codes), rtol=0, atol=1e-12)
     fed, _ = network.step(network.start(1), torch.tensor([128]))

@@ -180,7 +180,7 @@ def test_no_window_is_refused_with_what_to_change():
 @pytest.mark.parametrize(
     ("numbers", "sentence"),
     [
-        ((0, 1, 1, 5), "Context 0, spacing 1 and targets 1 must be 1 or more"),
+        ((-1, 1, 1, 5), "Context -1 must be 0 or more, and spacing 1 and targets 1 1 or more"),
         ((5, 0, 1, 5), "spacing 0"),
         ((5, 1, -2, 5), "targets -2"),
         ((5, 1, 1, 4), "History 4 is shorter than the context 5"),

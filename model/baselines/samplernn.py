@@ -6,91 +6,16 @@ tier reads one frame a step and conditions what comes in the time of the next fr
 the width, P the samples of a tier's frame, N frames and E the width of a code's embedding.
 """
 
-from dataclasses import dataclass, fields
-from itertools import accumulate
-from math import prod
-from operator import mul
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional, init
+from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import weight_norm
 
-CODECS = ("mulaw", "linear")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SampleRNNArchitecture:
-    """Every number of SampleRNN; the defaults are the model of 35.03 M parameters.
-
-    frame_sizes: samples of the shortest frame, then how many frames of a tier one of the next tier
-        lasts: 8, 2, 2 are frames of 8, 16 and 32 samples.
-    width: channels of every tier and of the samples' network (D).
-    embedding: width of a code's embedding (E).
-    levels: classes of the quantiser (Q).
-    codec: what the codes stand for, "mulaw" or "linear": frames are read as amplitudes.
-
-    A slim twin: ``width=88, embedding=32`` has 302,712 parameters.
-    """
-
-    frame_sizes: tuple[int, ...] = (8, 2, 2)
-    width: int = 1024
-    embedding: int = 256
-    levels: int = 256
-    codec: str = "mulaw"
-
-    @property
-    def frames(self) -> tuple[int, ...]:
-        """Samples of each tier's frame, from the shortest up."""
-        return tuple(accumulate(self.frame_sizes, mul))
-
-    @property
-    def lookback(self) -> int:
-        """Samples of the longest frame."""
-        return prod(self.frame_sizes)
-
-    def problems(self) -> list[str]:
-        """Every sentence that says why this architecture cannot be built; empty if it can."""
-        found = [
-            f"model.{field.name} is {value}: it must be 1 or more"
-            for field in fields(self)
-            if field.type is int and (value := getattr(self, field.name)) < 1
-        ]
-        if min(self.frame_sizes, default=0) < 1:
-            found.append(f"model.frame_sizes is {self.frame_sizes}: write sizes of 1 or more")
-        if self.codec not in CODECS:
-            found.append(f"model.codec is {self.codec!r}: write one of {', '.join(CODECS)}")
-        return found
-
-    def parameters(self) -> dict[str, int]:
-        """Trainable parameters of each part of the model."""
-        d = self.width
-        tiers = sum(
-            frame * d + 2 * d  # a gain and a bias for each row
-            + 6 * d * d + 6 * d + d  # three gates with two biases each, and the first hidden state
-            + size * d * (d + 1) + d  # a gain for each column
-            for frame, size in zip(self.frames, self.frame_sizes, strict=True)
-        )  # fmt: skip
-        return {
-            "embedding": self.levels * self.embedding,
-            "tiers": tiers,
-            "read": self.embedding * self.frames[0] * d + d,
-            "hidden": d * d + 2 * d,
-            "head": (d + 2) * self.levels,
-        }
-
-    def operations(self, samples: int) -> float:
-        """Forward operations (2 a multiply-add) for one sequence of so many samples.
-
-        They are filled up to whole frames of the longest kind.
-        """
-        d = self.width
-        samples = -(-samples // self.lookback) * self.lookback
-        tiers = zip(self.frames, self.frame_sizes, strict=True)
-        products = sum(samples // frame * d * (frame + (6 + size) * d) for frame, size in tiers)
-        products += samples * d * (self.embedding * self.frames[0] + d + self.levels)
-        return 2.0 * products
+from model.baselines.shapes import SampleRNNArchitecture
 
 
 def doubled_amplitudes(levels: int, codec: str) -> Tensor:
@@ -177,9 +102,6 @@ class SampleRNNState:
 class SampleRNN(nn.Module):
     """Codes to the logits of each from those before it, in parallel or sample by sample."""
 
-    receptive_field: int | None = None
-    """None: a recurrent network may remember whatever it read."""
-
     amplitudes: Tensor
 
     def __init__(self, architecture: SampleRNNArchitecture) -> None:
@@ -203,12 +125,22 @@ class SampleRNN(nn.Module):
         return self.architecture.levels // 2
 
     def forward(self, codes_BT: Tensor) -> Tensor:
-        """Logits (B, T, Q): at t those of the code t, from the codes (B, T) before it alone."""
+        """Logits (B, T, Q): at t those of the code t, from the codes (B, T) before it alone.
+
+        Gradients end at every ``truncation`` samples, where the hidden state goes on.
+        """
         samples = codes_BT.shape[1]
         # The end is filled up to whole frames; being causal, nothing before it sees that.
         fill = -samples % self.architecture.lookback
         filled = functional.pad(codes_BT.long(), (0, fill), value=self.start_code)
-        return self.forward_from(self.past(len(codes_BT)), filled)[0][:, :samples]
+        past = self.past(len(codes_BT))
+        pieces = []
+        with parametrize.cached():
+            for piece_BT in filled.split(self.architecture.truncation, 1):
+                logits_BTQ, past = self.forward_from(past, piece_BT)
+                past = past.detached()
+                pieces.append(logits_BTQ)
+        return torch.cat(pieces, 1)[:, :samples]
 
     def past(self, batch: int) -> SampleRNNPast:
         """The past of B sequences before their first piece: silence, and learned hidden states."""

@@ -6,9 +6,8 @@ gated unit, no blocks on the way down, and dt, B and P frozen. In shapes, D is t
 in question, P the samples that a pool joins, and E what it multiplies the width by.
 """
 
-from dataclasses import dataclass, fields
-from itertools import pairwise
-from math import log2, prod
+from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -16,108 +15,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
 from model.baselines.sashimi_blocks import Blocks, BlocksState
-from model.baselines.state_space import kernel_products
-
-
-@dataclass(frozen=True, kw_only=True)
-class SaShiMiArchitecture:
-    """Every number of SaShiMi; the defaults are the paper's model of 3.13 M parameters.
-
-    layers: pairs of an S4 and a feed-forward block, at each rate.
-    width: channels at the rate of the samples (D).
-    state: numbers of a channel's state (N).
-    pools: samples that each pool joins, from the samples down.
-    expand: what each pool multiplies the width by.
-    feed_forward_expand: hidden width of a feed-forward block, in widths.
-    levels: classes of the quantiser (Q).
-
-    Slim twins: ``width=30, layers=2`` has 307,144 parameters, ``width=24, layers=3`` 276,364.
-    """
-
-    layers: int = 6
-    width: int = 64
-    state: int = 64
-    pools: tuple[int, ...] = (4, 4)
-    expand: int = 2
-    feed_forward_expand: int = 2
-    levels: int = 256
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Channels at each rate, from the samples down."""
-        return tuple(self.width * self.expand**rate for rate in range(len(self.pools) + 1))
-
-    @property
-    def stride(self) -> int:
-        """Samples to a position of the slowest rate: 16 in the paper."""
-        return prod(self.pools)
-
-    def problems(self) -> list[str]:
-        """Every sentence that says why this architecture cannot be built; empty if it can."""
-        found = [
-            f"model.{field.name} is {value}: it must be 1 or more"
-            for field in fields(self)
-            if field.type is int and (value := getattr(self, field.name)) < 1
-        ]
-        if self.state % 2:
-            found.append(
-                f"model.state is {self.state}: it must be even, since a state is made of conjugate "
-                f"pairs; write {self.state + 1}"
-            )
-        if min(self.pools, default=1) < 1:
-            found.append(f"model.pools is {self.pools}: each pool joins 1 sample or more")
-        return found
-
-    def parameters(self) -> dict[str, int]:
-        """Trainable parameters of each part of the model."""
-        blocks = sum(
-            d * self.state + self.state + d  # C, Lambda and D of the state space
-            + d * d + d
-            + 2 * self.feed_forward_expand * d * d + (self.feed_forward_expand + 1) * d
-            + 4  # a scale and a shift for each of two norms
-            for d in self.widths
-        )  # fmt: skip
-        pools = list(zip(self.pools, pairwise(self.widths), strict=True))
-        return {
-            "embedding": self.levels * self.width,
-            # Weight norm adds a gain to each row: as many as the bias has.
-            "down": sum(pool * fast * slow + 2 * slow for pool, (fast, slow) in pools),
-            "blocks": self.layers * blocks,
-            "up": sum(pool * fast * (slow + 2) for pool, (fast, slow) in pools),
-            "norm": 2 * self.width,
-            "head": (self.width + 1) * self.levels,
-        }
-
-    def operations(self, samples: int) -> float:
-        """Forward operations for one sequence of so many samples: products and transforms."""
-        return self.product_operations(samples) + self.transform_operations(samples)
-
-    def product_operations(self, samples: int) -> float:
-        """Operations (2 a multiply-add) of the products of matrices, kernels included."""
-        lengths = self._lengths(samples)
-        total = samples * self.width * self.levels
-        for length, d in zip(lengths, self.widths, strict=True):
-            dense = (1 + 2 * self.feed_forward_expand) * d * d
-            total += self.layers * (length * dense + d * kernel_products(length, self.state))
-        rates = zip(self.pools, pairwise(self.widths), lengths[1:], strict=True)
-        for pool, (fast, slow), length in rates:
-            total += (2 * length - 1) * pool * fast * slow
-        return 2.0 * total
-
-    def transform_operations(self, samples: int) -> float:
-        """Operations of the Fourier transforms: three of 2 L real numbers for each state space.
-
-        They are counted as complex ones of L numbers, ``5 L log2(2 L)``.
-        """
-        rates = zip(self._lengths(samples), self.widths, strict=True)
-        return self.layers * sum(3 * d * 5 * length * log2(2 * length) for length, d in rates)
-
-    def _lengths(self, samples: int) -> list[int]:
-        """Positions at each rate, from the samples (filled up to whole strides) down."""
-        lengths = [-(-samples // self.stride) * self.stride]
-        for pool in self.pools:
-            lengths.append(lengths[-1] // pool)
-        return lengths
+from model.baselines.shapes import SaShiMiArchitecture
 
 
 class DownPool(nn.Module):
@@ -174,9 +72,6 @@ class SaShiMiState:
 
 class SaShiMi(nn.Module):
     """Codes to the logits of each from those before it, in parallel or sample by sample."""
-
-    receptive_field: int | None = None
-    """None: a state space forgets only gradually, so that no number of samples bounds it."""
 
     def __init__(self, architecture: SaShiMiArchitecture) -> None:
         super().__init__()

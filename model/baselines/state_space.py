@@ -8,12 +8,14 @@ which one of each is kept.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
+
+from model.baselines.shapes import kernel_shape
 
 SHORTEST_STEP, LONGEST_STEP = 1e-3, 1e-1
 """Between these a channel's dt is drawn, uniformly in its logarithm."""
@@ -96,6 +98,9 @@ class StateSpace(nn.Module):
     frozen as in the training of Goel et al. 2022 (arXiv 2202.09729, appendix C.2). C itself is the
     weight: the authors' code trains C (1 - A^L) for one length L, whereas lengths vary here.
     """
+
+    learning_factors: ClassVar[dict[str, float]] = {"decay": 0.25, "frequency": 0.25}
+    """The authors train these at 0.001, where the rest learns at 0.004."""
 
     def __init__(self, channels: int, state: int) -> None:
         super().__init__()
@@ -229,20 +234,6 @@ def _inverse(spectrum_F: Tensor) -> Tensor:
     signal_T: Tensor = torch.fft.irfft(spectrum_F, n=2 * samples)
     # A slice alone would keep all of the memory.
     return signal_T[..., :samples].contiguous()
-
-
-def kernel_shape(samples: int) -> tuple[int, int]:
-    """Rows and columns of the products that a kernel of so many samples is computed by."""
-    columns = 1 << ((samples - 1).bit_length() + 1) // 2
-    return -(-samples // columns), columns
-
-
-def kernel_products(samples: int, state: int) -> int:
-    """Multiply-adds of the products of matrices in :meth:`StateSpace.kernel`, for a channel."""
-    rows, columns = kernel_shape(samples)
-    doublings = [(count - 1).bit_length() for count in (rows, columns)]
-    vectors = sum((1 << doubled) - 1 for doubled in doublings)
-    return state**2 * vectors + state**3 * sum(doublings) + rows * columns * state
 
 
 def _real(complex_M: Tensor) -> Tensor:

@@ -6,66 +6,13 @@ one-hot codes, convolutions without bias but for the last two, and a Linear behi
 shapes, F counts whatever channels a tensor has, and a 1 in the place of T is a single position.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-
-@dataclass(frozen=True, kw_only=True)
-class WaveNetArchitecture:
-    """Every number of WaveNet; the defaults are the model of 4.24 M parameters.
-
-    blocks: times that the dilations start again from 1.
-    layers: layers of a block, of dilations 1, 2, 4, ...
-    embedding: width of a code's embedding.
-    residual: channels that the layers read and add to.
-    gate: channels of the gated convolution.
-    skip: channels of the sum of what the layers tell the end; 512 is the model of 2.67 M.
-    end: channels between the last two convolutions.
-    levels: classes of the quantiser (Q).
-
-    A slim twin: ``embedding=32, residual=24, gate=24, skip=96, end=64`` has 304,960 parameters.
-    """
-
-    blocks: int = 4
-    layers: int = 10
-    embedding: int = 256
-    residual: int = 64
-    gate: int = 64
-    skip: int = 1024
-    end: int = 512
-    levels: int = 256
-
-    def problems(self) -> list[str]:
-        """Every sentence that says why this architecture cannot be built; empty if it can."""
-        return [
-            f"model.{field.name} is {value}: it must be 1 or more"
-            for field in fields(self)
-            if (value := getattr(self, field.name)) < 1
-        ]
-
-    def parameters(self) -> dict[str, int]:
-        """Trainable parameters of each part of the model."""
-        layer = 4 * self.residual * self.gate + self.gate * (self.residual + self.skip)
-        return {
-            "embedding": self.levels * self.embedding,
-            "entry": self.embedding * self.residual,
-            "blocks": self.blocks * self.layers * layer,
-            "end": (self.skip + 1) * self.end + (self.end + 1) * self.levels,
-            "head": (self.levels + 1) * self.levels,
-        }
-
-    def operations(self, samples: int) -> float:
-        """Forward operations (2 a multiply-add) for one sequence of so many samples."""
-        layer = 4 * self.residual * self.gate + self.gate * (self.residual + self.skip)
-        products = (
-            self.embedding * self.residual
-            + self.blocks * self.layers * layer
-            + self.skip * self.end + self.end * self.levels + self.levels**2
-        )  # fmt: skip
-        return 2.0 * samples * products
+from model.baselines.shapes import WaveNetArchitecture
 
 
 class Layer(nn.Module):
@@ -181,12 +128,6 @@ class WaveNet(nn.Module):
             nn.Conv1d(a.end, a.levels, 1),
         )
         self.head = nn.Linear(a.levels, a.levels)
-
-    @property
-    def receptive_field(self) -> int:
-        """Samples before a target that its logits depend on: the newest, and every dilation."""
-        a = self.architecture
-        return 1 + a.blocks * ((1 << a.layers) - 1)
 
     @property
     def start_code(self) -> int:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from scaling.validation import mean_and_error
+from scaling.clusters import mean_and_error
 
 
 def test_without_clusters_the_error_is_that_of_a_mean():

@@ -1,0 +1,296 @@
+"""The shapes of the baselines, what they count and cost: plain numbers, no torch.
+
+A baseline reads a sequence from silence and predicts every sample of it. Its place on a grid of
+chunks is that of a chunk of one sample.
+"""
+
+from dataclasses import dataclass, fields
+from itertools import accumulate, pairwise
+from math import log2, prod
+from operator import mul
+from typing import ClassVar, Literal
+
+CODECS = ("mulaw", "linear")
+PUBLISHED_CONTEXT = 131_072
+"""Samples of the sequences that the baselines were trained and scored on (Goel et al. 2022)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceShape:
+    """What the shapes of all baselines have.
+
+    context: samples before a target where it is scored from its full context (L), and of a training
+        window unless ``windows.per_window`` says otherwise.
+    levels: classes of the quantiser (Q).
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    chunk: ClassVar[int] = 1
+    recent: ClassVar[int] = 0
+
+    context: int = PUBLISHED_CONTEXT
+    levels: int = 256
+
+    @property
+    def latents(self) -> int:
+        """Chunks in a context (N): its samples."""
+        return self.context
+
+    @property
+    def receptive_field(self) -> int | None:
+        """Samples before a target that its logits depend on; None where nothing bounds them."""
+        return None
+
+    def problems(self) -> list[str]:
+        """Every sentence that says why this model cannot be built; empty if it can."""
+        return [
+            f"model.{field.name} is {value}: it must be 1 or more"
+            for field in fields(self)
+            if field.type is int and (value := getattr(self, field.name)) < 1
+        ]
+
+    def parameters(self) -> dict[str, int]:
+        """Trainable parameters of each part of the model."""
+        raise NotImplementedError
+
+    def operations(self, samples: int) -> float:
+        """Forward operations (2 a multiply-add) for one sequence of so many samples."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaveNetArchitecture(SequenceShape):
+    """Every number of WaveNet; the defaults are the model of 4.24 M parameters.
+
+    blocks: times that the dilations start again from 1.
+    layers: layers of a block, of dilations 1, 2, 4, ...
+    embedding: width of a code's embedding.
+    residual: channels that the layers read and add to.
+    gate: channels of the gated convolution.
+    skip: channels of the sum of what the layers tell the end; 512 is the model of 2.67 M.
+    end: channels between the last two convolutions.
+
+    A slim twin: ``embedding=32, residual=24, gate=24, skip=96, end=64`` has 304,960 parameters.
+    """
+
+    kind: Literal["wavenet"] = "wavenet"
+    blocks: int = 4
+    layers: int = 10
+    embedding: int = 256
+    residual: int = 64
+    gate: int = 64
+    skip: int = 1024
+    end: int = 512
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples before a target that its logits depend on: the newest, and every dilation."""
+        return 1 + self.blocks * ((1 << self.layers) - 1)
+
+    def parameters(self) -> dict[str, int]:
+        """Trainable parameters of each part of the model."""
+        layer = 4 * self.residual * self.gate + self.gate * (self.residual + self.skip)
+        return {
+            "embedding": self.levels * self.embedding,
+            "entry": self.embedding * self.residual,
+            "blocks": self.blocks * self.layers * layer,
+            "end": (self.skip + 1) * self.end + (self.end + 1) * self.levels,
+            "head": (self.levels + 1) * self.levels,
+        }
+
+    def operations(self, samples: int) -> float:
+        """Forward operations (2 a multiply-add) for one sequence of so many samples."""
+        layer = 4 * self.residual * self.gate + self.gate * (self.residual + self.skip)
+        products = (
+            self.embedding * self.residual
+            + self.blocks * self.layers * layer
+            + self.skip * self.end + self.end * self.levels + self.levels**2
+        )  # fmt: skip
+        return 2.0 * samples * products
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleRNNArchitecture(SequenceShape):
+    """Every number of SampleRNN; the defaults are the model of 35.03 M parameters.
+
+    frame_sizes: samples of the shortest frame, then how many frames of a tier one of the next tier
+        lasts: 8, 2, 2 are frames of 8, 16 and 32 samples.
+    width: channels of every tier and of the samples' network (D).
+    embedding: width of a code's embedding (E).
+    codec: what the codes stand for, "mulaw" or "linear": frames are read as amplitudes.
+    truncation: samples of the pieces that a sequence is trained in: the hidden state goes on from
+        piece to piece, gradients end between them.
+
+    A slim twin: ``width=88, embedding=32`` has 302,712 parameters.
+    """
+
+    kind: Literal["samplernn"] = "samplernn"
+    frame_sizes: tuple[int, ...] = (8, 2, 2)
+    width: int = 1024
+    embedding: int = 256
+    codec: Literal["mulaw", "linear"] = "mulaw"
+    truncation: int = 1_024
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        """Samples of each tier's frame, from the shortest up."""
+        return tuple(accumulate(self.frame_sizes, mul))
+
+    @property
+    def lookback(self) -> int:
+        """Samples of the longest frame."""
+        return prod(self.frame_sizes)
+
+    def problems(self) -> list[str]:
+        """Every sentence that says why this architecture cannot be built; empty if it can."""
+        found = super().problems()
+        if min(self.frame_sizes, default=0) < 1:
+            found.append(f"model.frame_sizes is {self.frame_sizes}: write sizes of 1 or more")
+        if self.codec not in CODECS:
+            found.append(f"model.codec is {self.codec!r}: write one of {', '.join(CODECS)}")
+        if not found and self.truncation % self.lookback:
+            whole = -(-self.truncation // self.lookback) * self.lookback
+            found.append(
+                f"model.truncation is {self.truncation}, not a multiple of the {self.lookback} "
+                f"samples of the longest frame: write {whole}"
+            )
+        return found
+
+    def parameters(self) -> dict[str, int]:
+        """Trainable parameters of each part of the model."""
+        d = self.width
+        tiers = sum(
+            frame * d + 2 * d  # a gain and a bias for each row
+            + 6 * d * d + 6 * d + d  # three gates with two biases each, and the first hidden state
+            + size * d * (d + 1) + d  # a gain for each column
+            for frame, size in zip(self.frames, self.frame_sizes, strict=True)
+        )  # fmt: skip
+        return {
+            "embedding": self.levels * self.embedding,
+            "tiers": tiers,
+            "read": self.embedding * self.frames[0] * d + d,
+            "hidden": d * d + 2 * d,
+            "head": (d + 2) * self.levels,
+        }
+
+    def operations(self, samples: int) -> float:
+        """Forward operations (2 a multiply-add) for one sequence of so many samples.
+
+        They are filled up to whole frames of the longest kind.
+        """
+        d = self.width
+        samples = -(-samples // self.lookback) * self.lookback
+        tiers = zip(self.frames, self.frame_sizes, strict=True)
+        products = sum(samples // frame * d * (frame + (6 + size) * d) for frame, size in tiers)
+        products += samples * d * (self.embedding * self.frames[0] + d + self.levels)
+        return 2.0 * products
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaShiMiArchitecture(SequenceShape):
+    """Every number of SaShiMi; the defaults are the paper's model of 3.13 M parameters.
+
+    layers: pairs of an S4 and a feed-forward block, at each rate.
+    width: channels at the rate of the samples (D).
+    state: numbers of a channel's state (N).
+    pools: samples that each pool joins, from the samples down.
+    expand: what each pool multiplies the width by.
+    feed_forward_expand: hidden width of a feed-forward block, in widths.
+
+    Slim twins: ``width=30, layers=2`` has 307,144 parameters, ``width=24, layers=3`` 276,364.
+    """
+
+    kind: Literal["sashimi"] = "sashimi"
+    layers: int = 6
+    width: int = 64
+    state: int = 64
+    pools: tuple[int, ...] = (4, 4)
+    expand: int = 2
+    feed_forward_expand: int = 2
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels at each rate, from the samples down."""
+        return tuple(self.width * self.expand**rate for rate in range(len(self.pools) + 1))
+
+    @property
+    def stride(self) -> int:
+        """Samples to a position of the slowest rate: 16 in the paper."""
+        return prod(self.pools)
+
+    def problems(self) -> list[str]:
+        """Every sentence that says why this architecture cannot be built; empty if it can."""
+        found = super().problems()
+        if self.state % 2:
+            found.append(
+                f"model.state is {self.state}: it must be even, since a state is made of conjugate "
+                f"pairs; write {self.state + 1}"
+            )
+        if min(self.pools, default=1) < 1:
+            found.append(f"model.pools is {self.pools}: each pool joins 1 sample or more")
+        return found
+
+    def parameters(self) -> dict[str, int]:
+        """Trainable parameters of each part of the model."""
+        blocks = sum(
+            d * self.state + self.state + d  # C, Lambda and D of the state space
+            + d * d + d
+            + 2 * self.feed_forward_expand * d * d + (self.feed_forward_expand + 1) * d
+            + 4  # a scale and a shift for each of two norms
+            for d in self.widths
+        )  # fmt: skip
+        pools = list(zip(self.pools, pairwise(self.widths), strict=True))
+        return {
+            "embedding": self.levels * self.width,
+            # Weight norm adds a gain to each row: as many as the bias has.
+            "down": sum(pool * fast * slow + 2 * slow for pool, (fast, slow) in pools),
+            "blocks": self.layers * blocks,
+            "up": sum(pool * fast * (slow + 2) for pool, (fast, slow) in pools),
+            "norm": 2 * self.width,
+            "head": (self.width + 1) * self.levels,
+        }
+
+    def operations(self, samples: int) -> float:
+        """Forward operations for one sequence of so many samples: products and transforms."""
+        return self.product_operations(samples) + self.transform_operations(samples)
+
+    def product_operations(self, samples: int) -> float:
+        """Operations (2 a multiply-add) of the products of matrices, kernels included."""
+        lengths = self._lengths(samples)
+        total = samples * self.width * self.levels
+        for length, d in zip(lengths, self.widths, strict=True):
+            dense = (1 + 2 * self.feed_forward_expand) * d * d
+            total += self.layers * (length * dense + d * kernel_products(length, self.state))
+        rates = zip(self.pools, pairwise(self.widths), lengths[1:], strict=True)
+        for pool, (fast, slow), length in rates:
+            total += (2 * length - 1) * pool * fast * slow
+        return 2.0 * total
+
+    def transform_operations(self, samples: int) -> float:
+        """Operations of the Fourier transforms: three of 2 L real numbers for each state space.
+
+        They are counted as complex ones of L numbers, ``5 L log2(2 L)``.
+        """
+        rates = zip(self._lengths(samples), self.widths, strict=True)
+        return self.layers * sum(3 * d * 5 * length * log2(2 * length) for length, d in rates)
+
+    def _lengths(self, samples: int) -> list[int]:
+        """Positions at each rate, from the samples (filled up to whole strides) down."""
+        lengths = [-(-samples // self.stride) * self.stride]
+        for pool in self.pools:
+            lengths.append(lengths[-1] // pool)
+        return lengths
+
+
+def kernel_shape(samples: int) -> tuple[int, int]:
+    """Rows and columns of the products that a kernel of so many samples is computed by."""
+    columns = 1 << ((samples - 1).bit_length() + 1) // 2
+    return -(-samples // columns), columns
+
+
+def kernel_products(samples: int, state: int) -> int:
+    """Multiply-adds of the products of matrices in :meth:`StateSpace.kernel`, for a channel."""
+    rows, columns = kernel_shape(samples)
+    doublings = [(count - 1).bit_length() for count in (rows, columns)]
+    vectors = sum((1 << doubled) - 1 for doubled in doublings)
+    return state**2 * vectors + state**3 * sum(doublings) + rows * columns * state

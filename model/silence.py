@@ -1,0 +1,56 @@
+"""The nats of every code of a signal that begins with silence: nothing before it is known.
+
+A latent Transformer predicts a code from the chunks that end right before it, at most N of them and
+at least one, of which the oldest may begin in the silence before the signal.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from model.attention import Folded
+from model.baselines.sequence import SequenceModel
+from model.nats import nats
+from model.network import GROUPED_LATENTS, LatentTransformer
+from model.targets import Targets
+
+
+@torch.no_grad()
+def nats_from_silence(network: LatentTransformer | SequenceModel, codes_T: Tensor) -> Tensor:
+    """The nats (T,) of all codes (T,) of a signal, whatever the model."""
+    network.eval()
+    if isinstance(network, SequenceModel):
+        of_sequence: Tensor = network(codes_T[None], Targets("sequence", 1))[1]
+        return of_sequence.flatten()
+    a = network.architecture
+    before = max(a.chunk, a.recent)
+    known_1T = functional.pad(codes_T.long(), (before, 0), value=a.levels // 2)[None]
+    latents_TD = network.encoder.dense(known_1T[:, before - a.chunk : -1])[0]
+    # Phase by phase: code t is read from the latents t, t - C, t - 2C and so on.
+    filled = functional.pad(latents_TD, (0, 0, 0, -len(codes_T) % a.chunk))
+    latents_CMD = filled.unflatten(0, (-1, a.chunk)).transpose(0, 1)
+    size = max(1, GROUPED_LATENTS[codes_T.device.type] // latents_CMD.shape[1])
+    folded = network.transformer.fold()
+    parts = [list(_read(network, part, folded)) for part in latents_CMD.split(size)]
+    read_CMD = torch.cat([torch.cat(pieces, 1) for pieces in parts])
+    read_TD = read_CMD.transpose(0, 1).flatten(0, 1)[: len(codes_T)]
+    recent = network.after_each(known_1T[:, before - a.recent : -1]) if a.recent else None
+    return nats(network.head(read_TD[None], recent), codes_T[None].long())[0]
+
+
+def _read(
+    network: LatentTransformer, latents_GMD: Tensor, folded: Sequence[Folded] | None
+) -> Iterator[Tensor]:
+    """What each of the latents of G phases (G, M, D) reads of those up to it, in pieces (G, m, D).
+
+    In a causal model the first N are one pass; else each is a context of its own.
+    """
+    transformer, longest = network.transformer, network.architecture.latents
+    alone = 0
+    if transformer.causal:
+        yield transformer.states(latents_GMD[:, :longest], folded)[-1]
+        alone = longest
+    for end in range(alone + 1, latents_GMD.shape[1] + 1):
+        yield transformer.newest(latents_GMD[:, max(0, end - longest) : end], folded)[:, None]
