@@ -61,12 +61,9 @@ def forward_operations(
     """
     a = architecture
     count = positions * targets.phases
-    signal = targets.samples(positions, a) - 1
     convolutions = _Convolutions((1, *a.filters), a.kernel, a.strides, a.chunk, a.width)
     multiply_adds = {
-        "encoder": convolutions.dense(signal)
-        if targets.phases > 1
-        else signal // a.chunk * convolutions.once(),
+        "encoder": _encoder(convolutions, targets, positions, a),
         "transformer": _transformer(a, targets, count),
         "head": count * (a.width * a.hidden + a.hidden * a.outputs),
     }
@@ -75,9 +72,11 @@ def forward_operations(
         channels = (RECENT_CHANNELS, a.recent_filters, a.recent_filters)
         convolutions = _Convolutions(channels, RECENT_KERNEL, [RECENT_STRIDE] * 2, start, a.width)
         if targets.phases > 1:
-            seen = signal - a.chunk + a.recent
-            multiply_adds["recent"] = convolutions.dense(seen - LINEAR_ORDER)
-            multiply_adds["linear"] = LINEAR_ORDER * (seen - LINEAR_ORDER + 1)
+            strips, seen = 1, (positions - 1) * a.chunk + targets.phases - 1 + a.recent
+            if targets.by_strips(a.recent, a):
+                strips, seen = positions, a.recent + targets.phases - 1
+            multiply_adds["recent"] = strips * convolutions.dense(seen - LINEAR_ORDER)
+            multiply_adds["linear"] = strips * LINEAR_ORDER * (seen - LINEAR_ORDER + 1)
         else:
             multiply_adds["recent"] = count * convolutions.once()
             multiply_adds["linear"] = count * LINEAR_ORDER * (start + 1)
@@ -120,6 +119,16 @@ class _Convolutions:
             total += self.kernel * f * g * length
             length += (self.kernel - 1) * dilation
         return total
+
+
+def _encoder(convolutions: _Convolutions, targets: Targets, positions: int, a: Architecture) -> int:
+    """Multiply-adds of the encoder for one window."""
+    signal = targets.samples(positions, a) - 1
+    if targets.phases == 1:
+        return signal // a.chunk * convolutions.once()
+    if targets.by_strips(a.chunk, a):
+        return positions * convolutions.dense(a.chunk + targets.phases - 1)
+    return convolutions.dense(signal)
 
 
 def _transformer(a: Architecture, targets: Targets, count: int) -> int:

@@ -144,6 +144,10 @@ class LatentTransformer(nn.Module):
         else:
             if targets.phases == 1:
                 latents_BnDP = self.encoder(past_BT.unflatten(1, (-1, a.chunk)))[..., None]
+            elif targets.by_strips(a.chunk, a):
+                strips_BnT = past_BT.unfold(1, a.chunk + targets.phases - 1, a.chunk)
+                latents_SPD = self.encoder.dense(strips_BnT.flatten(0, 1))
+                latents_BnDP = latents_SPD.unflatten(0, strips_BnT.shape[:2]).transpose(2, 3)
             else:
                 latents_BnDP = self.encoder.dense(past_BT).unfold(1, targets.phases, a.chunk)
             latents_PBnD = latents_BnDP.permute(3, 0, 1, 2).contiguous()
@@ -189,6 +193,13 @@ class LatentTransformer(nn.Module):
             shape = (len(codes_BT), positions, 1)
             return Recent(
                 single.summand.view(*shape, -1), single.predicted.view(shape), single.scale
+            )
+        if targets.by_strips(a.recent, a):
+            strips_BnT = codes_BT.unfold(1, a.recent + targets.phases - 1, a.chunk)
+            every = self.after_each(strips_BnT.flatten(0, 1))
+            return every._replace(
+                summand=every.summand.unflatten(0, strips_BnT.shape[:2]),
+                predicted=every.predicted.unflatten(0, strips_BnT.shape[:2]),
             )
         every = self.after_each(codes_BT)
         return every._replace(

@@ -55,6 +55,15 @@ class Targets:
             )
         return count + 1
 
+    def by_strips(self, seen: int, architecture: "Shape") -> bool:
+        """Whether runs of ``seen`` samples before the targets are read position by position.
+
+        Each position's strip of ``seen`` samples and its phases then overlaps the next one's, and
+        only its phases become latents. All offsets of the window at once are a chunk of samples and
+        of latents a position.
+        """
+        return seen + 2 * self.phases <= 2 * architecture.chunk
+
     def check_padding(self, lowest: int, highest: int, architecture: "Shape") -> None:
         """ValueError where windows may not begin with ``lowest`` to ``highest`` filler samples."""
         if self.mode != "last":

@@ -1,12 +1,13 @@
 """The command line's verbs. Each imports what it needs: help, plan and report need no Ray."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from scaling import cli_corpora, load
+from scaling import cli_corpora, cli_models, load
 from scaling.arguments import Config, Json, Words, console, file_and_overrides
 from scaling.load import ConfigError
 
@@ -22,9 +23,12 @@ app = typer.Typer(
 )
 
 Folder = Annotated[Path, typer.Argument(help="A study's folder, such as runs/demo.")]
-Run = Annotated[Path, typer.Argument(help="A finished run's folder, such as runs/demo/ID.")]
 
-for verb in (cli_corpora.prepare, cli_corpora.verify, cli_corpora.describe):
+VERBS: tuple[Callable[..., None], ...] = (
+    *(cli_corpora.prepare, cli_corpora.verify, cli_corpora.describe),
+    *(cli_models.compare, cli_models.evaluate, cli_models.generate),
+)
+for verb in VERBS:
     app.command()(verb)
 
 
@@ -135,100 +139,16 @@ def report(folder: Folder, as_json: Json = False) -> None:
     from scaling.report import load_records, write_report
 
     records, skipped = load_records(folder)
-    written = write_report(records, folder, study=folder.resolve().name, skipped=skipped)
+    if cli_models.compared(folder):
+        written = cli_models.write_comparison(records, folder)
+    else:
+        written = write_report(records, folder, study=folder.resolve().name, skipped=skipped)
     if as_json:
         print(written.json.read_text())
         return
     for headline in written.headlines:
         console.print(headline, markup=False, highlight=False, soft_wrap=True)
     console.print(f"{written.html.resolve()}", soft_wrap=True, highlight=False)
-
-
-@app.command()
-def evaluate(
-    run: Run,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
-    protocol: Annotated[
-        Literal["full-context", "from-silence"],
-        typer.Option(help="All of the context before each target, or chunks after silence."),
-    ] = "full-context",
-    positions: Annotated[
-        str, typer.Option(help="all, or how many random samples (full-context).")
-    ] = "4096",
-    history: Annotated[
-        int | None,
-        typer.Option(help="Samples before each target, to match models of longer contexts."),
-    ] = None,
-    corpus: Annotated[
-        str | None, typer.Option(help="The corpus's folder, where it is not the run's own.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """The exact loss of a run on a split, with its standard error (docs/evaluation.md)."""
-    from datasets.manifest import Corpus
-    from scaling.evaluation import evaluate as evaluate_run
-    from scaling.progress import bars
-    from scaling.trained import Trained
-
-    if positions != "all" and (not positions.isdigit() or int(positions) < 1):
-        raise ConfigError([f"positions is {positions!r}: write all, or 1 or more, as 4096"])
-    trained = Trained.load(run)
-    prepared = Corpus.load(corpus or trained.config.corpus)
-    number = None if positions == "all" else int(positions)
-    with bars(console) as show:
-        found = evaluate_run(
-            trained,
-            prepared,
-            split,
-            lambda done, total: show("targets", done, total),
-            protocol,
-            number,
-            history,
-        )
-    path = found.write(run)
-    if as_json:
-        print(found.model_dump_json(indent=1, exclude={"by_second"}))
-        return
-    console.print(found.sentence, markup=False, highlight=False, soft_wrap=True)
-    console.print(str(path.resolve()), soft_wrap=True, highlight=False)
-
-
-@app.command()
-def generate(
-    run: Run,
-    prompt: Annotated[Path, typer.Option(help="An audio file to continue.")],
-    seconds: Annotated[float, typer.Option(help="Seconds to add.")] = 1.0,
-    temperature: Annotated[float, typer.Option(help="0 takes the likeliest code.")] = 1.0,
-    top_k: Annotated[int | None, typer.Option(help="Only the k likeliest codes.")] = None,
-    top_p: Annotated[
-        float | None, typer.Option(help="Only the likeliest codes of this joint probability.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the random numbers.")] = 0,
-    batch: Annotated[int, typer.Option(help="Continuations at once.")] = 1,
-    out: Annotated[
-        Path | None, typer.Option(help="A folder; without it the run's `generated`.")
-    ] = None,
-) -> None:
-    """Continuations of an audio file, as WAV files, each with a picture of its spectrogram."""
-    from model.sampling import Sampling
-    from scaling.continuation import continue_prompt
-    from scaling.progress import bars
-    from scaling.trained import Trained
-
-    sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
-    with bars(console) as show:
-        written = continue_prompt(
-            Trained.load(run),
-            prompt,
-            seconds,
-            sampling,
-            seed,
-            batch,
-            out or run / "generated",
-            lambda done, total: show("samples", done, total),
-        )
-    for one in written:
-        console.print(f"{one.wav} {one.picture}", soft_wrap=True, highlight=False)
 
 
 @app.command()

@@ -4,6 +4,8 @@ Targets of one recording resemble each other, so where there are many recordings
 Where there are few, the clusters are blocks of time, as long as leaves enough of them.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import stats
 
@@ -37,6 +39,12 @@ def mean_and_error(values: np.ndarray, cluster: np.ndarray) -> tuple[float, floa
     """Mean of ``values`` (targets,) and its standard error with correlation within clusters."""
     _, member = np.unique(cluster, return_inverse=True)
     return clustered_mean(np.bincount(member, weights=values), np.bincount(member))
+
+
+def clustered(values: Sequence[float], member: np.ndarray) -> np.ndarray:
+    """The sums (G,) of values (n,) in each cluster."""
+    _, number = np.unique(member, return_inverse=True)
+    return np.bincount(number, weights=values)
 
 
 def clustered_mean(sums: np.ndarray, counts: np.ndarray) -> tuple[float, float]:

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from model.kinds import KINDS, Shape
+from scaling.comparing import CompareConfig
 from scaling.config import CorpusConfig, RunConfig, SweepSection
 from scaling.delivery import Hardware
 
@@ -80,6 +81,19 @@ def sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
     _or_raise(runs, list(dict.fromkeys(problems)))
     unique = {config.id: (axes, config) for axes, config in runs}
     return Sweep(runs=list(unique.values()), concurrent=section.concurrent)
+
+
+def comparison(path: Path, overrides: Sequence[str] = ()) -> tuple[CompareConfig, list[RunConfig]]:
+    """A comparison and the run of each of its rows; :class:`ConfigError` lists all problems."""
+    found = _or_raise(*_build(CompareConfig, _overridden(_read(path), overrides)))
+    runs, problems = [], []
+    for row in found.rows:
+        values = {**found.values, **row.values, "study": found.study, "corpus": found.corpus}
+        built, wrong = _build(RunConfig, with_values(_read(path.parent / row.config), values))
+        problems += [f"row {row.name!r}: {sentence}" for sentence in wrong]
+        if built:
+            runs.append(built)
+    return found, _or_raise(runs, problems)
 
 
 def with_values(content: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

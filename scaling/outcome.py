@@ -166,6 +166,7 @@ def _throughput(
     return record.Throughput(
         targets_per_second=targets_per_step / median,
         step_seconds=median,
+        training_seconds=sum(line["seconds"] for line in history.steps),
         data_wait_share=float(waits.sum() / seconds.sum()),
         first_batch_seconds=max(
             line["data_wait_seconds"] for line in history.steps if line["step"] in firsts

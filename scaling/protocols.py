@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,13 +19,12 @@ from datasets import shards
 from datasets.manifest import Corpus, Recording
 from datasets.references import linear_nats
 from datasets.windows import Windows, every_target_hash, order, targets_hash
+from model.baselines.sequence import SequenceModel
 from model.baselines.shapes import PUBLISHED_CONTEXT
 from model.dense import dense_nats
 from model.silence import nats_from_silence
 from model.targets import Targets
 from scaling.trained import Trained
-
-Protocol = Literal["full-context", "from-silence"]
 
 SHARED = 64
 """Targets a spacing apart that a window of a random subset holds."""
@@ -77,12 +76,11 @@ def full_context(
     windows = _subset(corpus, split, context, history, run.config.model.chunk)
     number = min(-(-positions // windows.targets), len(windows))
     chosen = order(np.arange(number), len(windows), ORDER_SEED)
-    return Scoring(
-        number * windows.targets,
-        left_out,
-        targets_hash(windows, chosen),
-        _chosen_targets(run, corpus, windows, chosen),
-    )
+    if isinstance(run.network, SequenceModel) and _reads(run, windows, number) > 2 * len(every):
+        pieces = _picked(_every_target(run, corpus, every), windows, chosen)
+    else:
+        pieces = _chosen_targets(run, corpus, windows, chosen)
+    return Scoring(number * windows.targets, left_out, targets_hash(windows, chosen), pieces)
 
 
 def from_silence(run: Trained, corpus: Corpus, split: str) -> Scoring:
@@ -159,6 +157,28 @@ def _piece(
         linear_nats(runs, corpus.linear, corpus.levels),
         _histogram_nats(corpus)[known[corpus.linear.order :]],
     )
+
+
+def _reads(run: Trained, windows: Windows, number: int) -> int:
+    """The samples that a baseline reads for so many windows; for every target it reads each twice,
+    with its context before it.
+    """
+    field = run.network.receptive_field
+    alone = windows.length if field is None else windows.targets * (field + 1)
+    return number * min(alone, windows.length)
+
+
+def _picked(pieces: Iterator[Piece], windows: Windows, chosen: np.ndarray) -> Iterator[Piece]:
+    """Of consecutive targets those in the chosen windows."""
+    number, offsets = windows.offsets(chosen)
+    wanted = {
+        recording.name: offsets[number == index].ravel()
+        for index, recording in enumerate(windows.recordings)
+    }
+    for piece in pieces:
+        kept = np.isin(piece.offsets, wanted[piece.recording])
+        if kept.any():
+            yield Piece(piece.recording, *(values[kept] for values in piece[1:]))
 
 
 def _subset(corpus: Corpus, split: str, context: int, history: int, chunk: int) -> Windows:

@@ -150,13 +150,15 @@ class Operations(Part):
 class Throughput(Part):
     """Speed of the run.
 
-    ``step_seconds`` is the median step. ``data_wait_share`` is the share of step time spent waiting
-    for data, without the first step after each start, whose wait for the stream to fill is
-    ``first_batch_seconds`` (the longest of them). ``peak_memory_bytes`` is that of one worker.
+    ``step_seconds`` is the median step, ``training_seconds`` are those of all steps.
+    ``data_wait_share`` is the share of step time spent waiting for data, without the first step
+    after each start, whose wait for the stream to fill is ``first_batch_seconds`` (the longest of
+    them). ``peak_memory_bytes`` is that of one worker.
     """
 
     targets_per_second: float
     step_seconds: float
+    training_seconds: float
     data_wait_share: float
     first_batch_seconds: float
     wall_seconds: float

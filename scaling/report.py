@@ -6,24 +6,18 @@ Everything that the page says is first put into ``report.json``; the page is ren
 from the figures, so that each of its numbers can be looked up there and traced to a record.
 """
 
-import base64
 import csv
-import gzip
 import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from plotly.offline import get_plotlyjs
 
 from datasets.files import replacing
 from scaling import figures
 from scaling.content import content_of
-from scaling.figures import Panel
+from scaling.page import plain, render
 from scaling.record import FILE_NAME, RecordError, RunRecord
 from scaling.series import (
     CONTEXT,
@@ -31,13 +25,10 @@ from scaling.series import (
     Series,
     curve_axes,
     curves,
-    name_of,
     setting,
     varied,
-    written,
 )
 
-TEMPLATE = "report.html.j2"
 # What has to be the same for two losses to be compared.
 COMPARED: dict[str, Callable[[RunRecord], Any]] = {
     "validation targets": lambda run: run.validation.targets_hash,
@@ -108,7 +99,7 @@ def write_report(
         headlines=content["headlines"],
     )
     texts = {
-        paths.csv: _table(content["runs"]),
+        paths.csv: table_text(content["runs"]),
         paths.json: json.dumps(content, indent=1, allow_nan=False) + "\n",
         paths.html: _page(content, axes),
     }
@@ -139,7 +130,7 @@ def _order(value: Any) -> tuple[bool, float, str]:
     return (not numeric, float(value) if numeric else 0.0, str(value))
 
 
-def _table(rows: list[dict[str, Any]]) -> str:
+def table_text(rows: list[dict[str, Any]]) -> str:
     """Rows as CSV text with a header."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
@@ -149,41 +140,20 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
 
 def _page(content: dict[str, Any], axes: dict[str, list[Series]]) -> str:
-    """The HTML page: the content, the figures, and the plotting library compressed into it."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(name_of=name_of, written=written)
+    """The HTML page: the content and the figures."""
     drawn = {
-        axis: _plain(figures.loss_panels(series))
+        axis: plain(figures.loss_panels(series))
         for axis, series in axes.items()
         if len({x for one in series for x in one.positions}) > 1
     }
-    return environment.get_template(TEMPLATE).render(
-        **content,
-        loss_panels=drawn,
-        context_panels=_plain(figures.context_panels(next(iter(axes.values())))),
-        learning_panels=_plain(figures.learning_panels(next(iter(axes.values())))),
-        plotly=_compressed_plotly(),
-    )
-
-
-def _plain(panels: Sequence[Panel]) -> list[dict[str, Any]]:
-    return [
+    first = next(iter(axes.values()))
+    return render(
+        "report.html.j2",
         {
-            "title": panel.title,
-            "caption": panel.caption,
-            "figure": json.loads(panel.figure.to_json()),
-        }
-        for panel in panels
-    ]
-
-
-@cache
-def _compressed_plotly() -> str:
-    """plotly.js, gzip and base64: a third of its size, unpacked by the page itself."""
-    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
+            **content,
+            "kicker": "Longwave scaling report",
+            "loss_panels": drawn,
+            "context_panels": plain(figures.context_panels(first)),
+            "learning_panels": plain(figures.learning_panels(first)),
+        },
+    )

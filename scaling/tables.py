@@ -6,8 +6,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from datasets.manifest import Corpus
+from scaling.comparison import Comparison, Scored
 from scaling.describe import CONTEXTS, QUANTILES, Description
 from scaling.plan import Plan
+from scaling.record import bits
 
 BARS = 32
 HEIGHTS = " ▁▂▃▄▅▆▇█"
@@ -210,6 +212,43 @@ def forecast_table(planned: Plan) -> Table:
             f"{forecast.most.times:,.1f}",
         )
     return table
+
+
+def comparison_table(found: Comparison) -> Table:
+    """The rows of a comparison, their losses in bits (nats) with half of a 95 % interval."""
+    table = _table(
+        f"{found.study}: bits (nats) a sample on {found.split}, with half of a 95% interval; "
+        f"differences are paired, to {found.best}",
+        (
+            *("model", "parameters", "context", "targets", "TFLOP", "seconds"),
+            *("full context", "difference", "from silence", "difference", "published bits"),
+        ),
+    )
+    for row in found.rows:
+        trained = (
+            (f"{row.targets:,}", f"{row.operations / 1e12:,.2f}", f"{row.training_seconds:,.1f}")
+            if row.targets and row.operations and row.training_seconds
+            else ("", "", "")
+        )
+        table.add_row(
+            escape(row.name),
+            f"{row.parameters:,}",
+            f"{row.context:,}",
+            *trained,
+            *_scored(row.scores["full-context"]),
+            *_scored(row.scores["from-silence"]),
+            "" if row.published is None else f"{row.published:.3f}",
+        )
+    return table
+
+
+def _scored(score: Scored) -> tuple[str, str]:
+    """A loss and its difference to the best row's."""
+    loss = f"{score.loss.bits:.3f} ± {bits(score.half_interval):.3f} ({score.loss.nats:.3f})"
+    if score.difference is None or score.difference_half_interval is None:
+        return loss, ""
+    half = bits(score.difference_half_interval)
+    return loss, f"{score.difference.bits:+.3f} ± {half:.3f}"
 
 
 def _table(title: str, headings: Sequence[str], text: int = 1) -> Table:

@@ -13,7 +13,8 @@ from model import dense
 from model.targets import Targets
 from scaling import protocols
 from scaling.clusters import mean_and_error
-from scaling.evaluation import Evaluation, EvaluationError, evaluate
+from scaling.evaluation import evaluate
+from scaling.scores import Evaluation, EvaluationError
 from tests.trained import trained
 
 

@@ -1,0 +1,150 @@
+"""The verbs about models: compare them, score one, continue audio by one."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from scaling import load
+from scaling.arguments import Config, Json, Words, console, file_and_overrides
+from scaling.load import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scaling.record import RunRecord
+    from scaling.report import ReportPaths
+
+Run = Annotated[Path, typer.Argument(help="A finished run's folder, such as runs/demo/ID.")]
+
+
+def compare(words: Words = None, config: Config = None, as_json: Json = False) -> None:
+    """Train the models of a comparison on equal budgets, score all alike, and print the table."""
+    from scaling import compare as comparing
+    from scaling.cluster import offered
+    from scaling.progress import bars, shown
+    from scaling.start import cluster_for
+    from scaling.sweep import concurrent
+    from scaling.tables import comparison_table
+
+    asked, runs = load.comparison(*file_and_overrides(config, words))
+    with cluster_for(runs):
+        at_once = concurrent(load.Sweep([({}, run) for run in runs], asked.concurrent), offered())
+        if timing := comparing.timing(asked, runs):
+            with shown(timing[0].study_folder, at_once, console):
+                comparing.train(asked, timing, at_once)
+        rows = comparing.trained(asked, runs)
+        with shown(rows[0].study_folder, at_once, console):
+            comparing.train(asked, rows, at_once)
+        with bars(console) as show:
+            found = comparing.table(asked, rows, lambda done, of: show("evaluations", done, of))
+    folder = rows[0].study_folder
+    path = found.write(folder)
+    written = write_comparison([comparing.record_of(row) for row in rows], folder)
+    if as_json:
+        print(path.read_text())
+        return
+    console.print(comparison_table(found))
+    for line in written.headlines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{written.html.resolve()}", soft_wrap=True, highlight=False)
+
+
+def compared(folder: Path) -> bool:
+    """Whether the study is a comparison."""
+    from scaling.comparison import FILE_NAME
+
+    return (folder / FILE_NAME).exists()
+
+
+def write_comparison(records: "Sequence[RunRecord]", folder: Path) -> "ReportPaths":
+    """The comparison's page and CSV, from its ``comparison.json``."""
+    from scaling.comparison import FILE_NAME, Comparison
+    from scaling.comparison_page import write_page
+
+    return write_page(Comparison.read(folder / FILE_NAME), records, folder)
+
+
+def evaluate(
+    run: Run,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    protocol: Annotated[
+        Literal["full-context", "from-silence"],
+        typer.Option(help="All of the context before each target, or chunks after silence."),
+    ] = "full-context",
+    positions: Annotated[
+        str, typer.Option(help="all, or how many random samples (full-context).")
+    ] = "4096",
+    history: Annotated[
+        int | None,
+        typer.Option(help="Samples before each target, to match models of longer contexts."),
+    ] = None,
+    corpus: Annotated[
+        str | None, typer.Option(help="The corpus's folder, where it is not the run's own.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """The exact loss of a run on a split, with its standard error (docs/evaluation.md)."""
+    from datasets.manifest import Corpus
+    from scaling.evaluation import evaluate as evaluate_run
+    from scaling.progress import bars
+    from scaling.trained import Trained
+
+    if positions != "all" and (not positions.isdigit() or int(positions) < 1):
+        raise ConfigError([f"positions is {positions!r}: write all, or 1 or more, as 4096"])
+    trained = Trained.load(run)
+    prepared = Corpus.load(corpus or trained.config.corpus)
+    number = None if positions == "all" else int(positions)
+    with bars(console) as show:
+        found = evaluate_run(
+            trained,
+            prepared,
+            split,
+            lambda done, total: show("targets", done, total),
+            protocol,
+            number,
+            history,
+        )
+    path = found.write(run)
+    if as_json:
+        print(found.model_dump_json(indent=1, exclude={"by_second"}))
+        return
+    console.print(found.sentence, markup=False, highlight=False, soft_wrap=True)
+    console.print(str(path.resolve()), soft_wrap=True, highlight=False)
+
+
+def generate(
+    run: Run,
+    prompt: Annotated[Path, typer.Option(help="An audio file to continue.")],
+    seconds: Annotated[float, typer.Option(help="Seconds to add.")] = 1.0,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest code.")] = 1.0,
+    top_k: Annotated[int | None, typer.Option(help="Only the k likeliest codes.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Only the likeliest codes of this joint probability.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the random numbers.")] = 0,
+    batch: Annotated[int, typer.Option(help="Continuations at once.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="A folder; without it the run's `generated`.")
+    ] = None,
+) -> None:
+    """Continuations of an audio file, as WAV files, each with a picture of its spectrogram."""
+    from model.sampling import Sampling
+    from scaling.continuation import continue_prompt
+    from scaling.progress import bars
+    from scaling.trained import Trained
+
+    sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
+    with bars(console) as show:
+        written = continue_prompt(
+            Trained.load(run),
+            prompt,
+            seconds,
+            sampling,
+            seed,
+            batch,
+            out or run / "generated",
+            lambda done, total: show("samples", done, total),
+        )
+    for one in written:
+        console.print(f"{one.wav} {one.picture}", soft_wrap=True, highlight=False)

@@ -1,0 +1,126 @@
+"""The evaluation of a run as it is kept: a loss, what it was measured on, and its sums by second.
+
+Sums by recording and second are enough for the error of a loss and for that of the paired
+difference of two, whatever the length of the recordings.
+"""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from datasets.files import replacing
+from scaling.record import Part, bits
+
+Protocol = Literal["full-context", "from-silence"]
+
+
+class EvaluationError(ValueError):
+    """What cannot be scored or compared, with what to do."""
+
+
+class Second(Part):
+    """The targets in one second of a recording, and the sums of their nats: the run's, and those of
+    the linear AR(32) and of the histogram of the training codes.
+    """
+
+    recording: str
+    second: int
+    targets: int
+    run: float
+    linear: float
+    histogram: float
+
+
+class Quantiser(Part):
+    """What codes stand for: losses of other ones are not comparable."""
+
+    rate: int
+    codec: str
+    levels: int
+    scaling: str
+    chunk: int
+
+
+class Loss(Part):
+    """A mean a sample, in nats and bits, and its standard error with correlation in clusters."""
+
+    nats: float
+    standard_error: float
+    bits: float
+    standard_error_bits: float
+
+    @classmethod
+    def of(cls, nats: float, error: float) -> Self:
+        """A mean and its standard error, both in nats."""
+        return cls(
+            nats=nats, standard_error=error, bits=bits(nats), standard_error_bits=bits(error)
+        )
+
+
+class Evaluation(Part):
+    """A loss, and what it was measured on.
+
+    ``targets_hash`` identifies the list of (recording, offset) and ``left_out`` counts samples of
+    the split that are not in it. ``clusters`` of ``clustered_by`` carry the standard errors.
+    ``linear`` and ``histogram`` are the plain references on the same targets, and ``margin`` is the
+    paired difference of the run to the former.
+    """
+
+    run: str
+    corpus_fingerprint: str
+    quantiser: Quantiser
+    split: str
+    protocol: Protocol
+    positions: str
+    context: int
+    history: int
+    targets: int
+    left_out: int
+    targets_hash: str
+    clusters: int
+    clustered_by: str
+    loss: Loss
+    linear: Loss
+    histogram: Loss
+    margin: Loss
+    by_second: list[Second]
+
+    @property
+    def sentence(self) -> str:
+        """The loss in words."""
+        seen = (
+            f"each from {self.context:,} samples of context"
+            if self.protocol == "full-context"
+            else "in chunks that begin with silence"
+        )
+        loss, margin = self.loss, self.margin
+        return (
+            f"{self.run} on {self.split}, {self.protocol}: {loss.bits:.4f} bits "
+            f"({loss.nats:.4f} nats) a sample, standard error {loss.standard_error_bits:.4f} bits "
+            f"({self.clusters:,} {self.clustered_by}), over {self.targets:,} targets, {seen} "
+            f"({self.left_out:,} samples of the split are left out); "
+            f"{abs(margin.bits):.4f} bits {'below' if margin.nats < 0 else 'above'} a linear "
+            f"AR(32) predictor on the same targets (standard error "
+            f"{margin.standard_error_bits:.4f} bits)."
+        )
+
+    def write(self, folder: Path) -> Path:
+        """Write it as JSON into the run's folder, whole or not at all."""
+        path = folder / file_name(self.split, self.protocol, self.positions, self.history)
+        with replacing(path) as partial:
+            partial.write_text(self.model_dump_json(indent=1) + "\n")
+        return path
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read one; EvaluationError says which file is unusable and why."""
+        try:
+            return cls.model_validate_json(path.read_text())
+        except (OSError, ValueError) as error:
+            raise EvaluationError(
+                f"{path} is not a usable evaluation ({error}): remove it and evaluate again"
+            ) from error
+
+
+def file_name(split: str, protocol: Protocol, positions: str, history: int) -> str:
+    """The name of an evaluation in its run's folder."""
+    return f"evaluation-{split}-{protocol}-{positions}-{history}.json"
