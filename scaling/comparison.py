@@ -70,8 +70,8 @@ class Match(Part):
     def sentence(self) -> str:
         """The measure in words."""
         name = self.measure.replace("_", " ")
-        unit = " s" if self.measure == "wall_time" else ""
-        ends = f"{self.lowest:,.4g} to {self.highest:,.4g}{unit}"
+        shown = {"operations": "{:.3g}", "wall_time": "{:,.1f} s"}.get(self.measure, "{:,.0f}")
+        ends = f"{shown.format(self.lowest)} to {shown.format(self.highest)}"
         verdict = f"matched within {TOLERANCE:.0%}" if self.matched else "not matched"
         broken = ", though it was asked for" if self.asked and not self.matched else ""
         return f"{name}: {verdict}{broken} ({ends})"

@@ -10,7 +10,7 @@ from scaling.comparison import PROTOCOLS, Comparison, Row, Scored
 from scaling.page import plain, render
 from scaling.record import RunRecord, bits
 from scaling.report import ReportPaths, table_text
-from scaling.series import Series
+from scaling.series import CONTEXT, Series
 
 
 def write_page(found: Comparison, records: Sequence[RunRecord], folder: Path) -> ReportPaths:
@@ -75,9 +75,9 @@ def _setup(found: Comparison) -> dict[str, str]:
         f"levels, scaling {quantiser.scaling}",
         "Full context": f"{one['full-context'].targets:,} targets of the {found.split} split, each "
         f"with {found.history:,} samples before it, of which a model takes its context; "
-        f"{one['full-context'].clusters:,} {one['full-context'].clustered_by}",
+        f"clusters: {one['full-context'].clusters:,} {one['full-context'].clustered_by}",
         "From silence": f"{one['from-silence'].targets:,} targets in chunks of 131,072 samples "
-        f"that begin with silence; {one['from-silence'].clusters:,} "
+        f"that begin with silence; clusters: {one['from-silence'].clusters:,} "
         f"{one['from-silence'].clustered_by}",
     }
     for match in found.matches:
@@ -97,18 +97,19 @@ def _provenance(found: Comparison) -> dict[str, str]:
 
 
 def _curves(found: Comparison, records: Sequence[RunRecord]) -> list[Series]:
-    """A curve for each trained row; a panel for each kind of model and of targets."""
+    """A curve for each trained row, in panels by what they train."""
     by_run = {record.id: record for record in records}
-    trained = [(row, by_run[row.run]) for row in found.rows if row.run]
+    records_of = [(row, by_run[row.run]) for row in found.rows if row.run]
+    trained = [(row, record, record.targets.mode) for row, record in records_of]
     return [
         Series(
-            axis="row",
-            panel=f"{row.kind}, {record.targets.mode} targets",
+            axis=CONTEXT,
+            panel="baselines" if mode == "sequence" else f"Longwave, {mode} targets",
             label=row.name,
             records=(record,),
             slope=None,
             law=None,
             reasons=(),
         )
-        for row, record in trained
+        for row, record, mode in trained
     ]

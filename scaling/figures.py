@@ -82,11 +82,7 @@ def learning_panels(series: Sequence[Series]) -> list[Panel]:
             for index, record in enumerate(one.records):
                 _draw_learning(figure, one, record, colours[one.label], index == 0)
         _draw_references(figure, lines)
-        ends = ", ".join(
-            f"{one.label} ends at {bits(min(one.nats)):.3f} to {bits(max(one.nats)):.3f} bits "
-            f"({min(one.nats):.3f} to {max(one.nats):.3f} nats)"
-            for one in members
-        )
+        ends = ", ".join(f"{one.label} ends at {one.losses}" for one in members)
         caption = (
             f"Thick: validation; dotted: training, in means over {STRETCHES} stretches of the run. "
             f"{ends[0].upper()}{ends[1:]}. {note}"

@@ -160,17 +160,16 @@ def _throughput(
 ) -> record.Throughput:
     firsts = {start["step"] + 1 for start in history.starts}
     steady = [line for line in history.steps if line["step"] not in firsts] or history.steps
+    firsts_waited = [line["data_wait_seconds"] for line in history.steps if line["step"] in firsts]
     seconds = np.array([line["seconds"] for line in steady])
     waits = np.array([line["data_wait_seconds"] for line in steady])
     median = float(np.median(seconds))
     return record.Throughput(
         targets_per_second=targets_per_step / median,
         step_seconds=median,
-        training_seconds=sum(line["seconds"] for line in history.steps),
+        training_seconds=sum(line["seconds"] for line in history.steps) - sum(firsts_waited),
         data_wait_share=float(waits.sum() / seconds.sum()),
-        first_batch_seconds=max(
-            line["data_wait_seconds"] for line in history.steps if line["step"] in firsts
-        ),
+        first_batch_seconds=max(firsts_waited),
         wall_seconds=wall_seconds,
         peak_memory_bytes=_peak_memory(),
     )

@@ -150,10 +150,10 @@ class Operations(Part):
 class Throughput(Part):
     """Speed of the run.
 
-    ``step_seconds`` is the median step, ``training_seconds`` are those of all steps.
-    ``data_wait_share`` is the share of step time spent waiting for data, without the first step
-    after each start, whose wait for the stream to fill is ``first_batch_seconds`` (the longest of
-    them). ``peak_memory_bytes`` is that of one worker.
+    ``step_seconds`` is the median step. ``training_seconds`` are those of all steps, without the
+    waits for the stream to fill after each start, of which ``first_batch_seconds`` is the longest.
+    ``data_wait_share`` is the share of step time spent waiting for data, without those first steps.
+    ``peak_memory_bytes`` is that of one worker.
     """
 
     targets_per_second: float

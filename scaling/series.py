@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scaling.fit import PowerLaw, fit_power_law
-from scaling.record import RunRecord
+from scaling.record import RunRecord, bits
 from scaling.slope import FitError, Slope, fit_slope, replicate_noise
 
 CONTEXT, PANEL, SEED = "model.context", "model.layers", "seed"
@@ -37,6 +37,14 @@ class Series:
     def nats(self) -> list[float]:
         """Final validation loss of each record, in nats a sample."""
         return [record.validation.nats for record in self.records]
+
+    @property
+    def losses(self) -> str:
+        """Where these losses lie, in bits and nats."""
+        low, high = min(self.nats), max(self.nats)
+        if low == high:
+            return f"{bits(low):.3f} bits ({low:.3f} nats)"
+        return f"{bits(low):.3f} to {bits(high):.3f} bits ({low:.3f} to {high:.3f} nats)"
 
 
 def setting(record: RunRecord, key: str) -> Any:
