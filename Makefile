@@ -1,4 +1,5 @@
 # make study   from nothing to runs/demo/report.html: environment, corpus, sweep, fit, report
+# make compare the baselines and Longwave on equal budgets, in one table: runs/compare/report.html
 # make test    every test, the whole-system ones included (ARGS="-k windows" to choose)
 # make check   format, lint and types, as CI runs them
 # make clean   removes the environment and the caches; runs/ and data/ stay
@@ -13,12 +14,16 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: study test check clean
+.PHONY: study compare test check clean
 
 study: $(INSTALLED)
 	$(RUN) -m scaling prepare --config configs/corpora/embedded.yaml
 	$(RUN) -m scaling sweep --config configs/sweeps/demo.yaml $(ARGS)
 	$(RUN) -m scaling report runs/demo
+
+compare: $(INSTALLED)
+	$(RUN) -m scaling prepare --config configs/corpora/embedded.yaml
+	$(RUN) -m scaling compare --config configs/compare/embedded.yaml $(ARGS)
 
 test: $(INSTALLED)
 	$(RUN) -m pytest $(ARGS)

@@ -3,21 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
-import ray
-import torch
-
-from datasets.manifest import Corpus
 from model import accounting
 from scaling import comparison, study, sweep
 from scaling.comparing import CompareConfig
-from scaling.comparison import PROTOCOLS, Comparison
+from scaling.comparison import Comparison
 from scaling.config import RunConfig
-from scaling.evaluation import Progress, evaluate
+from scaling.evaluation import Progress
 from scaling.load import Sweep, with_values
 from scaling.record import RunRecord
-from scaling.scores import Evaluation, Protocol, file_name
+from scaling.scoring import score
 from scaling.train import TrainingError
-from scaling.trained import Trained
 
 TIMED_STEPS = 4
 """Steps of the short run that tells a row's seconds a step; the first one is not counted."""
@@ -70,41 +65,9 @@ def train(config: CompareConfig, runs: Sequence[RunConfig], concurrent: int) -> 
         raise CompareError("\n".join(map(str, failures)))
 
 
-def score(
-    config: CompareConfig, runs: Sequence[RunConfig], progress: Progress
-) -> list[dict[Protocol, Evaluation]]:
-    """The evaluation of every run by both protocols, as many at once as the cluster has room for.
-
-    All are scored on the targets that have the longest context of any before them. ``progress`` is
-    called with evaluations done and to do.
-    """
-    history = max(run.model.context for run in runs)
-    asked = {}
-    for run in runs:
-        for protocol in PROTOCOLS:
-            path = run.folder / _name(config, protocol, history)
-            if not path.exists():
-                resources = {
-                    "num_cpus": run.cluster.cpus_per_worker,
-                    "num_gpus": int(run.cluster.gpu),
-                }
-                asked[path] = _evaluated.options(**resources).remote(
-                    run, config.scoring.split, protocol, config.scoring.positions, history
-                )
-    waiting = list(asked.values())
-    while waiting:
-        progress(len(asked) - len(waiting), len(asked))
-        done, waiting = ray.wait(waiting)
-        ray.get(done)
-    return [
-        {p: Evaluation.read(run.folder / _name(config, p, history)) for p in PROTOCOLS}
-        for run in runs
-    ]
-
-
 def table(config: CompareConfig, runs: Sequence[RunConfig], progress: Progress) -> Comparison:
     """The comparison of finished runs, which are scored where they are not yet."""
-    scores = score(config, runs, progress)
+    scores = score(config.scoring, runs, progress)
     return comparison.make(config, [record_of(run) for run in runs], scores)
 
 
@@ -113,23 +76,6 @@ def record_of(run: RunConfig) -> RunRecord:
     record = study.finished(run)
     assert record is not None
     return record
-
-
-def _name(config: CompareConfig, protocol: Protocol, history: int) -> str:
-    if protocol == "from-silence":
-        return file_name(config.scoring.split, protocol, "all", 0)
-    return file_name(config.scoring.split, protocol, str(config.scoring.positions), history)
-
-
-@ray.remote
-def _evaluated(
-    run: RunConfig, split: str, protocol: Protocol, positions: int, history: int
-) -> None:
-    torch.set_num_threads(run.cluster.cpus_per_worker)
-    trained = Trained.load(run.folder)
-    corpus = Corpus.load(run.corpus)
-    found = evaluate(trained, corpus, split, lambda done, total: None, protocol, positions, history)
-    found.write(run.folder)
 
 
 def _changed(run: RunConfig, changes: dict[str, Any]) -> RunConfig:

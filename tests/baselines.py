@@ -1,6 +1,10 @@
-"""What the tests of the baselines share: codes, and a network that is fed them one by one."""
+"""What the tests of the baselines share: codes, models of them, and networks fed one by one."""
+
+import dataclasses
 
 import torch
+
+from model.baselines.sequence import SequenceModel
 
 
 def codes_of(samples, batch=2, levels=256):
@@ -16,3 +20,10 @@ def stepped(network, codes_BT):
         logits_BQ, state = network.step(state, codes_B)
         logits.append(logits_BQ)
     return torch.stack(logits, 1)
+
+
+def model_of(network, **changes):
+    """The network behind the interface of every model; ``changes`` are of its shape."""
+    model = SequenceModel(dataclasses.replace(network.architecture, **changes))
+    model.network = network
+    return model

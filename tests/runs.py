@@ -28,11 +28,29 @@ CONTENT: dict[str, Any] = {
     "validation": {"windows": 5, "per_window": 4, "spacing": 1_000, "every": 4},
     "cluster": {"max_failures": 2},
 }
+BASELINES: dict[str, dict[str, Any]] = {
+    "wavenet": {"blocks": 2, "layers": 3, "embedding": 7, "residual": 6, "skip": 19, "end": 18},
+    "samplernn": {"frame_sizes": [4, 3, 2], "width": 6, "embedding": 5, "truncation": 120},
+    "sashimi": {"layers": 1, "width": 6, "state": 8, "pools": [2, 3]},
+}
 
 
 def small_run(corpus: Corpus, storage: Path, **changes: Any) -> RunConfig:
     """A run of seconds on ``corpus``; ``changes`` by dotted keys, with ``__`` for a dot."""
-    content = with_values(CONTENT, {"corpus": str(corpus.folder), "cluster.storage": str(storage)})
+    return _run_of(CONTENT, corpus, storage, changes)
+
+
+def baseline_run(corpus: Corpus, storage: Path, kind: str, **changes: Any) -> RunConfig:
+    """The same of a baseline, which sees few samples and trains sequences of 400."""
+    model = {"kind": kind, "context": 200, **BASELINES[kind]}
+    windows = {"targets": "sequence", "per_window": 400}
+    return _run_of({**CONTENT, "model": model, "windows": windows}, corpus, storage, changes)
+
+
+def _run_of(
+    content: dict[str, Any], corpus: Corpus, storage: Path, changes: dict[str, Any]
+) -> RunConfig:
+    content = with_values(content, {"corpus": str(corpus.folder), "cluster.storage": str(storage)})
     dotted = {name.replace("__", "."): value for name, value in changes.items()}
     return RunConfig.model_validate(with_values(content, dotted))
 

@@ -48,3 +48,20 @@ def test_codes_may_be_bytes(network_of):
     network = network_of(torch.float32)
     codes = codes_of(30)
     assert torch.equal(network(codes.to(torch.uint8)), network(codes))
+
+
+@NETWORKS
+@pytest.mark.parametrize("samples", [0, 1, 15, 16, 48, 100, 1_100])
+@torch.no_grad()
+def test_a_sequence_read_in_parallel_leaves_what_it_leaves_step_by_step(network_of, samples):
+    network = network_of()
+    codes, more = codes_of(samples), codes_of(30)
+    primed, state = network.prime(codes)
+    slow = network.start(2)
+    for codes_B in [torch.full_like(more[:, 0], network.start_code), *codes.T]:
+        logits, slow = network.step(slow, codes_B)
+    torch.testing.assert_close(primed, logits, rtol=0, atol=1e-8)
+    for codes_B in more.T:
+        primed, state = network.step(state, codes_B)
+        logits, slow = network.step(slow, codes_B)
+        torch.testing.assert_close(primed, logits, rtol=0, atol=1e-8)

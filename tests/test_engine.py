@@ -1,5 +1,10 @@
+import torch
+
+from model.build import build
 from scaling.config import TrainConfig
-from scaling.engine import Place, learning_rate
+from scaling.engine import Place, learning_rate, optimizer_groups, set_learning_rate
+from tests import test_sashimi
+from tests.architectures import small
 
 
 def test_the_learning_rate_has_two_phases():
@@ -19,3 +24,25 @@ def test_the_order_digest_tells_orders_apart():
     assert one.step == 2
     others = [start.after([2, 1]).after([3, 4]), start.after([3, 4]).after([1, 2])]
     assert one.order_digest not in {other.order_digest for other in others}
+
+
+def test_the_optimizer_takes_each_groups_share_of_the_rate_however_often_it_changes():
+    model = build(test_sashimi.small())
+    optimizer = torch.optim.Adam(optimizer_groups(model), lr=3.0)
+    for rate in (0.4, 0.1, 0.4):
+        set_learning_rate(optimizer, rate)
+        rates = {
+            id(weight): group["lr"]
+            for group in optimizer.param_groups
+            for weight in group["params"]
+        }
+        for name, weight in model.named_parameters():
+            slow = name.endswith((".decay", ".frequency"))
+            if weight.requires_grad:
+                assert rates.pop(id(weight)) == (rate / 4 if slow else rate)
+        assert not rates
+
+
+def test_a_model_of_one_pace_is_one_group():
+    (group,) = optimizer_groups(build(small()))
+    assert group["factor"] == 1.0

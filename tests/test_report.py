@@ -2,16 +2,14 @@
 
 import csv
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from scaling.report import ReportError, load_records, write_report
+from tests.browser import opened
 from tests.records import CORPUS, falling, run, study
 
 NUMBER = re.compile(r"(?<![\w(.])[-+]?\d[\d,]*\.?\d*(?![\w)])")
@@ -155,33 +153,7 @@ def test_reporting_imports_neither_torch_nor_ray():
 def test_the_page_opens_in_a_browser_without_errors_or_requests(paths, tmp_path):
     """The page's own policy forbids every request: an attempt would be an error on the console."""
     assert "default-src 'none'" in paths.html.read_text()
-    result = subprocess.run(
-        [
-            _chromium(),
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-background-networking",
-            "--enable-logging=stderr",
-            f"--user-data-dir={tmp_path}",
-            "--virtual-time-budget=20000",
-            "--dump-dom",
-            paths.html.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    result = opened(paths.html, tmp_path)
     assert "CONSOLE" not in result.stderr
     assert 'data-drawn="yes"' in result.stdout
     assert len(re.findall(r'class="plot js-plotly-plot"', result.stdout)) == 6
-
-
-def _chromium() -> str:
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        path = shutil.which(name)
-        if path:
-            return str(Path(path))
-    if os.environ.get("CI"):
-        pytest.fail("Chromium is missing: the report has to be opened in CI.")
-    pytest.skip("Chromium is not installed, so the report cannot be opened.")

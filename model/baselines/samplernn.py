@@ -181,6 +181,27 @@ class SampleRNN(nn.Module):
         return SampleRNNState(0, self.past(batch), told)
 
     @torch.no_grad()
+    def prime(self, codes_BT: Tensor) -> tuple[Tensor, SampleRNNState]:
+        """Logits (B, Q) of what follows a sequence (B, T), and the state after it.
+
+        Whole frames of the longest kind are read in parallel, the rest step by step.
+        """
+        lookback = self.architecture.lookback
+        fed_BT = functional.pad(codes_BT.long(), (1, 0), value=self.start_code)
+        whole = codes_BT.shape[1] // lookback * lookback
+        state = self.start(len(codes_BT))
+        past = state.past
+        for first in range(0, whole, self.architecture.truncation):
+            last = min(first + self.architecture.truncation, whole)
+            past = self.forward_from(past, codes_BT[:, first:last])[1]
+        known = functional.pad(fed_BT, (lookback, 0), value=self.start_code)
+        state.past = SampleRNNPast(past.hiddens, known[:, whole : whole + lookback])
+        state.clock = whole
+        for codes_B in fed_BT[:, whole:].T:
+            logits_BQ, state = self.step(state, codes_B)
+        return logits_BQ, state
+
+    @torch.no_grad()
     def step(self, state: SampleRNNState, codes_B: Tensor) -> tuple[Tensor, SampleRNNState]:
         """Logits (B, Q) of what follows the codes (B,), and the state, moved on in place.
 

@@ -128,6 +128,40 @@ class SaShiMi(nn.Module):
         return SaShiMiState(0, rates, gathered, spread)
 
     @torch.no_grad()
+    def prime(self, codes_BT: Tensor) -> tuple[Tensor, SaShiMiState]:
+        """Logits (B, Q) of what follows a sequence (B, T), and the state after it.
+
+        Whole positions of the slowest rate are read in parallel, the rest step by step.
+        """
+        fed_BT = functional.pad(codes_BT.long(), (1, 0), value=self.start_code)
+        state = self.start(len(codes_BT))
+        whole = fed_BT.shape[1] // self.architecture.stride * self.architecture.stride
+        if whole:
+            logits_BQ = self._prime(fed_BT[:, :whole], state)
+        for codes_B in fed_BT[:, whole:].T:
+            logits_BQ, state = self.step(state, codes_B)
+        return logits_BQ, state
+
+    def _prime(self, fed_BT: Tensor, state: SaShiMiState) -> Tensor:
+        """Logits (B, Q) after whole positions of the slowest rate; the state becomes that then."""
+        x_BTD = self.embedding(fed_BT)
+        skipped = []
+        for pool in self.down:
+            skipped.append(x_BTD)
+            x_BTD = pool(x_BTD)
+        for rate, blocks in reversed(list(enumerate(self.blocks))):
+            assert isinstance(blocks, Blocks)
+            if rate < len(skipped):
+                up = self.up[rate]
+                assert isinstance(up, UpPool)
+                state.spread[rate] = up.spread(x_BTD[:, -1])
+                x_BTD = up(x_BTD) + skipped[rate]
+            x_BTD = blocks.prime(x_BTD, state.rates[rate])
+        state.clock = fed_BT.shape[1]
+        logits: Tensor = self.head(self.norm(x_BTD[:, -1]))
+        return logits
+
+    @torch.no_grad()
     def step(self, state: SaShiMiState, codes_B: Tensor) -> tuple[Tensor, SaShiMiState]:
         """Logits (B, Q) of what follows the codes (B,), and the state, moved on in place.
 

@@ -48,6 +48,11 @@ class Block(nn.Module):
         read_BDT = self.space(self.space_norm(x_BTD).transpose(1, 2))
         return self._after(x_BTD, read_BDT.transpose(1, 2))
 
+    def prime(self, x_BTD: Tensor) -> tuple[Tensor, Tensor]:
+        """The block over whole sequences (B, T, D), and its state space (B, D, M) after them."""
+        input_BDT = self.space_norm(x_BTD).transpose(1, 2)
+        return self._after(x_BTD, self.space(input_BDT).transpose(1, 2)), self.space.last(input_BDT)
+
     def step(self, x_BD: Tensor, recurrence: Recurrence, space: Tensor) -> tuple[Tensor, Tensor]:
         """The block at the next position (B, D), and its state space (B, D, M) after it."""
         read_BD, space = recurrence.step(space, self.space_norm(x_BD))
@@ -79,6 +84,14 @@ class Blocks(nn.ModuleList):
             assert isinstance(block, Block)
             recurrences.append(block.space.recurrence())
         return BlocksState(recurrences, [recurrence.start(batch) for recurrence in recurrences])
+
+    def prime(self, x_BTD: Tensor, state: "BlocksState") -> Tensor:
+        """All blocks over whole sequences (B, T, D); the state becomes that after them."""
+        y_BTD = x_BTD
+        for number, block in enumerate(self):
+            assert isinstance(block, Block)
+            y_BTD, state.spaces[number] = block.prime(y_BTD)
+        return x_BTD + y_BTD
 
     def step(self, x_BD: Tensor, state: "BlocksState") -> Tensor:
         """All blocks at the next position (B, D); the state moves on in place."""

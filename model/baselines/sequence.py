@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-from model.baselines.samplernn import SampleRNN
-from model.baselines.sashimi import SaShiMi
+from model.baselines.samplernn import SampleRNN, SampleRNNState
+from model.baselines.sashimi import SaShiMi, SaShiMiState
 from model.baselines.shapes import SampleRNNArchitecture, WaveNetArchitecture
-from model.baselines.wavenet import WaveNet
+from model.baselines.wavenet import WaveNet, WaveNetState
 from model.kinds import Baseline
 from model.nats import nats
 from model.targets import Targets
@@ -97,10 +97,8 @@ class SequenceStreams:
     def __init__(self, model: SequenceModel, prompt_BS: Tensor) -> None:
         self.network = model.eval().network
         seen_BS = prompt_BS[:, -model.architecture.context :].to(next(model.parameters()).device)
-        self._state = self.network.start(len(seen_BS))
-        self.logits_BQ = self.step(torch.full_like(seen_BS[:, 0], self.network.start_code))
-        for codes_B in seen_BS.T:
-            self.logits_BQ = self.step(codes_B)
+        self._state: WaveNetState | SampleRNNState | SaShiMiState
+        self.logits_BQ, self._state = self.network.prime(seen_BS)
 
     def step(self, codes_B: Tensor) -> Tensor:
         """Logits (B, Q) of what follows, after the codes (B,)."""

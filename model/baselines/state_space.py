@@ -17,6 +17,8 @@ from torch.nn import functional
 
 from model.baselines.shapes import kernel_shape
 
+LAST_BLOCK = 512
+"""Inputs that a state is moved on by at a time; a power of 2."""
 SHORTEST_STEP, LONGEST_STEP = 1e-3, 1e-1
 """Between these a channel's dt is drawn, uniformly in its logarithm."""
 
@@ -173,6 +175,24 @@ class StateSpace(nn.Module):
         solved = torch.linalg.solve(identity_NN - half_DNN, right)
         # The output is 2 Re(C x), which takes the imaginary parts with the other sign.
         return solved[..., :-1], solved[..., -1], _real(output_DM.conj())
+
+    def last(self, input_BDT: Tensor) -> Tensor:
+        """The state (B, D, M) of :meth:`recurrence` after inputs (B, D, T) from silence.
+
+        ``sum_j A^j B u_(T - 1 - j)``, block by block: a block takes one product with the powers of
+        A that a block needs, and the state before it one with the power beyond them.
+        """
+        power_DNN, driven_DN, _ = self.discretised()
+        powers_DNK = driven_DN[..., None]
+        while powers_DNK.shape[2] < LAST_BLOCK:
+            powers_DNK = torch.cat([power_DNN @ powers_DNK, powers_DNK], 2)
+            power_DNN = power_DNN @ power_DNN
+        filled = functional.pad(input_BDT, (-input_BDT.shape[2] % LAST_BLOCK, 0))
+        state_DNB = driven_DN.new_zeros(*driven_DN.shape, len(input_BDT))
+        for block_BDK in filled.to(driven_DN.dtype).split(LAST_BLOCK, 2):
+            state_DNB = power_DNN @ state_DNB + powers_DNK @ block_BDK.permute(1, 2, 0)
+        real_BDM, imaginary_BDM = (state_DNB.permute(2, 0, 1) / math.sqrt(2)).chunk(2, -1)
+        return torch.complex(real_BDM.contiguous(), imaginary_BDM.contiguous())
 
     def recurrence(self) -> Recurrence:
         """The same system, to go on from sample to sample."""

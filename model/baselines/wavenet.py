@@ -41,6 +41,12 @@ class Layer(nn.Module):
         oldest_BF1.copy_(x_BF1)
         return self._after(x_BF1, functional.conv1d(taps, self.gates.weight))
 
+    def ring(self, x_BFT: Tensor) -> Tensor:
+        """The ring (B, F, dilation) after a whole sequence of inputs (B, F, T)."""
+        silence = x_BFT[..., :1].expand(-1, -1, self.dilation)
+        newest = torch.cat([silence, x_BFT], 2)[..., -self.dilation :]
+        return newest.roll(x_BFT.shape[2] % self.dilation, 2)
+
     def _after(self, x_BFT: Tensor, convolved_BFT: Tensor) -> tuple[Tensor, Tensor]:
         """``tanh(a) sigmoid(b)`` of two halves of the channels (WaveNet, equation 2), and added."""
         filtered, gate = convolved_BFT.chunk(2, 1)
@@ -81,6 +87,15 @@ class Block(nn.Module):
             rings.append(x_BF1.repeat(1, 1, layer.dilation))
             x_BF1, _ = layer(x_BF1)
         return x_BF1, rings
+
+    def prime(self, x_BFT: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """What :meth:`forward` gives, the end its newest position alone, and the rings after it."""
+        gated, rings = [], []
+        for layer in self.dilated():
+            rings.append(layer.ring(x_BFT))
+            x_BFT, gated_BFT = layer(x_BFT)
+            gated.append(gated_BFT[..., -1:])
+        return x_BFT, self.skip(torch.cat(gated, 1)), rings
 
     def step(self, x_BF1: Tensor, rings: list[Tensor], clock: int) -> tuple[Tensor, Tensor]:
         """What the next block and the end read at the next position (B, F, 1)."""
@@ -155,6 +170,19 @@ class WaveNet(nn.Module):
             x_BF1, rings = block.start(x_BF1)
             state.rings.append(rings)
         return state
+
+    @torch.no_grad()
+    def prime(self, codes_BT: Tensor) -> tuple[Tensor, WaveNetState]:
+        """Logits (B, Q) of what follows a sequence (B, T), and the state after it, in parallel."""
+        known = functional.pad(codes_BT.long(), (1, 0), value=self.start_code)
+        x_BFT = self._entered(known)
+        state = WaveNetState(known.shape[1], [])
+        skipped_BF1 = self._nothing(x_BFT[..., -1:])
+        for block in self._blocks():
+            x_BFT, told_BF1, rings = block.prime(x_BFT)
+            state.rings.append(rings)
+            skipped_BF1 += told_BF1
+        return self._logits(skipped_BF1)[:, 0], state
 
     @torch.no_grad()
     def step(self, state: WaveNetState, codes_B: Tensor) -> tuple[Tensor, WaveNetState]:
