@@ -50,7 +50,7 @@ def test_every_command_of_the_documents_is_one_that_the_program_takes(command):
     files = [CLONE / word for word in rest if re.search(r"^(?!.*/hardware/).*\.yaml$", word)]
     overrides = [word for word in rest if "=" in word]
     for file in files:
-        read = load.corpus if verb == "prepare" else load.sweep
+        read = {"prepare": load.corpus, "compare": load.comparison}.get(verb, load.sweep)
         assert read(file, overrides)
     if verb in ("plan", "doctor") and "layres" not in command:
         assert scaling(*words).returncode in (0, 1)
