@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datasets import quantise
 from datasets.manifest import Corpus, ManifestError
 from datasets.windows import WindowError
-from model.architecture import Architecture
+from model.architecture import LINEAR_ORDER, Architecture
 from model.baselines.shapes import SampleRNNArchitecture
 from scaling.config import RunConfig
 from scaling.targets import held_out_windows, training_windows
@@ -63,6 +63,11 @@ def _batch_problems(config: RunConfig) -> list[str]:
 def _history_problems(config: RunConfig) -> list[str]:
     model = config.model
     found = []
+    if 0 < model.context < LINEAR_ORDER:
+        found.append(
+            f"model.context is {model.context}, shorter than the {LINEAR_ORDER} samples that the "
+            f"linear reference sees: write {LINEAR_ORDER} or more"
+        )
     least = model.chunk if config.padded else model.context
     if config.history < least:
         name = "model.chunk" if config.padded else "model.context"
@@ -87,6 +92,11 @@ def _targets_problems(config: RunConfig) -> list[str]:
             found.append(
                 f"windows.targets is {windows.targets}, but model.kind is {model.kind}, which "
                 "learns whole sequences from silence: write windows.targets=sequence"
+            )
+        if windows.phases:
+            found.append(
+                f"windows.phases is {windows.phases}, but model.kind={model.kind} has no chunks "
+                "whose phases it could be: leave it out"
             )
         return found
     if windows.targets == "sequence":

@@ -172,6 +172,10 @@ def _sentence(kind: type[BaseModel], detail: Mapping[str, Any], prefix: str) -> 
     if detail["type"] == "union_tag_invalid":
         kinds = ", ".join(KINDS)
         return f"{prefix}{location[-1]}.kind is {detail['ctx']['tag']!r}: write one of {kinds}"
+    if detail["type"] == "union_tag_not_found":
+        if isinstance(detail["input"], dict):
+            return f"{prefix}{location[-1]}.kind is null: write one of {', '.join(KINDS)}"
+        return f"{prefix}{location[-1]} is {detail['input']!r}: write keys and values"
     model: type[Shape] | None = None
     if kind is RunConfig and location[0] == "model" and len(location) > 1:
         # The kind is not a part of the key.

@@ -49,7 +49,8 @@ class Piece(NamedTuple):
 class Scoring:
     """A list of targets and their scores, piece by piece.
 
-    ``targets_hash`` identifies the list; ``left_out`` samples of the split are not in it.
+    ``targets_hash`` identifies the list; ``left_out`` samples of the split cannot be in it: they
+    have too little before them, or are in no whole chunk.
     """
 
     targets: int
@@ -73,13 +74,11 @@ def full_context(
     if positions is None:
         pieces = _every_target(run, corpus, every)
         return Scoring(len(every), left_out, every_target_hash(every), pieces)
-    windows = _subset(corpus, split, context, history, run.config.model.chunk)
+    windows = _subset(corpus, split, context, history)
     number = min(-(-positions // windows.targets), len(windows))
     chosen = order(np.arange(number), len(windows), ORDER_SEED)
-    if isinstance(run.network, SequenceModel) and _reads(run, windows, number) > 2 * len(every):
-        pieces = _picked(_every_target(run, corpus, every), windows, chosen)
-    else:
-        pieces = _chosen_targets(run, corpus, windows, chosen)
+    choose = _picked if isinstance(run.network, SequenceModel) else _chosen_targets
+    pieces = choose(run, corpus, windows, chosen)
     return Scoring(number * windows.targets, left_out, targets_hash(windows, chosen), pieces)
 
 
@@ -159,61 +158,69 @@ def _piece(
     )
 
 
-def _reads(run: Trained, windows: Windows, number: int) -> int:
-    """The samples that a baseline reads for so many windows; for every target it reads each twice,
-    with its context before it.
+def _picked(run: Trained, corpus: Corpus, windows: Windows, chosen: np.ndarray) -> Iterator[Piece]:
+    """The targets of the chosen windows, for a baseline: those in a run of L together.
+
+    A target is read in the same run as if all were scored, so that its score does not depend on how
+    many are.
     """
-    field = run.network.receptive_field
-    alone = windows.length if field is None else windows.targets * (field + 1)
-    return number * min(alone, windows.length)
-
-
-def _picked(pieces: Iterator[Piece], windows: Windows, chosen: np.ndarray) -> Iterator[Piece]:
-    """Of consecutive targets those in the chosen windows."""
     number, offsets = windows.offsets(chosen)
-    wanted = {
-        recording.name: offsets[number == index].ravel()
-        for index, recording in enumerate(windows.recordings)
-    }
-    for piece in pieces:
-        kept = np.isin(piece.offsets, wanted[piece.recording])
-        if kept.any():
-            yield Piece(piece.recording, *(values[kept] for values in piece[1:]))
+    context = windows.context
+    owners = zip(windows.recordings, windows.ranges, strict=True)
+    for index, (recording, (begin, end)) in enumerate(owners):
+        first = max(begin, windows.history)
+        wanted = np.sort(offsets[number == index].ravel())
+        for run_of in np.unique((wanted - first) // context):
+            start = first + int(run_of) * context
+            last = min(start + context, end)
+            codes = shards.read(
+                corpus.folder, recording.place, start - context, last - start + context
+            )
+            (nats,) = dense_nats(run.network, [torch.from_numpy(codes.copy())])
+            known = codes[context - corpus.linear.order :]
+            piece = _piece(corpus, recording, start, nats, known)
+            kept = np.isin(piece.offsets, wanted)
+            yield Piece(recording.name, *(values[kept] for values in piece[1:]))
 
 
-def _subset(corpus: Corpus, split: str, context: int, history: int, chunk: int) -> Windows:
+def _subset(corpus: Corpus, split: str, context: int, history: int) -> Windows:
     """The split's windows of up to ``SHARED`` targets: every target is in exactly one of them.
 
-    Their spacing is a multiple of the chunk, so that a window's targets share chunks.
+    Like the targets, they do not depend on the model.
     """
-    spacing = -(-SPACING // chunk) * chunk
     begin, end = corpus.longest(split).ranges[split]
-    room = (end - max(begin, history)) // spacing
+    room = (end - max(begin, history)) // SPACING
     targets = max(1, min(SHARED, room))
-    if targets == 1:
-        # A window of one target needs no place for a second one.
-        spacing = 1
+    # A window of one target needs no place for a second one.
+    spacing = SPACING if targets > 1 else 1
     return Windows.of(corpus, split, context, spacing, targets, history)
 
 
 def _chosen_targets(
     run: Trained, corpus: Corpus, windows: Windows, chosen: np.ndarray
 ) -> Iterator[Piece]:
-    """The targets of the chosen windows, window by window."""
-    chunk = run.config.model.chunk
-    targets, past = Targets("last", max(windows.spacing, chunk)), corpus.linear.order
+    """The targets of the chosen windows, window by window, for a latent Transformer.
+
+    Those of a window share chunks where its spacing is a multiple of the chunk.
+    """
+    chunk, past = run.config.model.chunk, corpus.linear.order
+    shared = windows.targets > 1 and windows.spacing % chunk == 0
+    targets = Targets("last", windows.spacing if shared else chunk)
     device = next(run.network.parameters()).device
     for number, offsets in zip(*windows.offsets(chosen), strict=True):
         recording = windows.recordings[number]
         first = int(offsets[0]) - windows.context
         codes = shards.read(corpus.folder, recording.place, first, windows.length).copy()
+        window_1T = torch.from_numpy(codes)[None].to(device)
+        alone = window_1T.unfold(1, windows.context + 1, windows.spacing)[0]
         with torch.no_grad():
-            _, nats = run.network(torch.from_numpy(codes)[None].to(device), targets)
+            parts = [window_1T] if shared else alone.split(1)
+            nats = torch.cat([run.network(part, targets)[1].flatten() for part in parts])
         runs = codes[(offsets - first)[:, None] + np.arange(-past, 1)]
         yield Piece(
             recording.name,
             offsets,
-            nats.flatten().double().cpu().numpy(),
+            nats.double().cpu().numpy(),
             linear_nats(runs, corpus.linear, corpus.levels),
             _histogram_nats(corpus)[runs[:, -1]],
         )

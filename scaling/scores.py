@@ -60,7 +60,7 @@ class Evaluation(Part):
     """A loss, and what it was measured on.
 
     ``targets_hash`` identifies the list of (recording, offset) and ``left_out`` counts samples of
-    the split that are not in it. ``clusters`` of ``clustered_by`` carry the standard errors.
+    the split that cannot be in it. ``clusters`` of ``clustered_by`` carry the standard errors.
     ``linear`` and ``histogram`` are the plain references on the same targets, and ``margin`` is the
     paired difference of the run to the former.
     """

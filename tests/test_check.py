@@ -4,7 +4,7 @@ import pytest
 
 from scaling import check, load
 from tests.conftest import CLONE
-from tests.runs import small_run
+from tests.runs import BASELINES, baseline_run, small_run
 
 DEMO = CLONE / "configs/runs/demo.yaml"
 MACHINE = {"CPU": 2.0, "GPU": 0.0}
@@ -96,3 +96,73 @@ def test_contexts_with_different_histories_are_refused(embedded_corpus, tmp_path
         for c in (2_000, 4_000)
     ]
     assert check.history_problems(shared) == []
+
+
+@pytest.mark.parametrize("kind", BASELINES)
+def test_a_baseline_trains_sequences_and_nothing_else(embedded_corpus, tmp_path, kind):
+    run = baseline_run(embedded_corpus, tmp_path, kind)
+    assert check.problems(run, embedded_corpus, MACHINE) == []
+    for targets in ("last", "chunks", "samples"):
+        run = baseline_run(embedded_corpus, tmp_path, kind, windows__targets=targets)
+        assert check.problems(run, embedded_corpus, MACHINE) == [
+            f"windows.targets is {targets}, but model.kind is {kind}, which learns whole sequences "
+            "from silence: write windows.targets=sequence"
+        ]
+
+
+def test_a_latent_transformer_trains_no_sequences(embedded_corpus):
+    run = load.run(DEMO, ["windows.targets=sequence", "windows.per_window=null"])
+    (problem,) = check.problems(run, embedded_corpus, MACHINE)
+    assert problem.startswith("windows.targets is sequence, which trains models that read samples")
+    assert "model.kind is latent: write windows.targets=samples with model.attention=ca" in problem
+
+
+@pytest.mark.parametrize(("codec", "of_corpus"), [("mulaw", "linear"), ("linear", "mulaw")])
+def test_samplernn_reads_the_amplitudes_of_the_corpus_codes(
+    embedded_corpus, tmp_path, codec, of_corpus
+):
+    corpus = replace(embedded_corpus, codec=of_corpus)
+    run = baseline_run(corpus, tmp_path, "samplernn", model__codec=codec)
+    (problem,) = check.problems(run, corpus, MACHINE)
+    assert problem == (
+        f"model.codec is {codec}, but the corpus {corpus.name} has {of_corpus} codes, whose "
+        f"amplitudes the model reads: write model.codec={of_corpus}"
+    )
+    run = baseline_run(corpus, tmp_path, "samplernn", model__codec=of_corpus)
+    assert check.problems(run, corpus, MACHINE) == []
+    # The other kinds take codes as names.
+    assert check.problems(baseline_run(corpus, tmp_path, "wavenet"), corpus, MACHINE) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "words"),
+    [
+        ("wavenet", {"model__skip": 0}, "model.skip is 0: it must be 1 or more"),
+        ("samplernn", {"model__truncation": 100}, "of the longest frame: write 120"),
+        ("sashimi", {"model__state": 7}, "it must be even"),
+        ("sashimi", {"model__context": 0}, "model.context is 0: it must be 1 or more"),
+        ("wavenet", {"model__levels": 128}, "write model.levels=256"),
+        ("wavenet", {"windows__per_window": 10**7}, "No window of 10000000 targets, 1 apart"),
+        ("wavenet", {"windows__history": 199}, "shorter than model.context = 200: write 200"),
+    ],
+)
+def test_what_a_baseline_cannot_be_is_said_with_what_to_write(
+    embedded_corpus, tmp_path, kind, change, words
+):
+    run = baseline_run(embedded_corpus, tmp_path, kind, **change)
+    (problem,) = check.problems(run, embedded_corpus, MACHINE)
+    assert words in problem
+
+
+def test_a_context_shorter_than_what_the_linear_reference_sees_is_refused(
+    embedded_corpus, tmp_path
+):
+    run = baseline_run(embedded_corpus, tmp_path, "wavenet", model__context=16)
+    (problem,) = check.problems(run, embedded_corpus, MACHINE)
+    assert "model.context is 16" in problem
+
+
+def test_phases_of_a_sequence_are_refused_by_their_name(embedded_corpus, tmp_path):
+    run = baseline_run(embedded_corpus, tmp_path, "wavenet", windows__phases=20)
+    (problem,) = check.problems(run, None)
+    assert "windows.phases is 20" in problem

@@ -8,12 +8,17 @@ from model import generation
 from model.generation import generate
 from model.linear import LinearPrediction
 from model.sampling import Sampling, Uniforms, draw
+from tests.baselines import model_of
+from tests.test_baselines import NETWORKS
 from tests.test_network import CAUSAL, network_of
+from tests.test_sequence import parallel_logits
 from tests.test_streams import EVERY_MODEL, TINY, codes_of, naive_logits
 
 PLAIN = Sampling()
 GREEDY = Sampling(temperature=0)
 NARROW = Sampling(temperature=0.9, top_k=50, top_p=0.95)
+SHARP = Sampling(temperature=0.05)
+"""For the baselines of the tests, whose logits lie close together."""
 NO_COMPILER = shutil.which("c++") is None and shutil.which("g++") is None
 
 
@@ -32,12 +37,12 @@ def generated(network, prompt, steps, seed=3, sampling=PLAIN, **options):
     return torch.stack(list(islice(codes, steps)), 1)
 
 
-def naive_loop(network, prompt, steps, seed, sampling, batch):
+def naive_loop(network, prompt, steps, seed, sampling, batch, logits_of=naive_logits):
     """The same by reading the whole sequence again for every code."""
     sequence = prompt[-network.architecture.context :].expand(batch, -1)
     uniforms, found = Uniforms(seed, batch), []
     for _ in range(steps):
-        found.append(draw(naive_logits(network, sequence), uniforms.step(), sampling))
+        found.append(draw(logits_of(network, sequence), uniforms.step(), sampling))
         sequence = torch.cat([sequence, found[-1][:, None].to(sequence.dtype)], 1)
     return torch.stack(found, 1)
 
@@ -78,6 +83,33 @@ def test_a_continuation_depends_on_its_seed_and_number_alone(model):
     for batch in (1, 3):
         assert torch.equal(generated(network, prompt, 150, batch=batch), five[:batch])
     assert all((one != five[0]).float().mean() > 0.5 for one in five[1:])
+
+
+@NETWORKS
+@torch.no_grad()
+@pytest.mark.parametrize(("prompt", "sampling"), [(1, GREEDY), (24, SHARP), (50, SHARP)])
+def test_codes_of_a_baseline_are_those_of_the_naive_loop(network_of, prompt, sampling):
+    model = model_of(network_of(), context=24)
+    prompt = codes_of(1, prompt)[0]
+    found = generated(model, prompt, 40, 3, sampling, batch=2)
+    expected = naive_loop(model, prompt, 40, 3, sampling, 2, parallel_logits)
+    assert torch.equal(found, expected)
+    # Other prompts go on otherwise, so the codes tell what was read.
+    other = generated(model, 255 - prompt, 40, 3, sampling, batch=2)
+    assert not torch.equal(found, other)
+
+
+@NETWORKS
+def test_a_baseline_goes_on_by_its_seed_and_each_continuation_by_its_number_alone(network_of):
+    model = model_of(network_of(), context=24)
+    prompt = codes_of(1, 50)[0]
+    three = generated(model, prompt, 40, sampling=SHARP, batch=3)
+    for batch in (1, 2, 3):
+        again = generated(model, prompt, 40, sampling=SHARP, batch=batch)
+        assert torch.equal(again, three[:batch])
+    other = generated(model, prompt, 40, seed=4, sampling=SHARP, batch=3)
+    assert (other != three).float().mean() > 0.5
+    assert all((one != three[0]).float().mean() > 0.5 for one in three[1:])
 
 
 def test_a_step_reads_the_code_that_was_drawn_before_it():

@@ -1,10 +1,12 @@
 import pytest
 
 from scaling import load
+from scaling.config import RunConfig
 from scaling.load import ConfigError
 from tests.conftest import CLONE
 
 DEMO = CLONE / "configs/runs/demo.yaml"
+TWINS = CLONE / "configs/runs/twins"
 
 
 def problems(call, *arguments):
@@ -18,6 +20,49 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one():
         "model.layres = 3 is not a key of the configuration: the nearest is model.layers"
     ]
     assert "the nearest is windows" in problems(load.run, DEMO, ["window.per_window=3"])[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "nearest"),
+    [
+        ("wavenet", "skpi", "skip"),
+        ("samplernn", "codex", "codec"),
+        ("sashimi", "pool", "pools"),
+        ("longwave", "chunks", "chunk"),
+    ],
+)
+def test_the_nearest_key_of_a_model_is_one_of_its_own_kind(kind, wrong, nearest):
+    assert problems(load.run, TWINS / f"{kind}.yaml", [f"model.{wrong}=3"]) == [
+        f"model.{wrong} = 3 is not a key of the configuration: the nearest is model.{nearest}"
+    ]
+
+
+def test_a_key_of_another_kind_is_no_key_of_a_model():
+    (problem,) = problems(load.run, TWINS / "wavenet.yaml", ["model.heads=3"])
+    assert problem.startswith("model.heads = 3 is not a key of the configuration")
+    found = problems(load.run, DEMO, ["model.kind=wavenet"])
+    assert any(problem.startswith("model.chunk = 2000 is not a key") for problem in found)
+
+
+def test_an_unknown_kind_is_refused_with_all_that_there_are():
+    assert problems(load.run, DEMO, ["model.kind=wavnet"]) == [
+        "model.kind is 'wavnet': write one of latent, wavenet, samplernn, sashimi"
+    ]
+
+
+def test_a_value_of_a_model_is_named_without_its_kind():
+    assert problems(load.run, TWINS / "wavenet.yaml", ["model.skip=x"]) == [
+        "model.skip is 'x': input should be a valid integer, unable to parse string as an integer"
+    ]
+    (problem,) = problems(load.run, TWINS / "samplernn.yaml", ["model.codec=alaw"])
+    assert problem == "model.codec is 'alaw': input should be 'mulaw' or 'linear'"
+
+
+@pytest.mark.parametrize("kind", ["wavenet", "samplernn", "sashimi", "longwave"])
+def test_a_resolved_configuration_is_the_same_run(kind):
+    run = load.run(TWINS / f"{kind}.yaml")
+    assert run.model.kind == ("latent" if kind == "longwave" else kind)
+    assert RunConfig.model_validate(run.resolved()) == run
 
 
 def test_all_problems_are_said_at_once_with_the_values_seen():
@@ -135,3 +180,10 @@ def test_a_corpus_that_cannot_be_is_refused_in_one_sentence(overrides, sentence)
     (problem,) = problems(load.corpus, CLONE / "configs/corpora/embedded.yaml", overrides)
     assert problem.startswith(sentence)
     assert "sunflower" not in problem
+
+
+@pytest.mark.parametrize("override", ["model.kind=null", "model=3"])
+def test_a_model_without_a_kind_is_refused_in_our_words(override):
+    (problem,) = problems(load.run, DEMO, [override])
+    assert "discriminator" not in problem
+    assert "filters" not in problem

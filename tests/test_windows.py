@@ -191,6 +191,25 @@ def test_numbers_out_of_bounds_are_refused(numbers, sentence):
         Windows.of(corpus((0, 100)), "train", *numbers)
 
 
+@given(parts=PARTS, targets=st.integers(1, 7))
+def test_windows_without_a_context_tile_each_recording_from_its_beginning(parts, targets):
+    tiles = [
+        (number, list(range(first, first + targets)))
+        for number, (begin, end) in enumerate(parts)
+        for first in range(begin, end - targets + 1, targets)
+    ]
+    if not tiles:
+        with pytest.raises(WindowError, match=f"No window of {targets} targets"):
+            Windows.of(corpus(*parts), "train", 0, 1, targets)
+        return
+    windows = Windows.of(corpus(*parts), "train", 0, 1, targets)
+    assert windows.length == targets
+    recording, offsets = windows.offsets(np.arange(len(windows)))
+    assert list(zip(recording.tolist(), offsets.tolist(), strict=True)) == tiles
+    assert windows.left_out == sum((end - begin) % targets for begin, end in parts)
+    assert windows.padded_windows == 0
+
+
 @pytest.mark.parametrize("index", [-1, 84])
 def test_indexes_outside_are_refused(index):
     windows = Windows.of(corpus((0, 100)), "train", 16)

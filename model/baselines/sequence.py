@@ -46,7 +46,7 @@ class SequenceModel(nn.Module):
         """Mean loss of the targets of windows of codes (B, T), and the nats (B, n, 1) of each.
 
         The mean can be differentiated, the single losses are detached. Padding needs no mask: it is
-        the silence that every sequence begins after.
+        silence, such as every sequence begins after.
         """
         codes_BnP = targets.codes(window_BT, self.architecture)
         nats_BnP = nats(self.logits(window_BT, targets), codes_BnP)
