@@ -30,9 +30,6 @@ def compare(words: Words = None, config: Config = None, as_json: Json = False) -
     asked, runs = load.comparison(*file_and_overrides(config, words))
     with cluster_for(runs):
         at_once = concurrent(load.Sweep([({}, run) for run in runs], asked.concurrent), offered())
-        if timing := comparing.timing(asked, runs):
-            with shown(timing[0].study_folder, at_once, console):
-                comparing.train(asked, timing, at_once)
         rows = comparing.trained(asked, runs)
         with shown(rows[0].study_folder, at_once, console):
             comparing.train(asked, rows, at_once)

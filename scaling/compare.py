@@ -1,7 +1,6 @@
 """A comparison: its models trained on equal budgets, scored alike, and put into one table."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from model import accounting
 from scaling import comparison, study, sweep
@@ -14,44 +13,30 @@ from scaling.record import RunRecord
 from scaling.scoring import score
 from scaling.train import TrainingError
 
-TIMED_STEPS = 4
-"""Steps of the short run that tells a row's seconds a step; the first one is not counted."""
+MOST_STEPS = 100_000
+"""Steps after which a run with a budget of seconds ends in any case."""
 
 
 class CompareError(RuntimeError):
     """A comparison that did not end, with the reason of each row."""
 
 
-def timing(config: CompareConfig, runs: Sequence[RunConfig]) -> list[RunConfig]:
-    """The short runs that tell seconds a step, where wall time settles the steps."""
-    if config.settled != "wall_time":
-        return []
-    changes = {
-        "study": f"{config.study}-timing",
-        "train.steps": TIMED_STEPS,
-        "train.checkpoint_every": TIMED_STEPS,
-        "validation.windows": 1,
-        "validation.per_window": 1,
-    }
-    return [_changed(run, changes) for run in runs]
-
-
 def trained(config: CompareConfig, runs: Sequence[RunConfig]) -> list[RunConfig]:
-    """The runs of the rows, with the steps that their budget buys; timed ones have ended."""
+    """The runs of the rows, with the steps or the seconds that their budget buys."""
     if config.settled is None or config.amount is None:
         return list(runs)
     rows = []
-    for number, run in enumerate(runs):
-        if config.settled == "targets":
-            cost = float(run.targets_per_step)
-        elif config.settled == "operations":
-            per_target, _ = accounting.training_operations_per_target(
-                run.model, run.targets, run.positions
-            )
-            cost = per_target * run.targets_per_step
+    for run in runs:
+        if config.settled == "wall_time":
+            changes = {"train.seconds": config.amount, "train.steps": MOST_STEPS}
         else:
-            cost = record_of(timing(config, runs)[number]).throughput.step_seconds
-        rows.append(_changed(run, {"train.steps": max(1, round(config.amount / cost))}))
+            cost = float(run.targets_per_step)
+            if config.settled == "operations":
+                cost *= accounting.training_operations_per_target(
+                    run.model, run.targets, run.positions
+                )[0]
+            changes = {"train.steps": max(1, round(config.amount / cost))}
+        rows.append(RunConfig.model_validate(with_values(run.resolved(), changes)))
     return rows
 
 
@@ -76,7 +61,3 @@ def record_of(run: RunConfig) -> RunRecord:
     record = study.finished(run)
     assert record is not None
     return record
-
-
-def _changed(run: RunConfig, changes: dict[str, Any]) -> RunConfig:
-    return RunConfig.model_validate(with_values(run.resolved(), changes))

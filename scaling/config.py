@@ -1,22 +1,17 @@
 """The configuration's shape: what may be written, its types and defaults.
 
-``RunConfig`` is one training run, ``CorpusConfig`` one corpus to prepare. All are frozen and refuse
-unknown keys. How YAML files become these is in :mod:`scaling.load`; what makes sense together is
-checked in :mod:`scaling.check`.
+``RunConfig`` is one training run; a corpus's is in :mod:`scaling.corpus_config`. All are frozen and
+refuse unknown keys. How YAML files become these is in :mod:`scaling.load`; what makes sense
+together is checked in :mod:`scaling.check`.
 """
 
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from datasets.augment import Augmentation
-from datasets.expectations import Expected
-from datasets.settings import Preparation, Settings
-from datasets.sources import EVERYTHING, Patterns
-from datasets.splits import Kind, Rule
 from model.architecture import Architecture
 from model.baselines.shapes import (
     SampleRNNArchitecture,
@@ -34,111 +29,6 @@ class Section(BaseModel):
     """Base of all sections: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-class SplitConfig(Section):
-    """Which recordings, or which part of each, train, validate and test.
-
-    ``files`` are the table or the two lists (validation, test) of a split that comes with the
-    corpus, ``columns`` the table's: of the file's name, and of its split.
-    """
-
-    rule: Kind = "order"
-    fractions: tuple[float, float, float] = (0.88, 0.06, 0.06)
-    files: tuple[str, ...] = ()
-    columns: tuple[str, str] = ("name", "split")
-
-    @model_validator(mode="after")
-    def _is_a_partition(self) -> Self:
-        self.as_rule()
-        return self
-
-    def as_rule(self) -> Rule:
-        """The rule that assigns recordings to splits; SplitError where it is no partition."""
-        return Rule(self.rule, self.fractions, self.files, self.columns)
-
-
-class AugmentConfig(Section):
-    """How many changed copies of each training recording are added, and what changes in them.
-
-    ``gain`` (decibels) and ``pitch`` (semitones) are drawn within plus and minus these.
-    """
-
-    copies: Annotated[int, Field(ge=0)] = 0
-    gain: Annotated[float, Field(ge=0, le=40)] = 0.0
-    pitch: Annotated[float, Field(ge=0, le=12)] = 0.0
-    polarity: bool = False
-    seed: Annotated[int, Field(ge=0)] = 0
-
-
-class ExpectConfig(Section):
-    """The known figures of a corpus, which ``prepare`` compares with what it is given.
-
-    ``shortest`` and ``longest`` are samples of a file at the corpus rate, ``splits`` the numbers of
-    files in train, validation and test.
-    """
-
-    files: Positive | None = None
-    rate: Positive | None = None
-    channels: Positive | None = None
-    shortest: Positive | None = None
-    longest: Positive | None = None
-    splits: tuple[int, int, int] | None = None
-
-
-class CorpusConfig(Section):
-    """One corpus to prepare: which files, and how they become codes.
-
-    ``files`` and ``exclude`` are patterns below ``root``, ``members`` and ``exclude`` patterns in
-    archives among those files. ``root`` and ``destination`` are local folders or URIs such as
-    s3://bucket/prefix. ``chunk`` samples are scaled together under ``scaling: chunk``.
-    """
-
-    name: Name
-    root: str = "."
-    files: tuple[str, ...] = EVERYTHING
-    exclude: tuple[str, ...] = ()
-    members: tuple[str, ...] = EVERYTHING
-    destination: str
-    licence: str
-    rate: Positive = 16_000
-    codec: Literal["mulaw", "linear"] = "mulaw"
-    levels: Literal[256, 65_536] = 256
-    scaling: Literal["none", "file", "chunk"] = "none"
-    chunk: Positive | None = None
-    split: SplitConfig = SplitConfig()
-    join: bool = False
-    augment: AugmentConfig = AugmentConfig()
-    expect: ExpectConfig = ExpectConfig()
-    strict: bool = False
-
-    @model_validator(mode="after")
-    def _is_possible(self) -> Self:
-        self.preparation()
-        return self
-
-    def preparation(self) -> Preparation:
-        """What :func:`datasets.prepare.prepare` is asked; SettingsError where it is impossible."""
-        augment = self.augment
-        augmentation = Augmentation(augment.gain, augment.pitch, augment.polarity, augment.seed)
-        return Preparation(
-            name=self.name,
-            licence=self.licence,
-            settings=Settings(
-                rate=self.rate,
-                codec=self.codec,
-                levels=self.levels,
-                scaling=self.scaling,
-                chunk=self.chunk or 0,
-                augmentation=augmentation,
-            ),
-            split=self.split.as_rule(),
-            patterns=Patterns(self.files, self.exclude, self.members),
-            join=self.join,
-            copies=augment.copies,
-            expected=Expected(**self.expect.model_dump()),
-            strict=self.strict,
-        )
 
 
 class WindowsConfig(Section):
@@ -168,12 +58,15 @@ class TrainConfig(Section):
 
     ``batch`` windows make an optimizer step, over all workers; each worker takes its share in
     ``accumulate`` equal pieces. The learning rate is ``learning_rate``, and from the fraction
-    ``second_phase`` of the steps on ``second_learning_rate``.
+    ``second_phase`` of the steps on ``second_learning_rate``. Where ``seconds`` are given, the run
+    ends with the step in which they are over, if not before: the sequence of batches is the same,
+    its length is the machine's.
     """
 
     batch: Positive = 40
     accumulate: Positive = 1
     steps: Positive = 500_000
+    seconds: Rate | None = None
     learning_rate: Rate = 1e-4
     second_learning_rate: Rate = 0.5e-5
     second_phase: Annotated[float, Field(ge=0, le=1)] = 0.5

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,15 +26,25 @@ class CheckpointError(RuntimeError):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run stands: steps done, and the digest of the order of their windows."""
+    """Where a run stands: steps done, their seconds, and the digest of the order of their windows.
+
+    The seconds are without the waits for the stream to fill.
+    """
 
     step: int = 0
     order_digest: str = ""
+    seconds: float = 0.0
 
-    def after(self, windows: list[int]) -> "Place":
+    def after(self, windows: list[int], seconds: float) -> "Place":
         """The place one step on, after the global batch of these windows, in order."""
         content = json.dumps([self.order_digest, self.step, windows])
-        return Place(self.step + 1, hashlib.sha256(content.encode()).hexdigest())
+        digest = hashlib.sha256(content.encode()).hexdigest()
+        return Place(self.step + 1, digest, self.seconds + seconds)
+
+    def share(self, train: TrainConfig) -> float:
+        """How much of the run is done, from 0 to 1: of its steps, or of its seconds if more."""
+        of_seconds = self.seconds / train.seconds if train.seconds else 0.0
+        return max(self.step / train.steps, of_seconds)
 
 
 def precision(train: TrainConfig) -> str:
@@ -97,9 +106,9 @@ def _settings(train: TrainConfig, workers: int) -> dict[str, Any]:
     return settings
 
 
-def learning_rate(train: TrainConfig, step: int) -> float:
-    """The learning rate of step ``step`` (0 is the first): one rate, then a second one."""
-    second = step >= math.ceil(train.second_phase * train.steps)
+def learning_rate(train: TrainConfig, place: Place) -> float:
+    """The learning rate of the step after ``place``: one rate, then a second one."""
+    second = place.share(train) >= train.second_phase
     return train.second_learning_rate if second else train.learning_rate
 
 

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 
 from model.kinds import KINDS, Shape
 from scaling.comparing import CompareConfig
-from scaling.config import CorpusConfig, RunConfig, SweepSection
+from scaling.config import RunConfig, SweepSection
+from scaling.corpus_config import CorpusConfig
 from scaling.delivery import Hardware
 
 Built = TypeVar("Built")

@@ -70,6 +70,7 @@ class _Worker:
         network = build(self.config, self.corpus)
         self.engine = engines.start(network, self.config.train, self.config.cluster.workers)
         self.place = Place()
+        self.first = True
         if checkpoint := ray.train.get_checkpoint():
             with checkpoint.as_directory() as folder:
                 self.place = engines.restore(self.engine, Path(folder))
@@ -81,12 +82,12 @@ class _Worker:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self._write("start", step=self.place.step, time=now)
         windows = self._batches()
-        while self.place.step < train.steps:
+        while self.place.share(train) < 1:
             self._step(windows)
             done = self.place.step
-            if done < train.steps and done % self.config.validation.every == 0:
+            if self.place.share(train) < 1 and done % self.config.validation.every == 0:
                 self._validate()
-            if done < train.steps and done % train.checkpoint_every == 0:
+            if self.place.share(train) < 1 and done % train.checkpoint_every == 0:
                 self._checkpoint()
         scores = self._validate(contexts.trained(self.config))
         weights = self.job.run_folder / WEIGHTS_NAME
@@ -97,7 +98,7 @@ class _Worker:
             record.write(self.job.run_folder)
 
     def _batches(self) -> Iterator[dict[str, torch.Tensor]]:
-        if self.place.step == self.config.train.steps:
+        if self.place.share(self.config.train) >= 1:
             return iter(())
         shard = ray.train.get_dataset_shard(TRAIN)
         size = self.stream.share // self.config.train.accumulate
@@ -108,7 +109,7 @@ class _Worker:
         began = time.perf_counter()
         step = self.place.step
         torch.manual_seed(step_seed(self.config, step, self.rank))
-        engines.set_learning_rate(self.engine.optimizer, engines.learning_rate(train, step))
+        engines.set_learning_rate(self.engine.optimizer, engines.learning_rate(train, self.place))
         waited, pieces, positions, windows = 0.0, [], [], []
         for piece in range(train.accumulate):
             asked = time.perf_counter()
@@ -124,13 +125,17 @@ class _Worker:
                 losses, waited, windows = self._together(np.mean(pieces, 0), waited, windows)
                 self._check_finite(losses[0], windows)
             self.engine.step()
-        self.place = self.place.after(windows)
+        seconds = time.perf_counter() - began
+        # The wait for the stream to fill is no time of training.
+        own = seconds - waited if self.first else seconds
+        self.first = False
+        self.place = self.place.after(windows, self._agreed(own) if train.seconds else own)
         self._write(
             "step",
             step=self.place.step,
             nats=losses[0],
             nats_by_context=losses[1:],
-            seconds=time.perf_counter() - began,
+            seconds=seconds,
             data_wait_seconds=waited,
             order_digest=self.place.order_digest,
         )
@@ -163,6 +168,12 @@ class _Worker:
         split = 1 + len(losses)
         means: list[float] = rows[:, 1:split].mean(0).tolist()
         return means, float(rows[:, 0].max()), rows[:, split:].astype(int).ravel().tolist()
+
+    def _agreed(self, seconds: float) -> float:
+        """The longest of all ranks' seconds, so that all end with the same step."""
+        longest = torch.tensor(seconds, dtype=torch.float64, device=self.engine.device)
+        torch.distributed.all_reduce(longest, torch.distributed.ReduceOp.MAX)
+        return longest.item()
 
     def _validate(self, scored: Sequence[int] = ()) -> validation.Scores:
         """Score the frozen targets, at the contexts ``scored`` besides the model's own."""

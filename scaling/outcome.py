@@ -59,6 +59,7 @@ def run_record(
         validation_curve=_curve(history.validations, config.targets_per_step),
         throughput=_throughput(
             history,
+            place,
             config.targets_per_step,
             (now - datetime.fromisoformat(started)).total_seconds(),
         ),
@@ -156,20 +157,21 @@ def _curve(lines: list[dict[str, Any]], targets_per_step: int) -> list[CurvePoin
 
 
 def _throughput(
-    history: RunHistory, targets_per_step: int, wall_seconds: float
+    history: RunHistory, place: Place, targets_per_step: int, wall_seconds: float
 ) -> record.Throughput:
     firsts = {start["step"] + 1 for start in history.starts}
     steady = [line for line in history.steps if line["step"] not in firsts] or history.steps
-    firsts_waited = [line["data_wait_seconds"] for line in history.steps if line["step"] in firsts]
     seconds = np.array([line["seconds"] for line in steady])
     waits = np.array([line["data_wait_seconds"] for line in steady])
     median = float(np.median(seconds))
     return record.Throughput(
         targets_per_second=targets_per_step / median,
         step_seconds=median,
-        training_seconds=sum(line["seconds"] for line in history.steps) - sum(firsts_waited),
+        training_seconds=place.seconds,
         data_wait_share=float(waits.sum() / seconds.sum()),
-        first_batch_seconds=max(firsts_waited),
+        first_batch_seconds=max(
+            line["data_wait_seconds"] for line in history.steps if line["step"] in firsts
+        ),
         wall_seconds=wall_seconds,
         peak_memory_bytes=_peak_memory(),
     )

@@ -59,6 +59,7 @@ def register(folder: Path, runs: Sequence[tuple[dict[str, Any], RunConfig]]) -> 
         known[config.id] = {
             "axes": axes,
             "steps": config.train.steps,
+            "seconds": config.train.seconds,
             "targets_per_step": config.targets_per_step,
         }
     with replacing(path) as partial:
@@ -106,7 +107,7 @@ def _state(folder: Path, id: str, told: dict[str, Any]) -> RunState:
         axes=told["axes"],
         state=state,
         step=step,
-        steps=told["steps"],
+        steps=_expected_steps(told, step, per_step, state),
         nats=sum(line["nats"] for line in losses) / len(losses) if losses else None,
         targets_per_second=told["targets_per_step"] / per_step if per_step else None,
         data_wait_share=(
@@ -115,6 +116,16 @@ def _state(folder: Path, id: str, told: dict[str, Any]) -> RunState:
         step_seconds=per_step,
         problem=read_failure(folder) if state == "failed" else None,
     )
+
+
+def _expected_steps(told: dict[str, Any], step: int, per_step: float | None, state: State) -> int:
+    """The steps of a run; where its seconds end it, as many as they have room for at its speed."""
+    steps: int = told["steps"]
+    if told["seconds"] is None:
+        return steps
+    if state == "finished":
+        return step
+    return min(steps, max(step, round(told["seconds"] / per_step))) if per_step else steps
 
 
 def _which(folder: Path) -> State:

@@ -8,7 +8,7 @@ import torch
 
 from datasets.manifest import Corpus
 from scaling.config import RunConfig
-from scaling.engine import learning_rate, optimizer_groups, set_learning_rate
+from scaling.engine import Place, learning_rate, optimizer_groups, set_learning_rate
 from scaling.feeds import training_stream
 from scaling.load import with_values
 from scaling.loop import build, step_seed
@@ -70,7 +70,7 @@ def plain_losses(config: RunConfig, corpus: Corpus) -> list[float]:
         torch.manual_seed(step_seed(config, step, 0))
         loss, _ = network(windows, config.targets, padding)
         losses.append(loss.item())
-        set_learning_rate(optimizer, learning_rate(config.train, step))
+        set_learning_rate(optimizer, learning_rate(config.train, Place(step)))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

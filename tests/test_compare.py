@@ -77,19 +77,16 @@ def test_without_a_measure_that_settles_them_steps_are_those_of_the_files(
     path = comparison_file(embedded_corpus, tmp_path, match=["parameters", "context"])
     config, runs = load.comparison(path)
     assert steps(config, runs) == [8] * 4
-    assert compare.timing(config, runs) == []
 
 
-def test_timing_runs_are_short_and_apart(embedded_corpus, tmp_path):
+def test_a_budget_of_wall_time_ends_runs_by_their_seconds(embedded_corpus, tmp_path):
     path = comparison_file(
         embedded_corpus, tmp_path, match=["wall_time", "context"], budget={"wall_time": 3}
     )
     config, runs = load.comparison(path)
-    timing = compare.timing(config, runs)
-    assert {run.study for run in timing} == {"tiny-timing"}
-    assert {run.train.steps for run in timing} == {compare.TIMED_STEPS}
-    assert {run.validation.windows for run in timing} == {1}
-    assert [run.model for run in timing] == [run.model for run in runs]
+    rows = compare.trained(config, runs)
+    assert {run.train.seconds for run in rows} == {3}
+    assert [run.model for run in rows] == [run.model for run in runs]
 
 
 def test_the_problems_of_all_rows_are_said_at_once(embedded_corpus, tmp_path):
@@ -112,7 +109,7 @@ def test_every_shipped_comparison_is_read(path):
 
 
 @pytest.mark.slow
-def test_rows_are_timed_trained_scored_and_put_into_one_table(
+def test_rows_are_trained_for_their_seconds_scored_and_put_into_one_table(
     ray_session, embedded_corpus, tmp_path
 ):
     path = comparison_file(
@@ -126,6 +123,10 @@ def test_rows_are_timed_trained_scored_and_put_into_one_table(
     folder = tmp_path / "tiny"
     found = json.loads((folder / FILE_NAME).read_text())
     assert [row["name"] for row in found["rows"][2:]] == ["SaShiMi", "Longwave"]
+    for row in found["rows"][2:]:
+        # A run ends with the step in which its seconds are over.
+        assert row["training_seconds"] >= 0.5
+        assert row["targets"] > 0
     for row in found["rows"]:
         for score in row["scores"].values():
             assert 0 < score["loss"]["bits"] < 9

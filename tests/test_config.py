@@ -8,7 +8,8 @@ from datasets.expectations import Expected
 from datasets.settings import Preparation, Settings
 from datasets.sources import Patterns
 from datasets.splits import Rule
-from scaling.config import CorpusConfig, RunConfig, TrainConfig
+from scaling.config import RunConfig, TrainConfig
+from scaling.corpus_config import CorpusConfig
 
 MINIMAL = {"study": "s", "corpus": "c"}
 

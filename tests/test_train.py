@@ -35,7 +35,7 @@ def expected_digests(config, corpus):
     stream, place, digests = training_stream(config, corpus), Place(), []
     for step in range(config.train.steps):
         positions = np.arange(step * config.train.batch, (step + 1) * config.train.batch)
-        place = place.after(stream.indexes(positions).tolist())
+        place = place.after(stream.indexes(positions).tolist(), 0.0)
         digests.append(place.order_digest)
     return digests
 
