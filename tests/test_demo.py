@@ -67,8 +67,8 @@ def test_the_run_beats_the_linear_predictor_at_samples_that_it_never_saw(demo):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["targets"] >= 512
-    assert found["margin"] < 0
-    assert found["bits"] < found["linear_bits"]
+    assert found["margin"]["nats"] < 0
+    assert found["loss"]["nats"] < found["linear"]["nats"]
 
 
 def test_continuations_have_the_prompts_level_and_are_neither_silence_nor_white_noise(
