@@ -79,16 +79,17 @@ def test_a_twin_learns_a_clip_by_heart(embedded_corpus, kind):
 
 
 def process(sequences, samples, seed):
-    """Codes [sequences, samples] of x(t) = round(6 - |x(t-1)| + 0.4 x(t-2) + noise), their bits.
+    """Codes [sequences, samples] of x(t) = round(6 - |x(t-1)| + 0.4 x(t-2) + noise), and the bits.
 
     The process goes on from its own codes, so that a code's probability is the noise's in its bin.
-    Half of a linear predictor's errors come from the bend, not from the noise.
     """
     noise = np.random.default_rng(seed).normal(0, 1, (sequences, samples + 200))
     x, mean = np.zeros_like(noise), np.zeros_like(noise)
     for t in range(2, noise.shape[1]):
         mean[:, t] = 6 - np.abs(x[:, t - 1]) + 0.4 * x[:, t - 2]
         x[:, t] = np.round(mean[:, t] + noise[:, t])
+    # From below there it would run away.
+    assert x.min() > -15
     codes, mean = x[:, 200:], mean[:, 200:]
     share = ndtr(codes + 0.5 - mean) - ndtr(codes - 0.5 - mean)
     return (codes + 128).astype(np.uint8), -np.log2(share)
