@@ -110,7 +110,7 @@ def context_panels(series: Sequence[Series]) -> list[Panel]:
     for name in dict.fromkeys(one.panel for one, _ in drawn):
         room = 0.08 * (max(heights) - min(heights))
         figure = _figure(_titled(CONTEXT), (min(heights) - room, max(heights) + room))
-        figure.update_yaxes(title="bits above the longest context", exponentformat="power")
+        figure.update_yaxes(title_text="bits above the longest context", exponentformat="power")
         figure.update_xaxes(type="log")
         for one, points in drawn:
             if one.panel == name:
@@ -156,7 +156,9 @@ def _figure(horizontal: str, limits: tuple[float, float]) -> go.Figure:
     )
     axis = {"zeroline": False, "showline": True, "ticks": "outside", "ticklen": 4}
     figure.update_xaxes(title=horizontal, showgrid=False, **axis)
-    figure.update_yaxes(title="bits a sample", range=limits, nticks=6, **axis)
+    # The widest label of a tick decides where the title stands.
+    title = {"text": "bits a sample", "standoff": 8}
+    figure.update_yaxes(title=title, automargin=True, range=limits, nticks=6, **axis)
     return figure
 
 
