@@ -10,7 +10,7 @@ from scaling.comparison import PROTOCOLS, Comparison, Row, Scored
 from scaling.page import plain, render
 from scaling.record import RunRecord, bits
 from scaling.report import ReportPaths, table_text
-from scaling.series import CONTEXT, Series
+from scaling.series import CONTEXT, Series, setting
 
 
 def write_page(found: Comparison, records: Sequence[RunRecord], folder: Path) -> ReportPaths:
@@ -97,19 +97,25 @@ def _provenance(found: Comparison) -> dict[str, str]:
 
 
 def _curves(found: Comparison, records: Sequence[RunRecord]) -> list[Series]:
-    """A curve for each trained row, in panels by what they train."""
+    """A curve for each trained row, in panels by what they train and what they read."""
     by_run = {record.id: record for record in records}
-    records_of = [(row, by_run[row.run]) for row in found.rows if row.run]
-    trained = [(row, record, record.targets.mode) for row, record in records_of]
     return [
         Series(
             axis=CONTEXT,
-            panel="baselines" if mode == "sequence" else f"Longwave, {mode} targets",
+            panel=_panel(by_run[row.run]),
             label=row.name,
-            records=(record,),
+            records=(by_run[row.run],),
             slope=None,
             law=None,
             reasons=(),
         )
-        for row, record, mode in trained
+        for row in found.rows
+        if row.run
     ]
+
+
+def _panel(record: RunRecord) -> str:
+    mode = record.targets.mode
+    if mode == "sequence":
+        return "baselines"
+    return f"Longwave, {mode} targets, recent {setting(record, 'model.recent')}"
