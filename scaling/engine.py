@@ -1,8 +1,5 @@
-"""The DeepSpeed engine: made from a run's configuration, saved and restored with its place."""
+"""The DeepSpeed engine: made from a run's configuration for any number of workers."""
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +13,7 @@ from datasets.files import replacing
 from model.build import Model, parameter_groups
 from model.network import LatentTransformer
 from scaling.config import TrainConfig
-
-TAG = "state"
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint that cannot be gone on from, with its path and the reason."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a run stands: steps done, their seconds, and the digest of the order of their windows.
-
-    The seconds are without the waits for the stream to fill.
-    """
-
-    step: int = 0
-    order_digest: str = ""
-    seconds: float = 0.0
-
-    def after(self, windows: list[int], seconds: float) -> "Place":
-        """The place one step on, after the global batch of these windows, in order."""
-        content = json.dumps([self.order_digest, self.step, windows])
-        digest = hashlib.sha256(content.encode()).hexdigest()
-        return Place(self.step + 1, digest, self.seconds + seconds)
-
-    def share(self, train: TrainConfig) -> float:
-        """How much of the run is done, from 0 to 1: of its steps, or of its seconds if more."""
-        of_seconds = self.seconds / train.seconds if train.seconds else 0.0
-        return max(self.step / train.steps, of_seconds)
+from scaling.place import Place
 
 
 def precision(train: TrainConfig) -> str:
@@ -61,8 +30,10 @@ def precision(train: TrainConfig) -> str:
     return "bfloat16" if native else "float32"
 
 
-def start(network: Model, train: TrainConfig, workers: int) -> Any:
+def start(network: Model, train: TrainConfig, workers: int, pieces: int) -> Any:
     """The network under a DeepSpeed engine, in the process group that Ray Train has set up.
+
+    Each of the ``workers`` takes its share of a batch in so many ``pieces``.
 
     bfloat16 means autocast: weights and sums stay in float32, products are taken in bfloat16. The
     linear-predictive start needs that, and the models are too small for 16-bit weights to pay.
@@ -77,7 +48,7 @@ def start(network: Model, train: TrainConfig, workers: int) -> Any:
     engine, *_ = deepspeed.initialize(
         model=network,
         model_parameters=optimizer_groups(network),
-        config=_settings(train, workers),
+        config=_settings(train, workers, pieces),
     )
     return engine
 
@@ -88,10 +59,10 @@ def optimizer_groups(network: Model) -> list[dict[str, Any]]:
     return [{"params": members, "factor": factor} for factor, members in groups.items()]
 
 
-def _settings(train: TrainConfig, workers: int) -> dict[str, Any]:
+def _settings(train: TrainConfig, workers: int, pieces: int) -> dict[str, Any]:
     settings: dict[str, Any] = {
-        "train_micro_batch_size_per_gpu": train.batch // (workers * train.accumulate),
-        "gradient_accumulation_steps": train.accumulate,
+        "train_micro_batch_size_per_gpu": train.batch // (workers * pieces),
+        "gradient_accumulation_steps": pieces,
         "zero_optimization": {"stage": train.zero},
         "optimizer": {
             "type": "Adam",
@@ -116,25 +87,6 @@ def set_learning_rate(optimizer: Any, rate: float) -> None:
     """Use ``rate``, times each group's factor, at the next optimizer step."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["factor"]
-
-
-def save(engine: Any, folder: Path, place: Place) -> None:
-    """Write this rank's part of the state; every rank must call it."""
-    engine.save_checkpoint(str(folder), tag=TAG, client_state={"place": asdict(place)})
-
-
-def restore(engine: Any, folder: Path) -> Place:
-    """Load this rank's part of the state and give the place; every rank must call it.
-
-    DeepSpeed answers a missing part with None and would go on from nothing: that is an error here.
-    """
-    loaded, client_state = engine.load_checkpoint(str(folder), tag=TAG)
-    if loaded is None:
-        raise CheckpointError(
-            f"the checkpoint {folder} holds no complete state: remove it from the run folder to go "
-            "on from the one before, or remove the run folder to start again"
-        )
-    return Place(**client_state["place"])
 
 
 def save_weights(engine: Any, path: Path, rank: int) -> None:
