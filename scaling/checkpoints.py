@@ -97,7 +97,7 @@ class Checkpoint(BaseModel):
         """Every tensor by name, one part after the other, without reading all at once."""
         for name in self.parts:
             with safe_open(self.folder / name, "pt") as part:
-                yield from ((key, part.get_tensor(key)) for key in part.keys())  # noqa: SIM118
+                yield from ((key, part.get_tensor(key)) for key in part.keys())
 
 
 class Writer:

@@ -12,7 +12,7 @@ from scaling.arguments import Config, Json, Words, console, file_and_overrides
 from scaling.load import ConfigError
 
 if TYPE_CHECKING:
-    from scaling.train import TrainingError
+    from scaling.attempts import TrainingError
 
 app = typer.Typer(
     name="python -m scaling",

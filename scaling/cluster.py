@@ -15,9 +15,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 READING_CPUS = 1
 """CPUs kept free of training, so that Ray Data's reading tasks always find room."""
 
-_ENVIRONMENT = {
-    # A report is a barrier that the controller answers once a poll: the stock 2 s are felt.
+ENVIRONMENT = {
+    # How often Ray Train looks whether a worker has died, or is done; the stock 2 s are felt.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "60",
+    # Workers are started where there is room for them, so that one that has to wait lost it.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20",
+    "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1",
     "OMP_NUM_THREADS": "1",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     # Tune's own table of trials stands in the way of ours.
@@ -36,7 +40,7 @@ def connected() -> Iterator[None]:
         _start_embedded()
     else:
         ray.init(
-            runtime_env={"env_vars": _ENVIRONMENT}, log_to_driver=False, logging_level=logging.ERROR
+            runtime_env={"env_vars": ENVIRONMENT}, log_to_driver=False, logging_level=logging.ERROR
         )
     try:
         yield
@@ -52,7 +56,7 @@ def _start_embedded() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    os.environ.update(_ENVIRONMENT)
+    os.environ.update(ENVIRONMENT)
     os.environ["RAY_GCS_SERVER_PORT"] = str(port)
     os.environ["RAY_ADDRESS"] = f"127.0.0.1:{port}"
     ray.init(

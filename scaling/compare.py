@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from model import accounting
 from scaling import comparison, study, sweep
+from scaling.attempts import TrainingError
 from scaling.comparing import CompareConfig
 from scaling.comparison import Comparison
 from scaling.config import RunConfig
@@ -11,7 +12,6 @@ from scaling.evaluation import Progress
 from scaling.load import Sweep, with_values
 from scaling.record import RunRecord
 from scaling.scoring import score
-from scaling.train import TrainingError
 
 MOST_STEPS = 100_000
 """Steps after which a run with a budget of seconds ends in any case."""

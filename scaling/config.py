@@ -91,15 +91,22 @@ class ValidationConfig(Section):
 class ClusterConfig(Section):
     """Where a run trains. Nothing here changes what it computes, so it is not part of its id.
 
-    ``storage`` is the folder of all studies; on several machines it must be shared by all of them.
-    ``max_failures`` is how often a run is restarted from its last checkpoint.
+    ``workers`` are waited for at the start, ``wait_seconds`` at most; where some are lost on the
+    way, the run goes on with as many as divide its batch, ``min_workers`` or more, and takes the
+    others back when there is room. ``storage`` is the folder of all studies; on several machines it
+    must be shared by all of them. A run that failed is started again from its newest checkpoint,
+    ``max_failures`` times in a row without a newer one. A worker that begins nothing new for
+    ``hang_seconds`` (or five steps' time, if that is more) counts as stuck.
     """
 
     workers: Positive = 1
+    min_workers: Positive = 1
+    wait_seconds: Rate = 3_600
     cpus_per_worker: Positive = 1
     gpu: bool = False
     storage: Path = Path("runs")
     max_failures: Annotated[int, Field(ge=0)] = 3
+    hang_seconds: Rate = 60
 
 
 def kind_of(model: Any) -> Any:

@@ -7,7 +7,7 @@ import deepspeed
 import deepspeed.ops
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from datasets.files import replacing
 from model.build import Model, parameter_groups
@@ -89,10 +89,14 @@ def set_learning_rate(optimizer: Any, rate: float) -> None:
         group["lr"] = rate * group["factor"]
 
 
-def save_weights(engine: Any, path: Path, rank: int) -> None:
-    """Write all weights, gathered from their shards, as safetensors; every rank must call it."""
+def weights(engine: Any) -> dict[str, Tensor]:
+    """All weights, gathered from their shards; every rank must call it."""
     module: nn.Module = engine.module
     with deepspeed.zero.GatheredParameters(list(module.parameters())):
-        if rank == 0:
-            with replacing(path) as partial:
-                save_file({k: v.contiguous() for k, v in module.state_dict().items()}, partial)
+        return {name: whole.detach().cpu().clone() for name, whole in module.state_dict().items()}
+
+
+def save(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write tensors as safetensors, whole or not at all."""
+    with replacing(path) as partial:
+        save_file(tensors, partial)

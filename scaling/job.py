@@ -1,4 +1,4 @@
-"""What a worker is told about the run that it is part of."""
+"""What a worker is told about the run that it is part of, and about this start of its workers."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,14 +6,39 @@ from typing import Any
 
 from datasets.storage import Folder
 from scaling.config import RunConfig
+from scaling.faults import Fault
 
 
 @dataclass(frozen=True)
 class Job:
-    """The run, what its sweep varied, and where things are (absolute paths)."""
+    """The run, what its sweep varied, and where things are (absolute paths).
+
+    ``faults`` are done to the run on purpose, in a rehearsal.
+    """
 
     config: RunConfig
     axes: dict[str, Any]
     corpus_folder: Folder
     run_folder: Path
     code_version: str
+    faults: tuple[Fault, ...] = ()
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of a run's workers: how many, from where, and why it is needed.
+
+    ``id`` is the start's own. Each worker takes its share of a batch in ``pieces``. ``step`` and
+    ``checkpoint`` (a committed checkpoint's folder) are where it begins; None at step 0. ``why``
+    says what ended the start before, if there was one, and ``warnings`` what was found on the way.
+    ``suspect`` is the step whose loss was no number then.
+    """
+
+    id: str
+    workers: int
+    pieces: int
+    step: int = 0
+    checkpoint: Path | None = None
+    why: str | None = None
+    warnings: tuple[str, ...] = ()
+    suspect: int | None = None

@@ -1,10 +1,15 @@
 """The run's log: one JSON line a step in ``metrics.jsonl``, and why it failed, if it did.
 
+Lines of kind ``start`` say how many workers began where and why, ``warning`` what went wrong since.
+
 Only rank 0 writes. A run that goes on from a checkpoint first drops the lines of the steps that it
 will do again, so that the file always reads as one undisturbed run with its starts marked.
 """
 
+import contextlib
 import json
+import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,15 +19,18 @@ from datasets.files import replacing
 
 LOG_NAME = "metrics.jsonl"
 FAILURE_NAME = "failure.json"
+STAYING = ("start", "warning")
+"""Kinds of lines that stay when a run goes back to a checkpoint."""
 
 
 @dataclass(frozen=True)
 class RunHistory:
-    """A log as read: the training steps, the validations and the starts, oldest first."""
+    """A log as read: training steps, validations, starts and warnings, oldest first."""
 
     steps: list[dict[str, Any]] = field(default_factory=list)
     validations: list[dict[str, Any]] = field(default_factory=list)
     starts: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -32,6 +40,7 @@ class RunHistory:
             "step": history.steps,
             "validation": history.validations,
             "start": history.starts,
+            "warning": history.warnings,
         }
         for line in _lines(folder / LOG_NAME):
             kinds[line.pop("kind")].append(line)
@@ -39,20 +48,35 @@ class RunHistory:
 
 
 class RunLog:
-    """Appends to the log of one run from ``step`` on."""
+    """Appends to the log of one run from ``step`` on.
+
+    ``reached`` is the newest step that an earlier start wrote, None without one. Lines that the
+    storage does not take wait for the next one: a full disk does not stop a run.
+    """
 
     def __init__(self, folder: Path, step: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / LOG_NAME
-        kept = [line for line in _lines(path) if line["kind"] == "start" or line["step"] <= step]
+        lines = list(_lines(path))
+        steps = [line for line in lines if line["kind"] == "step"]
+        self.reached = steps[-1] if steps else None
+        kept = [line for line in lines if line["kind"] in STAYING or line["step"] <= step]
         with replacing(path) as partial:
             partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        self._file = path.open("a")
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
+        self._waiting = b""
 
     def write(self, kind: str, **values: Any) -> None:
-        """Append one line; it is on its way to the disk when this returns."""
-        self._file.write(json.dumps({"kind": kind, **values}) + "\n")
-        self._file.flush()
+        """Append one line with its time; it is on its way to the disk, or waits for it."""
+        line = {"kind": kind, "time": time.time(), **values}
+        self._waiting += json.dumps(line).encode() + b"\n"
+        with contextlib.suppress(OSError):
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits; OSError where the storage does not take it."""
+        while self._waiting:
+            self._waiting = self._waiting[os.write(self._file, self._waiting) :]
 
 
 def note_failure(folder: Path, problem: str) -> None:

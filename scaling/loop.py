@@ -1,35 +1,50 @@
 """The training loop that runs in every worker."""
 
 import math
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import ray.train
 import torch
 import torch.distributed
-from ray.train import Checkpoint
 
 from datasets.manifest import Corpus
 from model import build as models
 from model.linear import LinearPrediction
-from scaling import contexts, feeds, outcome, validation
+from scaling import contexts, faults, feeds, notice, outcome, pulse, state, validation
 from scaling import engine as engines
 from scaling.batches import batches
+from scaling.checkpoints import Checkpoint, CheckpointError
 from scaling.config import RunConfig
-from scaling.engine import Place
-from scaling.job import Job
-from scaling.log import RunLog, note_failure
+from scaling.job import Job, Start
+from scaling.log import RunLog
+from scaling.place import Place
+from scaling.pulse import Pulse
+from scaling.saving import Saver
 from scaling.targets import HELD_OUT, TRAIN
 from scaling.trained import WEIGHTS_NAME
+
+STORAGE_SECONDS = 120.0
+"""How long what a run ends with may wait for a storage that refuses it."""
+STACKS = "stacks"
 
 
 class NonFiniteLoss(ArithmeticError):
     """The loss of a step is not a number; the weights are those of the step before."""
+
+
+class Ending(TypedDict):
+    """How a start of the workers ended, where none of them failed: at the run's end, or why not.
+
+    ``step`` is the one whose loss was no number.
+    """
+
+    kind: Literal["ended", "stopped", "no number"]
+    why: str
+    step: int
 
 
 def build(config: RunConfig, corpus: Corpus) -> models.Model:
@@ -45,84 +60,129 @@ def step_seed(config: RunConfig, step: int, rank: int) -> int:
     return (config.seed * config.train.steps + step) * 65_537 + rank
 
 
-def train_loop(settings: dict[str, Job]) -> None:
-    """Train one run to its end, from the newest checkpoint that Ray Train hands out."""
-    job = settings["job"]
+def train_loop(settings: dict[str, Any]) -> Ending:
+    """Train one run to its end, or until the workers are to stop."""
+    job: Job = settings["job"]
     torch.set_num_threads(job.config.cluster.cpus_per_worker)
-    worker = _Worker(job)
+    worker = _Worker(job, settings["start"], settings["watch"])
     try:
-        worker.train()
+        return worker.train()
     except NonFiniteLoss as error:
-        # Every rank sees the same sum and stops here: a restart would meet the same numbers.
-        if worker.rank == 0:
-            note_failure(job.run_folder, str(error))
+        # Every rank sees the same sum and stops here.
+        return Ending(kind="no number", why=str(error), step=worker.place.step + 1)
+    finally:
+        worker.pulse.close()
 
 
 class _Worker:
     """One rank: its engine, its share of the stream and its place in the run."""
 
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.config = job.config
+    def __init__(self, job: Job, start: Start, watch: Any) -> None:
+        self.job, self.start, self.config = job, start, job.config
         self.rank = ray.train.get_context().get_world_rank()
+        stacks = job.run_folder / STACKS / f"{start.id}-{self.rank}.txt"
+        self.pulse = Pulse(watch, self.rank, self.config.cluster.hang_seconds, stacks)
         self.corpus = Corpus.load(job.corpus_folder)
-        self.stream = feeds.training_stream(self.config, self.corpus)
-        network = build(self.config, self.corpus)
-        self.engine = engines.start(network, self.config.train, self.config.cluster.workers)
+        self.stream = feeds.training_stream(self.config, self.corpus, start.workers)
         self.place = Place()
+        self.engine = self._engine()
+        self.saver = Saver(job.run_folder, start.id, self.rank, start.workers)
+        self.saved = self.place.step
         self.first = True
-        if checkpoint := ray.train.get_checkpoint():
-            with checkpoint.as_directory() as folder:
-                self.place = engines.restore(self.engine, Path(folder))
         self.log = RunLog(job.run_folder, self.place.step) if self.rank == 0 else None
 
-    def train(self) -> None:
+    def _engine(self) -> Any:
+        network, start = build(self.config, self.corpus), self.start
+        checkpoint = Checkpoint.read(start.checkpoint) if start.checkpoint else None
+        if checkpoint:
+            state.load_model(network, checkpoint)
+        engine = engines.start(network, self.config.train, start.workers, start.pieces)
+        if checkpoint:
+            state.load_optimizer(engine, checkpoint)
+            self.place = checkpoint.place
+        return engine
+
+    def train(self) -> Ending:
         """All steps that are left, with validations and checkpoints, then the record."""
         train = self.config.train
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        self._write("start", step=self.place.step, time=now)
+        self._began()
         windows = self._batches()
         while self.place.share(train) < 1:
-            self._step(windows)
+            if why := self._step(windows):
+                self._checkpoint()
+                self._settled()
+                return Ending(kind="stopped", why=why, step=self.place.step)
             done = self.place.step
             if self.place.share(train) < 1 and done % self.config.validation.every == 0:
                 self._validate()
             if self.place.share(train) < 1 and done % train.checkpoint_every == 0:
                 self._checkpoint()
+        self._end()
+        return Ending(kind="ended", why="", step=self.place.step)
+
+    def _began(self) -> None:
+        """Write down where and why this start begins, and what the one before had reached."""
+        if self.log is None:
+            return
+        reached = self.log.reached or {"step": self.place.step, "time": None}
+        for warning in self.start.warnings:
+            self._write("warning", sentence=warning)
+        self._write(
+            "start",
+            step=self.place.step,
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+            workers=self.start.workers,
+            why=self.start.why,
+            lost_steps=reached["step"] - self.place.step,
+            last_time=reached["time"],
+        )
+
+    def _end(self) -> None:
         scores = self._validate(contexts.trained(self.config))
-        weights = self.job.run_folder / WEIGHTS_NAME
-        engines.save_weights(self.engine, weights, self.rank)
         self._checkpoint()
-        if self.rank == 0:
-            record = outcome.run_record(self.job, self.corpus, self.stream, self.place, scores)
-            record.write(self.job.run_folder)
+        self._settled()
+        weights = engines.weights(self.engine)
+        if self.log is None:
+            return
+        self._patiently(self.log.flush)
+        self._patiently(lambda: engines.save(weights, self.job.run_folder / WEIGHTS_NAME))
+        record = outcome.run_record(self.job, self.corpus, self.stream, self.place, scores)
+        self._patiently(lambda: record.write(self.job.run_folder))
 
     def _batches(self) -> Iterator[dict[str, torch.Tensor]]:
         if self.place.share(self.config.train) >= 1:
             return iter(())
+        self.pulse.tick("asking for its share of the stream")
         shard = ray.train.get_dataset_shard(TRAIN)
-        size = self.stream.share // self.config.train.accumulate
+        size = self.stream.share // self.start.pieces
         return batches(shard, self.stream, size, self.engine.device)
 
-    def _step(self, batches_left: Iterator[dict[str, torch.Tensor]]) -> None:
+    def _step(self, batches_left: Iterator[dict[str, torch.Tensor]]) -> str:
+        """One step of the optimizer; why the workers should stop after it, or nothing."""
         train = self.config.train
         began = time.perf_counter()
         step = self.place.step
         torch.manual_seed(step_seed(self.config, step, self.rank))
         engines.set_learning_rate(self.engine.optimizer, engines.learning_rate(train, self.place))
         waited, pieces, positions, windows = 0.0, [], [], []
-        for piece in range(train.accumulate):
+        self.pulse.tick("beginning a step")
+        spoiled = faults.strike(self.job.faults, self.job.run_folder, step + 1, self.rank)
+        for piece in range(self.start.pieces):
+            self.pulse.tick("waiting for data")
             asked = time.perf_counter()
             batch = next(batches_left)
             waited += time.perf_counter() - asked
+            self.pulse.tick("computing")
             positions += batch["position"].tolist()
             windows += batch["window"].tolist()
             loss, nats = self.engine(batch["codes"], self.config.targets, batch.get("padding"))
+            loss = loss * math.nan if spoiled else loss
             pieces.append(contexts.means(loss, nats, self.config))
+            self.pulse.tick(pulse.WAITING)
             self.engine.backward(loss)
-            if piece == train.accumulate - 1:
+            if piece == self.start.pieces - 1:
                 self._check_positions(positions)
-                losses, waited, windows = self._together(np.mean(pieces, 0), waited, windows)
+                losses, waited, windows, stop = self._together(np.mean(pieces, 0), waited, windows)
                 self._check_finite(losses[0], windows)
             self.engine.step()
         seconds = time.perf_counter() - began
@@ -130,6 +190,7 @@ class _Worker:
         own = seconds - waited if self.first else seconds
         self.first = False
         self.place = self.place.after(windows, self._agreed(own) if train.seconds else own)
+        self.pulse.stepped(self.place.step, seconds)
         self._write(
             "step",
             step=self.place.step,
@@ -139,6 +200,7 @@ class _Worker:
             data_wait_seconds=waited,
             order_digest=self.place.order_digest,
         )
+        return stop
 
     def _check_positions(self, positions: list[int]) -> None:
         expected = self.stream.positions(self.place.step, self.rank).tolist()
@@ -158,16 +220,29 @@ class _Worker:
 
     def _together(
         self, losses: np.ndarray, waited: float, windows: list[int]
-    ) -> tuple[list[float], float, list[int]]:
-        """Mean losses, longest wait and all windows of the step, in global order, on every rank."""
-        own = torch.tensor([waited, *losses, *windows], dtype=torch.float64)
+    ) -> tuple[list[float], float, list[int], str]:
+        """What all ranks must know of a step, the same on each.
+
+        Mean losses, longest wait, all windows in global order, and why to stop after the step.
+        """
+        stop = notice.current() or (notice.ASKED if self.pulse.asked else notice.NONE)
+        own = torch.tensor(
+            [stop, float(self.saver.failed), waited, *losses, *windows], dtype=torch.float64
+        )
         own = own.to(self.engine.device)
-        parts = [torch.empty_like(own) for _ in range(self.config.cluster.workers)]
+        parts = [torch.empty_like(own) for _ in range(self.start.workers)]
         torch.distributed.all_gather(parts, own)
         rows = np.array([part.tolist() for part in parts])
-        split = 1 + len(losses)
-        means: list[float] = rows[:, 1:split].mean(0).tolist()
-        return means, float(rows[:, 0].max()), rows[:, split:].astype(int).ravel().tolist()
+        if rows[:, 1].any():
+            self.saver.give_up()
+        split = 3 + len(losses)
+        means: list[float] = rows[:, 3:split].mean(0).tolist()
+        return (
+            means,
+            float(rows[:, 2].max()),
+            rows[:, split:].astype(int).ravel().tolist(),
+            notice.SENTENCES[int(rows[:, 0].max())],
+        )
 
     def _agreed(self, seconds: float) -> float:
         """The longest of all ranks' seconds, so that all end with the same step."""
@@ -175,21 +250,53 @@ class _Worker:
         torch.distributed.all_reduce(longest, torch.distributed.ReduceOp.MAX)
         return longest.item()
 
+    def _sums(self, values: list[float]) -> list[float]:
+        sums = torch.tensor(values, dtype=torch.float64, device=self.engine.device)
+        torch.distributed.all_reduce(sums)
+        return list(map(float, sums.tolist()))
+
     def _validate(self, scored: Sequence[int] = ()) -> validation.Scores:
         """Score the frozen targets, at the contexts ``scored`` besides the model's own."""
         shard = ray.train.get_dataset_shard(HELD_OUT)
-        stream = feeds.held_out_stream(self.config, self.corpus)
-        held_out = batches(shard, stream, 1, self.engine.device)
+        stream = feeds.held_out_stream(self.config, self.corpus, self.start.workers)
+        held_out = self._ticking(batches(shard, stream, 1, self.engine.device))
         scores = validation.score(self.engine, held_out, self.corpus, self.config, scored)
         self._write("validation", step=self.place.step, nats=float(scores.run.mean()))
         return scores
 
+    def _ticking(
+        self, rows: Iterator[dict[str, torch.Tensor]]
+    ) -> Iterator[dict[str, torch.Tensor]]:
+        for row in rows:
+            self.pulse.tick("validating")
+            yield row
+
     def _checkpoint(self) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            engines.save(self.engine, Path(folder), self.place)
-            ray.train.report(
-                {"step": self.place.step}, checkpoint=Checkpoint.from_directory(folder)
-            )
+        """Begin a checkpoint; the one before, which it waits for, may have failed."""
+        try:
+            self._settled()
+        except (OSError, CheckpointError) as error:
+            sentence = f"the checkpoint before step {self.place.step} was not written: {error}"
+            self._write("warning", sentence=sentence)
+        if self.place.step > self.saved:
+            self.saver.save(self.engine, self.place, lambda: self.pulse.tick("copying its state"))
+            self.saved = self.place.step
+
+    def _settled(self) -> None:
+        self.saver.settle(self._sums, lambda: self.pulse.tick("writing a checkpoint"))
+
+    def _patiently(self, work: Callable[[], object]) -> None:
+        """Do ``work``, again and again for a while where the storage refuses it."""
+        over = time.monotonic() + STORAGE_SECONDS
+        while True:
+            self.pulse.tick("writing what the run ends with")
+            try:
+                work()
+                return
+            except OSError:
+                if time.monotonic() > over:
+                    raise
+                time.sleep(1)
 
     def _write(self, kind: str, **values: Any) -> None:
         if self.log is not None:

@@ -15,9 +15,10 @@ from model import accounting
 from scaling import contexts, environment, record
 from scaling.clusters import mean_and_error
 from scaling.config import RunConfig
-from scaling.engine import Place, precision
+from scaling.engine import precision
 from scaling.job import Job
 from scaling.log import RunHistory
+from scaling.place import Place
 from scaling.record import ContextLoss, CurvePoint
 from scaling.targets import HELD_OUT
 from scaling.validation import Scores
@@ -32,7 +33,7 @@ def run_record(
     config = job.config
     history = RunHistory.read(job.run_folder)
     now = datetime.now(UTC)
-    started = history.starts[0]["time"]
+    started = history.starts[0]["date"]
     targets = _targets(job, stream, place, history)
     per_target, naive = accounting.training_operations_per_target(
         config.model, config.targets, config.positions

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from model.build import Model
 from scaling.checkpoints import Checkpoint, CheckpointError
-from scaling.place import Place
 
 MODEL = "model/"
 AVERAGES = ("exp_avg", "exp_avg_sq")
@@ -103,13 +102,9 @@ def _whole(engine: Any) -> Iterator[tuple[str, Tensor]]:
     for name, parameter in _trained(engine).items():
         for kind in AVERAGES:
             if _sharded(engine):
-                whole = safe_get_full_optimizer_state(parameter, kind)
+                yield f"{kind}/{name}", safe_get_full_optimizer_state(parameter, kind)
             else:
-                whole = _adam(engine).state[parameter][kind]
-            yield (
-                f"{kind}/{name}",
-                whole.view(parameter.ds_shape if _stage(engine) == 3 else parameter.shape),
-            )
+                yield f"{kind}/{name}", _adam(engine).state[parameter][kind]
 
 
 def _trained(engine: Any) -> dict[str, nn.Parameter]:
@@ -126,7 +121,8 @@ def _sharded(engine: Any) -> bool:
 
 def _adam(engine: Any) -> torch.optim.Optimizer:
     """The optimizer that holds the averages, within ZeRO's own."""
-    return engine.optimizer.optimizer if _sharded(engine) else engine.optimizer
+    adam: torch.optim.Optimizer = engine.optimizer
+    return engine.optimizer.optimizer if _sharded(engine) else adam
 
 
 def _flat(engine: Any) -> list[Tensor]:

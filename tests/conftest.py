@@ -14,6 +14,7 @@ from datasets.manifest import Corpus
 from datasets.prepare import prepare
 from datasets.storage import Folder
 from scaling import load
+from scaling.cluster import ENVIRONMENT
 
 CLONE = Path(__file__).resolve().parent.parent
 
@@ -22,13 +23,11 @@ hypothesis.settings.register_profile("longwave", deadline=None)
 hypothesis.settings.load_profile("longwave")
 
 SESSION_ENVIRONMENT = {
-    # ray.train.report waits for the controller's poll, every 2 s by default.
+    **ENVIRONMENT,
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "DS_ACCELERATOR": "cpu",
-    "OMP_NUM_THREADS": "1",
     # Workers and child processes import datasets, model and scaling from the clone.
     "PYTHONPATH": str(CLONE),
-    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
 }
 
 

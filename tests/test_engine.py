@@ -2,7 +2,8 @@ import torch
 
 from model.build import build
 from scaling.config import TrainConfig
-from scaling.engine import Place, learning_rate, optimizer_groups, set_learning_rate
+from scaling.engine import learning_rate, optimizer_groups, set_learning_rate
+from scaling.place import Place
 from tests import test_sashimi
 from tests.architectures import small
 

@@ -14,11 +14,12 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from scaling.engine import Place
+from scaling.attempts import TrainingError
 from scaling.feeds import training_stream
 from scaling.log import RunHistory
 from scaling.loop import build
-from scaling.train import TrainingError, make_job, train
+from scaling.place import Place
+from scaling.train import make_job, train
 from scaling.trained import WEIGHTS_NAME
 from tests.conftest import CLONE
 from tests.runs import plain_losses, small_run

@@ -1,0 +1,175 @@
+"""A run's starts one after the other, until it ends or makes no progress any more."""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+from ray.data import ExecutionOptions
+from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from scaling import checkpoints, feeds, loop, workers
+from scaling.job import Job, Start
+from scaling.notice import Noticed
+from scaling.supervision import Supervision
+from scaling.targets import HELD_OUT, TRAIN
+
+RAY_FOLDER = "ray"
+"""What Ray Train itself keeps of a start. Longwave goes on from its own checkpoints alone."""
+STORAGE_SECONDS = 600.0
+"""How long a run waits for a storage that refuses it."""
+COLLECTIVE_SECONDS = 300
+"""The most that one rank may wait for the others in a collective."""
+
+
+class TrainingError(RuntimeError):
+    """A run that did not end, with its folder and the reason."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the starts so far came to: the newest checkpoint's step, and failures since it."""
+
+    step: int = 0
+    failures: int = 0
+    why: str | None = None
+    suspect: int | None = None
+
+
+def run(job: Job) -> None:
+    """Start the run's workers, again and again, until it has ended.
+
+    TrainingError where ``max_failures`` restarts in a row brought no newer checkpoint, where a
+    step's loss is no number twice, or where there is no room for the workers.
+    """
+    progress, first = Progress(), True
+    while True:
+        _await_storage(job.run_folder)
+        start = _next_start(job, progress, first=first)
+        first = False
+        supervision = Supervision(job.config, start)
+        try:
+            with supervision.kept():
+                ending = _fit(job, start, supervision)
+        except Exception as error:
+            why = supervision.blame or _last_sentence(error)
+            progress = _after_failure(job, progress, start, why)
+            continue
+        if ending["kind"] == "ended":
+            shutil.rmtree(job.run_folder / loop.STACKS, ignore_errors=True)
+            shutil.rmtree(job.run_folder / RAY_FOLDER, ignore_errors=True)
+            return
+        progress = replace(progress, why=ending["why"], suspect=None)
+        if ending["kind"] == "no number":
+            if ending["step"] == start.suspect:
+                raise TrainingError(f"{ending['why']}. It was so at two starts")
+            progress = replace(progress, suspect=ending["step"])
+
+
+def _next_start(job: Job, progress: Progress, *, first: bool) -> Start:
+    checkpoints.forget_partial(job.run_folder)
+    shutil.rmtree(job.run_folder / RAY_FOLDER, ignore_errors=True)
+    found, damage = checkpoints.newest(job.run_folder)
+    cluster = job.config.cluster
+    over = time.monotonic() + cluster.wait_seconds
+    count = workers.choose(job.config, first=first, over=lambda: time.monotonic() > over)
+    if count is None:
+        raise TrainingError(
+            f"there was no room for {cluster.workers if first else cluster.min_workers} workers in "
+            f"{cluster.wait_seconds:.0f} s: type `ray status` to see what the cluster has, and "
+            "write another cluster.workers or cluster.wait_seconds"
+        )
+    return Start(
+        id=uuid4().hex[:12],
+        workers=count,
+        pieces=workers.pieces(job.config.train, cluster.workers, count),
+        step=found.place.step if found else 0,
+        checkpoint=found.folder if found else None,
+        why=progress.why,
+        warnings=tuple(f"{sentence}: gone back to the one before" for sentence in damage),
+        suspect=progress.suspect,
+    )
+
+
+def _fit(job: Job, start: Start, supervision: Supervision) -> loop.Ending:
+    """Train with Ray Train until this start's workers end."""
+    cluster = job.config.cluster
+    trainer = TorchTrainer(
+        loop.train_loop,  # type: ignore[arg-type]
+        train_loop_config={"job": job, "start": start, "watch": supervision.handle},
+        torch_config=TorchConfig(timeout_s=COLLECTIVE_SECONDS),
+        scaling_config=ScalingConfig(
+            num_workers=start.workers,
+            use_gpu=cluster.gpu,
+            resources_per_worker={"CPU": cluster.cpus_per_worker},
+        ),
+        run_config=RunConfig(
+            name=RAY_FOLDER,
+            storage_path=str(job.run_folder),
+            # One start: when and how to start again is decided here.
+            failure_config=FailureConfig(max_failures=0, controller_failure_limit=1),  # type: ignore[call-arg]
+            callbacks=[Noticed()],  # type: ignore[list-item]
+        ),
+        datasets={
+            TRAIN: partial(feeds.training_dataset, job, start),
+            HELD_OUT: partial(feeds.held_out_dataset, job, start),
+        },
+        dataset_config=DataConfig(
+            execution_options=ExecutionOptions(preserve_order=True), enable_shard_locality=False
+        ),
+    )
+    ending: loop.Ending = trainer.fit().return_value  # type: ignore[attr-defined]
+    return ending
+
+
+def _after_failure(job: Job, progress: Progress, start: Start, why: str) -> Progress:
+    """The progress with one failure more; TrainingError where there were too many in a row."""
+    newest = checkpoints.committed(job.run_folder)
+    step = int(newest[0].name) if newest else 0
+    failures = 1 if step > max(progress.step, start.step) else progress.failures + 1
+    if failures > job.config.cluster.max_failures:
+        raise TrainingError(
+            f"{why}. This was failure {failures} in a row without a checkpoint after step {step}"
+        )
+    return replace(progress, step=step, failures=failures, why=why, suspect=None)
+
+
+def _await_storage(folder: Path) -> None:
+    """Return when the run's folder can be written to; TrainingError where that takes too long."""
+    over = time.monotonic() + STORAGE_SECONDS
+    while (problem := _refusal(folder)) is not None:
+        if time.monotonic() > over:
+            raise TrainingError(
+                f"{folder} could not be written to for {STORAGE_SECONDS:.0f} s ({problem}): make "
+                "room or repair the storage, then type the command again"
+            )
+        time.sleep(1)
+
+
+def _refusal(folder: Path) -> str | None:
+    """Why the storage takes no file of a checkpoint's order; None where it does."""
+    probe = folder / checkpoints.FOLDER / f".{uuid4().hex}"
+    try:
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(bytes(2**16))
+    except OSError as error:
+        return str(error)
+    finally:
+        _quietly(lambda: probe.unlink(missing_ok=True))
+    return None
+
+
+def _quietly(work: Callable[[], object]) -> None:
+    try:
+        work()
+    except OSError:
+        return
+
+
+def _last_sentence(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,62 @@
+"""Faults that a run does to itself at a given step, for rehearsals; each strikes once."""
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+FOLDER = "faults"
+
+Kind = Literal["kill", "terminate", "freeze", "stall", "raise", "nan"]
+
+
+class InjectedError(RuntimeError):
+    """The error of a fault of kind ``raise``."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens to one rank before its step ``step`` (from 1).
+
+    ``kill``, ``terminate`` and ``freeze`` are the signals SIGKILL, SIGTERM and SIGSTOP; a ``stall``
+    never comes back, with the process alive; ``raise`` is an exception; ``nan`` makes the loss no
+    number. A fault strikes ``once``, or at each attempt.
+    """
+
+    kind: Kind
+    step: int
+    rank: int = 0
+    once: bool = True
+
+
+def strike(faults: Sequence[Fault], run_folder: Path, step: int, rank: int) -> bool:
+    """Do the faults that are due; whether the loss of this step is to be no number."""
+    spoiled = False
+    for fault in faults:
+        if (fault.step, fault.rank) == (step, rank) and _due(fault, run_folder):
+            spoiled |= fault.kind == "nan"
+            _do(fault)
+    return spoiled
+
+
+def _due(fault: Fault, run_folder: Path) -> bool:
+    folder = run_folder / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    mark = folder / f"{fault.kind}-{fault.step}-{fault.rank}"
+    struck = mark.exists()
+    mark.write_text(str(time.time()))
+    return not (struck and fault.once)
+
+
+def _do(fault: Fault) -> None:
+    signals = {"kill": signal.SIGKILL, "terminate": signal.SIGTERM, "freeze": signal.SIGSTOP}
+    if fault.kind in signals:
+        os.kill(os.getpid(), signals[fault.kind])
+    elif fault.kind == "stall":
+        while True:
+            time.sleep(1)
+    elif fault.kind == "raise":
+        raise InjectedError(f"rank {fault.rank} was told to fail at step {fault.step}")

@@ -1,0 +1,79 @@
+"""What the driver does while workers train: it ends those that are stuck, and asks for more."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray.util.placement_group import remove_placement_group
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from scaling import pulse, workers
+from scaling.config import RunConfig
+from scaling.job import Start
+from scaling.pulse import Seen, Watch
+
+LOOK_SECONDS = 0.5
+
+
+class Supervision:
+    """One start's watch: ``handle`` is what workers send their beats to.
+
+    ``blame`` says which worker was stuck, once one was.
+    """
+
+    def __init__(self, config: RunConfig, start: Start) -> None:
+        self._config, self._start = config, start
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self.handle: Any = ray.remote(num_cpus=0)(Watch).options(scheduling_strategy=here).remote()
+        self.blame: str | None = None
+        self._over = threading.Event()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Supervise while the block runs."""
+        thread = threading.Thread(target=self._look, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            thread.join()
+            ray.kill(self.handle)
+
+    def _look(self) -> None:
+        larger = [size for size in workers.sizes(self._config) if size > self._start.workers]
+        # A request that waits for room is also what Ray's autoscaler buys nodes for.
+        request = None
+        if larger:
+            request = workers.room(self._config.cluster, larger[-1] - self._start.workers)
+        try:
+            while not self._over.wait(LOOK_SECONDS):
+                with contextlib.suppress(ray.exceptions.RayError):
+                    seen = ray.get(self.handle.seen.remote(), timeout=10)
+                    if found := pulse.stuck(seen):
+                        self.blame = pulse.sentence(found)
+                        _end(found)
+                    if request is not None and request.wait(0):
+                        ray.get(self.handle.ask.remote())
+        finally:
+            if request is not None:
+                remove_placement_group(request)
+
+
+def _end(found: list[Seen]) -> None:
+    """End these workers' processes, on their nodes, whatever they do."""
+    for one in found:
+        there = NodeAffinitySchedulingStrategy(one.beat.node, soft=False)
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.get(_kill.options(scheduling_strategy=there).remote(one.beat.process), timeout=10)
+
+
+@ray.remote(num_cpus=0)
+def _kill(process: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
