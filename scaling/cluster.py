@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import ray
 import torch
+from ray._private.state import state
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 READING_CPUS = 1
@@ -81,12 +82,14 @@ def machine() -> dict[str, float]:
 
 
 def offered() -> dict[str, float]:
-    """CPUs and GPUs that training may take of the connected cluster."""
-    resources = ray.cluster_resources()
-    return {
-        "CPU": resources.get("CPU", 0) - READING_CPUS,
-        "GPU": resources.get("GPU", 0),
-    }
+    """CPUs and GPUs that training may take of the connected cluster, at its largest.
+
+    A cluster that `ray up` started has at first no node but its head: it buys those that are
+    asked for, up to its file's ceiling.
+    """
+    now, ceiling = ray.cluster_resources(), state.get_max_resources_from_cluster_config() or {}
+    most = {name: max(now.get(name, 0), ceiling.get(name, 0)) for name in ("CPU", "GPU")}
+    return {"CPU": most["CPU"] - READING_CPUS, "GPU": most["GPU"]}
 
 
 def unshared(folder: Path) -> list[str]:

@@ -19,7 +19,7 @@ from scaling.engine import precision
 from scaling.job import Job
 from scaling.log import RunHistory
 from scaling.place import Place
-from scaling.record import ContextLoss, CurvePoint
+from scaling.record import ContextLoss, CurvePoint, Restart
 from scaling.targets import HELD_OUT
 from scaling.validation import Scores
 
@@ -64,7 +64,8 @@ def run_record(
             config.targets_per_step,
             (now - datetime.fromisoformat(started)).total_seconds(),
         ),
-        restarts=len(history.starts) - 1,
+        restarts=restarts(history),
+        warnings=[line["sentence"] for line in history.warnings],
         started=started,
         finished=now.isoformat(timespec="seconds"),
     )
@@ -170,12 +171,33 @@ def _throughput(
         step_seconds=median,
         training_seconds=place.seconds,
         data_wait_share=float(waits.sum() / seconds.sum()),
+        goodput=place.seconds / wall_seconds,
         first_batch_seconds=max(
             line["data_wait_seconds"] for line in history.steps if line["step"] in firsts
         ),
         wall_seconds=wall_seconds,
         peak_memory_bytes=_peak_memory(),
     )
+
+
+def restarts(history: RunHistory) -> list[Restart]:
+    """Every start of the workers but the first, with what it cost."""
+    return [
+        Restart(
+            step=start["step"],
+            workers=start["workers"],
+            why=start["why"],
+            lost_steps=start["lost_steps"],
+            seconds=_seconds_to_next_step(history, start),
+        )
+        for start in history.starts[1:]
+    ]
+
+
+def _seconds_to_next_step(history: RunHistory, start: dict[str, Any]) -> float | None:
+    after = [line["time"] for line in history.steps if line["time"] > start["time"]]
+    before: float | None = start["last_time"]
+    return after[0] - before if after and before is not None else None
 
 
 def _peak_memory() -> int:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from datasets.files import replacing
 
-SCHEMA = 4
+SCHEMA = 5
 FILE_NAME = "record.json"
 
 
@@ -152,6 +152,8 @@ class Throughput(Part):
 
     ``step_seconds`` is the median step. ``training_seconds`` are those of all steps, without the
     waits for the stream to fill after each start, of which ``first_batch_seconds`` is the longest.
+    ``goodput`` is their share of ``wall_seconds``, from the first start to the end; steps that were
+    lost and done again count once.
     ``data_wait_share`` is the share of step time spent waiting for data, without those first steps.
     ``peak_memory_bytes`` is that of one worker.
     """
@@ -160,13 +162,31 @@ class Throughput(Part):
     step_seconds: float
     training_seconds: float
     data_wait_share: float
+    goodput: float
     first_batch_seconds: float
     wall_seconds: float
     peak_memory_bytes: int
 
 
+class Restart(Part):
+    """A start of the workers after the first: from which step, how many, and why.
+
+    ``lost_steps`` were done and had to be done again. ``seconds`` are those from the last step
+    before it to the first one after it, None where one of them is missing.
+    """
+
+    step: int
+    workers: int
+    why: str | None
+    lost_steps: int
+    seconds: float | None
+
+
 class RunRecord(Part):
-    """One finished run. ``axes`` names what its sweep varied, as dotted configuration keys."""
+    """One finished run. ``axes`` names what its sweep varied, as dotted configuration keys.
+
+    ``warnings`` are what went wrong on the way without ending it.
+    """
 
     record_version: int = SCHEMA
     id: str
@@ -185,7 +205,8 @@ class RunRecord(Part):
     training_curve: list[CurvePoint]
     validation_curve: list[CurvePoint]
     throughput: Throughput
-    restarts: int
+    restarts: list[Restart]
+    warnings: list[str]
     started: str
     finished: str
 

@@ -106,10 +106,12 @@ def run(axes: dict[str, Any], nats: float, **changes: Any) -> RunRecord:
             training_seconds=22.0,
             first_batch_seconds=1.4,
             data_wait_share=0.004,
+            goodput=0.54,
             wall_seconds=41.0,
             peak_memory_bytes=900 * 2**20,
         ),
-        "restarts": 0,
+        "restarts": [],
+        "warnings": [],
         "started": "2026-11-20T10:00:00+00:00",
         "finished": "2026-11-20T10:00:41+00:00",
     }

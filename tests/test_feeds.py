@@ -1,23 +1,16 @@
-import json
-
-from scaling.feeds import (
-    SNAPSHOT_NAME,
-    checkpointed_steps,
-    held_out_stream,
-    training_dataset,
-    training_stream,
-)
+from scaling.feeds import held_out_stream, training_dataset, training_stream
+from scaling.job import Start
 from scaling.train import make_job
 from tests.runs import small_run
 
 
 def test_held_out_windows_do_not_depend_on_seed_context_or_workers(embedded_corpus, tmp_path):
-    def indexes(**changes):
+    def indexes(workers=1, **changes):
         run = small_run(embedded_corpus, tmp_path, windows__history=4_000, **changes)
-        stream = held_out_stream(run, embedded_corpus)
+        stream = held_out_stream(run, embedded_corpus, workers)
         return stream.indexes(stream.positions(0, 0))[0], stream.windows.offsets([3])[1].tolist()
 
-    assert indexes() == indexes(seed=7, model__context=2_000, cluster__workers=2)
+    assert indexes() == indexes(workers=2, seed=7, model__context=2_000)
 
 
 def test_the_seed_changes_the_order_of_training(embedded_corpus, tmp_path):
@@ -29,11 +22,10 @@ def test_the_seed_changes_the_order_of_training(embedded_corpus, tmp_path):
     assert one.indexes(positions).tolist() != other.indexes(positions).tolist()
 
 
-def test_the_stream_goes_on_from_the_newest_checkpoint(embedded_corpus, tmp_path):
+def test_the_stream_goes_on_from_the_step_of_the_start_for_any_number_of_workers(
+    embedded_corpus, tmp_path
+):
     job = make_job(small_run(embedded_corpus, tmp_path), {})
-    assert checkpointed_steps(job.run_folder) == 0
-    job.run_folder.mkdir(parents=True)
-    newest = {"checkpoint_dir_name": "c", "metrics": {"step": 6}}
-    (job.run_folder / SNAPSHOT_NAME).write_text(json.dumps({"latest_checkpoint_result": newest}))
-    assert checkpointed_steps(job.run_folder) == 6
-    assert training_dataset(job).count() == 2 * 4
+    for workers in (1, 2, 4):
+        rows = training_dataset(job, Start(id="s", workers=workers, pieces=1, step=6)).take_all()
+        assert sorted(row["position"] for row in rows) == list(range(6 * 4, 8 * 4))

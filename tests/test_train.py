@@ -109,7 +109,7 @@ def test_a_run_equals_the_plain_loop_on_any_number_of_workers(
     assert record.targets.order_digest == digests(config)[-1]
     assert record.targets.seen == record.targets.unique == 8 * 4 * 3
     assert record.validation.targets == 5 * 4
-    assert record.restarts == 0
+    assert record.restarts == []
     assert [point.step for point in record.validation_curve] == [4, 8]
     assert sum(record.parameters.values()) == sum(
         tensor.numel() for tensor in build(config, embedded_corpus).parameters()
@@ -178,7 +178,9 @@ def test_every_zero_stage_trains_and_resumes_on_two_workers(embedded_corpus, tmp
     record = train(make_job(config, {}))
     killer.join()
     starts = RunHistory.read(config.folder).starts
-    assert record.restarts == len(starts) - 1 == 1
+    (restart,) = record.restarts
+    assert restart.step == starts[1]["step"]
+    assert restart.seconds > 0
     assert starts[1]["step"] >= 3
     assert digests(config) == expected_digests(config, embedded_corpus)
     np.testing.assert_allclose(losses(config), plain_losses(config, embedded_corpus), atol=2e-3)
@@ -214,12 +216,14 @@ def test_bfloat16_stays_near_float32(embedded_corpus, tmp_path):
     assert losses(config) == pytest.approx(plain, abs=0.02)
 
 
-def test_a_loss_that_is_no_number_stops_before_the_step_with_a_sentence(embedded_corpus, tmp_path):
+def test_a_loss_that_is_no_number_twice_stops_before_the_step_with_a_sentence(
+    embedded_corpus, tmp_path
+):
     config = small_run(embedded_corpus, tmp_path, train__learning_rate=1e30)
     with pytest.raises(TrainingError, match=r"step 2 is (nan|inf) .* lower train\.learning_rate"):
         train(make_job(config, {}))
     history = RunHistory.read(config.folder)
     assert [line["step"] for line in history.steps] == [1]
-    assert len(history.starts) == 1
+    assert len(history.starts) == 2
     failure = json.loads((config.folder / "failure.json").read_text())
     assert "was not taken" in failure["problem"]
