@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from ray.data import ExecutionOptions
+from ray.exceptions import RayActorError
 from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -56,7 +57,7 @@ def run(job: Job) -> None:
             with supervision.kept():
                 ending = _fit(job, start, supervision)
         except Exception as error:
-            why = supervision.blame or _last_sentence(error)
+            why = supervision.blame or _reason(error)
             progress = _after_failure(job, progress, start, why)
             continue
         if ending["kind"] == "ended":
@@ -168,6 +169,17 @@ def _quietly(work: Callable[[], object]) -> None:
         work()
     except OSError:
         return
+
+
+def _reason(error: BaseException) -> str:
+    """Who failed and why, in a sentence."""
+    failures: dict[int, BaseException] = getattr(error, "worker_failures", {})
+    # Where one is gone, the others fail because it does not answer.
+    dead = [rank for rank, why in failures.items() if isinstance(why, RayActorError)]
+    if dead:
+        return f"worker {', '.join(map(str, sorted(dead)))} died: its process or its node is gone"
+    rank, why = next(iter(failures.items()), (None, error))
+    return _last_sentence(why) if rank is None else f"worker {rank}: {_last_sentence(why)}"
 
 
 def _last_sentence(error: BaseException) -> str:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from scaling import checkpoints
+
 FOLDER = "faults"
 
-Kind = Literal["kill", "terminate", "freeze", "stall", "raise", "nan"]
+Kind = Literal["kill", "terminate", "freeze", "stall", "raise", "nan", "damage"]
 
 
 class InjectedError(RuntimeError):
@@ -23,7 +25,8 @@ class Fault:
 
     ``kill``, ``terminate`` and ``freeze`` are the signals SIGKILL, SIGTERM and SIGSTOP; a ``stall``
     never comes back, with the process alive; ``raise`` is an exception; ``nan`` makes the loss no
-    number. A fault strikes ``once``, or at each attempt.
+    number; ``damage`` changes a bit of the newest checkpoint and kills the process. A fault strikes
+    ``once``, or at each attempt.
     """
 
     kind: Kind
@@ -38,7 +41,7 @@ def strike(faults: Sequence[Fault], run_folder: Path, step: int, rank: int) -> b
     for fault in faults:
         if (fault.step, fault.rank) == (step, rank) and _due(fault, run_folder):
             spoiled |= fault.kind == "nan"
-            _do(fault)
+            _do(fault, run_folder)
     return spoiled
 
 
@@ -51,7 +54,10 @@ def _due(fault: Fault, run_folder: Path) -> bool:
     return not (struck and fault.once)
 
 
-def _do(fault: Fault) -> None:
+def _do(fault: Fault, run_folder: Path) -> None:
+    if fault.kind == "damage":
+        _damage(checkpoints.committed(run_folder)[0])
+        os.kill(os.getpid(), signal.SIGKILL)
     signals = {"kill": signal.SIGKILL, "terminate": signal.SIGTERM, "freeze": signal.SIGSTOP}
     if fault.kind in signals:
         os.kill(os.getpid(), signals[fault.kind])
@@ -60,3 +66,10 @@ def _do(fault: Fault) -> None:
             time.sleep(1)
     elif fault.kind == "raise":
         raise InjectedError(f"rank {fault.rank} was told to fail at step {fault.step}")
+
+
+def _damage(checkpoint: Path) -> None:
+    path = sorted(checkpoint.glob("*.safetensors"))[-1]
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)

@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -17,18 +18,16 @@ from model.linear import LinearPrediction
 from scaling import contexts, faults, feeds, notice, outcome, pulse, state, validation
 from scaling import engine as engines
 from scaling.batches import batches
-from scaling.checkpoints import Checkpoint, CheckpointError
+from scaling.checkpoints import Checkpoint
 from scaling.config import RunConfig
 from scaling.job import Job, Start
 from scaling.log import RunLog
 from scaling.place import Place
 from scaling.pulse import Pulse
-from scaling.saving import Saver
+from scaling.saving import Saver, patiently
 from scaling.targets import HELD_OUT, TRAIN
 from scaling.trained import WEIGHTS_NAME
 
-STORAGE_SECONDS = 120.0
-"""How long what a run ends with may wait for a storage that refuses it."""
 STACKS = "stacks"
 
 
@@ -86,10 +85,16 @@ class _Worker:
         self.stream = feeds.training_stream(self.config, self.corpus, start.workers)
         self.place = Place()
         self.engine = self._engine()
-        self.saver = Saver(job.run_folder, start.id, self.rank, start.workers)
-        self.saved = self.place.step
-        self.first = True
         self.log = RunLog(job.run_folder, self.place.step) if self.rank == 0 else None
+        self.saver = Saver(
+            job.run_folder,
+            start,
+            self.rank,
+            sums=self._sums,
+            tick=self.pulse.tick,
+            warn=lambda sentence: self._write("warning", sentence=sentence),
+        )
+        self.first = True
 
     def _engine(self) -> Any:
         network, start = build(self.config, self.corpus), self.start
@@ -109,14 +114,14 @@ class _Worker:
         windows = self._batches()
         while self.place.share(train) < 1:
             if why := self._step(windows):
-                self._checkpoint()
-                self._settled()
+                self.saver.begin(self.engine, self.place)
+                self.saver.settle()
                 return Ending(kind="stopped", why=why, step=self.place.step)
             done = self.place.step
             if self.place.share(train) < 1 and done % self.config.validation.every == 0:
                 self._validate()
             if self.place.share(train) < 1 and done % train.checkpoint_every == 0:
-                self._checkpoint()
+                self.saver.begin(self.engine, self.place)
         self._end()
         return Ending(kind="ended", why="", step=self.place.step)
 
@@ -139,15 +144,16 @@ class _Worker:
 
     def _end(self) -> None:
         scores = self._validate(contexts.trained(self.config))
-        self._checkpoint()
-        self._settled()
+        self.saver.finish(self.engine, self.place)
         weights = engines.weights(self.engine)
         if self.log is None:
             return
-        self._patiently(self.log.flush)
-        self._patiently(lambda: engines.save(weights, self.job.run_folder / WEIGHTS_NAME))
+        folder = self.job.run_folder
+        tick = partial(self.pulse.tick, "writing what the run ends with")
+        patiently(self.log.flush, tick)
+        patiently(lambda: engines.save(weights, folder / WEIGHTS_NAME), tick)
         record = outcome.run_record(self.job, self.corpus, self.stream, self.place, scores)
-        self._patiently(lambda: record.write(self.job.run_folder))
+        patiently(lambda: record.write(folder), tick)
 
     def _batches(self) -> Iterator[dict[str, torch.Tensor]]:
         if self.place.share(self.config.train) >= 1:
@@ -270,33 +276,6 @@ class _Worker:
         for row in rows:
             self.pulse.tick("validating")
             yield row
-
-    def _checkpoint(self) -> None:
-        """Begin a checkpoint; the one before, which it waits for, may have failed."""
-        try:
-            self._settled()
-        except (OSError, CheckpointError) as error:
-            sentence = f"the checkpoint before step {self.place.step} was not written: {error}"
-            self._write("warning", sentence=sentence)
-        if self.place.step > self.saved:
-            self.saver.save(self.engine, self.place, lambda: self.pulse.tick("copying its state"))
-            self.saved = self.place.step
-
-    def _settled(self) -> None:
-        self.saver.settle(self._sums, lambda: self.pulse.tick("writing a checkpoint"))
-
-    def _patiently(self, work: Callable[[], object]) -> None:
-        """Do ``work``, again and again for a while where the storage refuses it."""
-        over = time.monotonic() + STORAGE_SECONDS
-        while True:
-            self.pulse.tick("writing what the run ends with")
-            try:
-                work()
-                return
-            except OSError:
-                if time.monotonic() > over:
-                    raise
-                time.sleep(1)
 
     def _write(self, kind: str, **values: Any) -> None:
         if self.log is not None:

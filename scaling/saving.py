@@ -8,25 +8,68 @@ from typing import Any
 
 from scaling import state
 from scaling.checkpoints import CheckpointError, Writer
+from scaling.job import Start
 from scaling.place import Place
 
 POLL_SECONDS = 0.02
+STORAGE_SECONDS = 120
+"""How long what a run ends with may wait for a storage that refuses it."""
 
 
 class Saver:
-    """One rank's checkpoints, at most one on its way to the disk."""
+    """One rank's checkpoints, at most one on its way to the disk.
 
-    def __init__(self, run_folder: Path, start: str, rank: int, workers: int) -> None:
-        self._writer = Writer(run_folder, start, rank, workers)
-        self._rank, self._workers = rank, workers
+    ``sums`` adds up values of all ranks, ``tick`` tells the driver what is being done, and ``warn``
+    takes the sentence of a checkpoint that could not be written: the run goes on without it.
+    """
+
+    def __init__(
+        self,
+        run_folder: Path,
+        start: Start,
+        rank: int,
+        sums: Callable[[list[float]], list[float]],
+        tick: Callable[[str], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        self._writer = Writer(run_folder, start.id, rank, start.workers)
+        self._rank, self._workers = rank, start.workers
+        self._sums, self._tick, self._warn = sums, tick, warn
         self._thread = ThreadPoolExecutor(1)
         self._written: Future[None] | None = None
+        self._begun = start.step
 
-    def save(self, engine: Any, place: Place, tick: Callable[[], None]) -> None:
-        """Begin a checkpoint; every rank must call it after the same step, and have none begun."""
-        tensors = state.gathered(engine, self._rank, self._workers, tick)
-        self._writer.abandoned.clear()
-        self._written = self._thread.submit(self._writer.write, tensors, place)
+    def begin(self, engine: Any, place: Place) -> None:
+        """Begin a checkpoint of ``place``, if it is a new one; every rank must call it.
+
+        The one before is waited for.
+        """
+        try:
+            self.settle()
+        except (OSError, CheckpointError) as error:
+            self._warn(f"the checkpoint of step {self._begun} was not written: {error}")
+        if place.step > self._begun:
+            tensors = state.gathered(
+                engine, self._rank, self._workers, lambda: self._tick("copying its state")
+            )
+            self._writer.abandoned.clear()
+            self._written = self._thread.submit(self._writer.write, tensors, place)
+            self._begun = place.step
+
+    def finish(self, engine: Any, place: Place) -> None:
+        """Write a checkpoint, again and again for a while where that fails; every rank must."""
+        before = self._begun
+        for attempt in range(STORAGE_SECONDS):
+            self.begin(engine, place)
+            try:
+                self.settle()
+                return
+            except (OSError, CheckpointError):
+                # Every rank raises here, or none.
+                if attempt + 1 == STORAGE_SECONDS:
+                    raise
+            self._begun = before
+            time.sleep(1)
 
     @property
     def failed(self) -> bool:
@@ -38,21 +81,33 @@ class Saver:
         """Another rank failed: do not wait for its part."""
         self._writer.abandoned.set()
 
-    def settle(self, sums: Callable[[list[float]], list[float]], tick: Callable[[], None]) -> None:
+    def settle(self) -> None:
         """Return when the checkpoint on its way is committed; every rank must call it.
 
-        ``sums`` adds up values of all ranks. OSError or CheckpointError where it cannot be written.
+        OSError or CheckpointError where it cannot be written, on every rank.
         """
-        while self._written is not None:
-            tick()
-            waiting, failed = sums([float(not self._written.done()), float(self.failed)])
+        if self._written is None:
+            return
+        waiting, failed = 1.0, 0.0
+        while waiting:
+            self._tick("writing a checkpoint")
+            waiting, failed = self._sums([float(not self._written.done()), float(self.failed)])
             if failed:
                 self.give_up()
-            if not waiting:
-                break
             time.sleep(POLL_SECONDS)
         written, self._written = self._written, None
-        if written is not None:
-            written.result()
-            if failed:
-                raise CheckpointError("another worker could not write its part")
+        written.result()
+        if failed:
+            raise CheckpointError("another worker could not write its part")
+
+
+def patiently(work: Callable[[], object], tick: Callable[[], None]) -> None:
+    """Do ``work``, again and again for a while where the storage refuses it."""
+    for _ in range(STORAGE_SECONDS):
+        tick()
+        try:
+            work()
+            return
+        except OSError:
+            time.sleep(1)
+    work()

@@ -13,6 +13,7 @@ from scaling.feeds import training_stream
 from scaling.load import with_values
 from scaling.loop import build, step_seed
 from scaling.place import Place
+from scaling.shrink import BASELINES
 from tests.architectures import SMALL
 
 CONTENT: dict[str, Any] = {
@@ -28,11 +29,6 @@ CONTENT: dict[str, Any] = {
     },
     "validation": {"windows": 5, "per_window": 4, "spacing": 1_000, "every": 4},
     "cluster": {"max_failures": 2},
-}
-BASELINES: dict[str, dict[str, Any]] = {
-    "wavenet": {"blocks": 2, "layers": 3, "embedding": 7, "residual": 6, "skip": 19, "end": 18},
-    "samplernn": {"frame_sizes": [4, 3, 2], "width": 6, "embedding": 5, "truncation": 120},
-    "sashimi": {"layers": 1, "width": 6, "state": 8, "pools": [2, 3]},
 }
 
 

@@ -30,7 +30,7 @@ ARCHITECTURE = small(context=2_000, recent=64)
 
 @dataclass(frozen=True)
 class Scenario:
-    """So many processes train to the end at a ZeRO stage, and write a checkpoint or go on from it."""
+    """Processes that train to the end at a ZeRO stage, and write a checkpoint or go on from it."""
 
     zero: int
     workers: int
