@@ -179,7 +179,11 @@ def _reason(error: BaseException) -> str:
     if dead:
         return f"worker {', '.join(map(str, sorted(dead)))} died: its process or its node is gone"
     rank, why = next(iter(failures.items()), (None, error))
-    return _last_sentence(why) if rank is None else f"worker {rank}: {_last_sentence(why)}"
+    if rank is None:
+        return _last_sentence(why)
+    if "closed by peer" in str(why) or "reset by peer" in str(why):
+        return f"worker {rank} lost its connection to another worker, which died"
+    return f"worker {rank}: {_last_sentence(why)}"
 
 
 def _last_sentence(error: BaseException) -> str:

@@ -22,6 +22,7 @@ SLOW = 5
 """So many median steps without progress are too many."""
 START_SECONDS = 600.0
 """The most that a worker may take for its first step: compilation, the first batch."""
+SILENT_BEATS = 10
 WAITING = "waiting for the other workers"
 
 
@@ -126,23 +127,22 @@ class Pulse:
 def stuck(seen: list[Seen]) -> list[Seen]:
     """The workers that hold the others up; none while there is progress.
 
-    Those that wait in a collective are not to blame, unless all of them do.
+    Those that wait for others are not to blame, unless they are silent or all of them wait.
     """
     late = [one for one in seen if one.idle_seconds > one.beat.limit]
-    to_blame = [
-        one
-        for one in late
-        if one.beat.doing != WAITING or one.silent_seconds > max(10 * BEAT_SECONDS, 5)
-    ]
+    to_blame = [one for one in late if one.beat.doing != WAITING or _silent(one)]
     return to_blame or late
 
 
 def sentence(found: list[Seen]) -> str:
     """Who is stuck, and in what."""
-    parts = [
-        f"worker {one.beat.rank} (process {one.beat.process}) was stuck {one.beat.doing} for "
-        f"{one.idle_seconds:.0f} s at step {one.beat.step + 1}"
-        + (" and silent" if one.silent_seconds > max(10 * BEAT_SECONDS, 5) else "")
+    return "; ".join(
+        f"worker {one.beat.rank} (process {one.beat.process}) was "
+        + ("silent" if _silent(one) else f"stuck {one.beat.doing}")
+        + f" for {one.idle_seconds:.0f} s after step {one.beat.step}"
         for one in found
-    ]
-    return "; ".join(parts)
+    )
+
+
+def _silent(one: Seen) -> bool:
+    return one.silent_seconds > SILENT_BEATS * BEAT_SECONDS

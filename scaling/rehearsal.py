@@ -26,7 +26,7 @@ from scaling.faults import Fault, Kind
 from scaling.log import RunHistory
 from scaling.outcome import restarts
 from scaling.record import Restart
-from scaling.shrink import shrunk
+from scaling.shrink import CPUS, shrunk
 from scaling.train import make_job, train
 
 Name = Literal["error", "nan", "worker", "freeze", "preempt", "damage", "node", "disk"]
@@ -54,7 +54,6 @@ EVERY = 5
 APART = 2 * EVERY
 NODE_STEPS = 60
 """Steps that a run needs for the loss of a node: it goes on without it, and takes another one."""
-WORKER_CPUS = 2
 READING_CPUS = 1
 CLOSE = 2e-3
 """Nats by which losses may differ where the number of workers changed on the way."""
@@ -117,7 +116,7 @@ class Bed:
         self._cluster.shutdown()
 
     def _node(self) -> Any:
-        return self._cluster.add_node(num_cpus=WORKER_CPUS, **_node_settings())
+        return self._cluster.add_node(num_cpus=CPUS, **_node_settings())
 
 
 def _node_settings() -> dict[str, Any]:

@@ -22,6 +22,8 @@ BASELINES: dict[str, dict[str, Any]] = {
     "samplernn": {"frame_sizes": [4, 3, 2], "width": 6, "embedding": 5, "truncation": 120},
     "sashimi": {"layers": 1, "width": 6, "state": 8, "pools": [2, 3]},
 }
+CPUS = 2
+"""Of each worker: a head with fewer takes none."""
 BATCH = 12
 """Windows of a step: so many can be shared by 1, 2, 3, 4, 6 or 12 workers."""
 
@@ -38,7 +40,12 @@ def shrunk(config: RunConfig, storage: Path, workers: int, steps: int, every: in
         "train.seconds": None,
         "train.checkpoint_every": every,
         "validation": {"windows": 4, "per_window": 4, "spacing": 1_000, "every": steps},
-        "cluster": {"workers": workers, "cpus_per_worker": 2, "storage": str(storage)},
+        "cluster": {
+            "workers": workers,
+            "cpus_per_worker": CPUS,
+            "storage": str(storage),
+            "hang_seconds": 20,
+        },
     }
     chunk = config.model.chunk
     if config.model.kind == "latent":

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
-from ray.util.placement_group import remove_placement_group
+from ray.exceptions import RayError
+from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from scaling import pulse, workers
@@ -46,30 +47,42 @@ class Supervision:
             ray.kill(self.handle)
 
     def _look(self) -> None:
-        larger = [size for size in workers.sizes(self._config) if size > self._start.workers]
-        # A request that waits for room is also what Ray's autoscaler buys nodes for.
-        request = None
-        if larger:
-            request = workers.room(self._config.cluster, larger[-1] - self._start.workers)
+        request: PlacementGroup | None = None
         try:
             while not self._over.wait(LOOK_SECONDS):
-                with contextlib.suppress(ray.exceptions.RayError):
+                with contextlib.suppress(RayError, TimeoutError):
                     seen = ray.get(self.handle.seen.remote(), timeout=10)
                     if found := pulse.stuck(seen):
                         self.blame = pulse.sentence(found)
                         _end(found)
+                    if request is None and self._all_step(seen):
+                        request = self._more_room()
                     if request is not None and request.wait(0):
-                        ray.get(self.handle.ask.remote())
+                        ray.get(self.handle.ask.remote(), timeout=10)
         finally:
             if request is not None:
                 remove_placement_group(request)
+
+    def _all_step(self, seen: list[Seen]) -> bool:
+        """Whether all workers are at work: before, room for more could be taken from them."""
+        return len(seen) == self._start.workers and all(one.beat.step for one in seen)
+
+    def _more_room(self) -> PlacementGroup | None:
+        """A request for the room that is missing to the next larger number of workers.
+
+        While it waits, it is also what Ray's autoscaler buys nodes for.
+        """
+        larger = [size for size in workers.sizes(self._config) if size > self._start.workers]
+        if not larger:
+            return None
+        return workers.room(self._config.cluster, larger[-1] - self._start.workers)
 
 
 def _end(found: list[Seen]) -> None:
     """End these workers' processes, on their nodes, whatever they do."""
     for one in found:
         there = NodeAffinitySchedulingStrategy(one.beat.node, soft=False)
-        with contextlib.suppress(ray.exceptions.RayError):
+        with contextlib.suppress(RayError, TimeoutError):
             ray.get(_kill.options(scheduling_strategy=there).remote(one.beat.process), timeout=10)
 
 
