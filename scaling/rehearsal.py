@@ -4,32 +4,27 @@ The faults strike one run one after the other. It has to end with the losses of 
 in the same order of windows, and to leave nothing half-written.
 """
 
-import contextlib
-import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
-import ray
-from ray.cluster_utils import Cluster
-from ray.util import placement_group_table
+from rich.table import Table
 
 from datasets.files import PARTIAL
 from scaling import checkpoints
+from scaling.bed import Bed
+from scaling.checkpoints import Checkpoint
 from scaling.config import RunConfig
 from scaling.faults import Fault, Kind
 from scaling.log import RunHistory
 from scaling.outcome import restarts
 from scaling.record import Restart
-from scaling.shrink import CPUS, shrunk
+from scaling.shrink import shrunk
 from scaling.train import make_job, train
 
-Name = Literal["error", "nan", "worker", "freeze", "preempt", "damage", "node", "disk"]
 INSIDE: dict[str, Kind] = {
     "error": "raise",
     "nan": "nan",
@@ -54,22 +49,76 @@ EVERY = 5
 APART = 2 * EVERY
 NODE_STEPS = 60
 """Steps that a run needs for the loss of a node: it goes on without it, and takes another one."""
-READING_CPUS = 1
 CLOSE = 2e-3
 """Nats by which losses may differ where the number of workers changed on the way."""
 
 
 @dataclass(frozen=True)
-class Rehearsal:
-    """What became of the run: its restarts, and every way in which it is not as it should be."""
+class Asked:
+    """A run, the faults to strike it, on so many workers, and the folder for what it leaves.
 
-    faults: tuple[Name, ...]
+    The storage refuses checkpoints for ``refused_seconds``.
+    """
+
+    config: RunConfig
+    faults: tuple[str, ...]
+    workers: int
+    storage: str
+    refused_seconds: float
+
+    @property
+    def undisturbed(self) -> RunConfig:
+        """The shrunk run that nothing strikes."""
+        return self._shrunk("undisturbed")
+
+    @property
+    def disturbed(self) -> RunConfig:
+        """The same run in another folder."""
+        return self._shrunk("disturbed")
+
+    def _shrunk(self, name: str) -> RunConfig:
+        steps = APART * (len(self.faults) + 1) + (NODE_STEPS if "node" in self.faults else 0)
+        return shrunk(self.config, Path(self.storage) / name, self.workers, steps, EVERY)
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What became of the run: its restarts, and every way in which it is not as it should be.
+
+    ``largest_difference`` (nats) is that of a step's loss from the undisturbed run's.
+    """
+
+    faults: tuple[str, ...]
     workers: int
     steps: int
     restarts: list[Restart]
     warnings: list[str]
     largest_difference: float
     problems: list[str]
+
+    @property
+    def verdict(self) -> str:
+        """Whether all is as it should be, in sentences."""
+        warned = "".join(f"warning: {warning}\n" for warning in self.warnings)
+        if self.problems:
+            return warned + "NOT survived: " + "; ".join(self.problems)
+        return (
+            f"{warned}survived {', '.join(self.faults)}: {self.steps} steps in the undisturbed "
+            f"order, each once; the largest difference of a loss is {self.largest_difference:.2g} "
+            "nats; nothing is damaged or left half-written"
+        )
+
+    def table(self) -> Table:
+        """The restarts: from which step, with how many workers, what was lost, and why."""
+        table = Table(title=f"restarts of a run of {self.workers} workers", title_justify="left")
+        for heading in ("from step", "workers", "steps lost", "seconds to the next step"):
+            table.add_column(heading, justify="right")
+        table.add_column("why")
+        for restart in self.restarts:
+            seconds = "" if restart.seconds is None else f"{restart.seconds:.1f}"
+            figures = (restart.step, restart.workers, restart.lost_steps, seconds)
+            table.add_row(*map(str, figures), restart.why)
+        return table
 
 
 @dataclass(frozen=True)
@@ -80,102 +129,30 @@ class Event:
     do: Callable[[], None]
 
 
-class Bed:
-    """A cluster of this machine: a head that reads, and nodes with room for one worker each."""
-
-    def __init__(self, nodes: int) -> None:
-        self._cluster = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": READING_CPUS, **_node_settings()}
-        )
-        self._nodes = [self._node() for _ in range(nodes)]
-        self._cluster.wait_for_nodes()
-
-    @property
-    def address(self) -> str:
-        """What ``RAY_ADDRESS`` is to say."""
-        return str(self._cluster.address)
-
-    def lose_a_node(self) -> None:
-        """Kill a node that has a worker, as a machine that is switched off."""
-        used = {
-            node
-            for group in placement_group_table().values()
-            if group["state"] == "CREATED"
-            for node in group["bundles_to_node_id"].values()
-        }
-        lost = next(node for node in self._nodes if node.node_id in used)
-        self._nodes.remove(lost)
-        self._cluster.remove_node(lost, allow_graceful=False)
-
-    def gain_a_node(self) -> None:
-        """Start another node."""
-        self._nodes.append(self._node())
-
-    def close(self) -> None:
-        """End every process of the cluster."""
-        self._cluster.shutdown()
-
-    def _node(self) -> Any:
-        return self._cluster.add_node(num_cpus=CPUS, **_node_settings())
-
-
-def _node_settings() -> dict[str, Any]:
-    return {"object_store_memory": 100 * 2**20, "include_dashboard": False}
-
-
-@contextmanager
-def bed(nodes: int) -> Iterator[Bed]:
-    """A bed that this process is connected to while the block runs."""
-    made = Bed(nodes)
-    before = os.environ.get("RAY_ADDRESS")
-    os.environ["RAY_ADDRESS"] = made.address
-    try:
-        yield made
-    finally:
-        ray.shutdown()
-        made.close()
-        os.environ.pop("RAY_ADDRESS")
-        if before is not None:
-            os.environ["RAY_ADDRESS"] = before
-
-
-def rehearse(
-    config: RunConfig,
-    faults: Sequence[Name],
-    workers: int,
-    storage: Path,
-    made: Bed,
-    refused_seconds: float,
-) -> Rehearsal:
+def rehearse(asked: Asked, made: Bed) -> Rehearsal:
     """Train the shrunk run once undisturbed and once with the faults, on the connected bed.
 
-    Must be called in the main thread, which alone may start nodes. The storage refuses checkpoints
-    for ``refused_seconds``.
+    Must be called in the main thread, which alone may start nodes.
     """
-    steps = APART * (len(faults) + 1) + (NODE_STEPS if "node" in faults else 0)
-    plain = shrunk(config, storage / "undisturbed", workers, steps, EVERY)
-    train(make_job(plain, {}))
-    disturbed = shrunk(config, storage / "disturbed", workers, steps, EVERY)
-    inside, events = _planned(disturbed, faults, made, refused_seconds)
-    error = _train_under(disturbed, inside, events)
-    return _judged(plain, disturbed, tuple(faults), error)
+    train(make_job(asked.undisturbed, {}))
+    inside, events = _planned(asked, made)
+    error = _train_under(asked.disturbed, inside, events)
+    return _judged(asked, error)
 
 
-def _planned(
-    config: RunConfig, faults: Sequence[Name], made: Bed, refused_seconds: float
-) -> tuple[tuple[Fault, ...], list[Event]]:
-    """The faults at their steps: each two steps after a checkpoint, and the node's the last."""
+def _planned(asked: Asked, made: Bed) -> tuple[tuple[Fault, ...], list[Event]]:
+    """The faults at their steps: each three after a checkpoint, the node's and the disk's last."""
     inside, events = [], []
-    last_rank = config.cluster.workers - 1
-    order = sorted(faults, key=lambda name: (name == "disk", name == "node"))
+    run = asked.disturbed
+    order = sorted(asked.faults, key=lambda name: (name == "disk", name == "node"))
     for number, name in enumerate(order):
         step = APART * (number + 1) + 3
         if name in INSIDE:
-            inside.append(Fault(INSIDE[name], step, last_rank))
+            inside.append(Fault(INSIDE[name], step, asked.workers - 1))
         elif name == "node":
-            events.append(Event(step, lambda: _lose_and_gain(config, made)))
+            events.append(Event(step, lambda: _lose_and_gain(run, made)))
         else:
-            events.append(Event(step, lambda: _refuse(config.folder, refused_seconds)))
+            events.append(Event(step, lambda: _refuse(run.folder, asked.refused_seconds)))
     return tuple(inside), events
 
 
@@ -230,10 +207,9 @@ def _refuse(run_folder: Path, seconds: float) -> None:
     threading.Thread(target=back).start()
 
 
-def _judged(
-    plain: RunConfig, disturbed: RunConfig, faults: tuple[Name, ...], error: BaseException | None
-) -> Rehearsal:
-    expected, history = (RunHistory.read(run.folder) for run in (plain, disturbed))
+def _judged(asked: Asked, error: BaseException | None) -> Rehearsal:
+    folder = asked.disturbed.folder
+    expected, history = RunHistory.read(asked.undisturbed.folder), RunHistory.read(folder)
     problems = [] if error is None else [f"the run did not end: {error}"]
     digests = [line["order_digest"] for line in expected.steps]
     if [line["order_digest"] for line in history.steps] != digests:
@@ -243,15 +219,14 @@ def _judged(
     difference = float(np.abs(nats[0][:shared] - nats[1][:shared]).max()) if shared else 0.0
     if difference > CLOSE:
         problems.append(f"a loss differs by {difference:.2g} nats from the undisturbed run's")
-    for leftover in disturbed.folder.rglob(f"*{PARTIAL}"):
-        problems.append(f"{leftover} was left half-written")
-    for folder in checkpoints.committed(disturbed.folder):
-        with contextlib.suppress(checkpoints.CheckpointError):
-            problems += checkpoints.Checkpoint.read(folder).problems()
+    left = folder.rglob(f"*{PARTIAL}")
+    problems += [f"{leftover} was left half-written" for leftover in left]
+    for checkpoint in checkpoints.committed(folder):
+        problems += Checkpoint.read(checkpoint).problems()
     return Rehearsal(
-        faults=faults,
-        workers=disturbed.cluster.workers,
-        steps=disturbed.train.steps,
+        faults=asked.faults,
+        workers=asked.workers,
+        steps=asked.disturbed.train.steps,
         restarts=restarts(history),
         warnings=[line["sentence"] for line in history.warnings],
         largest_difference=difference,

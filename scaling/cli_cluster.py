@@ -1,0 +1,52 @@
+"""The command line's verbs about clusters and what can happen on them."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from scaling import load
+from scaling.arguments import Config, Json, Words, console, file_and_overrides
+from scaling.load import ConfigError
+
+
+def rehearse(
+    words: Words = None,
+    config: Config = None,
+    faults: Annotated[
+        str, typer.Option(help="Names with commas between them, or all.")
+    ] = "worker,node,preempt,disk",
+    workers: Annotated[int, typer.Option(min=2, help="Workers, each on a node of its own.")] = 2,
+    refused: Annotated[
+        float, typer.Option(help="Seconds for which the storage refuses checkpoints.")
+    ] = 20.0,
+    as_json: Json = False,
+) -> None:
+    """Shrink a sweep's first run to this machine, and say which faults it survives."""
+    from dataclasses import asdict
+    from tempfile import TemporaryDirectory
+
+    from datasets.manifest import Corpus
+    from scaling import check
+    from scaling.bed import bed
+    from scaling.rehearsal import SENTENCES, Asked
+    from scaling.rehearsal import rehearse as strike
+
+    run = load.sweep(*file_and_overrides(config, words)).runs[0][1]
+    names = list(SENTENCES) if faults == "all" else faults.split(",")
+    if unknown := set(names) - set(SENTENCES):
+        known = "; ".join(f"{name} ({sentence})" for name, sentence in SENTENCES.items())
+        raise ConfigError([f"--faults has {', '.join(sorted(unknown))}: write some of {known}"])
+    with TemporaryDirectory() as storage:
+        asked = Asked(run, tuple(names), workers, storage, refused)
+        if problems := check.problems(asked.undisturbed, Corpus.load(run.corpus)):
+            raise ConfigError(problems)
+        with bed(workers) as made:
+            found = strike(asked, made)
+    if as_json:
+        print(json.dumps(asdict(found), indent=1))
+    else:
+        console.print(found.table())
+        console.print(found.verdict, markup=False, highlight=False, soft_wrap=True)
+    if found.problems:
+        raise typer.Exit(1)
