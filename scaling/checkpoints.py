@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -123,7 +123,7 @@ class Writer:
         try:
             partial.mkdir(parents=True, exist_ok=True)
             name = _part_name(self._rank)
-            save_file(dict(tensors), partial / name)
+            save_tensors(tensors, partial / name)
             _to_disk(partial / name)
             with replacing(_note(partial, self._rank)) as note:
                 note.write_text(_hashed(partial / name).model_dump_json())
@@ -160,6 +160,14 @@ class Writer:
             shutil.rmtree(old, ignore_errors=True)
         for old in self._folder.glob(f"*{DAMAGED}"):
             shutil.rmtree(old, ignore_errors=True)
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors as safetensors; OSError where the storage refuses."""
+    try:
+        save_file(dict(tensors), path)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
 
 
 def committed(run_folder: Path) -> list[Path]:

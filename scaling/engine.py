@@ -6,12 +6,12 @@ from typing import Any
 import deepspeed
 import deepspeed.ops
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from datasets.files import replacing
 from model.build import Model, parameter_groups
 from model.network import LatentTransformer
+from scaling.checkpoints import save_tensors
 from scaling.config import TrainConfig
 from scaling.place import Place
 
@@ -97,6 +97,6 @@ def weights(engine: Any) -> dict[str, Tensor]:
 
 
 def save(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write tensors as safetensors, whole or not at all."""
+    """Write tensors as safetensors, whole or not at all; OSError where the storage refuses."""
     with replacing(path) as partial:
-        save_file(tensors, partial)
+        save_tensors(tensors, partial)

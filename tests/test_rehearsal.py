@@ -1,0 +1,95 @@
+"""A rehearsal: every fault strikes a real run on a real cluster, and the run comes out the same."""
+
+import json
+
+import pytest
+
+from scaling.rehearsal import EVERY, SENTENCES
+from tests.test_cli import scaling
+
+pytestmark = pytest.mark.slow
+
+
+def rehearse(corpus, *words):
+    """What ``rehearse`` says of the demo's first run on this corpus."""
+    sweep = ("--config", "configs/sweeps/demo.yaml", f"corpus={corpus.folder}", "train.zero=2")
+    done = scaling("rehearse", *sweep, *words, "--json", DS_ACCELERATOR="cpu")
+    assert done.stdout, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def found(embedded_corpus):
+    """All faults, one after the other, on two workers at ZeRO 2."""
+    return rehearse(embedded_corpus, "--faults", "all")
+
+
+def restarts(found, words):
+    return [restart for restart in found["restarts"] if words in restart["why"]]
+
+
+def test_the_losses_and_the_order_are_those_of_an_undisturbed_run(found):
+    assert found["problems"] == []
+    assert found["faults"] == list(SENTENCES)
+    assert found["largest_difference"] < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("error", "worker 1: scaling.faults.InjectedError: rank 1 was told to fail at step"),
+        ("nan", "is nan (windows ["),
+        ("worker", "died"),
+        ("freeze", "worker 1 (process"),
+    ],
+)
+def test_a_worker_that_fails_costs_no_more_than_the_steps_since_its_checkpoint(found, fault, words):
+    struck = restarts(found, words)
+    assert struck, f"no restart after {fault}: {found['restarts']}"
+    assert all(restart["workers"] == 2 for restart in struck)
+    assert all(0 < restart["lost_steps"] <= 2 * EVERY for restart in struck)
+
+
+def test_a_frozen_worker_is_named(found):
+    (restart,) = restarts(found, "was silent for")
+    assert restart["why"].startswith("worker 1 (process ")
+
+
+def test_a_worker_that_is_told_to_end_loses_no_step(found):
+    (restart,) = restarts(found, "told to end (SIGTERM)")
+    assert restart["lost_steps"] == 0
+    assert restart["step"] % EVERY != 0
+
+
+def test_a_damaged_checkpoint_is_left_for_the_one_before_with_a_warning(found):
+    (warning,) = [text for text in found["warnings"] if "is damaged" in text]
+    assert "its SHA-256 is not that of the manifest: gone back to the one before" in warning
+    assert max(restart["lost_steps"] for restart in found["restarts"]) > EVERY
+
+
+def test_a_lost_node_shrinks_the_run_and_a_new_one_lets_it_grow_without_a_lost_step(found):
+    shrunk = [restart for restart in found["restarts"] if restart["workers"] == 1]
+    assert shrunk and shrunk[0]["lost_steps"] <= EVERY
+    (grown,) = restarts(found, "there is room for more workers")
+    assert grown["workers"] == 2
+    assert grown["lost_steps"] == 0
+
+
+def test_a_storage_that_refuses_checkpoints_for_20_seconds_stops_nothing(found):
+    refused = [text for text in found["warnings"] if "was not written" in text]
+    assert refused and all("Not a directory" in text for text in refused)
+
+
+def test_four_workers_go_on_with_three_or_two_where_none_replaces_the_lost_one(embedded_corpus):
+    found = rehearse(embedded_corpus, "--faults", "node", "--workers", "4")
+    assert found["problems"] == []
+    sizes = [restart["workers"] for restart in found["restarts"]]
+    assert sizes[0] in (3, 2)
+    assert sizes[-1] == 4
+
+
+def test_a_fault_that_there_is_none_of_is_refused_with_those_that_there_are():
+    done = scaling("rehearse", "--config", "configs/sweeps/demo.yaml", "--faults", "worker,fire")
+    assert done.returncode == 2
+    assert "--faults has fire: write some of" in done.stderr
+    assert "preempt (a worker is told to end (SIGTERM))" in done.stderr
