@@ -10,8 +10,9 @@ from uuid import uuid4
 
 import ray
 import torch
-from ray._private.state import state
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from scaling.growth import ceiling
 
 READING_CPUS = 1
 """CPUs kept free of training, so that Ray Data's reading tasks always find room."""
@@ -87,8 +88,8 @@ def offered() -> dict[str, float]:
     A cluster that `ray up` started has at first no node but its head: it buys those that are
     asked for, up to its file's ceiling.
     """
-    now, ceiling = ray.cluster_resources(), state.get_max_resources_from_cluster_config() or {}
-    most = {name: max(now.get(name, 0), ceiling.get(name, 0)) for name in ("CPU", "GPU")}
+    now, later = ray.cluster_resources(), ceiling(Path.home())
+    most = {name: max(now.get(name, 0), later[name]) for name in ("CPU", "GPU")}
     return {"CPU": most["CPU"] - READING_CPUS, "GPU": most["GPU"]}
 
 

@@ -12,7 +12,7 @@ CLONE = Path(__file__).resolve().parent.parent
 TEXT = (CLONE / "cluster.yaml").read_text()
 MARK = "# CHANGE: "
 # Values that exist nowhere: identifiers of zeros, and words in capitals.
-PLACEHOLDER = re.compile(r"\b(?:ami|subnet|sg|vpc)-0{8,}\b|\bYOUR-[A-Z-]+\b|\b123456789012\b")
+PLACEHOLDER = re.compile(r"\b(?:ami|subnet|sg|vpc|fs)-0{8,}\b|\bYOUR-[A-Z-]+\b|\b123456789012\b")
 SECRETS = re.compile(
     r"\bAKIA[0-9A-Z]{16}\b|aws_secret_access_key|PRIVATE KEY|RAY_AUTH_TOKEN=|\b[0-9a-f]{64}\b",
     re.IGNORECASE,
@@ -32,7 +32,7 @@ def settings(line: str) -> str:
 def test_the_launcher_of_ray_accepts_it(cluster: dict[str, Any]):
     prepared = prepare_config(cluster)
     validate_config(prepared)
-    assert prepared["available_node_types"].keys() == {"head", "a100_spot"}
+    assert prepared["available_node_types"].keys() == {"head", "a100_on_demand", "a100_spot"}
 
 
 def test_the_launcher_of_ray_would_refuse_a_misspelt_key(cluster: dict[str, Any]):
@@ -60,9 +60,9 @@ def test_it_holds_no_secret():
     assert not SECRETS.search(TEXT)
 
 
-def test_exactly_the_five_lines_to_change_are_marked():
+def test_exactly_the_six_lines_to_change_are_marked():
     marked = [line for line in TEXT.splitlines() if MARK in line]
-    assert len(marked) == 5
+    assert len(marked) == 6
     unmarked = [line for line in TEXT.splitlines() if PLACEHOLDER.search(line) and MARK not in line]
     assert not unmarked, f"placeholders without a mark: {unmarked}"
 
@@ -72,18 +72,44 @@ def test_the_image_holds_the_pinned_ray(cluster: dict[str, Any]):
     assert cluster["docker"]["image"] == f"rayproject/ray:{pinned.group(1)}-py311-gpu"
 
 
-def test_nodes_install_the_pins_that_are_mounted(cluster: dict[str, Any]):
-    mounted = {local: remote for remote, local in cluster["file_mounts"].items()}
-    pins = mounted["./constraints.txt"]
-    assert any(f"--requirement {pins}" in command for command in cluster["setup_commands"])
+@pytest.mark.parametrize("program", ["node_check.py", "pip install"])
+def test_set_up_installs_the_pins_that_are_mounted_and_checks_the_node(
+    cluster: dict[str, Any], program: str
+):
+    mounted = {local: Path(remote) for remote, local in cluster["file_mounts"].items()}
+    (command,) = cluster["setup_commands"]
+    assert command.startswith(f"cd {mounted['./constraints.txt'].parent};")
+    assert mounted["./configs/clusters"].parent == mounted["./constraints.txt"].parent
+    assert program in command
+    assert command.rstrip("; }").endswith("python clusters/node_check.py constraints.txt")
 
 
-def test_workers_are_spot_and_the_head_is_not(cluster: dict[str, Any]):
+def test_the_head_can_talk_to_ec2_with_the_pins():
+    assert re.search(r"^boto3==", (CLONE / "constraints.txt").read_text(), re.MULTILINE)
+
+
+def test_workers_are_spot_or_their_fallback_and_the_head_is_neither(cluster: dict[str, Any]):
     types = cluster["available_node_types"]
     head = types.pop(cluster["head_node_type"])
     assert "InstanceMarketOptions" not in head["node_config"]
     assert head["max_workers"] == 0
-    for worker in types.values():
-        assert worker["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
-        assert worker["max_workers"] <= cluster["max_workers"]
+    spot, on_demand = types["a100_spot"], types["a100_on_demand"]
+    assert spot["node_config"].pop("InstanceMarketOptions") == {"MarketType": "spot"}
+    assert spot == on_demand
+    assert spot["max_workers"] <= cluster["max_workers"] == 2
+    assert not spot["min_workers"]
     assert cluster["idle_timeout_minutes"] == 20
+
+
+def test_only_workers_are_given_the_devices_of_efa(cluster: dict[str, Any]):
+    """Docker refuses to start with a device that the machine has not."""
+    docker = cluster["docker"]
+    assert "--device=/dev/infiniband" in docker["worker_run_options"]
+    assert not any("--device" in option for option in docker["run_options"])
+
+
+def test_no_command_holds_a_comment(cluster: dict[str, Any]):
+    """Ray puts a command into brackets, the last of which a comment would hide."""
+    commands = [line for name, lines in cluster.items() if "commands" in name for line in lines]
+    assert commands
+    assert not [line for line in commands if "#" in line]

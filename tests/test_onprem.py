@@ -123,7 +123,9 @@ def test_the_workers_are_hosts_of_their_own(cluster):
     assert addresses == {host.address for host in cluster.network.hosts}
 
 
-@pytest.mark.parametrize("path", ["/api/jobs/", "/api/v0/nodes", "/nodes?view=summary", "/api/cluster_status"])
+@pytest.mark.parametrize(
+    "path", ["/api/jobs/", "/api/v0/nodes", "/nodes?view=summary", "/api/cluster_status"]
+)
 @pytest.mark.parametrize("token", ["", "0" * 64], ids=["no token", "a wrong token"])
 def test_the_dashboard_tells_nothing_without_the_token(cluster, path, token):
     status, text = cluster.ask(path, token)
