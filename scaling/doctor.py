@@ -18,11 +18,13 @@ from typing import Literal
 
 import psutil
 
+from scaling.paths import PACKAGES
+
 Status = Literal["ok", "warning", "problem"]
 
 GIB = 2**30
 OLDEST_PYTHON = (3, 11)
-PACKAGES = ("datasets", "model", "scaling")
+
 LIBRARIES = ("torch", "ray", "deepspeed", "pyarrow", "soundfile")
 
 FEW_CORES = 2

@@ -1,5 +1,6 @@
 """What a run ran on: hardware, library versions and the version of this code."""
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from scaling.paths import CLONE
+from scaling.paths import CLONE, PACKAGES
 
 LIBRARIES = ("torch", "ray", "deepspeed", "pyarrow", "numpy", "soundfile", "soxr")
 
@@ -35,7 +36,10 @@ def versions() -> dict[str, str]:
 
 
 def code_version() -> str:
-    """The commit of the clone, marked ``-dirty`` where files differ; ``unknown`` without git."""
+    """The commit of the clone, marked ``-dirty`` where files differ; without git a digest of them.
+
+    A job on a cluster has the files of the clone and not its history.
+    """
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
@@ -45,8 +49,16 @@ def code_version() -> str:
             check=True,
         )
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return f"files-{_digest()}"
     return described.stdout.strip()
+
+
+def _digest() -> str:
+    digest = hashlib.sha256()
+    for package in PACKAGES:
+        for path in sorted((CLONE / package).rglob("*.py")):
+            digest.update(f"{path.relative_to(CLONE).as_posix()}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _processor() -> str:

@@ -56,9 +56,11 @@ PermitRootLogin prohibit-password
 PasswordAuthentication no
 PidFile none
 """
-# Ray asks no machine outside, and a worker without its head gives up in seconds, not in a minute.
+# Ray asks no machine outside and starts no process before it is needed; a worker without its head
+# gives up in seconds, not in a minute.
 ENVIRONMENT = """
-export PATH={path}:$PATH RAY_USAGE_STATS_ENABLED=0 RAY_gcs_rpc_server_reconnect_timeout_s=5
+export PATH={path}:$PATH RAY_USAGE_STATS_ENABLED=0 RAY_prestart_worker_first_driver=0
+export RAY_gcs_rpc_server_reconnect_timeout_s=5
 """
 
 
@@ -128,7 +130,7 @@ class Hosts:
 
 @contextmanager
 def made(count: int, folder: Path) -> Iterator[Hosts]:
-    """A launcher and ``count`` hosts with the addresses from ``NETWORK``.10 on, below ``folder``."""
+    """A launcher and ``count`` hosts, at the addresses from ``NETWORK``.10 on, below ``folder``."""
     shared, key = folder / "shared", folder / "key"
     shared.mkdir()
     new_key(key)

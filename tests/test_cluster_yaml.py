@@ -52,7 +52,7 @@ def test_the_dashboard_and_the_nodes_are_private(cluster: dict[str, Any]):
 def test_every_ray_starts_with_the_token(cluster: dict[str, Any], node: str):
     starts = [line for line in cluster[f"{node}_start_ray_commands"] if "ray start" in line]
     assert starts
-    assert all(start.startswith("export RAY_AUTH_MODE=token;") for start in starts)
+    assert all(start.startswith("export RAY_AUTH_MODE=token") for start in starts)
     assert "/home/ray/.ray/auth_token" in cluster["file_mounts"]
 
 

@@ -24,6 +24,8 @@ def commands(start):
         lines = [line for _, block in BLOCK.findall(text) for line in block.splitlines()]
         for line in [*lines, *re.findall(r"`([^`\n]+)`", text)]:
             line = line.removeprefix(".venv/bin/")
+            if line.startswith("ray job submit"):
+                line = line.partition(" -- ")[2]
             if line.startswith(start):
                 found.add(line.partition("#")[0].strip())
     return sorted(found)

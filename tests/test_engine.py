@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import torch
 
 from model.build import build
@@ -6,6 +10,7 @@ from scaling.engine import learning_rate, optimizer_groups, set_learning_rate
 from scaling.place import Place
 from tests import test_sashimi
 from tests.architectures import small
+from tests.conftest import CLONE
 
 
 def test_the_learning_rate_has_two_phases():
@@ -60,3 +65,35 @@ def test_a_run_with_seconds_is_done_by_its_steps_or_its_seconds_whichever_is_mor
     assert learning_rate(train, Place(2, seconds=1.9)) == train.learning_rate
     assert learning_rate(train, Place(2, seconds=2.0)) == train.second_learning_rate
     assert Place(2, seconds=1.0).after([0], 0.5).seconds == 1.5
+
+
+STARTS = """
+import sys
+
+import torch.distributed as distributed
+
+from model.build import build
+from scaling import engine
+from scaling.config import TrainConfig
+from tests.architectures import small
+
+distributed.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=0, world_size=1)
+for zero in range(4):
+    engine.start(build(small()), TrainConfig(batch=1, zero=zero), workers=1)
+    print("started", zero)
+"""
+
+
+def test_no_start_compiles_anything_at_any_stage(tmp_path):
+    """What one worker of a node compiles, the others wait for: for ever where it was killed."""
+    built = tmp_path / "extensions"
+    done = subprocess.run(
+        [sys.executable, "-c", STARTS, str(tmp_path / "meeting")],
+        cwd=CLONE,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TORCH_EXTENSIONS_DIR": str(built), "RANK": "0", "WORLD_SIZE": "1"}
+        | {"LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"},
+    )
+    assert done.stdout.count("started") == 4, done.stderr
+    assert not built.exists() or not list(built.rglob("*.*"))

@@ -14,7 +14,15 @@ def test_hardware_names_processor_and_cores():
     assert hardware["memory_bytes"] > 2**28
 
 
-def test_outside_a_git_clone_the_code_version_is_unknown(monkeypatch, tmp_path):
-    assert environment.code_version() != "unknown"
+def test_without_git_the_code_version_is_a_digest_of_the_code(monkeypatch, tmp_path):
+    assert not environment.code_version().startswith("files-")
     monkeypatch.setattr(environment, "CLONE", tmp_path)
-    assert environment.code_version() == "unknown"
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "head.py").write_text("")
+    (tmp_path / "notes.txt").write_text("")
+    version = environment.code_version()
+    assert version.startswith("files-")
+    (tmp_path / "notes.txt").write_text("not code")
+    assert environment.code_version() == version
+    (tmp_path / "model" / "head.py").write_text("pass")
+    assert environment.code_version() != version

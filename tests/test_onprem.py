@@ -58,7 +58,7 @@ class Cluster:
         self.file = file
         self.token = self.succeeds("cat", "/root/.ray/auth_token").strip()
 
-    def run(self, *words: str, token: str | None = None, seconds: float = 240):
+    def run(self, *words: str, token: str | None = None, seconds: float = 900):
         environment = ["RAY_AUTH_MODE=token", *([f"RAY_AUTH_TOKEN={token}"] if token else [])]
         return self.network.run("env", *environment, *words, seconds=seconds)
 
@@ -154,7 +154,7 @@ def test_a_job_sweeps_over_the_hosts_and_reports_into_the_shared_folder(cluster)
         "study": "onprem",
         "corpus": str(shared / "corpus"),
         "train": {**CONTENT["train"], "steps": 3},
-        # Two CPUs of a host's three: the workers of a run are on two hosts, and the head has one CPU.
+        # Two of a host's three CPUs, and the head has one: the workers of a run are on two hosts.
         "cluster": {"workers": 2, "cpus_per_worker": 2, "storage": str(shared / "runs")},
         "sweep": {"grid": {"model.context": [2_000, 4_000]}},
     }

@@ -1,4 +1,4 @@
-"""The last step of a node's set-up: is this machine fit to train? Exits with 1 and sentences if not.
+"""The last step of a node's set-up: is it fit to train? If not, sentences and the exit code 1.
 
     python node_check.py constraints.txt
 

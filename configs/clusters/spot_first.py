@@ -1,8 +1,8 @@
 """Which kind of node the head starts: one on spot, and one on demand while EC2 refuses spot.
 
-Ray's first autoscaler asks the function that ``RAY_AUTOSCALER_UTILIZATION_SCORER`` names for a score
-of each kind and starts the highest. Its own counts what would stand idle, in which two kinds of the
-same machine are equal; it is told of refusals, which it remembers for half an hour
+Ray's first autoscaler asks the function that ``RAY_AUTOSCALER_UTILIZATION_SCORER`` names to score
+each kind and starts the highest. Its own function counts what would stand idle, in which two kinds
+of the same machine are equal; it is told of refusals, which Ray remembers for half an hour
 (``AUTOSCALER_NODE_AVAILABILITY_MAX_STALENESS_S``), and does not use them.
 """
 
