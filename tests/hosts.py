@@ -90,17 +90,18 @@ class Machine:
         enter = ["nsenter", f"--target={self.first}", "--net", "--pid", "--mount", "--uts", "--ipc"]
         return [*enter, "env", "HOME=/root", "bash", "-c", inside, str(CLONE), *words]
 
-    def processes(self) -> list[list[str]]:
-        """The command lines of what runs there, without its first process."""
+    def processes(self) -> dict[str, psutil.Process]:
+        """What runs there by its command line, without the first process and those that ended."""
         space = os.readlink(f"/proc/{self.first}/ns/pid")
-        found = []
+        found = {}
         for process in psutil.process_iter():
             try:
+                line = " ".join(process.cmdline())
                 if os.readlink(f"/proc/{process.pid}/ns/pid") == space:
-                    found.append((process.pid, process.cmdline()))
+                    found[line] = process
             except (OSError, psutil.Error):
                 continue
-        return [line for number, line in found if number != self.first and line]
+        return {line: it for line, it in found.items() if line and it.pid != self.first}
 
 
 @dataclass(frozen=True)

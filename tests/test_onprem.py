@@ -25,7 +25,8 @@ DASHBOARD = "http://127.0.0.1:8265"
 SMALL = "--object-store-memory=120000000 --num-cpus="
 ASK = """
 import sys, urllib.error, urllib.request
-request = urllib.request.Request(sys.argv[1])
+request = urllib.request.Request(sys.argv[1], data=sys.argv[3].encode() or None)
+request.add_header("Content-Type", "application/json")
 if sys.argv[2]:
     request.add_header("Authorization", f"Bearer {sys.argv[2]}")
 try:
@@ -71,9 +72,9 @@ class Cluster:
         job = ["ray", "job", "submit", "--address", DASHBOARD, "--working-dir", "."]
         return self.run(*job, "--", *words, token=token)
 
-    def ask(self, path: str, token: str) -> tuple[int, str]:
-        """The status and the text of the dashboard's answer."""
-        answer = self.network.run("python", "-c", ASK, DASHBOARD + path, token).stdout
+    def ask(self, path: str, token: str, told: str = "") -> tuple[int, str]:
+        """The status and the text of the answer; a POST where it is told something."""
+        answer = self.network.run("python", "-c", ASK, DASHBOARD + path, token, told).stdout
         status, _, text = answer.strip().partition(" ")
         return int(status) if status.isdecimal() else 0, text
 
@@ -134,11 +135,18 @@ def test_the_dashboard_tells_nothing_without_the_token(cluster, path, token):
     assert cluster.ask(path, cluster.token)[0] == 200
 
 
-def test_no_job_is_taken_with_a_wrong_token(cluster):
-    done = cluster.submit("touch", str(cluster.network.shared / "taken"), token="0" * 64)
+def test_no_job_is_taken_with_a_wrong_token_or_none(cluster):
+    taken = cluster.network.shared / "taken"
+    done = cluster.submit("touch", str(taken), token="0" * 64)
     assert done.returncode != 0
-    assert "Unauthorized" in done.stdout or "Invalid" in done.stdout, done.stdout
-    assert not (cluster.network.shared / "taken").exists()
+    assert "Invalid" in done.stdout, done.stdout
+    job = json.dumps({"entrypoint": f"touch {taken}"})
+    for token in ("", "0" * 64):
+        assert cluster.ask("/api/jobs/", token, told=job)[0] in (401, 403)
+    assert not taken.exists()
+    # The same is taken with the token, so that it was the token that it lacked.
+    assert cluster.ask("/api/jobs/", cluster.token, told=job)[0] == 200
+    assert within(60, taken.exists)
 
 
 def test_the_dashboard_answers_on_the_loopback_of_the_head_alone(cluster):
@@ -174,17 +182,21 @@ def test_a_job_sweeps_over_the_hosts_and_reports_into_the_shared_folder(cluster)
         for path in (shared / "runs" / "onprem").glob(f"*/{FILE_NAME}")
     ]
     assert sorted(record.axes["model.context"] for record in records) == [2_000, 4_000]
+    # The code came with the job, without its history.
+    assert all(record.code_version.startswith("files-") for record in records)
     assert "bits" in done.stdout
     assert (shared / "runs" / "onprem" / "report.html").exists()
 
 
 def test_ray_down_leaves_no_process_on_any_host(cluster):
-    # The tunnel ends with the launcher's ssh; it is the test's own.
-    cluster.run("pkill", "-x", "ssh")
+    for line, process in cluster.network.launcher.processes().items():
+        if line.startswith("ssh "):
+            # The tunnel, which is the test's own.
+            process.kill()
     cluster.succeeds("ray", "down", "--yes", str(cluster.file))
 
-    def left() -> list[list[str]]:
+    def left() -> list[str]:
         lines = [line for host in cluster.network.hosts for line in host.processes()]
-        return [line for line in lines if not line[0].startswith("sshd")]
+        return [line for line in lines if not line.startswith("sshd")]
 
     assert within(60, lambda: not left()), left()
