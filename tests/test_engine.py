@@ -79,7 +79,7 @@ from tests.architectures import small
 
 distributed.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=0, world_size=1)
 for zero in range(4):
-    engine.start(build(small()), TrainConfig(batch=1, zero=zero), workers=1)
+    engine.start(build(small()), TrainConfig(batch=1, zero=zero), workers=1, pieces=1)
     print("started", zero)
 """
 
