@@ -14,7 +14,8 @@ from typing import Any
 from rich.table import Table
 
 from scaling import environment, worker_trial
-from scaling.communication import Volume
+from scaling.communication import Volume, volume
+from scaling.footprint import checkpoint
 from scaling.stream_rate import Spread
 from scaling.worker_trial import Case, Trial
 
@@ -88,20 +89,23 @@ class WorkerBench:
             title_justify="left",
         )
         for heading in (
-            *("ZeRO", "precision", "all-reduced", "scattered", "gathered", "sent a worker"),
-            *("held", "reducing", "saved", "by the first", "save"),
+            *("ZeRO", "precision", "all-reduced", "scattered", "gathered"),
+            *("a worker sends", "by formula", "held", "saved", "by formula", "by the first", "save"),
         ):
             table.add_column(heading, justify="left" if heading == "precision" else "right")
         for row in self.counted:
-            volume = row.volume
+            said, half = row.volume, row.precision == "bfloat16"
+            expected = volume(row.stage, self.parameters, half=half).sent(self.workers)
+            written = checkpoint(row.stage, self.parameters, self.workers).total
             figures = (
-                *(volume.all_reduced, volume.scattered, volume.gathered, volume.sent(self.workers)),
-                *(row.held, row.held_reducing, sum(row.saved), row.saved[0]),
+                *(said.all_reduced, said.scattered, said.gathered),
+                *(said.sent(self.workers), expected, row.held),
+                *(sum(row.saved), written, row.saved[0]),
             )
             table.add_row(
                 str(row.stage),
                 row.precision,
-                *(f"{value / self.parameters:,.2f}" for value in figures),
+                *(f"{value / self.parameters:,.3f}" for value in figures),
                 f"{row.save_seconds.median:.2f} s",
             )
         return table

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-import torch.multiprocessing
 from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
+from torch.multiprocessing.spawn import spawn
 
 from scaling import communication, engine, footprint, worker_trial
 from scaling.communication import Volume, volume
@@ -15,12 +15,11 @@ from scaling.worker_trial import Case, Trial
 WORKERS = 4
 CASES = (
     *(Case(stage, "float32") for stage in (0, 1, 2, 3)),
-    *(Case(stage, "bfloat16") for stage in (0, 1, 3)),
+    *(Case(stage, "bfloat16") for stage in (1, 3)),
 )
 IDS = [case.name for case in CASES]
 # The 4 bytes of a norm or of a flag; the rest is of the order of a millionth.
 SCALARS = 64
-SHORT, UNPERSISTENT = 4_000_000, 0
 
 
 @pytest.fixture(scope="module")
@@ -91,27 +90,30 @@ def test_new_processes_go_on_from_what_a_trial_saved(trial):
 
 
 @pytest.mark.slow
-def test_stage_3_gathers_again_what_was_used_too_long_ago(tmp_path):
+@pytest.mark.parametrize("distance", [0, 4_000_000])
+def test_stage_3_gathers_again_what_was_used_too_long_ago(tmp_path, distance):
     trial = Trial(2, (Case(3, "float32"),), 0, tmp_path)
-    torch.multiprocessing.spawn(_forgetful, (trial, "meeting"), nprocs=2)
+    spawn(_forgetful, (trial, "meeting", distance), nprocs=2)
     found = trial.found()[0][0]
-    expected = volume(3, found["parameters"], reuse_distance=SHORT).gathered
-    once = volume(3, found["parameters"]).gathered
-    # DeepSpeed looks ahead module by module, here of up to 4 M parameters.
-    assert found["given"]["gathered"] == pytest.approx(expected, rel=0.1)
-    assert expected > 1.5 * once
+    given, parameters = found["given"]["gathered"], found["parameters"]
+    # DeepSpeed looks past the distance to the end of a module, here of up to 4.2 M parameters.
+    slack = 2 * worker_trial.MODEL.width * worker_trial.MODEL.feed_forward if distance else 0
+    most = volume(3, parameters, reuse_distance=distance).gathered
+    least = volume(3, parameters, reuse_distance=distance + slack).gathered
+    assert 0.999 * least <= given <= most
+    assert least > 1.5 * volume(3, parameters).gathered
 
 
-def _forgetful(rank: int, trial: Trial, meeting: str) -> None:
+def _forgetful(rank: int, trial: Trial, meeting: str, distance: int) -> None:
     """A worker whose engine keeps little of what it has gathered, as large models' do."""
     settings = engine._settings
 
     def short(train, workers):
         found = settings(train, workers)
         found["zero_optimization"] |= {
-            "stage3_max_reuse_distance": SHORT,
-            "stage3_param_persistence_threshold": UNPERSISTENT,
-            "stage3_prefetch_bucket_size": UNPERSISTENT,
+            "stage3_max_reuse_distance": distance,
+            "stage3_param_persistence_threshold": 0,
+            "stage3_prefetch_bucket_size": 0,
         }
         return found
 
