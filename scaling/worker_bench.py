@@ -90,7 +90,8 @@ class WorkerBench:
         )
         for heading in (
             *("ZeRO", "precision", "all-reduced", "scattered", "gathered"),
-            *("a worker sends", "by formula", "held", "saved", "by formula", "by the first", "save"),
+            *("a worker sends", "by formula", "held"),
+            *("saved", "by formula", "by the first", "save"),
         ):
             table.add_column(heading, justify="left" if heading == "precision" else "right")
         for row in self.counted:

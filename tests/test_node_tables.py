@@ -19,7 +19,7 @@ from tests.conftest import CLONE
 
 DOCUMENT = (CLONE / "docs/scale.md").read_text()
 SECTIONS = re.findall(
-    r"^```\n(python -m scaling plan \S+/(\S+)\.yaml.*)\n```\n(.*?)(?=^#|^```|\Z)",
+    r"^```\n(python -m scaling plan \S+/(\S+)\.yaml[^\n]*)\n```\n(.*?)(?=^#|^```|\Z)",
     DOCUMENT,
     re.DOTALL | re.MULTILINE,
 )
