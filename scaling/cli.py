@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -43,27 +43,42 @@ def plan(
     measured: Annotated[
         Path | None, typer.Option(help="A record of `bench data --json`; else the one in docs.")
     ] = None,
+    nodes: Annotated[
+        str | None, typer.Option(help="Forecast each run on these numbers of nodes, as 1,8,64.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """What a run or a sweep would do: parameters, operations, data, and every problem."""
+    from scaling.calibration import Calibration
     from scaling.delivery import RECORD, Measured
+    from scaling.node_tables import figures_table, node_tables
+    from scaling.nodes import counts
     from scaling.plan import make
     from scaling.tables import forecast_table, plan_table
 
     path, overrides = file_and_overrides(config, words)
     trains_on = load.hardware(hardware) if hardware else None
-    if measured and not trains_on:
-        raise ConfigError(
-            ["--measured needs --hardware: add --hardware configs/hardware/a100.yaml"]
-        )
+    for option, given in (("--measured", measured), ("--nodes", nodes)):
+        if given and not trains_on:
+            raise ConfigError(
+                [f"{option} needs --hardware: add --hardware configs/hardware/a100.yaml"]
+            )
     rates = Measured.read(measured or RECORD) if trains_on else None
-    planned = make(load.sweep(path, overrides).runs, trains_on, rates)
+    runs = load.sweep(path, overrides).runs
+    calibration = Calibration.read() if nodes else None
+    planned = make(runs, trains_on, rates, calibration, counts(nodes) if nodes else ())
     if as_json:
         print(json.dumps(planned.as_json()))
     else:
         console.print(plan_table(planned))
         if trains_on:
             console.print(forecast_table(planned))
+        if trains_on and rates and calibration:
+            configs = {run.id: run for _, run in runs}
+            for run in planned.runs:
+                console.print(figures_table(configs[run.id], trains_on, rates, calibration))
+                for table in node_tables(configs[run.id], trains_on, run.nodes):
+                    console.print(table)
         for sentence in planned.verdicts:
             console.print(sentence, markup=False, highlight=False, soft_wrap=True)
         for note in planned.notes:
@@ -155,18 +170,19 @@ def report(folder: Folder, as_json: Json = False) -> None:
 @app.command()
 def bench(
     what: Annotated[
-        Literal["model", "data"], typer.Argument(help="The model's fast paths, or the stream.")
+        Literal["model", "data", "workers"],
+        typer.Argument(help="The model's fast paths, the stream, or four worker processes."),
     ] = "model",
     as_json: Json = False,
 ) -> None:
-    """What is fast on this machine, each way beside the naive one: the model, or the data."""
+    """What is fast on this machine, each way beside the naive one; what workers say and save."""
     from scaling import bench as model_bench
-    from scaling import data_bench
+    from scaling import data_bench, worker_bench
     from scaling.progress import bars
 
-    measure = data_bench.measure if what == "data" else model_bench.measure
+    benches: dict[str, Any] = {"model": model_bench, "data": data_bench, "workers": worker_bench}
     with bars(console) as show:
-        measured = measure(lambda done, total: show("measurements", done, total))
+        measured = benches[what].measure(lambda done, total: show("measurements", done, total))
     if as_json:
         print(json.dumps(measured.as_json(), indent=1))
         return

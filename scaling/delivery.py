@@ -4,7 +4,7 @@ A forecast, before anything is paid for: plain arithmetic, no torch, no Ray.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -21,6 +21,7 @@ from scaling.paths import CLONE
 from scaling.targets import TRAIN
 
 RECORD = CLONE / "docs/measurements/data-cpu.json"
+Bound = Literal["consumers", "network", "storage"]
 MEASURE = "type `python -m scaling bench data --json` and save what it prints"
 
 
@@ -34,6 +35,11 @@ class Hardware(Section):
     ``operations_per_second`` are the dense floating-point operations of an accelerator at its peak,
     of which a run reaches the share ``utilisation``. ``memory_bytes`` and
     ``network_bits_per_second`` are a node's; without the latter it bounds nothing.
+
+    ``plan --nodes`` asks for more: ``accelerator_bytes`` of an accelerator's own memory, what a
+    ring of collectives carries each way, an accelerator's ``link_bytes_per_second`` within a node
+    and a node's ``ring_bytes_per_second`` between nodes, and the ``storage_bytes_per_second`` that
+    a node writes to the storage that all share, or reads from it.
     """
 
     name: str
@@ -42,6 +48,10 @@ class Hardware(Section):
     accelerators_per_node: Positive
     memory_bytes: Positive
     network_bits_per_second: Rate | None = None
+    accelerator_bytes: Positive | None = None
+    link_bytes_per_second: Rate | None = None
+    ring_bytes_per_second: Rate | None = None
+    storage_bytes_per_second: Rate | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +114,8 @@ class Forecast:
     """Whether the stream keeps up with a run on ``nodes`` nodes of some hardware.
 
     ``delivered_windows_per_second`` is what it delivers to all workers, bounded by ``bound``: what
-    a consumer was measured to be given, or the nodes' network, as if all codes came over it.
+    a consumer was measured to be given, or the nodes' network, as if all codes came over it, or
+    storage, as if each window were read from it, where a node's memory is not known to hold all.
     ``expected`` is the demand at the utilisation that the hardware states, ``most`` at all of its
     peak. ``epoch_bytes`` are the codes of the training recordings (None before they are prepared),
     ``in_memory`` says whether a node's memory holds them.
@@ -114,7 +125,7 @@ class Forecast:
     nodes: int
     way: Literal["mapped", "carried"]
     delivered_windows_per_second: float
-    bound: Literal["consumers", "network"]
+    bound: Bound
     expected: Demand
     most: Demand
     epoch_bytes: int | None
@@ -139,11 +150,13 @@ def forecast(
         "carried" if Folder(config.corpus).local is None else "mapped"
     )
     delivered = workers * measured.windows_per_second(way, size)
-    bound: Literal["consumers", "network"] = "consumers"
-    if hardware.network_bits_per_second is not None:
-        carried = hardware.network_bits_per_second / 8 / size * workers / busiest
+    bound: Bound = "consumers"
+    epoch = _epoch_bytes(corpus) if corpus else None
+    in_memory = None if epoch is None else epoch <= hardware.memory_bytes
+    for name, node_bytes in _node_bounds(hardware, in_memory):
+        carried = node_bytes / size * workers / busiest
         if carried < delivered:
-            delivered, bound = carried, "network"
+            delivered, bound = carried, name
     per_target, _ = accounting.training_operations_per_target(
         config.model, config.targets, config.positions
     )
@@ -160,7 +173,6 @@ def forecast(
         )
 
     expected = demand(hardware.utilisation)
-    epoch = _epoch_bytes(corpus) if corpus else None
     return Forecast(
         hardware=hardware.name,
         nodes=nodes,
@@ -170,10 +182,18 @@ def forecast(
         expected=expected,
         most=demand(1.0),
         epoch_bytes=epoch,
-        in_memory=None if epoch is None else epoch <= hardware.memory_bytes,
+        in_memory=in_memory,
         sentence=_verdict(config, hardware, measured, delivered, bound, expected)
         + _memory(epoch, hardware, expected),
     )
+
+
+def _node_bounds(hardware: Hardware, in_memory: bool | None) -> Iterator[tuple[Bound, float]]:
+    """What bounds the bytes a second that come to a node, as far as the hardware says."""
+    if hardware.network_bits_per_second is not None:
+        yield "network", hardware.network_bits_per_second / 8
+    if hardware.storage_bytes_per_second is not None and not in_memory:
+        yield "storage", hardware.storage_bytes_per_second
 
 
 def _verdict(
@@ -188,6 +208,7 @@ def _verdict(
     source = {
         "consumers": f"a consumer was given {given} on {measured.processor}",
         "network": f"the nodes' network carries {given} to each of them",
+        "storage": f"storage gives {given} to each of them",
     }[bound]
     figures = (
         f"{config.cluster.workers:,} x {hardware.name} at {taken.utilisation:.0%} of the peak take "

@@ -1,14 +1,17 @@
 """What a run or a sweep would do, before anything starts: no torch, no Ray."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from datasets.manifest import Corpus, ManifestError
 from model import accounting
 from scaling import check
+from scaling.calibration import Calibration
 from scaling.config import RunConfig
 from scaling.delivery import Forecast, Hardware, Measured, forecast, window_bytes
+from scaling.nodes import OnNodes, on_nodes
+from scaling.nodes import notes as node_notes
 from scaling.targets import training_windows
 
 
@@ -21,7 +24,7 @@ class PlannedRun:
     each of them.
     ``epoch`` is how many targets the training split offers, each once. ``windows_per_step`` windows
     of ``window_bytes`` make a step, over all workers; ``forecast`` is whether the stream keeps up
-    with them, where hardware is given.
+    with them, where hardware is given, and ``nodes`` the run on numbers of nodes, where they are.
     """
 
     id: str
@@ -35,6 +38,7 @@ class PlannedRun:
     window_bytes: int
     epoch: int | None
     forecast: Forecast | None
+    nodes: list[OnNodes] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,13 @@ def make(
     runs: Sequence[tuple[dict[str, Any], RunConfig]],
     hardware: Hardware | None = None,
     measured: Measured | None = None,
+    calibration: Calibration | None = None,
+    numbers: Sequence[int] = (),
 ) -> Plan:
-    """The plan of these runs, each with its axes; with forecasts where both others are given."""
+    """The plan of these runs, each with its axes; with forecasts where both others are given.
+
+    With ``calibration`` each run is forecast on these ``numbers`` of nodes as well.
+    """
     problems: list[str] = []
     notes: list[str] = []
     planned = []
@@ -82,6 +91,10 @@ def make(
             run = _plan(axes, config, corpus, notes)
             if hardware and measured:
                 run = replace(run, forecast=forecast(config, corpus, hardware, measured))
+                if calibration:
+                    rows = on_nodes(config, corpus, hardware, measured, calibration, numbers)
+                    run = replace(run, nodes=rows)
+                    notes += node_notes(config, hardware, rows)
             planned.append(run)
     problems += check.history_problems([config for _, config in runs])
     return Plan(planned, list(dict.fromkeys(problems)), list(dict.fromkeys(notes)))

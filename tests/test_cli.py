@@ -42,6 +42,7 @@ A100 = ("--hardware", "configs/hardware/a100.yaml")
         ["--help"],
         ["plan", "configs/sweeps/demo.yaml"],
         ["plan", "configs/sweeps/demo.yaml", *A100],
+        ["plan", "configs/runs/paper.yaml", *A100, "--nodes", "1,5"],
         ["report", "--help"],
     ],
 )
@@ -66,12 +67,23 @@ def test_a_plan_for_hardware_says_whether_the_stream_keeps_up():
     assert json.loads(done.stdout)["runs"][0]["forecast"]["nodes"] == 1
 
 
-def test_rates_without_hardware_are_refused_with_what_to_type():
-    done = scaling("plan", "configs/runs/paper.yaml", "--measured", "record.json")
+@pytest.mark.parametrize(("option", "value"), [("--measured", "record.json"), ("--nodes", "1")])
+def test_rates_and_nodes_without_hardware_are_refused_with_what_to_type(option, value):
+    done = scaling("plan", "configs/runs/paper.yaml", option, value)
     assert done.returncode == 2
     assert done.stderr == (
-        "error: --measured needs --hardware: add --hardware configs/hardware/a100.yaml\n"
+        f"error: {option} needs --hardware: add --hardware configs/hardware/a100.yaml\n"
     )
+
+
+def test_a_plan_for_numbers_of_nodes_is_printed_and_is_json():
+    done = scaling("plan", "configs/runs/paper.yaml", *A100, "--nodes", "2,1")
+    assert done.returncode == 0
+    for shown in ("what the tables rest on", "no whole number", "note: run", "simulation of"):
+        assert shown in done.stdout
+    done = scaling("plan", "configs/runs/paper.yaml", *A100, "--nodes", "2,1", "--json")
+    rows = json.loads(done.stdout)["runs"][0]["nodes"]
+    assert [(row["nodes"], row["step"] is None) for row in rows] == [(1, False), (2, True)]
 
 
 def test_a_wrong_key_is_one_sentence_and_exit_code_2():

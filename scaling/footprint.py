@@ -1,0 +1,76 @@
+"""What a worker keeps in its accelerator's memory and writes into a checkpoint, by ZeRO stage.
+
+Plain numbers, for DeepSpeed 0.19.8 with this project's settings: weights in float32 and Adam, so 16
+bytes a parameter before anything is sharded. Activations are not counted.
+``tests/test_communication.py`` holds both against real processes.
+"""
+
+from dataclasses import dataclass
+
+from scaling.communication import FULL, HALF, REUSE_DISTANCE
+
+BUCKET = 500_000_000
+"""Gradients that are reduced at a time: DeepSpeed's default of ``reduce_bucket_size``."""
+MOMENTS = 2
+"""Numbers that Adam keeps for a parameter."""
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes of a worker while gradients are reduced.
+
+    ``optimizer`` are Adam's moments and, where they are sharded, the copy of the parameters that
+    they are taken on; ``buffers`` what gradients are reduced in, and at stage 3 the parameters that
+    are gathered.
+    """
+
+    parameters: float
+    gradients: float
+    optimizer: float
+    buffers: float
+
+    @property
+    def total(self) -> float:
+        """All of them."""
+        return self.parameters + self.gradients + self.optimizer + self.buffers
+
+
+def footprint(stage: int, parameters: int, workers: int, *, half: bool = False) -> Footprint:
+    """The footprint of one of so many workers; products in bfloat16 where ``half``."""
+    whole = float(FULL * parameters)
+    shard = whole / workers
+    reduced = min(parameters, BUCKET)
+    cast = HALF * half
+    if stage == 0:
+        return Footprint(whole, whole, MOMENTS * whole, FULL * reduced)
+    optimizer = (MOMENTS + 1) * shard
+    # A bucket has memory of its own, for each precision that gradients are said in.
+    if stage == 1:
+        return Footprint(whole, whole, optimizer, (1 + half) * FULL * BUCKET + cast * reduced)
+    if stage == 2:
+        buffers = (1 + half) * FULL * BUCKET + (FULL + cast) * reduced
+        return Footprint(whole, shard, optimizer, buffers)
+    gathered = (HALF if half else FULL) * min(parameters, REUSE_DISTANCE // 2)
+    return Footprint(shard, shard, optimizer, (FULL + cast) * BUCKET + gathered)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Bytes of a checkpoint: what the first worker writes, each other one, and each one reads."""
+
+    first: float
+    other: float
+    read: float
+    total: float
+
+
+def checkpoint(stage: int, parameters: int, workers: int) -> Checkpoint:
+    """The checkpoint of so many workers."""
+    whole = float(FULL * parameters)
+    shard = (MOMENTS + 1) * whole / workers
+    if stage == 0:
+        everything = (MOMENTS + 1) * whole
+        return Checkpoint(everything, 0.0, everything, everything)
+    if stage == 3:
+        return Checkpoint(shard, shard, shard, workers * shard)
+    return Checkpoint(whole + shard, shard, whole + shard, whole + workers * shard)

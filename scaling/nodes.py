@@ -1,0 +1,262 @@
+"""A run on 1 to 64 nodes, on paper: steps, communication, memory, checkpoints and failures.
+
+Plain arithmetic on formulas, on what was measured here and on what the hardware's file assumes
+(``docs/scale.md``): no torch, no Ray.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from datasets.manifest import Corpus
+from model import accounting
+from scaling.calibration import Calibration
+from scaling.communication import OVERLAPPED, volume
+from scaling.config import RunConfig
+from scaling.delivery import Hardware, Measured, forecast
+from scaling.footprint import Checkpoint, Footprint, checkpoint, footprint
+from scaling.goodput import REGIMES, SECONDS_PER_HOUR, Saving
+from scaling.load import ConfigError
+
+STAGES = (0, 1, 2, 3)
+NEEDED = (
+    "accelerator_bytes",
+    "link_bytes_per_second",
+    "ring_bytes_per_second",
+    "storage_bytes_per_second",
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Seconds of an optimizer step of ``batch`` windows, by part, and what it comes to.
+
+    ``communication`` is what all collectives take, ``exposed`` what of it no computation hides,
+    ``waiting`` what the stream then lacks. ``efficiency`` is a node's rate against that of a node
+    of the fewest among which the batch divides.
+    """
+
+    batch: int
+    compute: float
+    communication: float
+    exposed: float
+    waiting: float
+    targets_per_second: float
+    efficiency: float
+
+    @property
+    def seconds(self) -> float:
+        """The whole step."""
+        return self.compute + self.exposed + self.waiting
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A ZeRO stage: bytes that a worker sends in a step, and what it keeps."""
+
+    stage: int
+    sent: float
+    footprint: Footprint
+    fits: bool
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What checkpoints of one kind keep of the time at a rate of failures.
+
+    ``interval`` is the best one, in seconds; ``goodput`` by formula, ``simulated`` with failures
+    drawn from a seed.
+    """
+
+    saving: Saving
+    interval: float
+    goodput: float
+    simulated: float
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """A regime of failures: hours between two of them, and what blocking and asynchronous
+    checkpoints keep."""
+
+    name: str
+    hours: float
+    blocking: Kept
+    asynchronous: Kept
+
+
+@dataclass(frozen=True)
+class OnNodes:
+    """The run on so many nodes.
+
+    ``step`` is of the configured batch (None where it does not divide), ``grown`` of one that
+    grows with the nodes from that of the fewest.
+    """
+
+    nodes: int
+    workers: int
+    step: Step | None
+    grown: Step | None
+    stages: tuple[Stage, ...]
+    checkpoint: Checkpoint
+    outlooks: tuple[Outlook, ...]
+
+
+def counts(text: str) -> list[int]:
+    """The numbers of nodes in a text such as ``1,2,4``; ConfigError where they are none."""
+    try:
+        found = sorted({int(part) for part in text.split(",")})
+        if found[0] < 1:
+            raise ValueError
+    except ValueError:
+        raise ConfigError(
+            [f"--nodes is {text!r}: write numbers of 1 or more with commas between, as 1,2,4"]
+        ) from None
+    return found
+
+
+def on_nodes(
+    config: RunConfig,
+    corpus: Corpus | None,
+    hardware: Hardware,
+    measured: Measured,
+    calibration: Calibration,
+    numbers: Sequence[int],
+) -> list[OnNodes]:
+    """The run on each of these numbers of nodes; ConfigError where the hardware says too little."""
+    if missing := [name for name in NEEDED if getattr(hardware, name) is None]:
+        raise ConfigError(
+            [
+                f"the hardware {hardware.name} has no {', '.join(missing)}, which --nodes needs: "
+                "write them into its file, as configs/hardware/a100.yaml has them"
+            ]
+        )
+    model = _Model(config, corpus, hardware, measured, calibration)
+    found: list[OnNodes] = []
+    for nodes in numbers:
+        found.append(model.on(nodes, numbers[0], found))
+    return found
+
+
+def notes(config: RunConfig, hardware: Hardware, rows: Sequence[OnNodes]) -> list[str]:
+    """What a reader of the rows should know, a sentence each."""
+    said = []
+    misfits = [row for row in rows if row.step is None]
+    if misfits:
+        pieces = misfits[-1].workers * config.train.accumulate
+        said.append(
+            f"run {config.id}: train.batch = {config.train.batch} does not divide among the "
+            f"workers of {', '.join(str(row.nodes) for row in misfits)} nodes: write "
+            f"train.batch={pieces} or a multiple of it"
+        )
+    large = [row for row in rows if not row.stages[config.train.zero].fits]
+    if large:
+        fitting = [stage.stage for stage in large[-1].stages if stage.fits]
+        advice = f"write train.zero={fitting[0]}" if fitting else "no ZeRO stage fits there"
+        said.append(
+            f"run {config.id}: at train.zero={config.train.zero} the state of a worker does not "
+            f"fit an accelerator on {', '.join(str(row.nodes) for row in large)} nodes: {advice}"
+        )
+    if config.train.precision != "bfloat16":
+        said.append(
+            f"run {config.id} trains with train.precision={config.train.precision}, and "
+            f"{hardware.name} is described by its rate in bfloat16: its steps may take longer"
+        )
+    return said
+
+
+@dataclass(frozen=True)
+class _Model:
+    """One run on some hardware; what does not depend on the number of nodes is found once."""
+
+    config: RunConfig
+    corpus: Corpus | None
+    hardware: Hardware
+    measured: Measured
+    calibration: Calibration
+
+    @property
+    def parameters(self) -> int:
+        return sum(accounting.parameters(self.config.model).values())
+
+    @property
+    def half(self) -> bool:
+        return self.config.train.precision == "bfloat16"
+
+    def on(self, nodes: int, fewest: int, before: Sequence[OnNodes]) -> OnNodes:
+        batch = self.config.train.batch
+        grown = batch * nodes // fewest
+        workers = nodes * self.hardware.accelerators_per_node
+        kept = checkpoint(self.config.train.zero, self.parameters, workers)
+        return OnNodes(
+            nodes=nodes,
+            workers=workers,
+            step=self._step(nodes, batch, [(row.nodes, row.step) for row in before]),
+            grown=self._step(nodes, grown, [(row.nodes, row.grown) for row in before]),
+            stages=tuple(self._stage(stage, workers) for stage in STAGES),
+            checkpoint=kept,
+            outlooks=self._outlooks(nodes, workers, kept),
+        )
+
+    def _step(
+        self, nodes: int, batch: int, before: Sequence[tuple[int, Step | None]]
+    ) -> Step | None:
+        config, hardware = self.config, self.hardware
+        workers = nodes * hardware.accelerators_per_node
+        if batch % (workers * config.train.accumulate):
+            return None
+        train = config.train.model_copy(update={"batch": batch})
+        cluster = config.cluster.model_copy(update={"workers": workers})
+        spread = config.model_copy(update={"train": train, "cluster": cluster})
+        stream = forecast(spread, self.corpus, hardware, self.measured)
+        compute = batch / stream.expected.windows_per_second
+        communication = self._sent(config.train.zero, workers) / self._bandwidth(nodes)
+        hidden = compute if OVERLAPPED[config.train.zero] else 0.0
+        exposed = max(0.0, communication - hidden)
+        waiting = max(0.0, batch / stream.delivered_windows_per_second - compute - exposed)
+        rate = batch * config.targets_per_window / (compute + exposed + waiting)
+        each = rate / nodes
+        of_fewest = next((step.targets_per_second / n for n, step in before if step), each)
+        return Step(batch, compute, communication, exposed, waiting, rate, each / of_fewest)
+
+    def _sent(self, stage: int, workers: int) -> float:
+        accumulate = self.config.train.accumulate
+        said = volume(stage, self.parameters, half=self.half, accumulate=accumulate)
+        return said.sent(workers)
+
+    def _bandwidth(self, nodes: int) -> float:
+        """Bytes a second around the ring, which is as fast as its slowest link."""
+        link, ring = self.hardware.link_bytes_per_second, self.hardware.ring_bytes_per_second
+        assert link is not None and ring is not None
+        return link if nodes == 1 else min(link, ring)
+
+    def _stage(self, stage: int, workers: int) -> Stage:
+        held = footprint(stage, self.parameters, workers, half=self.half)
+        limit = self.hardware.accelerator_bytes
+        assert limit is not None
+        return Stage(stage, self._sent(stage, workers), held, held.total <= limit)
+
+    def _outlooks(self, nodes: int, workers: int, kept: Checkpoint) -> tuple[Outlook, ...]:
+        local = self.hardware.accelerators_per_node
+        storage = self.hardware.storage_bytes_per_second
+        assert storage is not None
+        written = kept.first / self.calibration.save_rates[self.config.train.zero]
+        # The first worker's node has the most to send; its other workers write less.
+        sent = (kept.first + (local - 1) * kept.other) / storage
+        recovery = (
+            self.calibration.start_seconds
+            + local * kept.read / storage
+            + kept.read / self.calibration.read_rate
+        )
+        blocking = Saving(written + sent, 0.0, recovery)
+        asynchronous = Saving(written, sent, recovery)
+        found = []
+        for regime in REGIMES:
+            rate = regime.per_second(nodes, workers)
+            kinds = [_kept(saving, rate) for saving in (blocking, asynchronous)]
+            found.append(Outlook(regime.name, 1 / rate / SECONDS_PER_HOUR, *kinds))
+        return tuple(found)
+
+
+def _kept(saving: Saving, rate: float) -> Kept:
+    interval = saving.best_interval(rate)
+    return Kept(saving, interval, saving.goodput(interval, rate), saving.simulated(interval, rate))

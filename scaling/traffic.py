@@ -1,0 +1,60 @@
+"""What a worker's process says to the others and holds: bytes counted, not timed."""
+
+import gc
+from collections import Counter
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+KINDS = {
+    "allreduce_": "all_reduced",
+    "_reduce_scatter_base_": "scattered",
+    "_allgather_base_": "gathered",
+}
+
+
+class Traffic(TorchDispatchMode):
+    """Counts what every collective is given while it is entered, below all that calls them.
+
+    ``given`` has the bytes by kind: ``all_reduced``, ``scattered``, ``gathered``, or else the name
+    of torch's operator; of a scatter and a gather those of the whole, not of a worker's part.
+    ``held`` are the bytes of tensors (:func:`held_bytes`) at the first collective of more than one
+    number, which in a step at stages 0 to 2 is the reduction of its gradients.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.given: Counter[str] = Counter()
+        self.held = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func.namespace == "c10d":
+            size = max(map(_bytes, args), default=0)
+            name = func._schema.name.partition("::")[2]
+            self.given[KINDS.get(name, name)] += size
+            if not self.held and KINDS.get(name) in ("all_reduced", "scattered") and size > 8:
+                self.held = held_bytes()
+        return func(*args, **(kwargs or {}))
+
+
+def held_bytes() -> int:
+    """Bytes of the memory behind all tensors that Python knows, gradients included, each once."""
+    found = {}
+    for thing in gc.get_objects():
+        if not issubclass(type(thing), Tensor):
+            continue
+        for tensor in (thing, thing.grad if thing.is_leaf else None):
+            if tensor is not None:
+                storage = tensor.untyped_storage()
+                found[storage.data_ptr()] = storage.nbytes()
+    return sum(found.values())
+
+
+def _bytes(argument: Any) -> int:
+    leaves = [leaf for leaf in tree_leaves(argument) if isinstance(leaf, torch.Tensor)]
+    return sum(leaf.numel() * leaf.element_size() for leaf in leaves)
