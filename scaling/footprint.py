@@ -56,21 +56,13 @@ def footprint(stage: int, parameters: int, workers: int, *, half: bool = False) 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Bytes of a checkpoint: what the first worker writes, each other one, and each one reads."""
+    """Bytes of a checkpoint: the part that each worker writes, and the whole, which each reads."""
 
-    first: float
-    other: float
-    read: float
-    total: float
+    part: float
+    whole: float
 
 
-def checkpoint(stage: int, parameters: int, workers: int) -> Checkpoint:
-    """The checkpoint of so many workers."""
-    whole = float(FULL * parameters)
-    shard = (MOMENTS + 1) * whole / workers
-    if stage == 0:
-        everything = (MOMENTS + 1) * whole
-        return Checkpoint(everything, 0.0, everything, everything)
-    if stage == 3:
-        return Checkpoint(shard, shard, shard, workers * shard)
-    return Checkpoint(whole + shard, shard, whole + shard, whole + workers * shard)
+def checkpoint(parameters: int, workers: int) -> Checkpoint:
+    """The checkpoint of so many workers: weights and moments, dealt to them as whole tensors."""
+    whole = float((MOMENTS + 1) * FULL * parameters)
+    return Checkpoint(whole / workers, whole)

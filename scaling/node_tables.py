@@ -171,7 +171,7 @@ def _failures(config: RunConfig, rows: Sequence[OnNodes]) -> Table:
                 f"{row.nodes:,}",
                 outlook.name,
                 f"{outlook.hours:,.2f}",
-                f"{row.checkpoint.total / 1e9:,.2f}",
+                f"{row.checkpoint.whole / 1e9:,.2f}",
                 f"{outlook.blocking.saving.recovery:,.0f}",
                 *_kept(outlook.blocking),
                 *_kept(outlook.asynchronous),

@@ -186,7 +186,7 @@ class _Model:
         batch = self.config.train.batch
         grown = batch * nodes // fewest
         workers = nodes * self.hardware.accelerators_per_node
-        kept = checkpoint(self.config.train.zero, self.parameters, workers)
+        kept = checkpoint(self.parameters, workers)
         return OnNodes(
             nodes=nodes,
             workers=workers,
@@ -239,13 +239,13 @@ class _Model:
         local = self.hardware.accelerators_per_node
         storage = self.hardware.storage_bytes_per_second
         assert storage is not None
-        written = kept.first / self.calibration.save_rates[self.config.train.zero]
+        written = kept.part / self.calibration.save_rates[self.config.train.zero]
         # The first worker's node has the most to send; its other workers write less.
-        sent = (kept.first + (local - 1) * kept.other) / storage
+        sent = local * kept.part / storage
         recovery = (
             self.calibration.start_seconds
-            + local * kept.read / storage
-            + kept.read / self.calibration.read_rate
+            + local * kept.whole / storage
+            + kept.whole / self.calibration.read_rate
         )
         blocking = Saving(written + sent, 0.0, recovery)
         asynchronous = Saving(written, sent, recovery)

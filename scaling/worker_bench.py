@@ -97,7 +97,7 @@ class WorkerBench:
         for row in self.counted:
             said, half = row.volume, row.precision == "bfloat16"
             expected = volume(row.stage, self.parameters, half=half).sent(self.workers)
-            written = checkpoint(row.stage, self.parameters, self.workers).total
+            written = checkpoint(self.parameters, self.workers).whole
             figures = (
                 *(said.all_reduced, said.scattered, said.gathered),
                 *(said.sent(self.workers), expected, row.held),
@@ -126,7 +126,7 @@ def measure(progress: Progress) -> WorkerBench:
             again = worker_trial.resume(dataclasses.replace(trial, cases=(RESUMED,)))
             restarts.append([found[0] for found in again])
             progress(2 + number, total)
-    shards = counted[CASES.index(RESUMED)].saved
+    parts = counted[CASES.index(RESUMED)].saved
     return WorkerBench(
         environment.hardware(),
         environment.versions(),
@@ -136,7 +136,7 @@ def measure(progress: Progress) -> WorkerBench:
         counted,
         Restart(
             RESUMED.stage,
-            shards[0],
+            sum(parts),
             _slowest([[found["seconds"] for found in restart] for restart in restarts]),
             _slowest([[found["restored"] for found in restart] for restart in restarts]),
         ),

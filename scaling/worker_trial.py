@@ -22,8 +22,10 @@ from model.architecture import Architecture
 from model.build import Model, build
 from model.targets import Targets
 from scaling import engine as engines
+from scaling import state
+from scaling.checkpoints import Checkpoint, Writer, committed
 from scaling.config import TrainConfig
-from scaling.engine import Place
+from scaling.place import Place
 from scaling.traffic import Traffic, held_bytes
 
 STEPS = 3
@@ -93,12 +95,18 @@ def _resume(rank: int, trial: Trial, meeting: str, began: float) -> None:
     with _group(rank, trial, meeting):
         found = []
         for case in trial.cases:
-            engine = _start(build(MODEL), trial, case)
+            checkpoint = Checkpoint.read(committed(_save_folder(trial, case, 0))[0])
+            network = build(MODEL)
             reading = time.perf_counter()
-            place = engines.restore(engine, trial.folder / case.name)
+            state.load_model(network, checkpoint)
             restored = time.perf_counter() - reading
+            engine = _start(network, trial, case)
+            reading = time.perf_counter()
+            state.load_optimizer(engine, checkpoint)
+            restored += time.perf_counter() - reading
             _step(engine)
-            found.append({"step": place.step, "restored": restored, "seconds": time.time() - began})
+            step, seconds = checkpoint.place.step, time.time() - began
+            found.append({"step": step, "restored": restored, "seconds": seconds})
             engine.destroy()
         (trial.folder / f"found-{rank:03}.json").write_text(json.dumps(found))
 
@@ -131,11 +139,13 @@ def _count(rank: int, trial: Trial, case: Case) -> dict[str, Any]:
             _step(engine)
     held = held_bytes() - before
     seconds = []
-    for _ in range(trial.saves):
+    for number in range(trial.saves):
+        writer = Writer(_save_folder(trial, case, number), "trial", rank, trial.workers)
         torch.distributed.barrier()
         began = time.perf_counter()
-        engines.save(engine, trial.folder / case.name, Place(STEPS))
+        writer.write(state.gathered(engine, rank, trial.workers, lambda: None), Place(STEPS))
         seconds.append(time.perf_counter() - began)
+    torch.distributed.barrier()
     engine.destroy()
     del engine, network
     gc.collect()
@@ -144,7 +154,7 @@ def _count(rank: int, trial: Trial, case: Case) -> dict[str, Any]:
         "given": dict(traffic.given),
         "held": held,
         "held_reducing": traffic.held - before,
-        "saved": _saved(trial.folder / case.name, rank) if seconds else 0,
+        "saved": _saved(_save_folder(trial, case, 0), rank) if seconds else 0,
         "save_seconds": seconds,
     }
 
@@ -153,7 +163,7 @@ def _start(network: Model, trial: Trial, case: Case) -> Any:
     train = TrainConfig.model_validate(
         {"batch": trial.workers, "zero": case.stage, "precision": case.precision}
     )
-    return engines.start(network, train, trial.workers)
+    return engines.start(network, train, trial.workers, 1)
 
 
 def _step(engine: Any) -> None:
@@ -164,8 +174,11 @@ def _step(engine: Any) -> None:
     engine.step()
 
 
+def _save_folder(trial: Trial, case: Case, number: int) -> Path:
+    return trial.folder / f"{case.name}-{number}"
+
+
 def _saved(folder: Path, rank: int) -> int:
     """Bytes of the checkpoint's tensors that this rank has written."""
-    names = [f"zero_pp_rank_{rank}_mp_rank_*.pt", *(["mp_rank_00_*.pt"] if rank == 0 else [])]
-    files = [path for name in names for path in (folder / engines.TAG).glob(name)]
-    return sum(path.stat().st_size for path in files)
+    parts = Checkpoint.read(committed(folder)[0]).parts
+    return [part.bytes for _, part in sorted(parts.items())][rank]

@@ -1,7 +1,5 @@
 """What the workers of a run really say, hold and write, beside the formulas."""
 
-from pathlib import Path
-
 import pytest
 from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
 from torch.multiprocessing.spawn import spawn
@@ -74,11 +72,11 @@ def test_a_worker_holds_what_the_formula_counts(case):
 
 @pytest.mark.slow
 def test_a_checkpoint_has_the_bytes_that_the_formula_counts(case):
-    asked, parameters, counted = case
-    expected = checkpoint(asked.stage, parameters, WORKERS)
-    assert sum(counted.saved) == pytest.approx(expected.total, rel=0.01)
-    assert counted.saved[0] == pytest.approx(expected.first, rel=0.01)
-    assert counted.saved[1:] == pytest.approx([expected.other] * (WORKERS - 1), rel=0.01)
+    _, parameters, counted = case
+    expected = checkpoint(parameters, WORKERS)
+    assert sum(counted.saved) == pytest.approx(expected.whole, rel=0.01)
+    # Tensors are dealt whole: with so few large ones no closer.
+    assert max(counted.saved) == pytest.approx(expected.part, rel=0.35)
 
 
 @pytest.mark.slow
@@ -108,8 +106,8 @@ def _forgetful(rank: int, trial: Trial, meeting: str, distance: int) -> None:
     """A worker whose engine keeps little of what it has gathered, as large models' do."""
     settings = engine._settings
 
-    def short(train, workers):
-        found = settings(train, workers)
+    def short(train, workers, pieces):
+        found = settings(train, workers, pieces)
         found["zero_optimization"] |= {
             "stage3_max_reuse_distance": distance,
             "stage3_param_persistence_threshold": 0,
@@ -144,11 +142,3 @@ def test_pieces_of_a_step_reduce_and_gather_anew_from_stage_2_on():
     assert one[:2] == four[:2]
     assert four[2] == Volume(16_000, 0, 4_000)
     assert four[3] == Volume(0, 16_000, 16_000)
-
-
-def test_the_files_of_a_checkpoint_are_all_counted(tmp_path):
-    folder = Path(tmp_path) / engine.TAG
-    folder.mkdir()
-    for name in ("mp_rank_00_model_states.pt", "zero_pp_rank_1_mp_rank_00_optim_states.pt"):
-        (folder / name).write_bytes(b"12345")
-    assert [worker_trial._saved(tmp_path, rank) for rank in (0, 1, 2)] == [5, 5, 0]

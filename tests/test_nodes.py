@@ -103,15 +103,17 @@ def test_what_is_not_known_to_fit_memory_is_read_from_storage(run):
 def test_checkpoints_are_written_sent_and_read_at_the_rates_given(run, embedded_corpus):
     (row,) = rows(run, embedded_corpus, [2])
     parameters = sum(accounting.parameters(run.model).values())
-    kept = checkpoint(0, parameters, 8)
+    kept = checkpoint(parameters, 8)
     assert row.checkpoint == kept
     assert [outlook.name for outlook in row.outlooks] == [regime.name for regime in REGIMES]
     for outlook, regime in zip(row.outlooks, REGIMES, strict=True):
         assert outlook.hours == pytest.approx(1 / regime.per_second(2, 8) / 3_600)
         blocking, other = outlook.blocking.saving, outlook.asynchronous.saving
-        assert blocking.blocked == pytest.approx(kept.first / 1e6 + kept.first / 2e6)
-        assert (other.blocked, other.behind) == pytest.approx((kept.first / 1e6, kept.first / 2e6))
-        assert other.recovery == pytest.approx(7 + 4 * kept.read / 2e6 + kept.read / 1e5)
+        assert blocking.blocked == pytest.approx(kept.part / 1e6 + 4 * kept.part / 2e6)
+        assert (other.blocked, other.behind) == pytest.approx(
+            (kept.part / 1e6, 4 * kept.part / 2e6)
+        )
+        assert other.recovery == pytest.approx(7 + 4 * kept.whole / 2e6 + kept.whole / 1e5)
 
 
 def test_what_does_not_fit_is_said_with_the_stage_that_does():
