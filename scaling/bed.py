@@ -19,7 +19,13 @@ class Bed:
 
     def __init__(self, nodes: int) -> None:
         self._cluster = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": READING_CPUS, **_node_settings()}
+            initialize_head=True,
+            head_node_args={
+                "num_cpus": READING_CPUS,
+                # Workers are few and start at once: Ray would warn of each.
+                "_system_config": {"worker_maximum_startup_concurrency": 16},
+                **_node_settings(),
+            },
         )
         self._nodes = [self._node() for _ in range(nodes)]
         self._cluster.wait_for_nodes()
