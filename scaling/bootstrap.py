@@ -1,4 +1,4 @@
-"""A surface refitted: to redrawn configurations, and with one configuration left out.
+"""A surface refitted to redrawn or reweighted configurations.
 
 The unit is the configuration (pairs bootstrap by cluster): rows of one configuration, such as
 seeds, checkpoints or evaluations, are no independent evidence.
@@ -7,9 +7,9 @@ seeds, checkpoints or evaluations, are no independent evidence.
 import numpy as np
 
 from scaling.forms import Additive
-from scaling.minimise import Problem, minimise
+from scaling.minimise import Mask, Problem, minimise
 from scaling.points import Points
-from scaling.slope import Floats
+from scaling.slope import Floats, Numbers
 
 NUM_STARTS_REDRAWN = 2
 TRIES = 50  # for each redraw, until one determines the form
@@ -40,28 +40,16 @@ def redraw(
             break
     if not times:
         return np.empty((0, form.num_parameters))
-    return refit(problem, form, np.array(times), best, generator)
-
-
-def leave_out(
-    problem: Problem, points: Points, form: Additive, best: Floats, left: Floats
-) -> Floats:
-    """Parameters refitted without each configuration of ``left``, shape (left, parameters)."""
-    weights = (points.member != np.asarray(left)[:, None]).astype(float)
-    return refit(problem, form, weights, best, np.random.default_rng(0))
-
-
-def refit(
-    problem: Problem,
-    form: Additive,
-    weights: Floats,
-    best: Floats,
-    generator: np.random.Generator,
-) -> Floats:
-    """Best parameters for each row of weights (fits, rows), from the best and from other starts."""
     others = form.starts(problem.loss, NUM_STARTS_REDRAWN - 1, generator)
-    starts = np.vstack([best, others])
-    residual = problem.residuals(best[None])[0][0]
+    return refit(problem, np.array(times), np.vstack([best, others]))
+
+
+def refit(problem: Problem, weights: Floats, starts: Floats) -> Floats:
+    """Best parameters for each row of weights (fits, rows), shape (fits, parameters).
+
+    ``starts`` has shape (starts, parameters) and the parameters that fit all rows best first.
+    """
+    residual = problem.residuals(starts[:1])[0][0]
     optima = minimise(
         problem,
         np.repeat(weights, len(starts), axis=0),
@@ -76,7 +64,7 @@ def refit(
     return picked
 
 
-def _determines(present: Floats, drawn: Floats, points: Points, form: Additive) -> bool:
+def _determines(present: Mask, drawn: Numbers, points: Points, form: Additive) -> bool:
     if np.count_nonzero(drawn) < form.num_free:
         return False
     return all(

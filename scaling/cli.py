@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from scaling import cli_corpora, cli_models, load
+from scaling import cli_corpora, cli_fit, cli_models, load
 from scaling.arguments import Config, Json, Words, console, file_and_overrides
 from scaling.load import ConfigError
 
@@ -27,6 +27,7 @@ Folder = Annotated[Path, typer.Argument(help="A study's folder, such as runs/dem
 VERBS: tuple[Callable[..., None], ...] = (
     *(cli_corpora.prepare, cli_corpora.verify, cli_corpora.describe),
     *(cli_models.compare, cli_models.evaluate, cli_models.generate),
+    cli_fit.fit,
 )
 for verb in VERBS:
     app.command()(verb)

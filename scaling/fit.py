@@ -46,7 +46,10 @@ class Fit:
     def starts_agreeing(self) -> int:
         """How many starts came to the best objective."""
         # The absolute term lets exact data agree: their objective is zero but for rounding.
-        reach = self.value * (1 + AGREEMENT) + problem_of(self.points, self.form, self.objective).nothing
+        reach = (
+            self.value * (1 + AGREEMENT)
+            + problem_of(self.points, self.form, self.objective).nothing
+        )
         return int(np.sum(self.optima.values <= reach))
 
     @property
@@ -87,7 +90,8 @@ class Fit:
         alone[:, 1 : 1 + count] *= np.eye(count)
         alone[:, :1] = 0
         alone[:, 1 + self.form.num_powers :] = 0
-        return self.form.curve(alone, self.points.position)[0].T
+        added: Floats = self.form.curve(alone, self.points.position)[0].T
+        return added
 
 
 def problem_of(points: Points, form: Additive, objective: Objective) -> Problem:

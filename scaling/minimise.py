@@ -80,8 +80,9 @@ def minimise(
     """
     each = max(1, LARGEST_BATCH // (len(problem.loss) * starts.shape[1]))
     parts = [
-        _narrowed(problem, weights[at : at + each], starts[at : at + each], widths, iterations,
-                  tolerance)
+        _narrowed(
+            problem, weights[at : at + each], starts[at : at + each], widths, iterations, tolerance
+        )
         for at in range(0, len(starts), each)
     ]
     return Optima(

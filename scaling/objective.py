@@ -69,8 +69,10 @@ class Objective:
             return np.square(residual)
         size = np.abs(residual)
         if self.kind == "asymmetric":
-            rounded = size if width is None else np.where(
-                size < width, size**2 / (2 * width), size - width / 2
+            rounded = (
+                size
+                if width is None
+                else np.where(size < width, size**2 / (2 * width), size - width / 2)
             )
             return rounded * np.where(residual > 0, OVERPREDICTION, 1.0)
         delta = self.delta if width is None else width
@@ -101,9 +103,9 @@ class Objective:
         if self.kind == "mse":
             return 2.0
         spread = 1.4826 * float(np.median(np.abs(residual)))
-        window = max(1.06 * spread * len(residual) ** -0.2, np.finfo(float).tiny)
+        window = max(1.06 * spread * float(len(residual)) ** -0.2, np.finfo(float).tiny)
         if self.kind == "huber":
             window = max(window, self.delta)
         ends = self.pull(np.array([-window, window]))
         inside = max(float(np.mean(np.abs(residual) <= window)), 1 / len(residual))
-        return inside * float(ends[1] - ends[0]) / (2 * window)
+        return inside * float(ends[1] - ends[0]) / float(2 * window)

@@ -49,7 +49,8 @@ class Points:
     @cached_property
     def position(self) -> Floats:
         """Logarithms of the columns about their centres, shape (rows, columns)."""
-        return np.log(self.x) - np.log(self.x).mean(axis=0)
+        position: Floats = np.log(self.x) - np.log(self.x).mean(axis=0)
+        return position
 
     @cached_property
     def num_configurations(self) -> int:

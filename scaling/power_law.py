@@ -103,9 +103,7 @@ def fit_power_law(
     fitted = fit(points, form, Objective(), num_redraws=num_redraws, seed=seed)
     irreducible, reducible, exponent = fitted.parameters.tolist()
     names = ("irreducible", "reducible", "exponent")
-    drawn = {
-        key: percentiles(column) for key, column in zip(names, fitted.redraws.T, strict=True)
-    }
+    drawn = {key: percentiles(column) for key, column in zip(names, fitted.redraws.T, strict=True)}
     findings = (
         *of_data(points, form),
         *of_fit(

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from scaling.bootstrap import leave_out
+from scaling.bootstrap import refit
 from scaling.findings import Finding
 from scaling.fit import Fit, fit, problem_of
 from scaling.objective import Objective
-from scaling.slope import Floats
+from scaling.slope import Numbers
 from scaling.uncertainty import Uncertainty, covariance, wald
 
 MOST_LEFT_OUT = 100  # configurations left out in turn: those with the largest one-step influence
@@ -32,6 +32,12 @@ def watched(made: Fit) -> list[str]:
     return ["E", *(f"{name}.exponent" for name in made.form.terms)]
 
 
+def called(name: str) -> str:
+    """What a sentence calls a parameter."""
+    term, dot, _ = name.rpartition(".exponent")
+    return f"the exponent of {term}" if dot else name
+
+
 def half_width(known: Uncertainty, name: str, value: float) -> float:
     """Half of a parameter's interval, and at least rounding."""
     low, high = known.intervals[name] or (0.0, 0.0)
@@ -41,14 +47,16 @@ def half_width(known: Uncertainty, name: str, value: float) -> float:
 def _rivals(made: Fit, known: Uncertainty) -> Iterator[Finding]:
     nothing = problem_of(made.points, made.form, made.objective).nothing
     near = made.optima.values <= made.value * (1 + NEAR_OPTIMUM) + nothing
-    others = made.form.natural(made.optima.parameters[near & made.optima.ended], made.points.centres)
+    others = made.form.natural(
+        made.optima.parameters[near & made.optima.ended], made.points.centres
+    )
     for name in watched(made):
         value = made.natural[name]
         apart = np.abs(others[name] - value)
         if len(apart) and apart.max() > half_width(known, name, value):
             yield Finding(
                 "several_optima",
-                f"Other optima within 1% of the best objective have a {name} as far as "
+                f"Other optima within 1% of the best objective have {called(name)} as far as "
                 f"{others[name][apart.argmax()]:.4g}, where the best has {value:.4g}.",
             )
             return
@@ -59,7 +67,8 @@ def _influential(made: Fit, known: Uncertainty) -> Iterator[Finding]:
         return
     left = _most_influential(made)
     problem = problem_of(made.points, made.form, made.objective)
-    refitted = leave_out(problem, made.points, made.form, made.parameters, left)
+    kept = (made.points.member != left[:, None]).astype(float)
+    refitted = refit(problem, kept, made.parameters[None])
     values = made.form.natural(refitted, made.points.centres)
     for name in watched(made)[1:]:
         value, error = made.natural[name], known.standard_errors[name]
@@ -73,13 +82,13 @@ def _influential(made: Fit, known: Uncertainty) -> Iterator[Finding]:
             )
             yield Finding(
                 "influential_run",
-                f"Without the configuration of {where}, the {name} moves from {value:.4g} to "
+                f"Without the configuration of {where}, {called(name)} moves from {value:.4g} to "
                 f"{values[name][most]:.4g}, by {moved[most] / (error or np.inf):.2g} standard "
                 "errors.",
             )
 
 
-def _most_influential(made: Fit) -> Floats:
+def _most_influential(made: Fit) -> Numbers:
     """Numbers of the configurations that one step towards leaving out moves most."""
     problem = problem_of(made.points, made.form, made.objective)
     residual, gradient = problem.residuals(made.parameters[None])
@@ -103,7 +112,7 @@ def _other_objective(made: Fit, known: Uncertainty) -> Iterator[Finding]:
         if abs(moved - value) > half_width(known, name, value):
             yield Finding(
                 "objective_sensitive",
-                f"By {name_of_other} the {name} is {moved:.4g} and not {value:.4g}: that is "
+                f"By {name_of_other} {called(name)} is {moved:.4g} and not {value:.4g}: that is "
                 "further than half of its 95% interval.",
             )
 
@@ -120,7 +129,7 @@ def _other_errors(made: Fit, known: Uncertainty) -> Iterator[Finding]:
         if ratio > DISAGREEMENT:
             yield Finding(
                 "intervals_disagree",
-                f"The standard error of the {name} is {mine:.3g} by redrawn configurations and "
+                f"The standard error of {called(name)} is {mine:.3g} by redrawn configurations and "
                 f"{other:.3g} by the curvature at the optimum: rows scatter unevenly, hang "
                 "together, or are too few.",
             )

@@ -58,9 +58,13 @@ def wald(fit: Fit) -> Uncertainty:
         known = bool(np.isfinite(one) and np.isfinite(value))
         error = float(np.sqrt(max(one, 0.0))) if known else None
         errors[name] = error
-        intervals[name] = None if error is None else (
-            value - quantile * error,
-            value + quantile * error,
+        intervals[name] = (
+            None
+            if error is None
+            else (
+                value - quantile * error,
+                value + quantile * error,
+            )
         )
     return Uncertainty("wald", errors, intervals)
 
