@@ -41,6 +41,16 @@ def plainly(loss: float) -> str:
     return f"{loss:.4g}"
 
 
+def the(name: str) -> str:
+    """A column in a sentence: ``the context``, but ``N``."""
+    return f"the {name}" if name.islower() and len(name) > 1 else name
+
+
+def sentence(text: str) -> str:
+    """With a capital at its beginning."""
+    return text[0].upper() + text[1:]
+
+
 def noise_of(fit: Fit) -> float:
     """Standard deviation of one row about its mean loss: of replicates, or else of residuals."""
     residual = fit.predicted - fit.points.loss
@@ -63,7 +73,7 @@ def of_data(points: Points, form: Additive) -> Iterator[Finding]:
         if ratio < NARROW * ROUNDING:
             yield Finding(
                 "narrow_range",
-                f"The {name} spans a factor of {ratio:.3g}, less than one decade.",
+                sentence(f"{the(name)} spans a factor of {ratio:.3g}, less than one decade."),
             )
     for first, second in combinations(range(len(points.names)), 2):
         pair = points.position[:, first], points.position[:, second]
@@ -71,9 +81,11 @@ def of_data(points: Points, form: Additive) -> Iterator[Finding]:
         if abs(correlation) > RIDGE:
             yield Finding(
                 "design_ridge",
-                f"The {points.names[first]} and the {points.names[second]} change together "
-                f"(correlation of their logarithms {correlation:.3f}), so that one's effect can "
-                "pass for the other's.",
+                sentence(
+                    f"{the(points.names[first])} and {the(points.names[second])} change together "
+                    f"(correlation of their logarithms {correlation:.3f}), so that the effect of "
+                    "one can pass for that of the other."
+                ),
             )
 
 
@@ -98,11 +110,11 @@ def _falls(fit: Fit, noise: float, written: Written) -> Iterator[Finding]:
     falls = np.ptp(fit.added(), axis=0)
     for name, fall in zip(fit.form.terms, falls.tolist(), strict=True):
         if fall < DEAD_SHARE * float(fit.points.loss.mean()):
-            yield Finding("no_fall", f"The loss does not fall as the {name} grows.")
+            yield Finding("no_fall", f"The loss does not fall as {the(name)} grows.")
         elif fall < LEAST_FALL * noise:
             yield Finding(
                 "small_fall",
-                f"As the {name} grows, the loss falls by {written(fall)} in all, less than three "
+                f"As {the(name)} grows, the loss falls by {written(fall)} in all, less than three "
                 f"times the {written(noise)} by which one run scatters.",
             )
 
@@ -123,7 +135,7 @@ def _exponents(fit: Fit, known: Uncertainty) -> Iterator[Finding]:
                 reach += f" (95% interval {interval[0]:.3g} to {interval[1]:.3g})"
             yield Finding(
                 "exponent_implausible",
-                f"The exponent of the {name}, {reach}, leaves the plausible range of {low} to "
+                f"The exponent of {the(name)}, {reach}, leaves the plausible range of {low} to "
                 f"{high}.",
             )
 
@@ -134,7 +146,7 @@ def _parabolas(fit: Fit, known: Uncertainty) -> Iterator[Finding]:
         if min(bend, *(interval or ()), np.inf) <= 0:
             yield Finding(
                 "not_convex",
-                f"The loss has no lowest point in the {name} that can be told from none: the bend "
+                f"The loss has no lowest point in {the(name)} that can be told from none: the bend "
                 f"is {bend:.3g}.",
             )
             continue

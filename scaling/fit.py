@@ -76,7 +76,8 @@ class Fit:
 
     def at(self, x: Floats) -> Floats:
         """Losses at rows of columns x, shape (rows, columns); the result has shape (rows,)."""
-        return self.curves(x, self.parameters[None])[0]
+        losses: Floats = self.curves(x, self.parameters[None])[0]
+        return losses
 
     def curves(self, x: Floats, parameters: Floats) -> Floats:
         """Losses at x for each set of parameters, shape (sets, rows)."""

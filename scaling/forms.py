@@ -12,6 +12,7 @@ import numpy as np
 from scaling.slope import FitError, Floats
 
 EXPONENTS = (1e-3, 4.0)
+AMPLITUDE = 10.0  # of the highest loss
 SHIFTS = (0.0, 1e4)  # in units of the centre
 COUPLINGS = (0.05, 20.0)
 
@@ -79,10 +80,13 @@ class Additive:
         """Lower and upper bounds of the parameters, for these losses."""
         count, bends = len(self.terms), 2 * len(self.quadratics)
         low, high = self._box_of_powers(count)
-        ceiling = float(loss.max()) if self.irreducible else 0.0
+        highest = float(loss.max())
+        ceiling = highest if self.irreducible else 0.0
+        # No term adds more than the whole loss at the centre; beyond this only trial steps go.
+        most = AMPLITUDE * highest
         return (
             np.array([0.0, *[0.0] * count, *low, *[-np.inf] * bends]),
-            np.array([ceiling, *[np.inf] * count, *high, *[np.inf] * bends]),
+            np.array([ceiling, *[most] * count, *high, *[np.inf] * bends]),
         )
 
     def starts(self, loss: Floats, number: int, generator: np.random.Generator) -> Floats:

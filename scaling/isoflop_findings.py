@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from scaling.findings import Finding
+from scaling.findings import Finding, the
 from scaling.isoflop import LEAST_SIZES, IsoFlop, Profile
 
 LEAST_BUDGETS = 3
@@ -36,7 +36,7 @@ def _sizes(name: str, profiles: list[Profile]) -> Iterator[Finding]:
         needed = LEAST_SIZES[lacking[-1]]
         yield Finding(
             "isoflop_few_sizes",
-            f"Some budget has {fewest} different {name}; a {lacking[-1]} takes {needed}.",
+            f"Some budget has {fewest} sizes of {name}; a {lacking[-1]} takes {needed}.",
         )
 
 
@@ -52,12 +52,12 @@ def _shapes(name: str, profiles: list[Profile]) -> Iterator[Finding]:
         if flat:
             yield Finding(
                 "isoflop_not_convex",
-                f"The {method} over the {name} has no lowest point at a budget of {_list(flat)}.",
+                f"The {method} over {the(name)} has no lowest point at a budget of {_list(flat)}.",
             )
         if outside:
             yield Finding(
                 "isoflop_not_bracketed",
-                f"The lowest point of the {method} over the {name} lies outside the sizes that "
+                f"The lowest point of the {method} over {the(name)} lies outside the sizes that "
                 f"were run at a budget of {_list(outside)}.",
             )
 

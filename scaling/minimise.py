@@ -78,6 +78,19 @@ def minimise(
     ``widths`` are those of :meth:`Objective.widths`; at the last one a fit ends after
     :data:`PATIENCE` steps that lower the objective by less than ``tolerance`` of it.
     """
+    # A trial step may overflow; its objective is then no number, and the step is not taken.
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        return _in_batches(problem, weights, starts, widths, iterations, tolerance)
+
+
+def _in_batches(
+    problem: Problem,
+    weights: Floats,
+    starts: Floats,
+    widths: list[float],
+    iterations: int,
+    tolerance: float,
+) -> Optima:
     each = max(1, LARGEST_BATCH // (len(problem.loss) * starts.shape[1]))
     parts = [
         _narrowed(

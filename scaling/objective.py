@@ -94,18 +94,20 @@ class Objective:
             return np.where(residual > 0, OVERPREDICTION, -1.0)
         return residual * self.weights(residual, self.delta)
 
-    def curvature(self, residual: Floats) -> float:
-        """Mean second derivative of the loss at these residuals.
+    def curvature(self, residual: Floats, num_free: int) -> float:
+        """Mean second derivative of the loss at the residuals of a fit of ``num_free`` parameters.
 
         A narrow objective bends only at the few residuals within its width, so the share of
-        residuals in a wider window stands for their density (Silverman's bandwidth).
+        residuals in a wider window stands for their density (Silverman's bandwidth). As many
+        residuals as there are parameters are near zero by the fit alone, and are left out.
         """
         if self.kind == "mse":
             return 2.0
-        spread = 1.4826 * float(np.median(np.abs(residual)))
-        window = max(1.06 * spread * float(len(residual)) ** -0.2, np.finfo(float).tiny)
+        size = np.sort(np.abs(residual))[min(num_free, len(residual) - 1) :]
+        window = 1.06 * 1.4826 * float(np.median(size)) * float(len(size)) ** -0.2
         if self.kind == "huber":
             window = max(window, self.delta)
+        window = max(window, float(np.finfo(float).tiny))
         ends = self.pull(np.array([-window, window]))
-        inside = max(float(np.mean(np.abs(residual) <= window)), 1 / len(residual))
-        return inside * float(ends[1] - ends[0]) / float(2 * window)
+        inside = max(float(np.mean(size <= window)), 1 / len(size))
+        return inside * float(ends[1] - ends[0]) / (2 * window)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from scaling.bootstrap import refit
-from scaling.findings import Finding
+from scaling.findings import Finding, the
 from scaling.fit import Fit, fit, problem_of
 from scaling.objective import Objective
 from scaling.slope import Numbers
@@ -35,7 +35,7 @@ def watched(made: Fit) -> list[str]:
 def called(name: str) -> str:
     """What a sentence calls a parameter."""
     term, dot, _ = name.rpartition(".exponent")
-    return f"the exponent of {term}" if dot else name
+    return f"the exponent of {the(term)}" if dot else name
 
 
 def half_width(known: Uncertainty, name: str, value: float) -> float:

@@ -81,7 +81,7 @@ def covariance(fit: Fit) -> Floats:
     rows = len(fit.points.loss)
     pull = fit.objective.pull(residual[0])
     scale = float(pull @ pull) / max(rows - fit.form.num_free, 1)
-    scale /= fit.objective.curvature(residual[0]) ** 2
+    scale /= fit.objective.curvature(residual[0], fit.form.num_free) ** 2
     matrix: Floats = scale * np.linalg.pinv(gradient[0].T @ gradient[0], hermitian=True)
     return matrix
 
