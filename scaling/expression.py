@@ -31,6 +31,7 @@ ALLOWED = (
     *(ast.Expression, ast.BinOp, ast.UnaryOp, ast.Constant, ast.Name, ast.Load, ast.Call),
     *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.USub, ast.UAdd),
 )
+MOST_NAMED = 12  # columns in a sentence
 QUOTED = re.compile(r"`[^`]*`|'[^']*'|\"[^\"]*\"")
 
 
@@ -56,10 +57,7 @@ class Expression:
             tree = ast.parse(plain.strip(), mode="eval")
         except (SyntaxError, ValueError) as error:
             raise ConfigError(
-                [
-                    f"{where}: {text!r} is neither a column nor arithmetic over columns. "
-                    f"{columns(known)}"
-                ]
+                [f"{where}: {text!r} is no arithmetic over columns, and {missing(text, known)}"]
             ) from error
         for node in ast.walk(tree):
             _allow(node, text, where)
@@ -135,7 +133,9 @@ def missing(name: str, known: Iterable[str]) -> str:
 
 def columns(known: Iterable[str]) -> str:
     """Which columns there are, in a sentence."""
-    return f"The columns are {', '.join(map(repr, known))}."
+    names = [repr(name) for name in known]
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"The columns are {', '.join(names[:MOST_NAMED])}{more}."
 
 
 def _allow(node: ast.AST, text: str, where: str) -> None:

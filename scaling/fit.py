@@ -111,8 +111,8 @@ def fit(
 ) -> Fit:
     """Fit a form to points. ``seed`` is that of the starts and of the redraws.
 
-    Raises :class:`FitError` where the form has more parameters than there are configurations, or a
-    term's column too few different values.
+    Raises :class:`FitError` where the form has more parameters than there are different places in
+    the columns, or a column has too few different values.
     """
     _check(points, form)
     generator = np.random.default_rng(seed)
@@ -147,11 +147,12 @@ def enough_to_redraw(points: Points, form: Additive) -> bool:
 
 
 def _check(points: Points, form: Additive) -> None:
-    if points.num_configurations < form.num_free:
+    places = len(np.unique(points.x, axis=0))
+    if places < form.num_free:
         raise FitError(
-            f"{points.num_configurations} configurations cannot carry the {form.num_free} "
-            f"parameters of the {form.name} form: give more rows, fewer terms or a form of fewer "
-            "parameters."
+            f"rows with {places} different sets of {', '.join(points.names)} cannot carry the "
+            f"{form.num_free} parameters of the {form.name} form: give more rows, fewer terms or a "
+            "form of fewer parameters."
         )
     for index, name in enumerate(points.names):
         values = len(np.unique(points.x[:, index]))

@@ -70,8 +70,8 @@ def frontier(fit: Fit, cost: Cost, budgets: tuple[float, ...] = ()) -> Frontier:
             for draw in fit.redraws
         ]
     ).reshape(len(fit.redraws), *sizes.shape)
-    slopes = np.array([_slopes(inside, one) for one in drawn]).reshape(len(drawn), -1)
     names = fit.points.names
+    slopes = np.array([_slopes(inside, one) for one in drawn]).reshape(len(drawn), len(names))
     exponents = dict(zip(names, _slopes(inside, sizes).tolist(), strict=True))
     return Frontier(
         best=[
@@ -129,9 +129,9 @@ def _described(fit: Fit, costs: Floats, budget: float, position: Floats, drawn: 
     names = fit.points.names
     if not (np.abs(position) < FURTHEST).all():
         raise FitError(
-            f"at a budget of {budget:.3g} no {' and '.join(names)} are best: one would grow or "
-            "shrink without end, or nothing costs so much. The formula of --cost must grow with "
-            "each of them"
+            f"at a budget of {budget:.3g} there is no best size: one would grow or "
+            "shrink without end, or nothing costs so much. Write a --cost that grows with each of "
+            "them"
         )
     sizes = fit.points.centres * np.exp(position)
     many = fit.points.centres * np.exp(drawn)

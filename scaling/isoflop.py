@@ -17,6 +17,7 @@ from scaling.uncertainty import percentiles
 APART = 1.25  # budgets within this factor of their neighbour are one
 LEAST_SIZES = {"parabola": 4, "cubic": 5}
 DEGREES = {"parabola": 2, "cubic": 3}
+FAR = 3.0  # ranges from the middle, beyond which a polynomial has no lowest point
 BEYOND = 1.0  # the joint fit's lowest point is sought so many ranges beyond the data
 
 
@@ -134,8 +135,11 @@ def _polynomial(log_size: Floats, loss: Floats, method: str) -> float | None:
     middle = float(log_size.mean())
     curve = np.polynomial.Polynomial.fit(log_size - middle, loss, DEGREES[method]).convert()
     flat = curve.deriv().roots()
+    furthest = FAR * float(np.ptp(log_size))
     low = [
-        float(root.real) for root in flat if abs(root.imag) < 1e-9 and curve.deriv(2)(root.real) > 0
+        float(root.real)
+        for root in flat
+        if abs(root.imag) < 1e-9 and curve.deriv(2)(root.real) > 0 and abs(root.real) < furthest
     ]
     return float(np.exp(min(low, key=abs) + middle)) if low else None
 

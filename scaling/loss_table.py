@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,8 @@ from scaling.slope import Floats
 
 Chosen = NDArray[np.bool_]
 LOSS = "loss"
+HOW: dict[str, Any] = {"encoding": "utf-8-sig", "encoding_errors": "replace"}
+THOUSANDS = r"(?<=\d),(?=\d{3}(?!\d))"
 NUMERIC_SHARE = 0.5  # of a column's cells: above it, the rest counts as missing numbers
 
 
@@ -167,10 +170,10 @@ class LossTable:
 def read(path: Path) -> pd.DataFrame:
     """A CSV with its numbers as numbers; :class:`ConfigError` says why it cannot be read."""
     try:
-        frame = pd.read_csv(path, encoding="utf-8-sig", skipinitialspace=True)
+        frame = pd.read_csv(path, **HOW, skipinitialspace=True)
         if frame.shape[1] == 1:
             # One column is a table separated by something else than commas.
-            frame = pd.read_csv(path, encoding="utf-8-sig", sep=None, engine="python")
+            frame = pd.read_csv(path, **HOW, sep=None, engine="python")
     except FileNotFoundError as error:
         raise ConfigError(
             [f"there is no file {path}: name a CSV with a line of column names"]
@@ -184,7 +187,8 @@ def read(path: Path) -> pd.DataFrame:
         raise ConfigError([f"{path} holds no row under its column names"])
     for name in frame.columns:
         if not pd.api.types.is_numeric_dtype(frame[name]):
-            numbers = pd.to_numeric(frame[name], errors="coerce")
+            plain = frame[name].astype(str).str.replace(THOUSANDS, "", regex=True)
+            numbers = pd.to_numeric(plain, errors="coerce")
             if numbers.notna().sum() > NUMERIC_SHARE * frame[name].notna().sum():
                 frame[name] = numbers
     return frame

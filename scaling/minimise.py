@@ -16,11 +16,14 @@ from scaling.slope import Floats
 
 Mask = NDArray[np.bool_]
 
-PATIENCE = 6  # steps in a row without a decrease that counts
+PATIENCE = 4  # steps in a row without a decrease that counts
 ITERATIONS_BETWEEN = 15  # at each width before the last
-LARGEST_BATCH = 3_000_000  # numbers in a batch's gradient
+LARGEST_BATCH = 100_000  # numbers in the gradient of a batch: more leave the processor's caches
 RELAXED, TIGHTENED = 1 / 5, 6.0
 STIFFEST = 1e12
+# Rows beyond the width have a slope and no curvature; reweighting gives them some, which is safe and
+# slow. Steps that help take it away, down to nearly Newton's, and a step that does not restores it.
+LIGHTER, HEAVIER, LIGHTEST = 0.5, 16.0, 1e-3
 
 
 class Surface(Protocol):
@@ -132,19 +135,26 @@ def _descend(
     """Damped steps at one width; the parameters, and which fits ended by themselves."""
     parameters, objective = starts.copy(), problem.objective
     damping, idle = np.full(len(starts), 1e-3), np.zeros(len(starts), int)
+    tails = np.ones(len(starts))
     running = np.arange(len(starts))
     residual, gradient = problem.residuals(parameters)
     value = np.sum(weights * objective.losses(residual, width), axis=1)
     for _ in range(iterations):
         pulls = weights[running] * objective.weights(residual, width)
-        step = _step(problem, parameters[running], pulls, residual, gradient, damping[running])
+        bends = np.where(np.abs(residual) <= width, pulls, tails[running, None] * pulls)
+        slope = np.matmul((pulls * residual)[:, None, :], gradient)[:, 0]
+        matrix = np.matmul((bends[..., None] * gradient).transpose(0, 2, 1), gradient)
+        step = _step(problem, parameters[running], slope, matrix, damping[running])
         tried = np.clip(parameters[running] + step, problem.lower, problem.upper)
         new_residual, new_gradient = problem.residuals(tried)
         new_value = np.sum(weights[running] * objective.losses(new_residual, width), axis=1)
         better = new_value < value[running]
         counts = better & (value[running] - new_value > tolerance * value[running])
-        idle[running] = np.where(counts, 0, idle[running] + 1)
-        damping[running] *= np.where(better, RELAXED, TIGHTENED)
+        # Only a reweighted step that does not help says that none will.
+        safe = tails[running] == 1.0
+        idle[running] = np.where(counts, 0, idle[running] + safe)
+        damping[running] *= np.where(better, RELAXED, np.where(safe, TIGHTENED, 1.0))
+        tails[running] = np.clip(tails[running] * np.where(counts, LIGHTER, HEAVIER), LIGHTEST, 1.0)
         parameters[running[better]], value[running[better]] = tried[better], new_value[better]
         residual[better], gradient[better] = new_residual[better], new_gradient[better]
         going = (idle[running] < PATIENCE) & (damping[running] < STIFFEST)
@@ -159,14 +169,11 @@ def _descend(
 def _step(
     problem: Problem,
     parameters: Floats,
-    pulls: Floats,
-    residual: Floats,
-    gradient: Floats,
+    slope: Floats,
+    matrix: Floats,
     damping: Floats,
 ) -> Floats:
     """The damped step of each fit; parameters that press against their box stay where they are."""
-    slope = np.matmul((pulls * residual)[:, None, :], gradient)[:, 0]
-    matrix = np.matmul((pulls[..., None] * gradient).transpose(0, 2, 1), gradient)
     stuck = ((parameters <= problem.lower) & (slope > 0)) | (
         (parameters >= problem.upper) & (slope < 0)
     )

@@ -107,7 +107,8 @@ class Objective:
         window = 1.06 * 1.4826 * float(np.median(size)) * float(len(size)) ** -0.2
         if self.kind == "huber":
             window = max(window, self.delta)
-        window = max(window, float(np.finfo(float).tiny))
+        window = max(window, float(np.finfo(float).eps))
         ends = self.pull(np.array([-window, window]))
         inside = max(float(np.mean(size <= window)), 1 / len(size))
-        return inside * float(ends[1] - ends[0]) / (2 * window)
+        curvature: float = inside * float(ends[1] - ends[0]) / (2 * window)
+        return curvature

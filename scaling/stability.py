@@ -39,8 +39,8 @@ def called(name: str) -> str:
 
 
 def half_width(known: Uncertainty, name: str, value: float) -> float:
-    """Half of a parameter's interval, and at least rounding."""
-    low, high = known.intervals[name] or (0.0, 0.0)
+    """Half of a parameter's interval, and at least rounding; without an interval, no bound."""
+    low, high = known.intervals[name] or (0.0, np.inf)
     return max((high - low) / 2, ROUNDING * abs(value))
 
 
