@@ -1,8 +1,9 @@
 """Many fits of one surface at once: from many starts, or to many reweighted sets of rows.
 
 Each step solves a damped least-squares problem whose weights turn squares into the objective
-(iteratively reweighted squares with the damping of Marquardt, doi:10.1137/0111030). Only steps that
-lower the objective are taken, so scale and reduction of the objective cannot stop it early.
+(iteratively reweighted squares with the damping of Marquardt, doi:10.1137/0111030), and near the
+optimum Newton's. Only steps that lower the objective are taken, and only relative decreases end a
+fit, so the scale and the reduction of the objective cannot stop it early.
 """
 
 from dataclasses import dataclass
@@ -21,8 +22,8 @@ ITERATIONS_BETWEEN = 15  # at each width before the last
 LARGEST_BATCH = 100_000  # numbers in the gradient of a batch: more leave the processor's caches
 RELAXED, TIGHTENED = 1 / 5, 6.0
 STIFFEST = 1e12
-# Rows beyond the width have a slope and no curvature; reweighting gives them some, which is safe and
-# slow. Steps that help take it away, down to nearly Newton's, and a step that does not restores it.
+# Rows beyond the width have a slope and no curvature; reweighting gives them some, which is safe
+# and slow. Steps that help take it away, down to nearly Newton's; one that does not restores it.
 LIGHTER, HEAVIER, LIGHTEST = 0.5, 16.0, 1e-3
 
 

@@ -51,9 +51,7 @@ def test_gradient_is_the_derivative_of_the_curve(form, parameters):
 def test_natural_parameters_give_the_same_losses_by_the_formula(form, parameters):
     losses, _ = form.curve(parameters, POSITION)
     for index in range(len(parameters)):
-        values = {
-            key: value[index] for key, value in form.natural(parameters, CENTRES).items()
-        }
+        values = {key: value[index] for key, value in form.natural(parameters, CENTRES).items()}
         n, d, chunk = (CENTRES * np.exp(POSITION)).T
         bend = values["chunk.curvature"] * np.log(chunk / values["chunk.optimum"]) ** 2
         expected = values["E"] + powers(form.name, values, n, d) + bend

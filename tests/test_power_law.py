@@ -1,4 +1,4 @@
-"""Power laws in one axis: recovery of known laws, intervals, and a finding for each thing points cannot tell."""
+"""Power laws in one axis: known laws come back; each thing that points cannot tell is found."""
 
 import numpy as np
 import pytest
