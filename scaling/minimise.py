@@ -17,8 +17,8 @@ from scaling.slope import Floats
 
 Mask = NDArray[np.bool_]
 
-PATIENCE = 4  # steps in a row without a decrease that counts
-ITERATIONS_BETWEEN = 15  # at each width before the last
+PATIENCE = 6  # steps in a row without a decrease that counts
+ITERATIONS_BETWEEN = 30  # at each width before the last
 LARGEST_BATCH = 100_000  # numbers in the gradient of a batch: more leave the processor's caches
 RELAXED, TIGHTENED = 1 / 5, 6.0
 STIFFEST = 1e12
@@ -179,10 +179,10 @@ def _step(
         (parameters >= problem.upper) & (slope < 0)
     )
     free = ~(stuck | (problem.lower == problem.upper))
-    slope, matrix = slope * free, matrix * free[:, :, None] * free[:, None, :]
+    slope = np.where(free, slope, 0.0)
+    matrix = np.where(free[:, :, None] & free[:, None, :], matrix, 0.0)
     diagonal = np.einsum("bpp->bp", matrix)
     largest = np.maximum(diagonal.max(axis=1, keepdims=True), np.finfo(float).tiny)
     extra = damping[:, None] * diagonal + 1e-14 * largest + largest * (diagonal <= 0)
-    matrix = matrix + extra[:, :, None] * np.eye(parameters.shape[1])
-    step: Floats = -np.linalg.solve(matrix, slope[..., None])[..., 0]
-    return step
+    damped = matrix + extra[:, :, None] * np.eye(parameters.shape[1])
+    return np.asarray(-np.linalg.solve(damped, slope[..., None])[..., 0], float)

@@ -17,7 +17,7 @@ Space = Literal["log", "raw"]
 OVERPREDICTION = 10.0
 SHARP = 1e-9  # half-width of the rounded tip of the absolute error, as a share of the unit
 WIDEST = 0.1  # of the unit: where the first starts see a least-squares problem
-STEP = 10.0  # between the widths through which a fit narrows to its own
+STEP = 3.0  # between the widths through which a fit narrows to its own
 
 
 @dataclass(frozen=True)
