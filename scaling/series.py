@@ -4,7 +4,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scaling.fit import PowerLaw, fit_power_law
+from scaling.power_law import PowerLaw, fit_power_law
 from scaling.record import RunRecord, bits
 from scaling.slope import FitError, Slope, fit_slope, replicate_noise
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t as student
 
 Floats = NDArray[np.float64]
+Numbers = NDArray[np.intp]  # of rows, groups or configurations
 Interval = tuple[float, float]
 
 
