@@ -23,7 +23,6 @@ def rehearse(
     as_json: Json = False,
 ) -> None:
     """Shrink a sweep's first run to this machine, and say which faults it survives."""
-    from dataclasses import asdict
     from tempfile import TemporaryDirectory
 
     from datasets.manifest import Corpus
@@ -44,7 +43,7 @@ def rehearse(
         with bed(workers) as made:
             found = strike(asked, made)
     if as_json:
-        print(json.dumps(asdict(found), indent=1))
+        print(json.dumps(found.as_json(), indent=1))
     else:
         console.print(found.table())
         console.print(found.verdict, markup=False, highlight=False, soft_wrap=True)

@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 from rich.table import Table
 
 from datasets.files import PARTIAL
-from scaling import checkpoints
+from scaling import checkpoints, environment
 from scaling.bed import Bed
 from scaling.checkpoints import Checkpoint
 from scaling.config import RunConfig
@@ -107,6 +109,11 @@ class Rehearsal:
             f"order, each once; the largest difference of a loss is {self.largest_difference:.2g} "
             "nats; nothing is damaged or left half-written"
         )
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as plain JSON types, and what it ran on."""
+        plain: dict[str, Any] = TypeAdapter(Rehearsal).dump_python(self, mode="json")
+        return {"hardware": environment.hardware(), "versions": environment.versions(), **plain}
 
     def table(self) -> Table:
         """The restarts: from which step, with how many workers, what was lost, and why."""
