@@ -32,6 +32,7 @@ def gathered(engine: Any, rank: int, workers: int, tick: Callable[[], None]) -> 
     """
     loads = [0] * workers
     mine = {}
+    _link(engine)
     for name, whole in _whole(engine):
         tick()
         owner = loads.index(min(loads))
@@ -64,9 +65,7 @@ def load_optimizer(engine: Any, checkpoint: Checkpoint) -> None:
     for flat in _flat(engine):
         averages = {name: torch.zeros_like(flat) for name in AVERAGES}
         _adam(engine).state[flat] = {"step": step.clone(), **averages}
-    if _sharded(engine) and _stage(engine) < 3:
-        # DeepSpeed would link shards to parameters at the first step only.
-        engine.optimizer._lazy_init_hp_params_optimizer_state()
+    _link(engine)
     for full_name, tensor in checkpoint.tensors():
         kind, _, name = full_name.partition("/")
         if kind not in AVERAGES:
@@ -78,6 +77,17 @@ def load_optimizer(engine: Any, checkpoint: Checkpoint) -> None:
             safe_set_full_optimizer_state(parameter, tensor, kind)
         else:
             _adam(engine).state[parameter][kind].copy_(tensor)
+
+
+def _link(engine: Any) -> None:
+    """Tell each parameter where its averages are, at stages 1 and 2.
+
+    DeepSpeed does so once, after the first step of its first group of parameters, when those of the
+    others have none yet.
+    """
+    if _stage(engine) in (1, 2):
+        engine.optimizer._hp_optimizer_states_linked = False
+        engine.optimizer._lazy_init_hp_params_optimizer_state()
 
 
 def _shard(parameter: Any, whole: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -46,7 +47,8 @@ def held_bytes() -> int:
     """Bytes of the memory behind all tensors that Python knows, gradients included, each once."""
     found = {}
     for thing in gc.get_objects():
-        if not issubclass(type(thing), Tensor):
+        # A fake tensor, which a tracer leaves behind, has no memory.
+        if not issubclass(type(thing), Tensor) or issubclass(type(thing), FakeTensor):
             continue
         for tensor in (thing, thing.grad if thing.is_leaf else None):
             if tensor is not None:

@@ -88,7 +88,9 @@ class Machine:
         """The command that runs ``words`` there, as root and in the clone."""
         inside = 'source /root/.bashrc; cd "$0"; exec "$@"'
         enter = ["nsenter", f"--target={self.first}", "--net", "--pid", "--mount", "--uts", "--ipc"]
-        return [*enter, "env", "HOME=/root", "bash", "-c", inside, str(CLONE), *words]
+        # Nothing of this process's own variables, such as where its token for Ray is.
+        own = ["env", "--ignore-environment", "HOME=/root", f"PATH={os.environ['PATH']}"]
+        return [*enter, *own, "bash", "-c", inside, str(CLONE), *words]
 
     def processes(self) -> dict[str, psutil.Process]:
         """What runs there by its command line, without the first process and those that ended."""

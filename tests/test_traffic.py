@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.distributed as distributed
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from scaling.traffic import Traffic, held_bytes
 
@@ -41,6 +42,14 @@ def test_what_is_held_is_taken_at_the_first_reduction_of_more_than_a_number(alon
         more = torch.zeros(1_000)
         distributed.all_reduce(more)
     assert traffic.held - before == 4_000
+
+
+def test_what_a_tracer_left_behind_is_no_memory():
+    before = held_bytes()
+    with FakeTensorMode():
+        left = torch.zeros(1_000)
+    assert isinstance(left, FakeTensor)
+    assert held_bytes() == before
 
 
 def test_memory_is_counted_once_however_many_views_it_has_and_gradients_with_it():
