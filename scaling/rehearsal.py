@@ -157,7 +157,7 @@ def _planned(asked: Asked, made: Bed) -> tuple[tuple[Fault, ...], list[Event]]:
         if name in INSIDE:
             inside.append(Fault(INSIDE[name], step, asked.workers - 1))
         elif name == "node":
-            events.append(Event(step, lambda: _lose_and_gain(run, made)))
+            events.append(Event(step, lambda: _lose_and_gain(run, made, asked.workers)))
         else:
             events.append(Event(step, lambda: _refuse(run.folder, asked.refused_seconds)))
     return tuple(inside), events
@@ -189,14 +189,23 @@ def _reached(config: RunConfig) -> int:
     return int(steps[-1]["step"]) if steps else 0
 
 
-def _lose_and_gain(config: RunConfig, made: Bed) -> None:
-    """Lose a node; when the run has begun to go on without it, give it another one."""
-    starts = len(RunHistory.read(config.folder).starts)
+def _lose_and_gain(config: RunConfig, made: Bed, workers: int) -> None:
+    """Lose a node; give the run another one when it goes on without; return when it uses that."""
     made.lose_a_node()
-    over = time.monotonic() + 120
-    while len(RunHistory.read(config.folder).starts) == starts and time.monotonic() < over:
-        time.sleep(0.05)
+    _await(lambda: _working(config) < workers)
     made.gain_a_node()
+    _await(lambda: _working(config) == workers)
+
+
+def _working(config: RunConfig) -> int:
+    """The workers that the run was last started with."""
+    return int(RunHistory.read(config.folder).starts[-1]["workers"])
+
+
+def _await(done: Callable[[], bool]) -> None:
+    over = time.monotonic() + 120
+    while not done() and time.monotonic() < over:
+        time.sleep(0.05)
 
 
 def _refuse(run_folder: Path, seconds: float) -> None:

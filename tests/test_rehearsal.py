@@ -6,10 +6,12 @@ import subprocess
 import sys
 
 import pytest
+from pydantic import TypeAdapter
 
-from scaling.rehearsal import EVERY, SENTENCES
+from scaling.rehearsal import APART, EVERY, SENTENCES, Rehearsal
 from tests.conftest import CLONE
 from tests.test_cli import scaling
+from tests.test_node_tables import markdown
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +41,13 @@ def restarts(found, words):
     return [restart for restart in found["restarts"] if words in restart["why"]]
 
 
+def struck(found, fault):
+    """The restart after a fault, by the step at which it was to strike."""
+    step = APART * (found["faults"].index(fault) + 1) + 3
+    (restart,) = [it for it in found["restarts"] if it["step"] + it["lost_steps"] + 1 == step]
+    return restart
+
+
 def test_the_losses_and_the_order_are_those_of_an_undisturbed_run(found):
     assert found["problems"] == []
     assert found["faults"] == list(SENTENCES)
@@ -48,17 +57,18 @@ def test_the_losses_and_the_order_are_those_of_an_undisturbed_run(found):
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ("error", "worker 1: scaling.faults.InjectedError: rank 1 was told to fail at step"),
-        ("nan", "is nan (windows ["),
+        ("error", "worker 1: rank 1 was told to fail at step 13"),
+        ("nan", "the loss of step 23 is nan (windows ["),
         ("worker", "died"),
         ("freeze", "worker 1 (process"),
     ],
 )
 def test_a_worker_that_fails_costs_no_more_than_the_steps_since_its_checkpoint(found, fault, words):
-    struck = restarts(found, words)
-    assert struck, f"no restart after {fault}: {found['restarts']}"
-    assert all(restart["workers"] == 2 for restart in struck)
-    assert all(0 < restart["lost_steps"] <= 2 * EVERY for restart in struck)
+    restart = struck(found, fault)
+    assert words in restart["why"]
+    assert restart["workers"] == 2
+    # The checkpoint before may not have been written to its end.
+    assert 0 < restart["lost_steps"] <= 2 * EVERY
 
 
 def test_a_frozen_worker_is_named(found):
@@ -75,7 +85,7 @@ def test_a_worker_that_is_told_to_end_loses_no_step(found):
 def test_a_damaged_checkpoint_is_left_for_the_one_before_with_a_warning(found):
     (warning,) = [text for text in found["warnings"] if "is damaged" in text]
     assert "its SHA-256 is not that of the manifest: gone back to the one before" in warning
-    assert max(restart["lost_steps"] for restart in found["restarts"]) > EVERY
+    assert struck(found, "damage")["lost_steps"] > EVERY
 
 
 def test_a_lost_node_shrinks_the_run_and_a_new_one_lets_it_grow_without_a_lost_step(found):
@@ -97,6 +107,14 @@ def test_four_workers_go_on_with_three_or_two_where_none_replaces_the_lost_one(e
     sizes = [restart["workers"] for restart in found["restarts"]]
     assert sizes[0] in (3, 2)
     assert sizes[-1] == 4
+
+
+def test_the_document_has_the_table_of_the_record():
+    record = json.loads((CLONE / "docs/measurements/recovery-cpu.json").read_text())
+    plain = {name: value for name, value in record.items() if name not in ("hardware", "versions")}
+    rehearsal = TypeAdapter(Rehearsal).validate_python(plain)
+    assert rehearsal.faults == tuple(SENTENCES) and rehearsal.problems == []
+    assert markdown(rehearsal.table()) in (CLONE / "docs/reliability.md").read_text()
 
 
 def test_a_fault_that_there_is_none_of_is_refused_with_those_that_there_are():
