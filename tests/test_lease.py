@@ -1,13 +1,17 @@
 """One writer a run: who may take a lease, and when."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
+import yaml
 
 from scaling import lease
 from scaling.lease import FILE_NAME, LeaseError, held
+from tests.runs import small_run
+from tests.test_cli import scaling
 
 HOLD = """
 import sys, time
@@ -36,6 +40,20 @@ def test_a_second_driver_is_refused_with_the_firsts_name(tmp_path, holder):
         with held(tmp_path):
             pytest.fail("two hold one lease")
     assert json.loads((tmp_path / FILE_NAME).read_text())["process"] == holder.pid
+
+
+@pytest.mark.slow
+def test_train_says_who_trains_the_run_already(embedded_corpus, tmp_path):
+    config = small_run(embedded_corpus, tmp_path, train__steps=1)
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(config.resolved()))
+    config.folder.mkdir(parents=True)
+    with held(config.folder):
+        done = scaling("train", "--config", path)
+    assert done.returncode == 1
+    assert f"is being trained by process {os.getpid()} on " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (config.folder / "config.yaml").exists()
 
 
 def test_a_killed_drivers_lease_is_free_at_once(tmp_path, holder, monkeypatch):
