@@ -13,6 +13,7 @@ ARGS ?=
 VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
+TRACKERS := $(VENV)/.trackers
 
 .PHONY: study compare test check clean
 
@@ -25,7 +26,7 @@ compare: $(INSTALLED)
 	$(RUN) -m scaling prepare --config configs/corpora/embedded.yaml
 	$(RUN) -m scaling compare --config configs/compare/embedded.yaml $(ARGS)
 
-test: $(INSTALLED)
+test: $(INSTALLED) $(TRACKERS)
 	$(RUN) -m pytest $(ARGS)
 
 check: $(INSTALLED)
@@ -43,6 +44,11 @@ $(INSTALLED): constraints.txt
 	@echo "Making $(VENV) with $$($(PYTHON) -V) and the pinned packages of constraints.txt"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --requirement constraints.txt
+	@touch $@
+
+# What runs need for none of the two commands, and the tests of it do.
+$(TRACKERS): trackers.txt $(INSTALLED)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --requirement trackers.txt
 	@touch $@
 
 clean:

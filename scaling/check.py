@@ -1,5 +1,6 @@
 """What must fit together before a run starts: every problem as one sentence, all at once."""
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 
 from datasets import quantise
@@ -7,7 +8,7 @@ from datasets.manifest import Corpus, ManifestError
 from datasets.windows import WindowError
 from model.architecture import LINEAR_ORDER, Architecture
 from model.baselines.shapes import SampleRNNArchitecture
-from scaling.config import RunConfig
+from scaling.config import TRACKERS, RunConfig
 from scaling.targets import held_out_windows, training_windows
 
 
@@ -23,6 +24,7 @@ def problems(
     found += _batch_problems(config)
     found += _targets_problems(config)
     found += _history_problems(config)
+    found += _tracker_problems(config)
     if config.model.chunk and config.validation.spacing % config.model.chunk:
         chunk = config.model.chunk
         found.append(
@@ -82,6 +84,15 @@ def _history_problems(config: RunConfig) -> list[str]:
             f"model.recent={model.chunk} or less"
         )
     return found
+
+
+def _tracker_problems(config: RunConfig) -> list[str]:
+    return [
+        f"cluster.trackers has {name}, whose package {TRACKERS[name]} is not installed: type "
+        "`python -m pip install -r trackers.txt`, or leave it out"
+        for name in config.cluster.trackers
+        if importlib.util.find_spec(TRACKERS[name]) is None
+    ]
 
 
 def _targets_problems(config: RunConfig) -> list[str]:

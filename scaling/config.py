@@ -88,6 +88,10 @@ class ValidationConfig(Section):
     every: Positive = 10_000
 
 
+TRACKERS = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
+"""What a run's figures can go to besides its log, and the package that this needs."""
+
+
 class ClusterConfig(Section):
     """Where a run trains. Nothing here changes what it computes, so it is not part of its id.
 
@@ -96,7 +100,8 @@ class ClusterConfig(Section):
     others back when there is room. ``storage`` is the folder of all studies; on several machines it
     must be shared by all of them. A run that failed is started again from its newest checkpoint,
     ``max_failures`` times in a row without a newer one. A worker that begins nothing new for
-    ``hang_seconds`` (or five steps' time, if that is more) counts as stuck.
+    ``hang_seconds`` (or five steps' time, if that is more) counts as stuck. ``trackers`` get the
+    run's figures, too.
     """
 
     workers: Positive = 1
@@ -107,6 +112,7 @@ class ClusterConfig(Section):
     storage: Path = Path("runs")
     max_failures: Annotated[int, Field(ge=0)] = 3
     hang_seconds: Rate = 60
+    trackers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
 
 
 def kind_of(model: Any) -> Any:

@@ -50,8 +50,9 @@ class RunHistory:
 class RunLog:
     """Appends to the log of one run from ``step`` on.
 
-    ``reached`` is the newest step that an earlier start wrote, None without one. Lines that the
-    storage does not take wait for the next one: a full disk does not stop a run.
+    ``reached`` is the newest step that an earlier start wrote, None without one; ``began`` is when
+    the first start did (seconds since 1970). Lines that the storage does not take wait for the next
+    one: a full disk does not stop a run.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -60,6 +61,7 @@ class RunLog:
         lines = list(_lines(path))
         steps = [line for line in lines if line["kind"] == "step"]
         self.reached = steps[-1] if steps else None
+        self.began: float = next((it["time"] for it in lines if it["kind"] == "start"), time.time())
         kept = [line for line in lines if line["kind"] in STAYING or line["step"] <= step]
         with replacing(path) as partial:
             partial.write_text("".join(json.dumps(line) + "\n" for line in kept))

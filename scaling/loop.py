@@ -26,6 +26,7 @@ from scaling.place import Place
 from scaling.pulse import Pulse
 from scaling.saving import Saver, patiently
 from scaling.targets import HELD_OUT, TRAIN
+from scaling.trackers import Tracking
 from scaling.trained import WEIGHTS_NAME
 
 STACKS = "stacks"
@@ -70,7 +71,7 @@ def train_loop(settings: dict[str, Any]) -> Ending:
         # Every rank sees the same sum and stops here.
         return Ending(kind="no number", why=str(error), step=worker.place.step + 1)
     finally:
-        worker.pulse.close()
+        worker.close()
 
 
 class _Worker:
@@ -94,7 +95,16 @@ class _Worker:
             tick=self.pulse.tick,
             warn=lambda sentence: self._write("warning", sentence=sentence),
         )
+        self.tracking = (
+            Tracking(self.config, self.place.step, self.log.began) if self.log is not None else None
+        )
         self.first = True
+
+    def close(self) -> None:
+        """End what runs beside the steps."""
+        self.pulse.close()
+        if self.tracking is not None:
+            self.tracking.close()
 
     def _engine(self) -> Any:
         network, start = build(self.config, self.corpus), self.start
@@ -278,5 +288,8 @@ class _Worker:
             yield row
 
     def _write(self, kind: str, **values: Any) -> None:
-        if self.log is not None:
-            self.log.write(kind, **values)
+        if self.log is None or self.tracking is None:
+            return
+        self.log.write(kind, **values)
+        for sentence in self.tracking.note(kind, values, self.place.seconds):
+            self.log.write("warning", sentence=sentence)
