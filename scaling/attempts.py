@@ -31,6 +31,10 @@ class TrainingError(RuntimeError):
     """A run that did not end, with its folder and the reason."""
 
 
+class DivergedError(TrainingError):
+    """A run whose loss was no number."""
+
+
 @dataclass(frozen=True)
 class Progress:
     """What the starts so far came to: the newest checkpoint's step, and failures since it."""
@@ -42,7 +46,7 @@ class Progress:
 
 
 def run(job: Job) -> None:
-    """Start the run's workers, again and again, until it has ended.
+    """Start the run's workers, again and again, until it has ended, or waits at its rung.
 
     TrainingError where ``max_failures`` restarts in a row brought no newer checkpoint, where a
     step's loss is no number twice, or where there is no room for the workers.
@@ -60,14 +64,14 @@ def run(job: Job) -> None:
             why = supervision.blame or _reason(error)
             progress = _after_failure(job, progress, start, why)
             continue
-        if ending["kind"] == "ended":
+        if ending["kind"] in ("ended", "waiting"):
             shutil.rmtree(job.run_folder / loop.STACKS, ignore_errors=True)
             shutil.rmtree(job.run_folder / RAY_FOLDER, ignore_errors=True)
             return
         progress = replace(progress, why=ending["why"], suspect=None)
         if ending["kind"] == "no number":
             if ending["step"] == start.suspect:
-                raise TrainingError(f"{ending['why']}. It was so at two starts")
+                raise DivergedError(f"{ending['why']}. It was so at two starts")
             progress = replace(progress, suspect=ending["step"])
 
 

@@ -112,20 +112,32 @@ def train(words: Words = None, config: Config = None) -> None:
 
 
 @app.command()
-def sweep(words: Words = None, config: Config = None) -> None:
-    """Train every run of a sweep that has not ended yet; runs that failed are tried again."""
-    from scaling.study import finished
+def sweep(
+    words: Words = None,
+    config: Config = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a study that was begun; begin none.")
+    ] = False,
+) -> None:
+    """Train every run of a sweep that has not ended yet; runs that failed are tried again.
+
+    It goes on with a study that was begun, too, with --resume or without.
+    """
+    from scaling import halving
+    from scaling.study import finished, read
 
     asked = load.sweep(*file_and_overrides(config, words))
+    if resume:
+        read(asked.study_folder)
     runs = [run for _, run in asked.runs]
-    waiting = [run for run in runs if finished(run) is None]
+    before = sum(finished(run) is not None for run in runs)
+    waiting = halving.tasks(asked.cells, asked.rungs, frozenset())
     failures = _sweep(asked) if waiting else []
     for failure in failures:
         console.print(f"error: {failure}", markup=False, soft_wrap=True)
-    ended = len(runs) - len(failures)
+    ended = sum(finished(run) is not None for run in runs)
     console.print(
-        f"{asked.study_folder}: {ended} of {len(runs)} runs have ended, "
-        f"{len(runs) - len(waiting)} of them before",
+        f"{asked.study_folder}: {ended} of {len(runs)} runs have ended, {before} of them before",
         soft_wrap=True,
     )
     if failures:

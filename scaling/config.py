@@ -195,12 +195,25 @@ class RunConfig(Section):
         return self.model_dump(mode="json")
 
 
+SEARCHABLE = (
+    *("train.learning_rate", "train.second_learning_rate", "train.second_phase"),
+    *("model.dropout", "model.encoder_dropout", "model.token_drop", "seed"),
+)
+"""What does not change a model's scale, so that the better of two may be kept for its cell."""
+
+
 class SweepSection(Section):
     """What a sweep varies, by dotted keys: every combination of ``grid``, and single ``points``.
 
     ``concurrent`` runs train at once; without it as many as the cluster has room for.
+
+    ``search`` has values that are tried in each of these cells, every combination: of a learning
+    rate, never of a scale. At each of the ``rungs``, shares of the schedule in rising order, the
+    better half goes on, from the last one the best alone.
     """
 
     grid: dict[str, tuple[Any, ...]] = {}
     points: tuple[dict[str, Any], ...] = ()
+    search: dict[str, tuple[Any, ...]] = {}
+    rungs: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.25, 0.5)
     concurrent: Positive | None = None

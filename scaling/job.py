@@ -13,7 +13,8 @@ from scaling.faults import Fault
 class Job:
     """The run, what its sweep varied, and where things are (absolute paths).
 
-    ``faults`` are done to the run on purpose, in a rehearsal.
+    ``faults`` are done to the run on purpose, in a rehearsal. The run waits, in a checkpoint, where
+    it has come to the share ``until`` of its schedule; None trains it to its end.
     """
 
     config: RunConfig
@@ -22,6 +23,7 @@ class Job:
     run_folder: Path
     code_version: str
     faults: tuple[Fault, ...] = ()
+    until: float | None = None
 
 
 @dataclass(frozen=True)

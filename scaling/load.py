@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from model.kinds import KINDS, Shape
 from scaling.comparing import CompareConfig
-from scaling.config import RunConfig, SweepSection
+from scaling.config import SEARCHABLE, RunConfig, SweepSection
 from scaling.corpus_config import CorpusConfig
 from scaling.delivery import Hardware
 
@@ -30,15 +30,34 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class Sweep:
-    """The runs of a sweep, each with the values of the axes that make it differ."""
+    """The runs of a sweep, each with the values of the axes that make it differ.
+
+    Those that differ in ``searched`` axes alone are the candidates of one cell.
+    """
 
     runs: list[tuple[dict[str, Any], RunConfig]]
     concurrent: int | None
+    searched: tuple[str, ...] = ()
+    rungs: tuple[float, ...] = ()
 
     @property
     def study_folder(self) -> Path:
         """The folder that all runs share."""
         return self.runs[0][1].study_folder
+
+    @property
+    def cells(self) -> list[list[RunConfig]]:
+        """The runs by :meth:`cell_axes`; without a search each is a cell of its own."""
+        if not self.searched:
+            return [[config] for _, config in self.runs]
+        cells: dict[str, list[RunConfig]] = {}
+        for axes, config in self.runs:
+            cells.setdefault(repr(self.cell_axes(axes)), []).append(config)
+        return list(cells.values())
+
+    def cell_axes(self, axes: dict[str, Any]) -> dict[str, Any]:
+        """Of a run's axes those that are not searched."""
+        return {name: value for name, value in axes.items() if name not in self.searched}
 
 
 def corpus(path: Path, overrides: Sequence[str] = ()) -> CorpusConfig:
@@ -71,7 +90,13 @@ def sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
     combinations = [
         dict(zip(section.grid, values, strict=True)) for values in product(*section.grid.values())
     ]
-    points = [*(combinations if section.grid or not section.points else []), *section.points]
+    cells = [*(combinations if section.grid or not section.points else []), *section.points]
+    problems += _search_problems(section)
+    points = [
+        {**cell, **dict(zip(section.search, values, strict=True))}
+        for cell in cells
+        for values in product(*section.search.values())
+    ]
     names = list(dict.fromkeys(name for point in points for name in point))
     runs = []
     for point in points:
@@ -81,7 +106,28 @@ def sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
             runs.append(({name: _at(built, name) for name in names}, built))
     _or_raise(runs, list(dict.fromkeys(problems)))
     unique = {config.id: (axes, config) for axes, config in runs}
-    return Sweep(runs=list(unique.values()), concurrent=section.concurrent)
+    return Sweep(
+        runs=list(unique.values()),
+        concurrent=section.concurrent,
+        searched=tuple(section.search),
+        rungs=section.rungs if section.search else (),
+    )
+
+
+def _search_problems(section: SweepSection) -> list[str]:
+    found = [
+        f"sweep.search has {name}, but only {', '.join(SEARCHABLE)} can be searched inside a cell: "
+        "write it in sweep.grid, where every run trains to its end"
+        for name in section.search
+        if name not in SEARCHABLE
+    ]
+    rungs = list(section.rungs)
+    if section.search and (not rungs or rungs != sorted(set(rungs))):
+        found.append(
+            f"sweep.rungs is {rungs}: write one share of the schedule or more, in rising order, "
+            "such as [0.25, 0.5]"
+        )
+    return found
 
 
 def comparison(path: Path, overrides: Sequence[str] = ()) -> tuple[CompareConfig, list[RunConfig]]:

@@ -1,6 +1,7 @@
 """The run's log: one JSON line a step in ``metrics.jsonl``, and why it failed, if it did.
 
-Lines of kind ``start`` say how many workers began where and why, ``warning`` what went wrong since.
+Lines of kind ``start`` say how many workers began where and why, ``warning`` what went wrong since,
+``rung`` with which held-out loss the run waited for others of its cell.
 
 Only rank 0 writes. A run that goes on from a checkpoint first drops the lines of the steps that it
 will do again, so that the file always reads as one undisturbed run with its starts marked.
@@ -19,18 +20,20 @@ from datasets.files import replacing
 
 LOG_NAME = "metrics.jsonl"
 FAILURE_NAME = "failure.json"
+PRUNED_NAME = "pruned.json"
 STAYING = ("start", "warning")
 """Kinds of lines that stay when a run goes back to a checkpoint."""
 
 
 @dataclass(frozen=True)
 class RunHistory:
-    """A log as read: training steps, validations, starts and warnings, oldest first."""
+    """A log as read: training steps, validations, starts, warnings, rungs; oldest first."""
 
     steps: list[dict[str, Any]] = field(default_factory=list)
     validations: list[dict[str, Any]] = field(default_factory=list)
     starts: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[dict[str, Any]] = field(default_factory=list)
+    rungs: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -41,6 +44,7 @@ class RunHistory:
             "validation": history.validations,
             "start": history.starts,
             "warning": history.warnings,
+            "rung": history.rungs,
         }
         for line in _lines(folder / LOG_NAME):
             kinds[line.pop("kind")].append(line)
@@ -81,10 +85,10 @@ class RunLog:
             self._waiting = self._waiting[os.write(self._file, self._waiting) :]
 
 
-def note_failure(folder: Path, problem: str) -> None:
-    """Leave in the run folder why the run failed."""
+def note_failure(folder: Path, problem: str, *, diverged: bool) -> None:
+    """Leave in the run folder why the run failed, and whether its loss was no number."""
     with replacing(folder / FAILURE_NAME) as partial:
-        partial.write_text(json.dumps({"problem": problem}) + "\n")
+        partial.write_text(json.dumps({"problem": problem, "diverged": diverged}) + "\n")
 
 
 def read_failure(folder: Path) -> str | None:

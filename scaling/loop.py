@@ -10,12 +10,11 @@ from typing import Any, Literal, TypedDict
 import numpy as np
 import ray.train
 import torch
-import torch.distributed
 
 from datasets.manifest import Corpus
 from model import build as models
 from model.linear import LinearPrediction
-from scaling import contexts, faults, feeds, notice, outcome, pulse, state, validation
+from scaling import agreement, contexts, faults, feeds, notice, outcome, pulse, state, validation
 from scaling import engine as engines
 from scaling.batches import batches
 from scaling.checkpoints import Checkpoint
@@ -37,12 +36,12 @@ class NonFiniteLoss(ArithmeticError):
 
 
 class Ending(TypedDict):
-    """How a start of the workers ended, where none of them failed: at the run's end, or why not.
+    """How a start of the workers ended, where none failed: at the run's end, a rung, or why not.
 
     ``step`` is the one whose loss was no number.
     """
 
-    kind: Literal["ended", "stopped", "no number"]
+    kind: Literal["ended", "waiting", "stopped", "no number"]
     why: str
     step: int
 
@@ -91,7 +90,7 @@ class _Worker:
             job.run_folder,
             start,
             self.rank,
-            sums=self._sums,
+            sums=lambda values: agreement.sums(values, self.engine.device),
             tick=self.pulse.tick,
             warn=lambda sentence: self._write("warning", sentence=sentence),
         )
@@ -123,10 +122,17 @@ class _Worker:
         self._began()
         windows = self._batches()
         while self.place.share(train) < 1:
-            if why := self._step(windows):
+            why = self._step(windows)
+            if self._at_rung():
+                self._validate("rung", share=self.job.until)
+            if why or self._at_rung():
                 self.saver.begin(self.engine, self.place)
                 self.saver.settle()
-                return Ending(kind="stopped", why=why, step=self.place.step)
+                return Ending(
+                    kind="waiting" if self._at_rung() else "stopped",
+                    why=why,
+                    step=self.place.step,
+                )
             done = self.place.step
             if self.place.share(train) < 1 and done % self.config.validation.every == 0:
                 self._validate()
@@ -134,6 +140,10 @@ class _Worker:
                 self.saver.begin(self.engine, self.place)
         self._end()
         return Ending(kind="ended", why="", step=self.place.step)
+
+    def _at_rung(self) -> bool:
+        share = self.place.share(self.config.train)
+        return self.job.until is not None and self.job.until <= share < 1
 
     def _began(self) -> None:
         """Write down where and why this start begins, and what the one before had reached."""
@@ -153,7 +163,7 @@ class _Worker:
         )
 
     def _end(self) -> None:
-        scores = self._validate(contexts.trained(self.config))
+        scores = self._validate(scored=contexts.trained(self.config))
         self.saver.finish(self.engine, self.place)
         weights = engines.weights(self.engine)
         if self.log is None:
@@ -205,7 +215,7 @@ class _Worker:
         # The wait for the stream to fill is no time of training.
         own = seconds - waited if self.first else seconds
         self.first = False
-        self.place = self.place.after(windows, self._agreed(own) if train.seconds else own)
+        self.place = self.place.after(windows, self._longest(own) if train.seconds else own)
         self.pulse.stepped(self.place.step, seconds)
         self._write(
             "step",
@@ -242,13 +252,8 @@ class _Worker:
         Mean losses, longest wait, all windows in global order, and why to stop after the step.
         """
         stop = notice.current() or (notice.ASKED if self.pulse.asked else notice.NONE)
-        own = torch.tensor(
-            [stop, float(self.saver.failed), waited, *losses, *windows], dtype=torch.float64
-        )
-        own = own.to(self.engine.device)
-        parts = [torch.empty_like(own) for _ in range(self.start.workers)]
-        torch.distributed.all_gather(parts, own)
-        rows = np.array([part.tolist() for part in parts])
+        own = [stop, float(self.saver.failed), waited, *losses, *windows]
+        rows = agreement.told(own, self.start.workers, self.engine.device)
         if rows[:, 1].any():
             self.saver.give_up()
         split = 3 + len(losses)
@@ -260,24 +265,19 @@ class _Worker:
             notice.SENTENCES[int(rows[:, 0].max())],
         )
 
-    def _agreed(self, seconds: float) -> float:
+    def _longest(self, seconds: float) -> float:
         """The longest of all ranks' seconds, so that all end with the same step."""
-        longest = torch.tensor(seconds, dtype=torch.float64, device=self.engine.device)
-        torch.distributed.all_reduce(longest, torch.distributed.ReduceOp.MAX)
-        return longest.item()
+        return float(agreement.told([seconds], self.start.workers, self.engine.device).max())
 
-    def _sums(self, values: list[float]) -> list[float]:
-        sums = torch.tensor(values, dtype=torch.float64, device=self.engine.device)
-        torch.distributed.all_reduce(sums)
-        return list(map(float, sums.tolist()))
-
-    def _validate(self, scored: Sequence[int] = ()) -> validation.Scores:
+    def _validate(
+        self, kind: str = "validation", scored: Sequence[int] = (), **values: Any
+    ) -> validation.Scores:
         """Score the frozen targets, at the contexts ``scored`` besides the model's own."""
         shard = ray.train.get_dataset_shard(HELD_OUT)
         stream = feeds.held_out_stream(self.config, self.corpus, self.start.workers)
         held_out = self._ticking(batches(shard, stream, 1, self.engine.device))
         scores = validation.score(self.engine, held_out, self.corpus, self.config, scored)
-        self._write("validation", step=self.place.step, nats=float(scores.run.mean()))
+        self._write(kind, step=self.place.step, nats=float(scores.run.mean()), **values)
         return scores
 
     def _ticking(

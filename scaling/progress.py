@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scaling.record import bits
-from scaling.study import RunState, StudyError, read
+from scaling.study import RunState, State, StudyError, read
 
 LIVE_SECONDS = 1.0
 PLAIN_SECONDS = 15.0
@@ -85,7 +85,8 @@ def seconds_left(states: Sequence[RunState], concurrent: int) -> float | None:
     if not known:
         return None
     running = sum(state.seconds_left or 0 for state in states if state.state == "running")
-    waiting = sum(state.state in ("waiting", "failed", "stopped") for state in states)
+    over = ("running", "finished", "pruned", "diverged")
+    waiting = sum(state.state not in over for state in states)
     return (running + waiting * sum(known) / len(known)) / concurrent
 
 
@@ -135,7 +136,8 @@ def _line(state: RunState) -> str:
 
 def _headline(states: Sequence[RunState], concurrent: int) -> str:
     counts = Counter(state.state for state in states)
-    parts = [f"{counts[name]} {name}" for name in ("running", "waiting", "failed") if counts[name]]
+    names: tuple[State, ...] = ("running", "waiting", "paused", "pruned", "failed", "diverged")
+    parts = [f"{counts[name]} {name}" for name in names if counts[name]]
     left = seconds_left(states, concurrent)
     eta = "" if not left else f" | eta {_duration(left)}"
     done = f"{counts['finished']}/{len(states)} finished"

@@ -11,14 +11,17 @@ from datasets.files import replacing
 from datasets.manifest import Corpus
 from scaling import record
 from scaling.config import RunConfig
-from scaling.log import FAILURE_NAME, LOG_NAME, RunHistory, read_failure
+from scaling.log import FAILURE_NAME, LOG_NAME, PRUNED_NAME, RunHistory, read_failure
 
 STUDY_NAME = "study.json"
 TUNE_NAME = "tune"
 SILENT_SECONDS = 120
 """A run that has not written for so long, and has not ended, is taken for stopped."""
 
-State = Literal["waiting", "running", "stopped", "failed", "finished"]
+State = Literal[
+    "waiting", "running", "paused", "stopped", "failed", "diverged", "pruned", "finished"
+]
+"""What a run does, or its fate. One that is paused waits at a rung for others of its cell."""
 
 
 class StudyError(ValueError):
@@ -100,7 +103,7 @@ def _state(folder: Path, id: str, told: dict[str, Any]) -> RunState:
     step = newest[-1]["step"] if newest else 0
     seconds = sum(line["seconds"] for line in newest[1:]) or None
     per_step = seconds / len(newest[1:]) if seconds else None
-    state = _which(folder)
+    state = _which(folder, history)
     losses = history.validations[-1:] or newest
     return RunState(
         id=id,
@@ -114,7 +117,7 @@ def _state(folder: Path, id: str, told: dict[str, Any]) -> RunState:
             sum(line["data_wait_seconds"] for line in newest[1:]) / seconds if seconds else None
         ),
         step_seconds=per_step,
-        problem=read_failure(folder) if state == "failed" else None,
+        problem=_why(folder, state),
     )
 
 
@@ -128,11 +131,22 @@ def _expected_steps(told: dict[str, Any], step: int, per_step: float | None, sta
     return min(steps, max(step, round(told["seconds"] / per_step))) if per_step else steps
 
 
-def _which(folder: Path) -> State:
+def _why(folder: Path, state: State) -> str | None:
+    if state == "pruned":
+        return str(json.loads((folder / PRUNED_NAME).read_text())["why"])
+    return read_failure(folder) if state in ("failed", "diverged") else None
+
+
+def _which(folder: Path, history: RunHistory) -> State:
     if (folder / record.FILE_NAME).exists():
         return "finished"
-    if (folder / FAILURE_NAME).exists():
-        return "failed"
+    failure = folder / FAILURE_NAME
+    if failure.exists():
+        return "diverged" if json.loads(failure.read_text())["diverged"] else "failed"
+    if (folder / PRUNED_NAME).exists():
+        return "pruned"
+    if history.rungs and history.rungs[-1]["step"] == history.steps[-1]["step"]:
+        return "paused"
     log = folder / LOG_NAME
     if not log.exists():
         return "waiting"

@@ -2,16 +2,20 @@
 
 import contextlib
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 from ray import tune
+from ray.tune.search import Searcher
 
-from scaling import study
+from scaling import halving, study
 from scaling.attempts import TrainingError
+from scaling.config import RunConfig
+from scaling.halving import Task
 from scaling.job import Job
 from scaling.load import Sweep
 from scaling.log import read_failure
-from scaling.train import make_job, train
+from scaling.train import advance, make_job
 
 DRIVER_CPUS = 0.01
 """What Tune accounts for a trial: the driver only waits; Ray Train claims the workers' CPUs."""
@@ -22,17 +26,19 @@ DRIVER_FAILURES = 3
 def run(sweep: Sweep, concurrent: int) -> list[TrainingError]:
     """Train every run that has not ended, ``concurrent`` at once; failed ones are tried again.
 
-    One run's failure does not stop the others. The reasons of all failures are returned.
+    Of a cell's candidates one trains to its end (:mod:`scaling.halving`). One run's failure does
+    not stop the others. The reasons of all failures are returned.
     """
-    jobs = [make_job(config, axes) for axes, config in sweep.runs]
     study.register(sweep.study_folder, sweep.runs)
-    waiting = {job.config.id: job for job in jobs if study.finished(job.config) is None}
-    if not waiting:
+    search = _Search(sweep.cells, sweep.rungs)
+    if not search.waiting:
         return []
+    jobs = {config.id: make_job(config, sweep.cell_axes(axes)) for axes, config in sweep.runs}
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(_trial, jobs=waiting), {"CPU": DRIVER_CPUS}),
-        param_space={"id": tune.grid_search(list(waiting))},
-        tune_config=tune.TuneConfig(max_concurrent_trials=concurrent, reuse_actors=True),
+        tune.with_resources(tune.with_parameters(_trial, jobs=jobs), {"CPU": DRIVER_CPUS}),
+        tune_config=tune.TuneConfig(
+            search_alg=search, num_samples=-1, max_concurrent_trials=concurrent, reuse_actors=True
+        ),
         run_config=tune.RunConfig(
             name=study.TUNE_NAME,
             storage_path=str(sweep.study_folder),
@@ -41,15 +47,56 @@ def run(sweep: Sweep, concurrent: int) -> list[TrainingError]:
         ),
     )
     tuner.fit()
-    lost = [job for job in waiting.values() if not study.finished(job.config)]
+    halving.note_pruned(sweep.cells)
+    lost = [job for id, job in jobs.items() if id in search.failed]
     return [TrainingError(f"run {job.config.id} failed: {_failure(job)}") for job in lost]
+
+
+class _Search(Searcher):
+    """Gives Tune the next run, for as long as there is one or one that trains may bring it."""
+
+    def __init__(self, cells: list[list[RunConfig]], rungs: tuple[float, ...]) -> None:
+        super().__init__()
+        self._cells, self._rungs = cells, rungs
+        self._training: dict[str, Task] = {}
+        self.failed: set[str] = set()
+        self._look()
+
+    def _look(self) -> None:
+        """Read from the runs' folders what can train."""
+        training = list(self._training.values())
+        found = halving.tasks(self._cells, self._rungs, self.failed)
+        self.waiting = [task for task in found if task not in training]
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """The next run; None where it depends on those that train."""
+        if self.waiting:
+            task = self._training[trial_id] = self.waiting.pop(0)
+            return {"id": task.run.id, "until": task.until}
+        # Ray's word for the end is a string, which its own types leave out.
+        return None if self._training else cast(None, Searcher.FINISHED)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Note whether the run has come as far as it was to."""
+        task = self._training.pop(trial_id)
+        if not task.done:
+            self.failed.add(task.run.id)
+        self._look()
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: what has been done stands in the runs' folders."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing, likewise."""
 
 
 def _trial(parameters: dict[str, Any], jobs: dict[str, Job]) -> None:
     # For Tune the trial is over: it starts again only those whose own process was lost. Why the run
     # failed stands in its folder.
     with contextlib.suppress(TrainingError):
-        train(jobs[parameters["id"]])
+        advance(replace(jobs[parameters["id"]], until=parameters["until"]))
 
 
 def _failure(job: Job) -> str:

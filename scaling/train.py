@@ -7,7 +7,7 @@ import yaml
 from datasets.files import replacing
 from datasets.storage import Folder
 from scaling import attempts, lease, record, study
-from scaling.attempts import TrainingError
+from scaling.attempts import DivergedError, TrainingError
 from scaling.checkpoints import CheckpointError
 from scaling.config import RunConfig as Run
 from scaling.environment import code_version
@@ -37,10 +37,15 @@ def train(job: Job) -> RunRecord:
     A run that has ended is not trained again. TrainingError says why a run did not end, LeaseError
     that somebody else trains it.
     """
-    config = job.config
-    if ended := study.finished(config):
+    if ended := study.finished(job.config):
         return ended
-    folder = job.run_folder
+    advance(job)
+    return RunRecord.read(job.run_folder / record.FILE_NAME)
+
+
+def advance(job: Job) -> None:
+    """Train a run that has not ended up to its end, or to the rung that its job names."""
+    config, folder = job.config, job.run_folder
     folder.mkdir(parents=True, exist_ok=True)
     with lease.held(folder):
         (folder / FAILURE_NAME).unlink(missing_ok=True)
@@ -49,6 +54,5 @@ def train(job: Job) -> RunRecord:
         try:
             attempts.run(job)
         except (TrainingError, CheckpointError) as error:
-            note_failure(folder, str(error))
+            note_failure(folder, str(error), diverged=isinstance(error, DivergedError))
             raise TrainingError(f"run {config.id} failed: {error}") from error
-    return RunRecord.read(folder / record.FILE_NAME)

@@ -1,7 +1,10 @@
+import re
+
 import pytest
+import yaml
 
 from scaling import load
-from scaling.config import RunConfig
+from scaling.config import RunConfig, SweepSection
 from scaling.load import ConfigError
 from tests.conftest import CLONE
 
@@ -187,3 +190,33 @@ def test_a_model_without_a_kind_is_refused_in_our_words(override):
     (problem,) = problems(load.run, DEMO, [override])
     assert "discriminator" not in problem
     assert "filters" not in problem
+
+
+def test_the_sweep_of_the_documents_is_one():
+    (text,) = re.findall(r"```yaml\n(.*?)```", (CLONE / "docs/sweeps.md").read_text(), re.DOTALL)
+    section = SweepSection.model_validate(yaml.safe_load(text)["sweep"])
+    assert load._search_problems(section) == []
+
+
+def test_scales_cannot_be_searched_and_rungs_rise(tmp_path):
+    section = {
+        "search": {"model.layers": [1, 2], "train.learning_rate": [1, 2]},
+        "rungs": [0.5, 0.2],
+    }
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump({"study": "s", "corpus": "c", "sweep": section}))
+    first, second = problems(load.sweep, path)
+    assert first.startswith("sweep.search has model.layers, but only train.learning_rate, ")
+    assert second.startswith("sweep.rungs is [0.5, 0.2]: write ")
+
+
+def test_runs_that_differ_in_searched_axes_alone_are_one_cell(tmp_path):
+    grid, search = {"seed": [0, 1]}, {"train.learning_rate": [1e-3, 1e-2, 1e-1]}
+    path = tmp_path / "s.yaml"
+    content = {"study": "s", "corpus": "c", "sweep": {"grid": grid, "search": search}}
+    path.write_text(yaml.safe_dump(content))
+    sweep = load.sweep(path)
+    assert [[run.seed for run in cell] for cell in sweep.cells] == [[0] * 3, [1] * 3]
+    assert [run.train.learning_rate for run in sweep.cells[0]] == [1e-3, 1e-2, 1e-1]
+    assert sweep.rungs == (0.25, 0.5)
+    assert sweep.cell_axes(sweep.runs[-1][0]) == {"seed": 1}

@@ -1,14 +1,23 @@
 """Sweeps through the command line: what is done is not done again, what failed is."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 import yaml
 
 from scaling import load, sweep
-from scaling.record import FILE_NAME
-from tests.runs import small_run
+from scaling.config import RunConfig
+from scaling.log import RunHistory
+from scaling.record import FILE_NAME, RunRecord
+from tests.conftest import CLONE
+from tests.runs import plain_losses, small_run
 from tests.test_cli import scaling
+from tests.test_train import digests, expected_digests, losses, wait_for_steps
 
 
 def sweep_file(corpus, storage, path, **section):
@@ -41,7 +50,7 @@ def test_a_second_call_repeats_no_finished_run_and_tries_failed_ones_again(
     assert first.returncode == 1, first.stdout + first.stderr
     assert "lower train.learning_rate" in first.stdout
     states = json.loads(scaling("status", tmp_path / "small", "--json").stdout)
-    assert [state["state"] for state in states] == ["finished", "failed"]
+    assert [state["state"] for state in states] == ["finished", "diverged"]
     record = tmp_path / "small" / states[0]["id"] / FILE_NAME
     before = record.stat().st_mtime_ns
     second = scaling("sweep", "--config", path)
@@ -55,3 +64,67 @@ def test_a_second_call_repeats_no_finished_run_and_tries_failed_ones_again(
     third = scaling("sweep", "--config", path)
     assert third.returncode == 0
     assert "1 of 1 runs have ended, 1 of them before" in third.stdout
+
+
+@pytest.mark.slow
+def test_a_sweep_whose_driver_was_killed_repeats_no_finished_run_and_ends_with_the_same_records(
+    embedded_corpus, tmp_path
+):
+    """Two runs one after the other; the driver is killed in the second one."""
+    axes = {"seed": [0, 1]}
+    path = sweep_file(embedded_corpus, tmp_path, tmp_path / "s.yaml", grid=axes, concurrent=1)
+    words = ("sweep", "--config", str(path), "train.steps=40", f"cluster.storage={tmp_path}")
+    nothing = scaling(*words, "--resume")
+    assert nothing.returncode == 1
+    assert "holds no study.json" in nothing.stderr
+    first, second = (run for _, run in load.sweep(path, words[3:]).runs)
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "scaling", *words], cwd=CLONE, start_new_session=True
+    )
+    wait_for_steps(second, 10)
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.wait()
+    before = (first.folder / FILE_NAME).stat().st_mtime_ns
+    resumed = scaling(*words, "--resume")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert "2 of 2 runs have ended, 1 of them before" in resumed.stdout
+    assert (first.folder / FILE_NAME).stat().st_mtime_ns == before
+    for run in (first, second):
+        assert digests(run) == expected_digests(run, embedded_corpus)
+        np.testing.assert_allclose(losses(run), plain_losses(run, embedded_corpus), atol=2e-3)
+
+
+@pytest.mark.slow
+def test_the_best_candidate_of_a_cell_alone_trains_to_its_end_as_if_it_had_been_alone(
+    embedded_corpus, tmp_path
+):
+    path = sweep_file(
+        embedded_corpus,
+        tmp_path,
+        tmp_path / "s.yaml",
+        search={"train.learning_rate": [1e-6, 3e-3, 1e30]},
+        rungs=[0.25],
+    )
+    done = scaling("sweep", "--config", path, "train.steps=16")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "1 of 3 runs have ended" in done.stdout
+    states = json.loads(scaling("status", tmp_path / "small", "--json").stdout)
+    by_fate = {state["state"]: state for state in states}
+    assert set(by_fate) == {"finished", "pruned", "diverged"}
+    won, lost = (rung_of(tmp_path / "small" / by_fate[it]["id"]) for it in FATES)
+    assert won["step"] == lost["step"] == 4
+    assert won["nats"] < lost["nats"]
+    assert f"{lost['nats']:.4f} nats against {won['nats']:.4f}" in by_fate["pruned"]["problem"]
+    record = RunRecord.read(tmp_path / "small" / by_fate["finished"]["id"] / FILE_NAME)
+    assert record.axes == {}
+    run = RunConfig.model_validate(record.config)
+    assert digests(run) == expected_digests(run, embedded_corpus)
+    np.testing.assert_allclose(losses(run), plain_losses(run, embedded_corpus), atol=2e-3)
+
+
+FATES = ("finished", "pruned")
+
+
+def rung_of(folder):
+    (line,) = RunHistory.read(folder).rungs
+    return line
