@@ -45,10 +45,7 @@ def verify(corpus: Corpus, progress: Callable[[str, int, int], None]) -> Verifie
 
     ``progress`` is called with a step, and how many of its parts are done of how many.
     """
-    present = corpus.folder.files()
-    owned: dict[str, list[Recording]] = {name: [] for name in corpus.shards}
-    for recording in corpus.recordings:
-        owned.setdefault(recording.shard, []).append(recording)
+    present, owned = corpus.folder.files(), _owned(corpus)
     problems = [
         f"{name} ({size:,} bytes) is half-written, by a call that was killed: where no "
         f"`prepare` of this corpus is running, {_remove(corpus.folder, name)}."
@@ -74,10 +71,29 @@ def verify(corpus: Corpus, progress: Callable[[str, int, int], None]) -> Verifie
     return Verified(tuple(problems), unnamed)
 
 
-def _problem(
+def glance(corpus: Corpus) -> list[str]:
+    """What is wrong with the sizes of the shards, or with the smallest one, which is read whole."""
+    present, owned = corpus.folder.files(), _owned(corpus)
+    sizes = [_size_problem(corpus, shard, owned[shard], present) for shard in owned]
+    if found := [sentence for sentence in sizes if sentence]:
+        return found
+    smallest = min(owned, key=lambda shard: corpus.shards[shard].bytes)
+    sentence = _problem(corpus, smallest, owned[smallest], present)
+    return [sentence] if sentence else []
+
+
+def _owned(corpus: Corpus) -> dict[str, list[Recording]]:
+    """The recordings of each shard."""
+    owned: dict[str, list[Recording]] = {name: [] for name in corpus.shards}
+    for recording in corpus.recordings:
+        owned.setdefault(recording.shard, []).append(recording)
+    return owned
+
+
+def _size_problem(
     corpus: Corpus, shard: str, owned: Sequence[Recording], present: Mapping[str, int]
 ) -> str | None:
-    """What is wrong with a shard and the recordings in it, as a sentence; None where nothing is."""
+    """What is wrong with a shard as it is listed; None where nothing is."""
     stated, size = corpus.shards.get(shard), present.get(shard)
     if stated is None:
         return (
@@ -88,10 +104,19 @@ def _problem(
         return f"{shard} is missing: type {AGAIN}."
     if size != stated.bytes:
         return f"{shard} has {size:,} bytes, {FILE_NAME} states {stated.bytes:,}: type {AGAIN}."
+    return None
+
+
+def _problem(
+    corpus: Corpus, shard: str, owned: Sequence[Recording], present: Mapping[str, int]
+) -> str | None:
+    """What is wrong with a shard and the recordings in it, as a sentence; None where nothing is."""
+    if sentence := _size_problem(corpus, shard, owned, present):
+        return sentence
     # `prepare` knows a shard by its name and its size: one whose content alone is damaged it keeps.
     remedy = f"{_remove(corpus.folder, shard)}, then type {AGAIN}."
     try:
-        if corpus.folder.sha256(shard) != stated.sha256:
+        if corpus.folder.sha256(shard) != corpus.shards[shard].sha256:
             return (
                 f"{shard} is damaged, as it has the size and not the SHA-256 that {FILE_NAME} "
                 f"states: {remedy}"

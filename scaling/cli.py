@@ -203,14 +203,34 @@ def bench(
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
-    """What stands between this machine and a run, each as one sentence."""
+def doctor(
+    words: Words = None,
+    config: Config = None,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Look at every node of the cluster, too.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """What stands between this machine, or a cluster, and a run, each as one sentence.
+
+    With --cluster a configuration says what the cluster is to be fit for.
+    """
     from dataclasses import asdict
 
     from scaling.doctor import examine
     from scaling.paths import CLONE
 
+    asked = bool(config or words)
+    if asked and not cluster:
+        raise ConfigError(["a configuration says what a cluster is to be fit for: add --cluster"])
+    run = load.sweep(*file_and_overrides(config, words)).runs[0][1] if asked else None
     findings = examine(CLONE)
+    if cluster:
+        from scaling import preflight
+        from scaling.cluster import connected
+
+        with connected():
+            findings += preflight.examine(run)
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings]))
     else:

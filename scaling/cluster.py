@@ -3,10 +3,11 @@
 import logging
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
+from typing import Any
 
 import ray
 import torch
@@ -93,29 +94,48 @@ def offered() -> dict[str, float]:
     return {"CPU": most["CPU"] - READING_CPUS, "GPU": most["GPU"]}
 
 
+def grows() -> bool:
+    """Whether the connected cluster may start more nodes than it has."""
+    return any(ceiling(Path.home()).values())
+
+
+def on(node: dict[str, Any]) -> NodeAffinitySchedulingStrategy:
+    """Where a task or an actor has to be put to run on this one of ``ray.nodes()``."""
+    return NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+
+
 def unshared(folder: Path) -> list[str]:
-    """A sentence for each node of the connected cluster that does not see ``folder`` as we do."""
+    """A sentence for each node of the connected cluster that does not share ``folder`` with us.
+
+    What this process writes must be seen there, and what is written there here.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    token = folder / f".shared-{uuid4().hex}"
-    token.write_text("")
-    try:
-        answers = {
-            node["NodeManagerAddress"]: _exists.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(str(token))
-            for node in ray.nodes()
-            if node["Alive"]
-        }
-        return [
-            f"the node {address} does not see {folder}, where runs are stored: write a "
-            "cluster.storage that all nodes share, such as a network file system"
-            for address, answer in answers.items()
-            if not ray.get(answer)
+    with tempfile.TemporaryDirectory(prefix=".shared-", dir=folder) as common:
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        answers = [
+            _write_into.options(scheduling_strategy=on(node)).remote(common, node["NodeID"])
+            for node in nodes
         ]
-    finally:
-        token.unlink(missing_ok=True)
+        found = []
+        for node, why in zip(nodes, ray.get(answers), strict=True):
+            if why is None and not (Path(common) / node["NodeID"]).exists():
+                why = "what it writes there is not seen here"
+            if why is not None:
+                found.append(
+                    f"the node {node['NodeManagerHostname']} ({node['NodeManagerAddress']}) does "
+                    f"not share {folder}, where runs are stored ({why}): write a cluster.storage "
+                    "that all nodes share, such as a network file system"
+                )
+        return found
 
 
 @ray.remote(num_cpus=0)
-def _exists(path: str) -> bool:
-    return os.path.exists(path)
+def _write_into(folder: str, name: str) -> str | None:
+    """Write a file of this name; why it cannot be, if it cannot."""
+    if not os.path.isdir(folder):
+        return "it does not see it"
+    try:
+        (Path(folder) / name).touch()
+    except OSError as error:
+        return f"it cannot write there ({error.strerror})"
+    return None

@@ -49,11 +49,12 @@ def code_version() -> str:
             check=True,
         )
     except (OSError, subprocess.CalledProcessError):
-        return f"files-{_digest()}"
+        return f"files-{files_digest()}"
     return described.stdout.strip()
 
 
-def _digest() -> str:
+def files_digest() -> str:
+    """Twelve hexadecimal digits that say which source files this code is made of."""
     digest = hashlib.sha256()
     for package in PACKAGES:
         for path in sorted((CLONE / package).rglob("*.py")):

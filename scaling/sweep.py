@@ -17,8 +17,8 @@ from scaling.load import Sweep
 from scaling.log import read_failure
 from scaling.train import advance, make_job
 
-DRIVER_CPUS = 0.01
-"""What Tune accounts for a trial: the driver only waits; Ray Train claims the workers' CPUs."""
+DRIVER = tune.PlacementGroupFactory([{"memory": 1}])
+"""What Tune accounts for a trial, which only waits: no part of a CPU that a worker may need."""
 DRIVER_FAILURES = 3
 """How often a trial's own process may be lost, with its node."""
 
@@ -35,7 +35,7 @@ def run(sweep: Sweep, concurrent: int) -> list[TrainingError]:
         return []
     jobs = {config.id: make_job(config, sweep.cell_axes(axes)) for axes, config in sweep.runs}
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(_trial, jobs=jobs), {"CPU": DRIVER_CPUS}),
+        tune.with_resources(tune.with_parameters(_trial, jobs=jobs), DRIVER),
         tune_config=tune.TuneConfig(
             search_alg=search, num_samples=-1, max_concurrent_trials=concurrent, reuse_actors=True
         ),

@@ -4,6 +4,7 @@ The hosts are namespaces of this machine (tests/hosts.py), reached by ssh as sep
 """
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -171,6 +172,7 @@ def test_a_job_sweeps_over_the_hosts_and_reports_into_the_shared_folder(cluster)
     file.write_text(yaml.safe_dump(sweep))
     steps = (
         f"prepare configs/corpora/embedded.yaml destination={shared / 'corpus'}",
+        f"doctor --cluster {file}",
         f"sweep {file}",
         f"report {shared / 'runs' / 'onprem'}",
     )
@@ -185,7 +187,26 @@ def test_a_job_sweeps_over_the_hosts_and_reports_into_the_shared_folder(cluster)
     # The code came with the job, without its history.
     assert all(record.code_version.startswith("files-") for record in records)
     assert "bits" in done.stdout
+    names = ", ".join(f"host{i} ({host.address})" for i, host in enumerate(cluster.network.hosts))
+    assert f"ok       nodes: 3 nodes: {names}." in done.stdout
+    assert "ok       room: 2 workers of 2 CPU have room" in done.stdout
+    assert re.search(r"ok       all-reduce: 8 MiB over 3 nodes by gloo in .* GB/s", done.stdout)
     assert (shared / "runs" / "onprem" / "report.html").exists()
+
+
+def test_a_storage_that_the_hosts_do_not_share_is_found_with_their_names(cluster):
+    # Each host has a /tmp of its own.
+    file = cluster.network.shared / "sweep.yaml"
+    done = cluster.submit(
+        *("python", "-m", "scaling", "doctor", "--cluster", str(file), "cluster.storage=/tmp/runs")
+    )
+    assert done.returncode != 0
+    # Ray shows the last lines of a job that failed once more.
+    told = {line for line in done.stdout.splitlines() if line.startswith("problem  storage: ")}
+    for number, host in list(enumerate(cluster.network.hosts))[1:]:
+            (line,) = [line for line in told if f"the node host{number} ({host.address})" in line]
+        assert "does not share /tmp/runs/onprem, where runs are stored (it does not see it)" in line
+    assert len(told) == 2
 
 
 def test_ray_down_leaves_no_process_on_any_host(cluster):
