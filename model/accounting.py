@@ -96,7 +96,7 @@ def _multiply_adds(
 ) -> dict[str, tuple[list[int], int]]:
     """Forward multiply-adds of each part by layer, and how many of them multiply codes."""
     count = positions * targets.phases
-    convolutions = _Convolutions((1, *a.filters), a.kernel, a.strides, a.chunk, a.width)
+    convolutions = ConvolutionCount((1, *a.filters), a.kernel, a.strides, a.chunk, a.width)
     encoder = _encoder(convolutions, targets, positions, a)
     attention, feed_forward = _transformer(a, targets, count)
     parts = {
@@ -106,26 +106,22 @@ def _multiply_adds(
         "head": ([count * a.width * a.hidden, count * a.hidden * a.outputs], 0),
     }
     if a.recent:
-        start = a.recent_lengths[0]
-        channels = (RECENT_CHANNELS, a.recent_filters, a.recent_filters)
-        convolutions = _Convolutions(channels, RECENT_KERNEL, [RECENT_STRIDE] * 2, start, a.width)
+        stack = recent_stack(a)
         if targets.phases > 1:
-            strips, seen = 1, (positions - 1) * a.chunk + targets.phases - 1 + a.recent
-            if targets.by_strips(a.recent, a):
-                strips, seen = positions, a.recent + targets.phases - 1
-            recent = convolutions.dense(seen - LINEAR_ORDER)
+            strips, seen = recent_strips(targets, positions, a)
+            recent = stack.dense(seen - LINEAR_ORDER)
             linear = strips * LINEAR_ORDER * (seen - LINEAR_ORDER + 1)
         else:
-            strips, recent = count, convolutions.once()
-            linear = count * LINEAR_ORDER * (start + 1)
+            strips, recent = count, stack.once()
+            linear = count * LINEAR_ORDER * (a.recent_lengths[0] + 1)
         # The path reads the predictor's errors, whose gradient the predictor's weights take.
         parts["recent"] = ([strips * products for products in recent], 0)
         parts["linear"] = ([linear], linear)
     return parts
 
 
-class _Convolutions:
-    """Multiply-adds of :class:`model.convolutions.Convolutions`."""
+class ConvolutionCount:
+    """Multiply-adds and outputs of :class:`model.convolutions.Convolutions`."""
 
     def __init__(
         self,
@@ -145,34 +141,66 @@ class _Convolutions:
 
     def once(self) -> list[int]:
         """For one run, by layer, the projection last."""
-        layers = zip(self.pairs, self.lengths[1:], strict=True)
-        convolutions = [self.kernel * f * g * length for (f, g), length in layers]
-        return [*convolutions, self.projection]
+        layers = zip(self.pairs, self.outputs(), strict=True)
+        return [*(self.kernel * f * output for (f, _), output in layers), self.projection]
+
+    def outputs(self) -> list[int]:
+        """Numbers that each convolution gives for one run."""
+        return [g * length for (_, g), length in zip(self.pairs, self.lengths[1:], strict=True)]
 
     def dense(self, signal: int) -> list[int]:
         """For the runs at every offset of a signal of so many positions, by layer."""
         starts = signal - self.lengths[0] + 1
+        layers = zip(self.pairs, self.dense_outputs(signal), strict=True)
+        products = [self.kernel * f * output for (f, _), output in layers]
+        return [*products, starts * self.projection]
+
+    def dense_outputs(self, signal: int) -> list[int]:
+        """Numbers that each convolution gives for the runs at every offset of a signal."""
         dilations = [1, *accumulate(self.strides, mul)]
-        length = starts + (self.lengths[-1] - 1) * dilations[-1]
-        layers = [starts * self.projection]
+        length = signal - self.lengths[0] + 1 + (self.lengths[-1] - 1) * dilations[-1]
+        outputs = []
         # From the newest layer back: each needs as many positions as the next one sees.
-        for (f, g), dilation in zip(reversed(self.pairs), reversed(dilations[:-1]), strict=True):
-            layers.append(self.kernel * f * g * length)
+        for (_, g), dilation in zip(reversed(self.pairs), reversed(dilations[:-1]), strict=True):
+            outputs.append(g * length)
             length += (self.kernel - 1) * dilation
-        return layers[::-1]
+        return outputs[::-1]
 
 
 def _encoder(
-    convolutions: _Convolutions, targets: Targets, positions: int, a: Architecture
+    convolutions: ConvolutionCount, targets: Targets, positions: int, a: Architecture
 ) -> list[int]:
     """Multiply-adds of the encoder for one window, by layer."""
-    signal = targets.samples(positions, a) - 1
-    runs, layers = 1, convolutions.dense(signal)
-    if targets.phases == 1:
-        runs, layers = signal // a.chunk, convolutions.once()
-    elif targets.by_strips(a.chunk, a):
-        runs, layers = positions, convolutions.dense(a.chunk + targets.phases - 1)
+    runs, read, _ = encoded(convolutions, targets, positions, a)
+    layers = convolutions.once() if targets.phases == 1 else convolutions.dense(read)
     return [runs * products for products in layers]
+
+
+def encoded(
+    convolutions: ConvolutionCount, targets: Targets, positions: int, a: Architecture
+) -> tuple[int, int, list[int]]:
+    """Runs of a window that the encoder reads, samples of each, and what its layers give for it."""
+    signal = targets.samples(positions, a) - 1
+    if targets.phases == 1:
+        return signal // a.chunk, a.chunk, convolutions.outputs()
+    runs, read = 1, signal
+    if targets.by_strips(a.chunk, a):
+        runs, read = positions, a.chunk + targets.phases - 1
+    return runs, read, convolutions.dense_outputs(read)
+
+
+def recent_stack(a: Architecture) -> ConvolutionCount:
+    """The convolutions of the recent-sample path."""
+    channels = (RECENT_CHANNELS, a.recent_filters, a.recent_filters)
+    start = a.recent_lengths[0]
+    return ConvolutionCount(channels, RECENT_KERNEL, [RECENT_STRIDE] * 2, start, a.width)
+
+
+def recent_strips(targets: Targets, positions: int, a: Architecture) -> tuple[int, int]:
+    """Strips of a window that the recent-sample path reads at every offset, and samples of each."""
+    if targets.by_strips(a.recent, a):
+        return positions, a.recent + targets.phases - 1
+    return 1, (positions - 1) * a.chunk + targets.phases - 1 + a.recent
 
 
 def _transformer(a: Architecture, targets: Targets, count: int) -> tuple[int, int]:
