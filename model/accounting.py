@@ -206,20 +206,19 @@ def recent_strips(targets: Targets, positions: int, a: Architecture) -> tuple[in
 def _transformer(a: Architecture, targets: Targets, count: int) -> tuple[int, int]:
     """Multiply-adds of attention and of feed-forward blocks for ``count`` targets of a window."""
     inner, attended = a.heads * a.head_size, a.heads * a.width
+    last = targets.mode == "last"
+    latents = targets.history(a) // a.chunk if last else a.latents
     if a.latents_are_keys:
-        per_query = 2 * a.width * attended + 2 * a.latents * attended
-        per_layer = per_last = a.latents * per_query
-        if targets.mode == "last":
-            per_last = per_query
+        per_query = 2 * a.width * attended + 2 * latents * attended
+        per_layer = latents * per_query
+        per_last = per_query if last else per_layer
         folding = a.layers * 2 * inner * a.width**2
     else:
-        per_layer = a.latents * (4 * a.width * inner + 2 * a.latents * inner)
-        per_last = 4 * a.width * inner + 2 * a.latents * attended
+        per_layer = latents * (4 * a.width * inner + 2 * latents * inner)
+        per_last = 4 * a.width * inner + 2 * latents * attended
         folding = 0
-    sequences, read = count // a.latents, a.latents
-    if targets.mode == "last":
-        sequences, read = count, 1
-    queries = (a.layers - 1) * a.latents + read
+    sequences, read = (count, 1) if last else (count // latents, latents)
+    queries = (a.layers - 1) * latents + read
     feed_forward = sequences * queries * 2 * a.width * a.feed_forward
     return folding + sequences * ((a.layers - 1) * per_layer + per_last), feed_forward
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 KINDS = {
@@ -61,15 +61,16 @@ def held_bytes() -> int:
 
 
 def peak_bytes(work: Callable[[], object]) -> int:
-    """The bytes that the CPU's allocator gives out at most while ``work`` runs, beyond those before.
+    """The most bytes that the CPU's allocator gives out while ``work`` runs, beyond those before.
 
     Unlike a process's resident memory they have no constant, and memory counts though untouched.
     """
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         work()
-    events = profiler.profiler.kineto_results.events()  # type: ignore[union-attr]
+    events = profiler.profiler.kineto_results.events()
     taken = [(event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"]
-    return max(accumulate(change for _, change in sorted(taken, key=lambda pair: pair[0])))
+    changes: list[int] = [change for _, change in sorted(taken, key=lambda pair: pair[0])]
+    return max(accumulate(changes))
 
 
 def _bytes(argument: Any) -> int:
