@@ -24,7 +24,7 @@ GROUPED_LATENTS = {"cpu": 1_024, "cuda": 65_536}
 FULL = 4
 HALF = 2
 LOGISTIC_COPIES = 13
-"""Tensors of the size of the logits that the linear start's distribution keeps (``model.linear``)."""
+"""Tensors as large as the logits that the linear start's distribution keeps."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +67,16 @@ def activations(
     *,
     half: bool = False,
     device: Device = "cpu",
-    grouped: bool = True,
+    sharded: bool = False,
 ) -> Activations | None:
     """Those of so many windows at once; products in bfloat16 where ``half``.
 
-    ``grouped`` says whether the Transformer takes its sequences group by group, as it does where
-    parameters are not sharded. None for the baselines, of which no formula is known.
+    ``sharded`` says that parameters are (ZeRO 3): then the Transformer takes all sequences at once,
+    and casts of weights are not kept. None for the baselines, of which no formula is known.
     """
     if not isinstance(shape, Architecture):
         return None
-    return _Counting(shape, targets, positions, windows, half, device, grouped).count()
+    return _Counting(shape, targets, positions, windows, half, device, sharded).count()
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class _Counting:
     windows: int
     half: bool
     device: Device
-    grouped: bool
+    sharded: bool
 
     @property
     def wide(self) -> int:
@@ -97,7 +97,7 @@ class _Counting:
     def count(self) -> Activations:
         encoder, workspace = self._encoder()
         sequences, size = self._sequences()
-        several = self.grouped and sequences > size
+        several = not self.sharded and sequences > size
         # The latents of each sequence, and their gradient where it is summed group by group.
         copies = 1 + several
         of_recent = FULL * (self.a.recent > 0)
@@ -175,7 +175,7 @@ class _Counting:
         """Bytes of what is made of the weights: folded matrices, and their casts."""
         a = self.a
         folds, inner = 2 * a.heads * a.width**2, a.heads * a.head_size * a.width
-        if not self.half:
+        if not self.half or self.sharded:
             return FULL * a.layers * (folds + inner) if a.latents_are_keys else 0.0
         counts = accounting.parameters(a)
         if not a.latents_are_keys:

@@ -42,7 +42,7 @@ def memory(config: RunConfig) -> Memory:
         max(1, train.batch // (workers * train.accumulate)),
         half=config.half,
         device="cuda" if config.cluster.gpu else "cpu",
-        grouped=train.zero < 3,
+        sharded=train.zero == 3,
     )
     forward, backward = (kept.forward, kept.backward) if kept else (0.0, 0.0)
     most = peak(train.zero, held, forward, backward, accumulate=train.accumulate)

@@ -28,9 +28,9 @@ class PlannedRun:
     each of them; ``operations_by_part`` are those of a window, forward and backward, by part.
     ``epoch`` is how many targets the training split offers, each once. ``windows_per_step`` windows
     of ``window_bytes`` make a step, over all workers; ``forecast`` is whether the stream keeps up
-    with them and ``cost`` what it takes, where hardware is given, and ``nodes`` the run on numbers of
-    nodes, where they are. ``memory`` is a worker's as configured, ``memory_by_stage`` that at every
-    ZeRO stage in every precision.
+    with them and ``cost`` what the run takes, where hardware is given, and ``nodes`` the run on
+    numbers of nodes, where they are. ``memory`` is a worker's as configured, ``memory_by_stage`` what
+    it is at every ZeRO stage in every precision.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""What runs cost as tables for a terminal: by part of the model, in memory, in hours and dollars."""
+"""What runs cost as tables for a terminal: by part of the model, in memory, hours and dollars."""
 
 from collections.abc import Iterator, Sequence
 
@@ -54,7 +54,7 @@ def _operations(runs: Sequence[PlannedRun]) -> Table:
 
 def _memory(runs: Sequence[PlannedRun]) -> Table:
     table = _table(
-        "GB of a worker at the most: weights, gradients, optimizer and buffers; activations; all as "
+        "GB of a worker at the most: weights, gradients, optimizer, buffers; activations; all as "
         "configured, and at ZeRO 0 to 3 in float32 (f) and bfloat16 (b)",
         (
             *("run", "is", "state", "activations", "in all"),

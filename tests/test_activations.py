@@ -101,7 +101,7 @@ def test_memory_grows_with_windows_and_shrinks_with_groups_and_bfloat16():
     shape, targets = Architecture(attention="causal"), CHUNKS
     one, four = (activations(shape, targets, 64, windows) for windows in (1, 4))
     assert four.encoder == 4 * one.encoder
-    whole = activations(shape, targets, 512, 4, grouped=False)
+    whole = activations(shape, targets, 512, 4, sharded=True)
     assert whole.forward > activations(shape, targets, 512, 4).forward
     assert activations(shape, targets, 64, 4, half=True).forward < 0.6 * four.forward
     # A mask of dropout is a byte on a GPU and a factor on the CPU.

@@ -45,6 +45,7 @@ def _worker(rank, trial, meeting):
 
 
 def _peak_of(case):
+    gc.collect()
     before = held_bytes()
     train = TrainConfig(batch=WORKERS * WINDOWS, zero=case.stage, precision=case.precision)
     started = engine.start(build(MODEL), train, WORKERS, 1)
@@ -60,8 +61,6 @@ def _peak_of(case):
     held = held_bytes() - before
     most = held + peak_bytes(step)
     started.destroy()
-    del started
-    gc.collect()
     return most
 
 
@@ -76,8 +75,8 @@ def planned(case):
     half = case.precision == "bfloat16"
     parameters = sum(accounting.parameters(MODEL).values())
     held = footprint(case.stage, parameters, WORKERS, half=half)
-    grouped = case.stage < 3
-    kept = activations(MODEL, TARGETS, POSITIONS, WINDOWS, half=half, grouped=grouped)
+    sharded = case.stage == 3
+    kept = activations(MODEL, TARGETS, POSITIONS, WINDOWS, half=half, sharded=sharded)
     return held, peak(case.stage, held, kept.forward, kept.backward)
 
 
