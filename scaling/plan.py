@@ -29,8 +29,8 @@ class PlannedRun:
     ``epoch`` is how many targets the training split offers, each once. ``windows_per_step`` windows
     of ``window_bytes`` make a step, over all workers; ``forecast`` is whether the stream keeps up
     with them and ``cost`` what the run takes, where hardware is given, and ``nodes`` the run on
-    numbers of nodes, where they are. ``memory`` is a worker's as configured, ``memory_by_stage`` what
-    it is at every ZeRO stage in every precision.
+    numbers of nodes, where they are. ``memory`` is a worker's as configured, ``memory_by_stage`` at
+    every ZeRO stage in every precision.
     """
 
     id: str
