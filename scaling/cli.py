@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from scaling import cli_cluster, cli_corpora, cli_fit, cli_models, load
+from scaling import cli_cluster, cli_corpora, cli_design, cli_fit, cli_models, load
 from scaling.arguments import Config, Json, Words, console, file_and_overrides
 from scaling.load import ConfigError
 
@@ -29,6 +29,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     *(cli_models.compare, cli_models.evaluate, cli_models.generate),
     cli_cluster.rehearse,
     cli_fit.fit,
+    *(cli_design.design, cli_design.power),
 )
 for verb in VERBS:
     app.command()(verb)

@@ -31,8 +31,8 @@ CONTEXT, HISTORY = "model.context", "windows.history"
 class Cell:
     """One configuration: its values by dotted keys, and how many seeds train it.
 
-    ``price`` is what one of its runs takes of the budget; ``share`` of the whole is set aside for it
-    where budgets are compared.
+    ``price`` is what one of its runs takes of the budget, ``share`` the part of the whole that is
+    set aside for it where budgets are compared.
     """
 
     values: dict[str, Any]

@@ -21,7 +21,7 @@ from scaling.uncertainty import percentiles, spread_of
 
 IRREDUCIBLE = 3.0
 """Nats of the loss that no axis lowers: only differences matter to what is simulated."""
-SIMULATIONS = 60
+SIMULATIONS = 200
 CHUNK = "model.chunk"
 SIZE, DATA = "size", "data"
 
@@ -77,7 +77,10 @@ def expected(
 
 
 def surface(made: Design, guesses: Mapping[str, Guess]) -> tuple[dict[str, Floats], Floats]:
-    """Columns of the cells by name, and the losses (cells,) that the guesses give them."""
+    """Columns of the cells by name, and the losses (cells,) that the guesses give them.
+
+    An axis of two values carries no law, and changes nothing here: its slope's error is the same.
+    """
     if made.kind == "isoflop":
         columns = {
             SIZE: np.array([sum(_parameters(cell).values()) for cell in made.cells], float),
@@ -92,6 +95,8 @@ def surface(made: Design, guesses: Mapping[str, Guess]) -> tuple[dict[str, Float
     loss = np.full(len(made.cells), IRREDUCIBLE)
     for name, x in columns.items():
         guess = guesses.get(name, Guess())
+        if len(np.unique(x)) < Additive.least_values:
+            continue
         if name == CHUNK:
             away = np.log(x / np.sqrt(x.min() * x.max()))
             loss += guess.reducible * (away / np.abs(away).max()) ** 2

@@ -25,6 +25,8 @@ LEVEL = 0.05
 POWER = 0.8
 MOST_SEEDS = 10
 MOST_TARGETS = 10**9
+NEARLY_NORMAL = 1e4
+"""Degrees of freedom beyond which t is taken for normal: the noncentral t has no numbers there."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +44,25 @@ class Noise:
     freedom: float = inf
 
     @classmethod
-    def of(cls, records: Sequence[RunRecord]) -> tuple[Self, int]:
+    def of(
+        cls,
+        records: Sequence[RunRecord],
+        seeds: float | None = None,
+        targets: float | None = None,
+    ) -> tuple[Self, int]:
         """The noise of a study's runs, and targets a cluster; ConfigError where it has none.
 
         The targets' is that of the difference between a run's contexts on the same targets, which
-        is clustered in the records already: so much is the same for every further cluster.
+        is clustered in the records already: so much is the same for every further cluster. What is
+        given need not be in the records.
         """
         keys = varied(records)
         losses = [run.validation.nats for run in records]
-        spread = replicate_noise(losses, [configuration(run, keys) for run in records])
+        spread: tuple[float, float] | None = replicate_noise(
+            losses, [configuration(run, keys) for run in records]
+        )
+        if seeds is not None:
+            spread = (seeds, inf)
         errors = [
             (other.excess_standard_error * sqrt(run.validation.targets), run)
             for run in records
@@ -63,13 +75,15 @@ class Noise:
                 "no configuration was run with two seeds, so nothing tells the noise between "
                 "them: add --seed-noise NATS"
             )
-        if not errors:
+        if not errors and targets is None:
             problems.append(
                 "no run was scored at several contexts, so nothing tells how targets differ "
                 "between them: add --target-noise NATS"
             )
-        if spread is None or not errors:
+        if spread is None or problems:
             raise ConfigError(problems)
+        if targets is not None:
+            return cls(spread[0], targets, 0.0, spread[1]), 1
         size = median(run.validation.targets / run.validation.clusters for _, run in errors)
         noise = cls(spread[0], median(error for error, _ in errors), 0.0, spread[1])
         return noise, max(1, round(size))
@@ -100,7 +114,7 @@ def power_of(
     rest = sum(part**2 / freedom for part, freedom in parts if freedom and part)
     freedom = variance**2 / rest if rest else inf
     shift = difference / sqrt(variance)
-    if freedom == inf or freedom > 1e6:
+    if freedom > NEARLY_NORMAL:
         critical = float(stats.norm.ppf(1 - LEVEL / 2))
         return float(stats.norm.sf(critical - shift) + stats.norm.cdf(-critical - shift))
     critical = float(stats.t.ppf(1 - LEVEL / 2, freedom))
