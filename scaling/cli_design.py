@@ -51,9 +51,7 @@ def design(
         raise ConfigError(["give one budget: --flops 1e18, or --dollars 200 with --hardware"])
     if min(flops or dollars or 0.0, noise) <= 0 or seeds < 0 or budgets < 2:
         raise ConfigError(
-            [
-                "--flops, --dollars and --noise must be above 0, --seeds 0 or more, --budgets 2 or more"
-            ]
+            ["--flops, --dollars and --noise: above 0; --seeds: 0 or more; --budgets: 2 or more"]
         )
     content = load.content(path, overrides)
     content.pop("sweep", None)

@@ -24,6 +24,8 @@ Kind = Literal["equal-data", "isoflop"]
 Price = Callable[[RunConfig], float]
 BUDGET_RATIO = 3.0
 """Between the budgets of an isoFLOP grid."""
+MANY_STEPS = 10**6
+"""Steps over which a price is taken for a straight line."""
 CONTEXT, HISTORY = "model.context", "windows.history"
 
 
@@ -136,23 +138,21 @@ def _cell(content: Mapping[str, Any], values: dict[str, Any], share: float) -> C
 
 def _sized(cells: Sequence[Cell], kind: Kind, budget: float, price: Price) -> list[Cell]:
     """The cells with as many steps as the budget buys."""
-    each = [price(_of_steps(cell, 1).config) for cell in cells]
-    per_step = [cell.config.targets_per_step for cell in cells]
+    fixed, each = np.array([_line(cell, price) for cell in cells]).T
+    seeds = np.array([cell.seeds for cell in cells])
+    per_step = np.array([cell.config.targets_per_step for cell in cells])
     if kind == "equal-data":
-        of_target = sum(
-            cell.seeds * one / targets
-            for cell, one, targets in zip(cells, each, per_step, strict=True)
-        )
-        steps = [budget / of_target / targets for targets in per_step]
+        targets = (budget - seeds @ fixed) / (seeds @ (each / per_step))
+        steps = targets / per_step
     else:
-        whole = sum(cell.seeds * cell.share for cell in cells)
-        steps = [budget * cell.share / whole / one for cell, one in zip(cells, each, strict=True)]
+        shares = np.array([cell.share for cell in cells])
+        steps = (budget * shares / (seeds @ shares) - fixed) / each
     if min(steps) < 1:
-        needed = budget / min(steps)
+        needed = float(seeds @ (fixed + each))
         raise ConfigError(
             [
-                f"the budget {budget:g} buys {min(steps):.3f} steps of a run: give {needed:.3g} or "
-                "more, or fewer values of the axes"
+                f"the budget {budget:g} does not buy a step of every run: give more than "
+                f"{needed:.3g}, or fewer values of the axes"
             ]
         )
     # A price is of whole steps, validations among them, so that it is checked once more.
@@ -164,6 +164,13 @@ def _sized(cells: Sequence[Cell], kind: Kind, budget: float, price: Price) -> li
             for cell in found
         ]
     return found
+
+
+def _line(cell: Cell, price: Price) -> tuple[float, float]:
+    """What a run costs without a step, and each of many steps, with the validations between."""
+    once, twice = (price(_of_steps(cell, steps).config) for steps in (MANY_STEPS, 2 * MANY_STEPS))
+    each = (twice - once) / MANY_STEPS
+    return max(0.0, once - MANY_STEPS * each), each
 
 
 def _of_steps(cell: Cell, steps: int) -> Cell:

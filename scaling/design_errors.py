@@ -4,7 +4,7 @@ The user guesses what each axis adds to the loss at its smallest value, with whi
 falls, and the noise of a run. Every simulation draws the losses of all runs and fits them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from scaling.forms import Additive
 from scaling.isoflop import isoflop
 from scaling.objective import Objective
 from scaling.points import Points
-from scaling.slope import FitError, Floats, fit_slope
+from scaling.slope import FitError, Floats, Numbers, fit_slope
 from scaling.uncertainty import percentiles, spread_of
 
 IRREDUCIBLE = 3.0
@@ -106,12 +106,12 @@ def surface(made: Design, guesses: Mapping[str, Guess]) -> tuple[dict[str, Float
 
 
 def _measured(
-    made: Design, columns: dict[str, Floats], rows: Sequence[int] | Floats, loss: Floats, seed: int
+    made: Design, columns: dict[str, Floats], rows: Numbers, loss: Floats, seed: int
 ) -> dict[str, float]:
     """What is fitted to the losses (runs,) of one sweep, by name."""
     x = {name: column[rows] for name, column in columns.items()}
     if made.kind == "isoflop":
-        return _best_size(made, x, np.asarray(rows), loss, seed)
+        return _best_size(made, x, rows, loss, seed)
     found = _slopes(x, loss)
     fitted = _fitted(x, loss, seed)
     if fitted:
@@ -156,14 +156,14 @@ def _fitted(x: dict[str, Floats], loss: Floats, seed: int) -> Fit | None:
 
 
 def _best_size(
-    made: Design, x: dict[str, Floats], rows: Floats, loss: Floats, seed: int
+    made: Design, x: dict[str, Floats], rows: Numbers, loss: Floats, seed: int
 ) -> dict[str, float]:
     """Exponents of the surface, and of the best size in the budget."""
     fitted = _fitted(x, loss, seed)
     if fitted is None:
         return {}
     found = {name: value for name, value in fitted.natural.items() if name.endswith(".exponent")}
-    budget = np.array([cell.share for cell in made.cells])[rows.astype(int)]
+    budget = np.array([cell.share for cell in made.cells])[rows]
     powers = isoflop(fitted, budget).powers[SIZE]
     return found | {
         f"best size in the budget ({method})": power.exponent for method, power in powers.items()

@@ -71,7 +71,7 @@ def power_table(difference: float, noise: Noise, found: Sequence[Need]) -> Table
     """What each number of seeds needs."""
     known = "" if noise.freedom == inf else f" from {noise.freedom:g} degrees of freedom"
     table = _table(
-        f"to tell {difference:g} nats ({bits(difference):.2g} bits) with the power {POWER:g} at the "
+        f"to tell {difference:g} nats ({bits(difference):.2g} bits) with power {POWER:g} at the "
         f"5 % level: seeds differ by {noise.seeds:.4g} nats{known}, a target's difference by "
         f"{noise.targets:.4g}, correlation {noise.correlation:g}",
         ("seeds of each", "targets", "in recordings", "least difference with all targets"),

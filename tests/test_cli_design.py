@@ -43,7 +43,7 @@ def test_dollars_buy_runs_on_hardware_with_a_price(capsys):
         ((*AXIS,), "give one budget"),
         ((*AXIS, "--flops", "1", "--dollars", "1"), "give one budget"),
         ((*AXIS, "--dollars", "1"), "needs hardware with a price"),
-        ((*AXIS, "--flops", "1e15", "--noise", "0"), "must be above 0"),
+        ((*AXIS, "--flops", "1e15", "--noise", "0"), "--noise: above 0"),
         (("--axis", "model.context=8000", "--flops", "1e15"), "two or more different numbers"),
         (("--axis", "model.context=a,b", "--flops", "1e15"), "two or more different numbers"),
         ((*AXIS, "--flops", "1e15", "--guess", "model.context=1"), "write KEY=NATS,EXPONENT"),

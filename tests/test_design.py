@@ -55,12 +55,12 @@ def test_seeds_go_to_the_ends_of_the_axes():
 
 
 def test_a_budget_that_buys_no_step_says_how_much_would():
-    with pytest.raises(ConfigError, match=r"buys 0\.\d+ steps of a run: give .* or more"):
+    with pytest.raises(ConfigError, match=r"does not buy a step of every run: give more"):
         made(budget=1e9)
 
 
 def test_a_combination_that_cannot_run_is_named():
-    with pytest.raises(ConfigError, match="model.context=8001: model.context is 8001"):
+    with pytest.raises(ConfigError, match=r"model\.context=8001: model\.context is 8001"):
         made({"model.context": [8_000, 8_001]})
 
 
@@ -99,14 +99,14 @@ def test_the_error_of_the_slope_is_that_of_least_squares():
 
 
 def test_the_error_of_an_exponent_is_that_of_the_delta_method_where_it_is_small():
-    contexts = [1_000, 10_000, 100_000, 1_000_000]
+    contexts = [1_000, 8_000, 32_000, 256_000]
     found = made({"model.context": contexts, "model.chunk": [500, 1_000]}, seeds=0)
     x = np.array(contexts) / 1_000
     r, g, noise = 0.1, 0.3, 0.0005
     gradient = np.column_stack([np.ones(4), x**-g, -r * np.log(x) * x**-g])
     # Two chunks, which change nothing, are two runs of each context.
     variance = noise**2 / 2 * np.linalg.inv(gradient.T @ gradient)[2, 2]
-    errors = expected(found, noise, {"model.context": Guess(r, g)}, simulations=150)
+    errors = expected(found, noise, {"model.context": Guess(r, g)}, simulations=300)
     exponent = next(one for one in errors if one.quantity == "model.context.exponent")
     # The narrow Huber loss is nearly an absolute error, whose variance is up to pi / 2 of squares'.
     ratio = exponent.standard_error / np.sqrt(variance)

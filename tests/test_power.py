@@ -68,7 +68,7 @@ def test_what_is_needed_is_enough_and_one_target_less_is_not():
 
 
 def test_more_seeds_need_fewer_targets_and_too_few_need_more_than_there_are():
-    found = needs(0.01, Noise(0.008, 0.5), per_recording=10)
+    found = needs(0.015, Noise(0.008, 0.5), per_recording=10)
     assert found[0].targets is found[0].recordings is None
     known = [need.targets for need in found if need.targets]
     assert known == sorted(known, reverse=True) and len(known) > 1
