@@ -75,8 +75,7 @@ def plan(
     stream = Measured.read(measured or RECORD) if trains_on else None
     calibration = Calibration.read() if nodes else None
     seen = Rates.read(rates) if rates else None
-    numbers = counts(nodes) if nodes else ()
-    planned = make(runs, trains_on, stream, calibration, numbers, seen)
+    planned = make(runs, trains_on, stream, calibration, counts(nodes) if nodes else (), seen)
     if as_json:
         print(json.dumps(planned.as_json()))
     else:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from scaling.design import CONTEXT, HISTORY, Design
 from scaling.design_errors import DATA, SIZE, Expected, Guess
+from scaling.forms import Additive
 from scaling.load import with_values
 from scaling.power import POWER, Need, Noise
 from scaling.record import bits
@@ -37,14 +38,15 @@ def design_tables(
             f"{cell.price:.4g}",
         )
     yield table
-    names = (SIZE, DATA) if made.kind == "isoflop" else axes
+    lawful = [axis for axis in axes if len(set(made.axes[axis])) >= Additive.least_values]
+    names = [SIZE, DATA] if made.kind == "isoflop" else lawful
     assumed = "; ".join(
         f"{name} adds {guess.reducible:g} nats at its smallest, exponent {guess.exponent:g}"
         for name, guess in ((name, guesses.get(name, Guess())) for name in names)
     )
     table = _table(
-        f"what its fits would come to, if {assumed}, and a run's noise is {noise:g} nats "
-        f"({bits(noise):.2g} bits)",
+        f"what its fits would come to, if {assumed or 'no axis carries a law'}, and a run's noise "
+        f"is {noise:g} nats ({bits(noise):.2g} bits)",
         ("quantity", "without noise", "standard error", "95 % of the fits"),
         text=1,
     )
