@@ -262,10 +262,7 @@ class SaShiMiArchitecture(SequenceShape):
         }
 
     def operations_by_part(self, samples: int) -> dict[str, float]:
-        """Forward operations of each part for a sequence of so many samples.
-
-        Those of the blocks are products and transforms.
-        """
+        """Forward operations of each part, of blocks with transforms, for so many samples."""
         parts = self._products_by_part(samples)
         return {**parts, "blocks": parts["blocks"] + self.transform_operations(samples)}
 
@@ -282,8 +279,8 @@ class SaShiMiArchitecture(SequenceShape):
         rates = zip(self.pools, pairwise(self.widths), lengths[1:], strict=True)
         for pool, (fast, slow), length in rates:
             pools += (2 * length - 1) * pool * fast * slow
-        head = samples * self.width * self.levels
-        return {"blocks": 2.0 * blocks, "pools": 2.0 * pools, "head": 2.0 * head}
+        head = 2.0 * samples * self.width * self.levels
+        return {"blocks": 2.0 * blocks, "pools": 2.0 * pools, "head": head}
 
     def transform_operations(self, samples: int) -> float:
         """Operations of the Fourier transforms: three of 2 L real numbers for each state space.
