@@ -1,10 +1,11 @@
 """What a model costs: parameters and floating-point operations, by formula and by part.
 
 Plain Python, so that a plan needs no torch. The tests hold the parameter counts against the built
-module and the operations against torch's own counter.
+module and the operations, forward and backward, against torch's own counter.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from operator import mul
 
@@ -51,40 +52,76 @@ def parameters(shape: Shape) -> dict[str, int]:
     return counts
 
 
+@dataclass(frozen=True)
+class Passes:
+    """Floating-point operations (2 a multiply-add) of a part, forward and backward."""
+
+    forward: float
+    backward: float
+
+    @property
+    def total(self) -> float:
+        """Both."""
+        return self.forward + self.backward
+
+
+def training_operations(shape: Shape, targets: Targets, positions: int) -> dict[str, Passes]:
+    """Operations of each part for one training window with so many positions.
+
+    Counts the matrix products and convolutions, as torch's counter does; of causal attention both
+    halves, though a kernel may skip one, and nothing that a fused kernel computes a second time.
+    The backward pass of a product costs two products of its size, one for each factor (Kaplan et
+    al. 2020, arXiv 2001.08361, section 2.1): one where a factor is codes, which have no gradient.
+    """
+    if not isinstance(shape, Architecture):
+        samples = targets.samples(positions, shape)
+        parts = shape.operations_by_part(samples)
+        return {part: Passes(value, 2 * value) for part, value in parts.items()}
+    return {
+        part: Passes(2.0 * sum(products), 2.0 * (2 * sum(products) - of_codes))
+        for part, (products, of_codes) in _multiply_adds(shape, targets, positions).items()
+    }
+
+
 def forward_operations(
     architecture: Architecture, targets: Targets, positions: int
 ) -> dict[str, float]:
-    """Forward operations (2 a multiply-add) for one window with so many positions.
+    """Forward operations of each part for one window with so many positions."""
+    passes = training_operations(architecture, targets, positions)
+    return {part: both.forward for part, both in passes.items()}
 
-    Counts the matrix products and convolutions, as torch's counter does; of causal attention both
-    halves, though a kernel may skip one.
-    """
-    a = architecture
+
+def _multiply_adds(
+    a: Architecture, targets: Targets, positions: int
+) -> dict[str, tuple[list[int], int]]:
+    """Forward multiply-adds of each part by layer, and how many of them multiply codes."""
     count = positions * targets.phases
-    convolutions = _Convolutions((1, *a.filters), a.kernel, a.strides, a.chunk, a.width)
-    multiply_adds = {
-        "encoder": _encoder(convolutions, targets, positions, a),
-        "transformer": _transformer(a, targets, count),
-        "head": count * (a.width * a.hidden + a.hidden * a.outputs),
+    convolutions = ConvolutionCount((1, *a.filters), a.kernel, a.strides, a.chunk, a.width)
+    encoder = _encoder(convolutions, targets, positions, a)
+    attention, feed_forward = _transformer(a, targets, count)
+    parts = {
+        "encoder": (encoder, encoder[0]),
+        "attention": ([attention], 0),
+        "feed_forward": ([feed_forward], 0),
+        "head": ([count * a.width * a.hidden, count * a.hidden * a.outputs], 0),
     }
     if a.recent:
-        start = a.recent_lengths[0]
-        channels = (RECENT_CHANNELS, a.recent_filters, a.recent_filters)
-        convolutions = _Convolutions(channels, RECENT_KERNEL, [RECENT_STRIDE] * 2, start, a.width)
+        stack = recent_stack(a)
         if targets.phases > 1:
-            strips, seen = 1, (positions - 1) * a.chunk + targets.phases - 1 + a.recent
-            if targets.by_strips(a.recent, a):
-                strips, seen = positions, a.recent + targets.phases - 1
-            multiply_adds["recent"] = strips * convolutions.dense(seen - LINEAR_ORDER)
-            multiply_adds["linear"] = strips * LINEAR_ORDER * (seen - LINEAR_ORDER + 1)
+            strips, seen = recent_strips(targets, positions, a)
+            recent = stack.dense(seen - LINEAR_ORDER)
+            linear = strips * LINEAR_ORDER * (seen - LINEAR_ORDER + 1)
         else:
-            multiply_adds["recent"] = count * convolutions.once()
-            multiply_adds["linear"] = count * LINEAR_ORDER * (start + 1)
-    return {part: 2.0 * value for part, value in multiply_adds.items()}
+            strips, recent = count, stack.once()
+            linear = count * LINEAR_ORDER * (a.recent_lengths[0] + 1)
+        # The path reads the predictor's errors, whose gradient the predictor's weights take.
+        parts["recent"] = ([strips * products for products in recent], 0)
+        parts["linear"] = ([linear], linear)
+    return parts
 
 
-class _Convolutions:
-    """Multiply-adds of :class:`model.convolutions.Convolutions`."""
+class ConvolutionCount:
+    """Multiply-adds and outputs of :class:`model.convolutions.Convolutions`."""
 
     def __init__(
         self,
@@ -102,51 +139,88 @@ class _Convolutions:
             self.lengths.append(convolved(self.lengths[-1], kernel, stride))
         self.projection = channels[-1] * self.lengths[-1] * width
 
-    def once(self) -> int:
-        """For one run."""
-        layers = zip(self.pairs, self.lengths[1:], strict=True)
-        convolutions = sum(self.kernel * f * g * length for (f, g), length in layers)
-        return convolutions + self.projection
+    def once(self) -> list[int]:
+        """For one run, by layer, the projection last."""
+        layers = zip(self.pairs, self.outputs(), strict=True)
+        return [*(self.kernel * f * output for (f, _), output in layers), self.projection]
 
-    def dense(self, signal: int) -> int:
-        """For the runs at every offset of a signal of so many positions."""
+    def outputs(self) -> list[int]:
+        """Numbers that each convolution gives for one run."""
+        return [g * length for (_, g), length in zip(self.pairs, self.lengths[1:], strict=True)]
+
+    def dense(self, signal: int) -> list[int]:
+        """For the runs at every offset of a signal of so many positions, by layer."""
         starts = signal - self.lengths[0] + 1
+        layers = zip(self.pairs, self.dense_outputs(signal), strict=True)
+        products = [self.kernel * f * output for (f, _), output in layers]
+        return [*products, starts * self.projection]
+
+    def dense_outputs(self, signal: int) -> list[int]:
+        """Numbers that each convolution gives for the runs at every offset of a signal."""
         dilations = [1, *accumulate(self.strides, mul)]
-        length = starts + (self.lengths[-1] - 1) * dilations[-1]
-        total = starts * self.projection
+        length = signal - self.lengths[0] + 1 + (self.lengths[-1] - 1) * dilations[-1]
+        outputs = []
         # From the newest layer back: each needs as many positions as the next one sees.
-        for (f, g), dilation in zip(reversed(self.pairs), reversed(dilations[:-1]), strict=True):
-            total += self.kernel * f * g * length
+        for (_, g), dilation in zip(reversed(self.pairs), reversed(dilations[:-1]), strict=True):
+            outputs.append(g * length)
             length += (self.kernel - 1) * dilation
-        return total
+        return outputs[::-1]
 
 
-def _encoder(convolutions: _Convolutions, targets: Targets, positions: int, a: Architecture) -> int:
-    """Multiply-adds of the encoder for one window."""
+def _encoder(
+    convolutions: ConvolutionCount, targets: Targets, positions: int, a: Architecture
+) -> list[int]:
+    """Multiply-adds of the encoder for one window, by layer."""
+    runs, read, _ = encoded(convolutions, targets, positions, a)
+    layers = convolutions.once() if targets.phases == 1 else convolutions.dense(read)
+    return [runs * products for products in layers]
+
+
+def encoded(
+    convolutions: ConvolutionCount, targets: Targets, positions: int, a: Architecture
+) -> tuple[int, int, list[int]]:
+    """Runs of a window that the encoder reads, samples of each, and what its layers give for it."""
     signal = targets.samples(positions, a) - 1
     if targets.phases == 1:
-        return signal // a.chunk * convolutions.once()
+        return signal // a.chunk, a.chunk, convolutions.outputs()
+    runs, read = 1, signal
     if targets.by_strips(a.chunk, a):
-        return positions * convolutions.dense(a.chunk + targets.phases - 1)
-    return convolutions.dense(signal)
+        runs, read = positions, a.chunk + targets.phases - 1
+    return runs, read, convolutions.dense_outputs(read)
 
 
-def _transformer(a: Architecture, targets: Targets, count: int) -> int:
-    """Multiply-adds of the Transformer for ``count`` targets of one window."""
+def recent_stack(a: Architecture) -> ConvolutionCount:
+    """The convolutions of the recent-sample path."""
+    channels = (RECENT_CHANNELS, a.recent_filters, a.recent_filters)
+    start = a.recent_lengths[0]
+    return ConvolutionCount(channels, RECENT_KERNEL, [RECENT_STRIDE] * 2, start, a.width)
+
+
+def recent_strips(targets: Targets, positions: int, a: Architecture) -> tuple[int, int]:
+    """Strips of a window that the recent-sample path reads at every offset, and samples of each."""
+    if targets.by_strips(a.recent, a):
+        return positions, a.recent + targets.phases - 1
+    return 1, (positions - 1) * a.chunk + targets.phases - 1 + a.recent
+
+
+def _transformer(a: Architecture, targets: Targets, count: int) -> tuple[int, int]:
+    """Multiply-adds of attention and of feed-forward blocks for ``count`` targets of a window."""
     inner, attended = a.heads * a.head_size, a.heads * a.width
-    feed_forward = 2 * a.width * a.feed_forward
+    last = targets.mode == "last"
+    latents = targets.history(a) // a.chunk if last else a.latents
     if a.latents_are_keys:
-        per_query = 2 * a.width * attended + 2 * a.latents * attended + feed_forward
-        per_layer = per_last = a.latents * per_query
-        if targets.mode == "last":
-            per_last = per_query
+        per_query = 2 * a.width * attended + 2 * latents * attended
+        per_layer = latents * per_query
+        per_last = per_query if last else per_layer
         folding = a.layers * 2 * inner * a.width**2
     else:
-        per_layer = a.latents * (4 * a.width * inner + 2 * a.latents * inner + feed_forward)
-        per_last = 4 * a.width * inner + 2 * a.latents * attended + feed_forward
+        per_layer = latents * (4 * a.width * inner + 2 * latents * inner)
+        per_last = 4 * a.width * inner + 2 * latents * attended
         folding = 0
-    sequences = count if targets.mode == "last" else count // a.latents
-    return folding + sequences * ((a.layers - 1) * per_layer + per_last)
+    sequences, read = (count, 1) if last else (count // latents, latents)
+    queries = (a.layers - 1) * latents + read
+    feed_forward = sequences * queries * 2 * a.width * a.feed_forward
+    return folding + sequences * ((a.layers - 1) * per_layer + per_last), feed_forward
 
 
 def training_operations_per_target(
@@ -154,16 +228,18 @@ def training_operations_per_target(
 ) -> tuple[float, float]:
     """Forward and backward operations a target: as trained, and naively.
 
-    The naive way takes a window of the full context for each target, or of the receptive field. The
-    backward pass of a product costs two products of its size (Kaplan et al. 2020, arXiv 2001.08361,
-    section 2.1).
+    The naive way takes a window of the full context for each target, or of the receptive field.
     """
-    if not isinstance(shape, Architecture):
-        whole = shape.operations(targets.samples(positions, shape))
-        return 3 * whole / positions, 3 * shape.operations(shape.receptive_field or shape.context)
-    shared = sum(forward_operations(shape, targets, positions).values())
-    alone = sum(forward_operations(shape, naive_targets(shape), 1).values())
-    return 3 * shared / (positions * targets.phases), 3 * alone
+    shared = _total(training_operations(shape, targets, positions))
+    if isinstance(shape, Architecture):
+        alone = _total(training_operations(shape, naive_targets(shape), 1))
+    else:
+        alone = 3 * shape.operations(shape.receptive_field or shape.context)
+    return shared / (positions * targets.phases), alone
+
+
+def _total(parts: dict[str, Passes]) -> float:
+    return sum(both.total for both in parts.values())
 
 
 def naive_targets(architecture: Architecture) -> Targets:

@@ -14,10 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.activations import CACHED_RUNS
 from model.architecture import convolved
-
-CACHED_RUNS = 16
-"""Runs that the CPU convolves at a time: the layers' outputs of more of them leave its cache."""
 
 
 class Convolutions(nn.Module):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from model.activations import GROUPED_LATENTS
 from model.architecture import LINEAR_ORDER, Architecture
 from model.attention import Folded
 from model.encoder import ChunkEncoder
@@ -21,9 +22,6 @@ from model.nats import nats
 from model.recent import RecentPath
 from model.targets import Targets
 from model.transformer import Transformer
-
-GROUPED_LATENTS = {"cpu": 1_024, "cuda": 65_536}
-"""Latents that the Transformer takes at a time: more of them leave the cache, or fill memory."""
 
 
 class Sequences(NamedTuple):

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from model.activations import GROUPED_LATENTS
 from model.attention import Folded
 from model.baselines.sequence import SequenceModel
 from model.nats import nats
-from model.network import GROUPED_LATENTS, LatentTransformer
+from model.network import LatentTransformer
 from model.targets import Targets
 
 

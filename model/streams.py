@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from model.activations import GROUPED_LATENTS
 from model.architecture import LINEAR_ORDER
 from model.attention import Folded
 from model.dense import ReusedLayers
 from model.head import Recent
 from model.incremental import IncrementalConvolutions
-from model.network import GROUPED_LATENTS, LatentTransformer
+from model.network import LatentTransformer
 from model.positions import rotate, rotations, turning_rates
 from model.transformer import Layer
 

@@ -1,6 +1,7 @@
 """What was measured and counted here, as a forecast for many nodes needs it: no torch, no Ray."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -82,8 +83,14 @@ def _record(path: Path, command: str) -> Any:
 def _shares(rows: list[dict[str, Any]]) -> dict[str, tuple[float, float]]:
     """The lowest and highest share of a matrix product's rate, by mode of the training rows."""
     found: dict[str, list[float]] = {}
-    for row in rows:
-        verb, mode, *_ = row["what"].replace(",", "").split()
-        if verb == "train":
-            found.setdefault(mode, []).append(row["of_ceiling"])
+    for mode, _, row in training_rows(rows):
+        found.setdefault(mode, []).append(row["of_ceiling"])
     return {mode: (min(shares), max(shares)) for mode, shares in found.items()}
+
+
+def training_rows(rows: list[dict[str, Any]]) -> Iterator[tuple[str, bool, dict[str, Any]]]:
+    """The rows of a bench record that are training: their mode, whether bfloat16, and the row."""
+    for row in rows:
+        verb, mode, *rest = row["what"].replace(",", "").split()
+        if verb == "train":
+            yield mode, rest[:2] == ["in", "bfloat16"], row

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from scaling import cli_cluster, cli_corpora, cli_fit, cli_models, load
+from scaling import cli_cluster, cli_corpora, cli_design, cli_fit, cli_models, load
 from scaling.arguments import Config, Json, Words, console, file_and_overrides
 from scaling.load import ConfigError
 
@@ -29,6 +29,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     *(cli_models.compare, cli_models.evaluate, cli_models.generate),
     cli_cluster.rehearse,
     cli_fit.fit,
+    *(cli_design.design, cli_design.power),
 )
 for verb in VERBS:
     app.command()(verb)
@@ -44,40 +45,49 @@ def plan(
     measured: Annotated[
         Path | None, typer.Option(help="A record of `bench data --json`; else the one in docs.")
     ] = None,
+    rates: Annotated[
+        Path | None,
+        typer.Option(help="A record of `bench --json`, or a study: how fast steps were there."),
+    ] = None,
     nodes: Annotated[
         str | None, typer.Option(help="Forecast each run on these numbers of nodes, as 1,8,64.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """What a run or a sweep would do: parameters, operations, data, and every problem."""
+    """What a run or a sweep would do: parameters, operations, memory, cost, and every problem."""
     from scaling.calibration import Calibration
     from scaling.delivery import RECORD, Measured
     from scaling.node_tables import figures_table, node_tables
     from scaling.nodes import counts
     from scaling.plan import make
+    from scaling.plan_tables import cost_tables
+    from scaling.rates import Rates
     from scaling.tables import forecast_table, plan_table
 
-    path, overrides = file_and_overrides(config, words)
+    runs = load.sweep(*file_and_overrides(config, words)).runs
+    hardware = hardware or runs[0][1].cluster.hardware
     trains_on = load.hardware(hardware) if hardware else None
-    for option, given in (("--measured", measured), ("--nodes", nodes)):
+    for option, given in (("--measured", measured), ("--nodes", nodes), ("--rates", rates)):
         if given and not trains_on:
             raise ConfigError(
                 [f"{option} needs --hardware: add --hardware configs/hardware/a100.yaml"]
             )
-    rates = Measured.read(measured or RECORD) if trains_on else None
-    runs = load.sweep(path, overrides).runs
+    stream = Measured.read(measured or RECORD) if trains_on else None
     calibration = Calibration.read() if nodes else None
-    planned = make(runs, trains_on, rates, calibration, counts(nodes) if nodes else ())
+    seen = Rates.read(rates) if rates else None
+    planned = make(runs, trains_on, stream, calibration, counts(nodes) if nodes else (), seen)
     if as_json:
         print(json.dumps(planned.as_json()))
     else:
         console.print(plan_table(planned))
+        for table in cost_tables(planned):
+            console.print(table)
         if trains_on:
             console.print(forecast_table(planned))
-        if trains_on and rates and calibration:
+        if trains_on and stream and calibration:
             configs = {run.id: run for _, run in runs}
             for run in planned.runs:
-                console.print(figures_table(configs[run.id], trains_on, rates, calibration))
+                console.print(figures_table(configs[run.id], trains_on, stream, calibration))
                 for table in node_tables(configs[run.id], trains_on, run.nodes):
                     console.print(table)
         for sentence in planned.verdicts:

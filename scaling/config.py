@@ -102,6 +102,9 @@ class ClusterConfig(Section):
     ``max_failures`` times in a row without a newer one. A worker that begins nothing new for
     ``hang_seconds`` (or five steps' time, if that is more) counts as stuck. ``trackers`` get the
     run's figures, too.
+
+    ``hardware`` is a file such as ``configs/hardware/a100.yaml`` that says what trains and what it
+    costs; runs that are planned to cost more than ``max_dollars`` together are not started.
     """
 
     workers: Positive = 1
@@ -113,6 +116,8 @@ class ClusterConfig(Section):
     max_failures: Annotated[int, Field(ge=0)] = 3
     hang_seconds: Rate = 60
     trackers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
+    hardware: Path | None = None
+    max_dollars: Rate | None = None
 
 
 def kind_of(model: Any) -> Any:
@@ -173,6 +178,12 @@ class RunConfig(Section):
     def targets_per_step(self) -> int:
         """Targets of one optimizer step, over all workers."""
         return self.train.batch * self.targets_per_window
+
+    @property
+    def half(self) -> bool:
+        """Whether products are taken in bfloat16; of ``auto`` what a GPU of today does."""
+        precision = self.train.precision
+        return precision == "bfloat16" or (precision == "auto" and self.cluster.gpu)
 
     @property
     def id(self) -> str:

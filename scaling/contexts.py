@@ -3,12 +3,16 @@
 Contexts are grouped in octaves of chunks: 1, 2, 3 to 4, 5 to 8, and so on to N.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from torch import Tensor
 
 from scaling.config import RunConfig
 from scaling.log import RunHistory
 from scaling.record import ContextLoss
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SETTLED = 0.75
 """The share of the steps after which a training loss counts."""
@@ -27,7 +31,7 @@ def trained(config: RunConfig) -> list[int]:
     return [last * config.model.chunk for _, last in octaves(config.model.latents)[:-1]]
 
 
-def means(loss: Tensor, nats_BnP: Tensor, config: RunConfig) -> np.ndarray:
+def means(loss: "Tensor", nats_BnP: "Tensor", config: RunConfig) -> np.ndarray:
     """The mean loss of a batch, and behind it that of each octave where there are several."""
     if not _several(config):
         return np.array([loss.item()])

@@ -40,6 +40,8 @@ class Hardware(Section):
     ring of collectives carries each way, an accelerator's ``link_bytes_per_second`` within a node
     and a node's ``ring_bytes_per_second`` between nodes, and the ``storage_bytes_per_second`` that
     a node writes to the storage that all share, or reads from it.
+
+    ``dollars_per_hour`` are a node's; a run pays for the share of it that its workers take.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Hardware(Section):
     link_bytes_per_second: Rate | None = None
     ring_bytes_per_second: Rate | None = None
     storage_bytes_per_second: Rate | None = None
+    dollars_per_hour: Rate | None = None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What a worker keeps in its accelerator's memory and writes into a checkpoint, by ZeRO stage.
 
 Plain numbers, for DeepSpeed 0.19.8 with this project's settings: weights in float32 and Adam, so 16
-bytes a parameter before anything is sharded. Activations are not counted.
+bytes a parameter before anything is sharded. What activations take is in :mod:`model.activations`.
 ``tests/test_communication.py`` holds both against real processes.
 """
 
@@ -52,6 +52,21 @@ def footprint(stage: int, parameters: int, workers: int, *, half: bool = False) 
         return Footprint(whole, shard, optimizer, buffers)
     gathered = (HALF if half else FULL) * min(parameters, REUSE_DISTANCE // 2)
     return Footprint(shard, shard, optimizer, (FULL + cast) * BUCKET + gathered)
+
+
+def peak(
+    stage: int, held: Footprint, forward: float, backward: float, *, accumulate: int = 1
+) -> float:
+    """The most bytes of a worker in a step, with those that its passes keep.
+
+    ``forward`` and ``backward`` are those of :class:`model.activations.Activations`. Gradients of
+    earlier pieces are there in the forward pass of a later one; at stage 0 they are gathered into a
+    buffer when the passes are over.
+    """
+    late = held.buffers if stage == 0 else 0.0
+    early = held.total - late
+    before = early if accumulate > 1 else early - held.gradients
+    return max(held.total, before + forward, early + backward)
 
 
 @dataclass(frozen=True)

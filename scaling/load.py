@@ -79,6 +79,11 @@ def run(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     return _or_raise(*_build(RunConfig, content))
 
 
+def content(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """What a YAML file says, with what it extends and with overrides; nothing is checked yet."""
+    return _overridden(_read(path), overrides)
+
+
 def sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
     """The runs of the sweep in a YAML file; :class:`ConfigError` lists all problems.
 

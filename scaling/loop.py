@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Literal, TypedDict
@@ -12,13 +13,23 @@ import ray.train
 import torch
 
 from datasets.manifest import Corpus
-from model import build as models
-from model.linear import LinearPrediction
-from scaling import agreement, contexts, faults, feeds, notice, outcome, pulse, state, validation
+from scaling import (
+    agreement,
+    contexts,
+    faults,
+    feeds,
+    notice,
+    outcome,
+    pulse,
+    state,
+    validation,
+    worker_memory,
+)
 from scaling import engine as engines
 from scaling.batches import batches
 from scaling.checkpoints import Checkpoint
-from scaling.config import RunConfig
+from scaling.counter import Counter
+from scaling.initial import build, step_seed
 from scaling.job import Job, Start
 from scaling.log import RunLog
 from scaling.place import Place
@@ -46,19 +57,6 @@ class Ending(TypedDict):
     step: int
 
 
-def build(config: RunConfig, corpus: Corpus) -> models.Model:
-    """The run's model at its start: weights from the seed, linear prediction from the corpus."""
-    torch.manual_seed(config.seed)
-    linear = corpus.linear
-    prediction = LinearPrediction(linear.coefficients, linear.intercept, linear.scale)
-    return models.build(config.model, prediction)
-
-
-def step_seed(config: RunConfig, step: int, rank: int) -> int:
-    """The seed of a step's dropout: a run that was interrupted draws the same numbers again."""
-    return (config.seed * config.train.steps + step) * 65_537 + rank
-
-
 def train_loop(settings: dict[str, Any]) -> Ending:
     """Train one run to its end, or until the workers are to stop."""
     job: Job = settings["job"]
@@ -84,6 +82,7 @@ class _Worker:
         self.corpus = Corpus.load(job.corpus_folder)
         self.stream = feeds.training_stream(self.config, self.corpus, start.workers)
         self.place = Place()
+        self.idle_memory = worker_memory.held()
         self.engine = self._engine()
         self.log = RunLog(job.run_folder, self.place.step) if self.rank == 0 else None
         self.saver = Saver(
@@ -160,6 +159,7 @@ class _Worker:
             why=self.start.why,
             lost_steps=reached["step"] - self.place.step,
             last_time=reached["time"],
+            idle_memory=self.idle_memory,
         )
 
     def _end(self) -> None:
@@ -191,6 +191,7 @@ class _Worker:
         torch.manual_seed(step_seed(self.config, step, self.rank))
         engines.set_learning_rate(self.engine.optimizer, engines.learning_rate(train, self.place))
         waited, pieces, positions, windows = 0.0, [], [], []
+        counter = Counter() if step == 0 else nullcontext()
         self.pulse.tick("beginning a step")
         spoiled = faults.strike(self.job.faults, self.job.run_folder, step + 1, self.rank)
         for piece in range(self.start.pieces):
@@ -201,11 +202,13 @@ class _Worker:
             self.pulse.tick("computing")
             positions += batch["position"].tolist()
             windows += batch["window"].tolist()
-            loss, nats = self.engine(batch["codes"], self.config.targets, batch.get("padding"))
+            with counter:
+                loss, nats = self.engine(batch["codes"], self.config.targets, batch.get("padding"))
             loss = loss * math.nan if spoiled else loss
             pieces.append(contexts.means(loss, nats, self.config))
             self.pulse.tick(pulse.WAITING)
-            self.engine.backward(loss)
+            with counter:
+                self.engine.backward(loss)
             if piece == self.start.pieces - 1:
                 self._check_positions(positions)
                 losses, waited, windows, stop = self._together(np.mean(pieces, 0), waited, windows)
@@ -225,6 +228,7 @@ class _Worker:
             seconds=seconds,
             data_wait_seconds=waited,
             order_digest=self.place.order_digest,
+            **({"operations": counter.operations} if isinstance(counter, Counter) else {}),
         )
         return stop
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datasets.manifest import Corpus
 from model import accounting
 from scaling.calibration import Calibration
-from scaling.communication import OVERLAPPED, volume
 from scaling.config import RunConfig
-from scaling.delivery import Hardware, Measured, forecast
+from scaling.delivery import Hardware, Measured
 from scaling.footprint import Checkpoint, Footprint, checkpoint, footprint
 from scaling.goodput import REGIMES, SECONDS_PER_HOUR, Saving
 from scaling.load import ConfigError
+from scaling.step_time import sent_bytes, step_parts
 
 STAGES = (0, 1, 2, 3)
 NEEDED = (
@@ -156,7 +156,7 @@ def notes(config: RunConfig, hardware: Hardware, rows: Sequence[OnNodes]) -> lis
             f"run {config.id}: at train.zero={config.train.zero} the state of a worker does not "
             f"fit an accelerator on {', '.join(str(row.nodes) for row in large)} nodes: {advice}"
         )
-    if config.train.precision != "bfloat16":
+    if not config.half:
         said.append(
             f"run {config.id} trains with train.precision={config.train.precision}, and "
             f"{hardware.name} is described by its rate in bfloat16: its steps may take longer"
@@ -177,10 +177,6 @@ class _Model:
     @property
     def parameters(self) -> int:
         return sum(accounting.parameters(self.config.model).values())
-
-    @property
-    def half(self) -> bool:
-        return self.config.train.precision == "bfloat16"
 
     def on(self, nodes: int, fewest: int, before: Sequence[OnNodes]) -> OnNodes:
         batch = self.config.train.batch
@@ -204,36 +200,25 @@ class _Model:
         workers = nodes * hardware.accelerators_per_node
         if batch % (workers * config.train.accumulate):
             return None
-        train = config.train.model_copy(update={"batch": batch})
-        cluster = config.cluster.model_copy(update={"workers": workers})
-        spread = config.model_copy(update={"train": train, "cluster": cluster})
-        stream = forecast(spread, self.corpus, hardware, self.measured)
-        compute = batch / stream.expected.windows_per_second
-        communication = self._sent(config.train.zero, workers) / self._bandwidth(nodes)
-        hidden = compute if OVERLAPPED[config.train.zero] else 0.0
-        exposed = max(0.0, communication - hidden)
-        waiting = max(0.0, batch / stream.delivered_windows_per_second - compute - exposed)
-        rate = batch * config.targets_per_window / (compute + exposed + waiting)
+        parts = step_parts(config, self.corpus, hardware, self.measured, workers, batch)
+        rate = batch * config.targets_per_window / parts.seconds
         each = rate / nodes
         of_fewest = next((step.targets_per_second / n for n, step in before if step), each)
-        return Step(batch, compute, communication, exposed, waiting, rate, each / of_fewest)
-
-    def _sent(self, stage: int, workers: int) -> float:
-        accumulate = self.config.train.accumulate
-        said = volume(stage, self.parameters, half=self.half, accumulate=accumulate)
-        return said.sent(workers)
-
-    def _bandwidth(self, nodes: int) -> float:
-        """Bytes a second around the ring, which is as fast as its slowest link."""
-        link, ring = self.hardware.link_bytes_per_second, self.hardware.ring_bytes_per_second
-        assert link is not None and ring is not None
-        return link if nodes == 1 else min(link, ring)
+        return Step(
+            batch,
+            parts.compute,
+            parts.communication,
+            parts.exposed,
+            parts.waiting,
+            rate,
+            each / of_fewest,
+        )
 
     def _stage(self, stage: int, workers: int) -> Stage:
-        held = footprint(stage, self.parameters, workers, half=self.half)
+        held = footprint(stage, self.parameters, workers, half=self.config.half)
         limit = self.hardware.accelerator_bytes
         assert limit is not None
-        return Stage(stage, self._sent(stage, workers), held, held.total <= limit)
+        return Stage(stage, sent_bytes(self.config, stage, workers), held, held.total <= limit)
 
     def _outlooks(self, nodes: int, workers: int, kept: Checkpoint) -> tuple[Outlook, ...]:
         local = self.hardware.accelerators_per_node

@@ -1,18 +1,16 @@
 """The record of a finished run, put together from its log, its corpus and its final scores."""
 
-import resource
 from dataclasses import asdict
 from datetime import UTC, datetime
 from math import log
 from typing import Any
 
 import numpy as np
-import torch
 
 from datasets.manifest import Corpus
 from datasets.stream import Stream
 from model import accounting
-from scaling import contexts, environment, record
+from scaling import contexts, environment, record, worker_memory
 from scaling.clusters import mean_and_error
 from scaling.config import RunConfig
 from scaling.engine import precision
@@ -53,6 +51,7 @@ def run_record(
             per_target=per_target,
             total=per_target * targets.seen,
             naive_per_target=naive,
+            counted_per_target=_counted(config, history),
         ),
         targets=targets,
         validation=_validation(config, corpus, scores),
@@ -145,6 +144,15 @@ def _at_context(length: int, scores: Scores) -> ContextLoss:
     )
 
 
+def _counted(config: RunConfig, history: RunHistory) -> float | None:
+    """Operations a target that torch counted in the first worker's share of the first step."""
+    first = history.steps[0]
+    if "operations" not in first:
+        return None
+    workers: int = history.starts[0]["workers"]
+    return float(first["operations"]) * workers / config.targets_per_step
+
+
 def _curve(lines: list[dict[str, Any]], targets_per_step: int) -> list[CurvePoint]:
     """The curve in at most ``CURVE_POINTS`` points, each the mean of as many neighbours."""
     pieces = np.array_split(np.arange(len(lines)), min(CURVE_POINTS, len(lines)))
@@ -176,7 +184,8 @@ def _throughput(
             line["data_wait_seconds"] for line in history.steps if line["step"] in firsts
         ),
         wall_seconds=wall_seconds,
-        peak_memory_bytes=_peak_memory(),
+        peak_memory_bytes=worker_memory.most(),
+        idle_memory_bytes=history.starts[-1].get("idle_memory"),
     )
 
 
@@ -198,9 +207,3 @@ def _seconds_to_next_step(history: RunHistory, start: dict[str, Any]) -> float |
     after = [line["time"] for line in history.steps if line["time"] > start["time"]]
     before: float | None = start["last_time"]
     return after[0] - before if after and before is not None else None
-
-
-def _peak_memory() -> int:
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -6,12 +6,16 @@ from typing import Any
 
 from datasets.manifest import Corpus, ManifestError
 from model import accounting
+from model.accounting import Passes
 from scaling import check
 from scaling.calibration import Calibration
 from scaling.config import RunConfig
+from scaling.cost import Cost, cost
 from scaling.delivery import Forecast, Hardware, Measured, forecast, window_bytes
+from scaling.memory_plan import Memory, advice, memory, memory_by_stage
 from scaling.nodes import OnNodes, on_nodes
 from scaling.nodes import notes as node_notes
+from scaling.rates import Rates
 from scaling.targets import training_windows
 
 
@@ -21,10 +25,12 @@ class PlannedRun:
 
     ``operations_per_target`` and ``naive_operations_per_target`` are forward and backward
     floating-point operations with all that targets share, and with a window of the full context for
-    each of them.
+    each of them; ``operations_by_part`` are those of a window, forward and backward, by part.
     ``epoch`` is how many targets the training split offers, each once. ``windows_per_step`` windows
     of ``window_bytes`` make a step, over all workers; ``forecast`` is whether the stream keeps up
-    with them, where hardware is given, and ``nodes`` the run on numbers of nodes, where they are.
+    with them and ``cost`` what the run takes, where hardware is given, and ``nodes`` the run on
+    numbers of nodes, where they are. ``memory`` is a worker's as configured, ``memory_by_stage`` at
+    every ZeRO stage in every precision.
     """
 
     id: str
@@ -33,11 +39,15 @@ class PlannedRun:
     targets: int
     operations_per_target: float
     naive_operations_per_target: float
+    operations_by_part: dict[str, Passes]
     operations: float
+    memory: Memory
+    memory_by_stage: list[Memory]
     windows_per_step: int
     window_bytes: int
     epoch: int | None
-    forecast: Forecast | None
+    forecast: Forecast | None = None
+    cost: Cost | None = None
     nodes: list[OnNodes] = field(default_factory=list)
 
 
@@ -60,6 +70,19 @@ class Plan:
         counted = [f"{waiting} of {len(forecasts)} runs would wait"] if waiting else []
         return [*counted, f"run {name}: {least.sentence}"]
 
+    @property
+    def accelerator_hours(self) -> float | None:
+        """Those of all runs; None without hardware."""
+        hours = [run.cost.accelerator_hours for run in self.runs if run.cost]
+        return sum(hours) if hours else None
+
+    @property
+    def dollars(self) -> float | None:
+        """What all runs cost; None without hardware that states a price."""
+        prices = [run.cost.dollars for run in self.runs if run.cost]
+        known = [price for price in prices if price is not None]
+        return sum(known) if known else None
+
     def as_json(self) -> dict[str, Any]:
         """The plan as plain JSON types."""
         return asdict(self)
@@ -71,10 +94,12 @@ def make(
     measured: Measured | None = None,
     calibration: Calibration | None = None,
     numbers: Sequence[int] = (),
+    rates: Rates | None = None,
 ) -> Plan:
     """The plan of these runs, each with its axes; with forecasts where both others are given.
 
-    With ``calibration`` each run is forecast on these ``numbers`` of nodes as well.
+    With ``calibration`` each run is forecast on these ``numbers`` of nodes as well. Where ``rates``
+    hold one of a run's mode and precision, it stands for the share that the hardware states.
     """
     problems: list[str] = []
     notes: list[str] = []
@@ -90,11 +115,13 @@ def make(
         if not found:
             run = _plan(axes, config, corpus, notes)
             if hardware and measured:
-                run = replace(run, forecast=forecast(config, corpus, hardware, measured))
+                trains_on = rates.on(config, hardware) if rates else hardware
+                run = _on_hardware(run, config, corpus, trains_on, measured)
+                notes += filter(None, [advice(config, trains_on)])
                 if calibration:
-                    rows = on_nodes(config, corpus, hardware, measured, calibration, numbers)
+                    rows = on_nodes(config, corpus, trains_on, measured, calibration, numbers)
                     run = replace(run, nodes=rows)
-                    notes += node_notes(config, hardware, rows)
+                    notes += node_notes(config, trains_on, rows)
             planned.append(run)
     problems += check.history_problems([config for _, config in runs])
     return Plan(planned, list(dict.fromkeys(problems)), list(dict.fromkeys(notes)))
@@ -128,9 +155,28 @@ def _plan(
         targets=targets,
         operations_per_target=per_target,
         naive_operations_per_target=naive,
+        operations_by_part=accounting.training_operations(
+            config.model, config.targets, config.positions
+        ),
         operations=per_target * targets,
+        memory=memory(config),
+        memory_by_stage=memory_by_stage(config),
         windows_per_step=config.train.batch,
         window_bytes=window_bytes(config, corpus),
         epoch=epoch,
-        forecast=None,
+    )
+
+
+def _on_hardware(
+    run: PlannedRun,
+    config: RunConfig,
+    corpus: Corpus | None,
+    hardware: Hardware,
+    measured: Measured,
+) -> PlannedRun:
+    """The run with what it takes of this hardware."""
+    return replace(
+        run,
+        forecast=forecast(config, corpus, hardware, measured),
+        cost=cost(config, corpus, hardware, measured, run.window_bytes),
     )

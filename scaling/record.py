@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from datasets.files import replacing
 
-SCHEMA = 5
+SCHEMA = 6
 FILE_NAME = "record.json"
 
 
@@ -139,12 +139,14 @@ class Targets(Part):
 class Operations(Part):
     """Floating-point operations (2 for a multiply-add), forward and backward, by formula.
 
-    ``naive_per_target`` is what a target costs that has a window of the full context of its own.
+    ``naive_per_target`` is what a target costs that has a window of the full context of its own,
+    ``counted_per_target`` what torch counted in the first step; None in records before version 6.
     """
 
     per_target: float
     total: float
     naive_per_target: float
+    counted_per_target: float | None = None
 
 
 class Throughput(Part):
@@ -155,7 +157,9 @@ class Throughput(Part):
     ``goodput`` is their share of ``wall_seconds``, from the first start to the end; steps that were
     lost and done again count once.
     ``data_wait_share`` is the share of step time spent waiting for data, without those first steps.
-    ``peak_memory_bytes`` is that of one worker.
+    ``peak_memory_bytes`` is that of one worker, ``idle_memory_bytes`` what it held before there was
+    a model: of a GPU nothing, without one what its process and libraries take (None in records
+    before version 6).
     """
 
     targets_per_second: float
@@ -166,6 +170,7 @@ class Throughput(Part):
     first_batch_seconds: float
     wall_seconds: float
     peak_memory_bytes: int
+    idle_memory_bytes: int | None = None
 
 
 class Restart(Part):

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from datasets.manifest import Corpus, ManifestError
-from scaling import check, cluster
+from scaling import check, cluster, spending
 from scaling.config import RunConfig
 from scaling.load import ConfigError
 
@@ -12,6 +12,8 @@ from scaling.load import ConfigError
 @contextmanager
 def cluster_for(runs: Sequence[RunConfig]) -> Iterator[None]:
     """A connected cluster, after every problem of these runs with it was refused at once."""
+    if found := spending.problems(runs):
+        raise ConfigError(found)
     embedded = not cluster.named()
     if embedded:
         # Nothing is started for what cannot run.

@@ -2,11 +2,14 @@
 
 import gc
 from collections import Counter
+from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
+from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -55,6 +58,19 @@ def held_bytes() -> int:
                 storage = tensor.untyped_storage()
                 found[storage.data_ptr()] = storage.nbytes()
     return sum(found.values())
+
+
+def peak_bytes(work: Callable[[], object]) -> int:
+    """The most bytes that the CPU's allocator gives out while ``work`` runs, beyond those before.
+
+    Unlike a process's resident memory they have no constant, and memory counts though untouched.
+    """
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        work()
+    events = profiler.profiler.kineto_results.events()
+    taken = [(event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"]
+    changes: list[int] = [change for _, change in sorted(taken, key=lambda pair: pair[0])]
+    return max(accumulate(changes))
 
 
 def _bytes(argument: Any) -> int:

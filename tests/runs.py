@@ -10,8 +10,8 @@ from datasets.manifest import Corpus
 from scaling.config import RunConfig
 from scaling.engine import learning_rate, optimizer_groups, set_learning_rate
 from scaling.feeds import training_stream
+from scaling.initial import build, step_seed
 from scaling.load import with_values
-from scaling.loop import build, step_seed
 from scaling.place import Place
 from scaling.shrink import BASELINES
 from tests.architectures import SMALL

@@ -3,15 +3,23 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from model import network as network_module
 from model.accounting import (
     forward_operations,
     naive_targets,
     parameters,
+    training_operations,
     training_operations_per_target,
 )
 from model.architecture import Architecture
+from model.baselines.shapes import (
+    SampleRNNArchitecture,
+    SaShiMiArchitecture,
+    WaveNetArchitecture,
+)
 from model.network import LatentTransformer
 from model.targets import Targets
+from scaling.counter import Counter
 from tests.architectures import small
 
 
@@ -32,47 +40,111 @@ def test_parameters_are_those_of_the_built_module(architecture):
     assert parameters(architecture) == built
 
 
+BASELINES = (WaveNetArchitecture(), SampleRNNArchitecture(), SaShiMiArchitecture())
 FOLDED = {"head_size": 5}
 CAUSAL = {"attention": "causal"}
 
 
-@pytest.mark.parametrize(
-    ("changes", "targets", "positions"),
-    [
-        *(
-            (changes, Targets("last", chunk), positions)
-            for changes, chunk in [
-                ({}, 500),
-                ({"layers": 1}, 500),
-                ({"recent": 64}, 500),
-                ({"chunk": 1000}, 1000),
-                (FOLDED, 500),
-                (CAUSAL, 500),
-            ]
-            for positions in (1, 5)
-        ),
-        ({**CAUSAL, "recent": 64}, Targets("chunks", 500), 8),
-        (CAUSAL, Targets("samples", 500, 500), 4),
-        ({**CAUSAL, "recent": 64}, Targets("samples", 500, 100), 4),
-    ],
-)
+CONFIGURATIONS = [
+    *(
+        (changes, Targets("last", chunk), positions)
+        for changes, chunk in [
+            ({}, 500),
+            ({"layers": 1}, 500),
+            ({"recent": 64}, 500),
+            ({"chunk": 1000}, 1000),
+            (FOLDED, 500),
+            (CAUSAL, 500),
+        ]
+        for positions in (1, 5)
+    ),
+    ({**CAUSAL, "recent": 64}, Targets("chunks", 500), 8),
+    (CAUSAL, Targets("samples", 500, 500), 4),
+    ({**CAUSAL, "recent": 64}, Targets("samples", 500, 100), 4),
+]
+
+
+def counted(work):
+    """What torch counts of some work, with attention as plain products."""
+    with Counter() as counter, sdpa_kernel(SDPBackend.MATH):
+        work()
+    return counter.operations
+
+
+def window_of(architecture, targets, positions):
+    length = targets.samples(positions, architecture)
+    return torch.randint(0, 256, (1, length), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(("changes", "targets", "positions"), CONFIGURATIONS)
 def test_operations_are_those_that_torch_counts(changes, targets, positions):
     architecture = small(**changes)
     network = LatentTransformer(architecture).eval()
-    length = targets.samples(positions, architecture)
-    window = torch.randint(0, 256, (1, length), dtype=torch.uint8)
-    # The counter knows the products of attention, and not the CPU's fused kernel.
-    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-        network.logits(window, targets)
-    counted = counter.get_total_flops()
+    window = window_of(architecture, targets, positions)
+    with torch.no_grad():
+        found = counted(lambda: network.logits(window, targets))
     formula = sum(forward_operations(architecture, targets, positions).values())
-    assert formula == pytest.approx(counted, rel=0.01)
+    assert formula == pytest.approx(found, rel=0.01)
 
 
-def test_training_costs_three_forward_passes_and_the_naive_way_a_window_for_each_target():
+@pytest.mark.parametrize("grouped", [True, False])
+@pytest.mark.parametrize(("changes", "targets", "positions"), CONFIGURATIONS)
+def test_backward_operations_are_those_that_torch_counts(
+    changes, targets, positions, grouped, monkeypatch
+):
+    monkeypatch.setitem(network_module.GROUPED_LATENTS, "cpu", 8 if grouped else 10**9)
+    architecture = small(**changes)
+    network = LatentTransformer(architecture)
+    window = window_of(architecture, targets, positions)
+    found = counted(lambda: network(window, targets)[0].backward())
+    parts = training_operations(architecture, targets, positions)
+    assert sum(both.total for both in parts.values()) == pytest.approx(found, rel=0.01)
+
+
+def test_each_part_costs_what_torch_counts_in_its_module():
+    architecture, targets = small(recent=64), Targets("last", 500)
+    network = LatentTransformer(architecture).eval()
+    window = window_of(architecture, targets, 5)
+    with (
+        FlopCounterMode(display=False, depth=9) as counter,
+        torch.no_grad(),
+        sdpa_kernel(SDPBackend.MATH),
+    ):
+        network(window, targets)
+    found = {name: sum(count.values()) for name, count in counter.get_flop_counts().items()}
+    parts = forward_operations(architecture, targets, 5)
+    root = "LatentTransformer"
+    assert parts["encoder"] == pytest.approx(found[f"{root}.encoder"], rel=0.01)
+    assert parts["head"] == pytest.approx(found[f"{root}.head"], rel=0.01)
+    layers = [f"{root}.transformer.layers.{number}" for number in range(2)]
+    blocks = sum(found[f"{layer}.feed_forward"] for layer in layers)
+    assert parts["feed_forward"] == pytest.approx(blocks, rel=0.01)
+    attention = sum(found[f"{layer}.attention"] for layer in layers)
+    assert parts["attention"] == pytest.approx(attention, rel=0.01)
+
+
+def test_no_gradient_is_taken_of_codes():
+    architecture, targets = small(attention="causal", recent=64), Targets("chunks", 500)
+    parts = training_operations(architecture, targets, 8)
+    for part in ("attention", "feed_forward", "head", "recent"):
+        assert parts[part].backward == 2 * parts[part].forward
+    assert parts["encoder"].forward < parts["encoder"].backward < 2 * parts["encoder"].forward
+    assert parts["linear"].backward == parts["linear"].forward
+
+
+def test_the_naive_way_costs_a_window_for_each_target():
     architecture, targets = small(attention="causal"), Targets("chunks", 500)
     shared, naive = training_operations_per_target(architecture, targets, 8)
-    forward = sum(forward_operations(architecture, targets, 8).values())
-    assert shared == 3 * forward / 8
-    alone = forward_operations(architecture, naive_targets(architecture), 1)
-    assert naive == 3 * sum(alone.values())
+    parts = training_operations(architecture, targets, 8)
+    assert shared == sum(both.total for both in parts.values()) / 8
+    alone = training_operations(architecture, naive_targets(architecture), 1)
+    assert naive == sum(both.total for both in alone.values())
+
+
+def test_a_baselines_operations_are_those_of_its_parts():
+    for shape in BASELINES:
+        parts = training_operations(shape, Targets("sequence", 1), 4_096)
+        assert sum(both.forward for both in parts.values()) == shape.operations(4_096)
+        assert all(both.backward == 2 * both.forward for both in parts.values())
+        shared, _ = training_operations_per_target(shape, Targets("sequence", 1), 4_096)
+        assert shared == pytest.approx(3 * shape.operations(4_096) / 4_096)

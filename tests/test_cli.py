@@ -34,6 +34,7 @@ def written(run, path):
 
 
 A100 = ("--hardware", "configs/hardware/a100.yaml")
+CPU = ["--hardware", "configs/hardware/cpu.yaml"]
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,9 @@ A100 = ("--hardware", "configs/hardware/a100.yaml")
         ["plan", "configs/sweeps/demo.yaml"],
         ["plan", "configs/sweeps/demo.yaml", *A100],
         ["plan", "configs/runs/paper.yaml", *A100, "--nodes", "1,5"],
+        ["plan", "configs/sweeps/demo.yaml", *CPU, "--rates", "docs/measurements/bench-cpu.json"],
+        ["design", "configs/runs/demo.yaml", "--axis", "model.layers=1,2", "--flops", "1e15"],
+        ["power", "--difference", "0.01", "--seed-noise", "0.004", "--target-noise", "0.4"],
         ["report", "--help"],
     ],
 )

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -50,11 +51,13 @@ def test_every_command_of_the_documents_is_one_that_the_program_takes(command):
     verb, *rest = words
     assert scaling(verb, "--help").returncode == 0
     files = [CLONE / word for word in rest if re.search(r"^(?!.*/hardware/).*\.yaml$", word)]
-    overrides = [word for word in rest if "=" in word]
+    options = ("--axis", "--guess")
+    plain = [word for before, word in pairwise(["", *rest]) if before not in options]
+    overrides = [word for word in plain if "=" in word]
     for file in files:
         read = {"prepare": load.corpus, "compare": load.comparison}.get(verb, load.sweep)
         assert read(file, overrides)
-    if verb in ("plan", "doctor") and "layres" not in command:
+    if verb in ("plan", "design", "power", "doctor") and "layres" not in command:
         assert scaling(*words).returncode in (0, 1)
 
 

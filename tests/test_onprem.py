@@ -204,7 +204,7 @@ def test_a_storage_that_the_hosts_do_not_share_is_found_with_their_names(cluster
     # Ray shows the last lines of a job that failed once more.
     told = {line for line in done.stdout.splitlines() if line.startswith("problem  storage: ")}
     for number, host in list(enumerate(cluster.network.hosts))[1:]:
-            (line,) = [line for line in told if f"the node host{number} ({host.address})" in line]
+        (line,) = [line for line in told if f"the node host{number} ({host.address})" in line]
         assert "does not share /tmp/runs/onprem, where runs are stored (it does not see it)" in line
     assert len(told) == 2
 

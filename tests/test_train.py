@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 
 from scaling.attempts import TrainingError
 from scaling.feeds import training_stream
+from scaling.initial import build
 from scaling.log import RunHistory
-from scaling.loop import build
 from scaling.place import Place
 from scaling.train import make_job, train
 from scaling.trained import WEIGHTS_NAME
@@ -110,6 +110,10 @@ def test_a_run_equals_the_plain_loop_on_any_number_of_workers(
     assert record.targets.seen == record.targets.unique == 8 * 4 * 3
     assert record.validation.targets == 5 * 4
     assert record.restarts == []
+    # Formula and count differ by the parts that no product is in.
+    counted = record.operations.counted_per_target
+    assert counted == pytest.approx(record.operations.per_target, rel=0.02)
+    assert 0 < record.throughput.idle_memory_bytes < record.throughput.peak_memory_bytes
     assert [point.step for point in record.validation_curve] == [4, 8]
     assert sum(record.parameters.values()) == sum(
         tensor.numel() for tensor in build(config, embedded_corpus).parameters()

@@ -8,7 +8,7 @@ import torch
 
 from datasets.shards import read as read_shard
 from scaling.evaluation import evaluate
-from scaling.loop import build
+from scaling.initial import build
 from scaling.train import make_job, train
 from scaling.trained import Trained
 from tests.baselines import stepped

@@ -3,7 +3,7 @@
 import torch
 from safetensors.torch import save_file
 
-from scaling.loop import build
+from scaling.initial import build
 from scaling.trained import WEIGHTS_NAME, Trained
 from tests import records
 from tests.runs import baseline_run, small_run

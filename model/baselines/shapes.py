@@ -10,6 +10,8 @@ from math import log2, prod
 from operator import mul
 from typing import ClassVar, Literal
 
+from model.baselines.kernels import kernel_products
+
 CODECS = ("mulaw", "linear")
 PUBLISHED_CONTEXT = 131_072
 """Samples of the sequences that the baselines were trained and scored on (Goel et al. 2022)."""
@@ -53,9 +55,13 @@ class SequenceShape:
         """Trainable parameters of each part of the model."""
         raise NotImplementedError
 
-    def operations(self, samples: int) -> float:
-        """Forward operations (2 a multiply-add) for one sequence of so many samples."""
+    def operations_by_part(self, samples: int) -> dict[str, float]:
+        """Forward operations (2 a multiply-add) of each part for a sequence of so many samples."""
         raise NotImplementedError
+
+    def operations(self, samples: int) -> float:
+        """All of them."""
+        return sum(self.operations_by_part(samples).values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,15 +104,16 @@ class WaveNetArchitecture(SequenceShape):
             "head": (self.levels + 1) * self.levels,
         }
 
-    def operations(self, samples: int) -> float:
-        """Forward operations (2 a multiply-add) for one sequence of so many samples."""
+    def operations_by_part(self, samples: int) -> dict[str, float]:
+        """Forward operations (2 a multiply-add) of each part for a sequence of so many samples."""
         layer = 4 * self.residual * self.gate + self.gate * (self.residual + self.skip)
-        products = (
-            self.embedding * self.residual
-            + self.blocks * self.layers * layer
-            + self.skip * self.end + self.end * self.levels + self.levels**2
-        )  # fmt: skip
-        return 2.0 * samples * products
+        products = {
+            "entry": self.embedding * self.residual,
+            "blocks": self.blocks * self.layers * layer,
+            "end": self.skip * self.end + self.end * self.levels,
+            "head": self.levels**2,
+        }
+        return {part: 2.0 * samples * value for part, value in products.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,17 +180,21 @@ class SampleRNNArchitecture(SequenceShape):
             "head": (d + 2) * self.levels,
         }
 
-    def operations(self, samples: int) -> float:
-        """Forward operations (2 a multiply-add) for one sequence of so many samples.
+    def operations_by_part(self, samples: int) -> dict[str, float]:
+        """Forward operations (2 a multiply-add) of each part for a sequence of so many samples.
 
         They are filled up to whole frames of the longest kind.
         """
         d = self.width
         samples = -(-samples // self.lookback) * self.lookback
         tiers = zip(self.frames, self.frame_sizes, strict=True)
-        products = sum(samples // frame * d * (frame + (6 + size) * d) for frame, size in tiers)
-        products += samples * d * (self.embedding * self.frames[0] + d + self.levels)
-        return 2.0 * products
+        products = {
+            "tiers": sum(samples // frame * d * (frame + (6 + size) * d) for frame, size in tiers),
+            "read": samples * d * self.embedding * self.frames[0],
+            "hidden": samples * d * d,
+            "head": samples * d * self.levels,
+        }
+        return {part: 2.0 * value for part, value in products.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,21 +261,26 @@ class SaShiMiArchitecture(SequenceShape):
             "head": (self.width + 1) * self.levels,
         }
 
-    def operations(self, samples: int) -> float:
-        """Forward operations for one sequence of so many samples: products and transforms."""
-        return self.product_operations(samples) + self.transform_operations(samples)
+    def operations_by_part(self, samples: int) -> dict[str, float]:
+        """Forward operations of each part, of blocks with transforms, for so many samples."""
+        parts = self._products_by_part(samples)
+        return {**parts, "blocks": parts["blocks"] + self.transform_operations(samples)}
 
     def product_operations(self, samples: int) -> float:
         """Operations (2 a multiply-add) of the products of matrices, kernels included."""
+        return sum(self._products_by_part(samples).values())
+
+    def _products_by_part(self, samples: int) -> dict[str, float]:
         lengths = self._lengths(samples)
-        total = samples * self.width * self.levels
+        blocks = pools = 0
         for length, d in zip(lengths, self.widths, strict=True):
             dense = (1 + 2 * self.feed_forward_expand) * d * d
-            total += self.layers * (length * dense + d * kernel_products(length, self.state))
+            blocks += self.layers * (length * dense + d * kernel_products(length, self.state))
         rates = zip(self.pools, pairwise(self.widths), lengths[1:], strict=True)
         for pool, (fast, slow), length in rates:
-            total += (2 * length - 1) * pool * fast * slow
-        return 2.0 * total
+            pools += (2 * length - 1) * pool * fast * slow
+        head = 2.0 * samples * self.width * self.levels
+        return {"blocks": 2.0 * blocks, "pools": 2.0 * pools, "head": head}
 
     def transform_operations(self, samples: int) -> float:
         """Operations of the Fourier transforms: three of 2 L real numbers for each state space.
@@ -280,17 +296,3 @@ class SaShiMiArchitecture(SequenceShape):
         for pool in self.pools:
             lengths.append(lengths[-1] // pool)
         return lengths
-
-
-def kernel_shape(samples: int) -> tuple[int, int]:
-    """Rows and columns of the products that a kernel of so many samples is computed by."""
-    columns = 1 << ((samples - 1).bit_length() + 1) // 2
-    return -(-samples // columns), columns
-
-
-def kernel_products(samples: int, state: int) -> int:
-    """Multiply-adds of the products of matrices in :meth:`StateSpace.kernel`, for a channel."""
-    rows, columns = kernel_shape(samples)
-    doublings = [(count - 1).bit_length() for count in (rows, columns)]
-    vectors = sum((1 << doubled) - 1 for doubled in doublings)
-    return state**2 * vectors + state**3 * sum(doublings) + rows * columns * state

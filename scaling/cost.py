@@ -1,0 +1,81 @@
+"""Seconds, accelerator hours and dollars of a run, on paper."""
+
+from dataclasses import dataclass
+
+from datasets.manifest import Corpus
+from model import accounting
+from model.architecture import Architecture
+from model.targets import Targets
+from scaling.config import RunConfig
+from scaling.contexts import trained
+from scaling.delivery import Hardware, Measured
+from scaling.goodput import SECONDS_PER_HOUR
+from scaling.step_time import Parts, step_parts
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run takes of its hardware, whose workers compute at the share ``utilisation``.
+
+    ``seconds`` are those of all steps and validations; starts, checkpoints and failures come on
+    top. ``dollars`` is None where the hardware states no price; it is for the run's workers, though
+    nodes are rented whole. ``bytes_per_second`` are the codes that all workers read together.
+    """
+
+    hardware: str
+    utilisation: float
+    step: Parts
+    validation_seconds: float
+    seconds: float
+    accelerator_hours: float
+    dollars: float | None
+    bytes_per_second: float
+
+
+def cost(
+    config: RunConfig,
+    corpus: Corpus | None,
+    hardware: Hardware,
+    measured: Measured,
+    window_bytes: int,
+) -> Cost:
+    """The cost of a run; ``window_bytes`` is what one of its windows reads."""
+    train, workers = config.train, config.cluster.workers
+    step = step_parts(config, corpus, hardware, measured, workers, train.batch)
+    rate = workers * hardware.operations_per_second * hardware.utilisation
+    validation = validation_operations(config) / rate
+    steps = train.steps * step.seconds
+    if train.seconds is not None:
+        steps = min(steps, train.seconds)
+    seconds = steps + validation
+    hours = seconds * workers / SECONDS_PER_HOUR
+    price = hardware.dollars_per_hour
+    return Cost(
+        hardware=hardware.name,
+        utilisation=hardware.utilisation,
+        step=step,
+        validation_seconds=validation,
+        seconds=seconds,
+        accelerator_hours=hours,
+        dollars=None if price is None else hours * price / hardware.accelerators_per_node,
+        bytes_per_second=train.batch * window_bytes / step.seconds,
+    )
+
+
+def validation_operations(config: RunConfig) -> float:
+    """Forward operations of all validations of a run, the last one at every trained context."""
+    validation, shape = config.validation, config.model
+    if isinstance(shape, Architecture):
+        targets = [
+            Targets("last", validation.spacing, context=context)
+            for context in (shape.context, *trained(config))
+        ]
+        own, *others = [
+            sum(accounting.forward_operations(shape, one, validation.per_window).values())
+            for one in targets
+        ]
+    else:
+        read = shape.context + (validation.per_window - 1) * validation.spacing + 1
+        own, others = shape.operations(read), []
+    times = -(-config.train.steps // validation.every)
+    return validation.windows * (times * own + sum(others))

@@ -1,0 +1,38 @@
+"""Floating-point operations as torch counts them while a block of work runs, backward included.
+
+torch's own ``FlopCounterMode`` follows modules too, which does not go together with gradients that
+are taken inside of a forward pass; this one only reads torch's table of formulas.
+"""
+
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
+
+aten = torch.ops.aten
+
+
+class Counter(TorchDispatchMode):
+    """Adds up in ``operations`` what is done while it is entered (2 for a multiply-add).
+
+    A fused attention kernel computes its scores a second time in the backward pass; torch counts
+    that.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operations = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        packet = getattr(func, "overloadpacket", None)
+        if packet in flop_registry:
+            self.operations += flop_registry[packet](*args, **(kwargs or {}), out_val=result)
+        elif packet is aten._scaled_dot_product_flash_attention_for_cpu:
+            self.operations += sdpa_flop_count(*(tensor.shape for tensor in args[:3]))
+        elif packet is aten._scaled_dot_product_flash_attention_for_cpu_backward:
+            self.operations += sdpa_backward_flop_count(*(tensor.shape for tensor in args[:4]))
+        return result
