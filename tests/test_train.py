@@ -163,10 +163,11 @@ def test_held_out_targets_are_the_same_at_every_context_and_number_of_workers(
 def kill_a_worker_after(config, steps):
     """SIGKILL one of the two workers, once, when the run has done so many steps."""
     wait_for_steps(config, steps)
+    # Those of the session's own Ray.
     workers = [
         process
-        for process in psutil.process_iter(["name", "cmdline"])
-        if "RayTrainWorker" in " ".join(process.info["cmdline"] or [])
+        for process in psutil.Process().children(recursive=True)
+        if "RayTrainWorker" in " ".join(process.cmdline())
     ]
     assert len(workers) == 2
     workers[-1].send_signal(signal.SIGKILL)
