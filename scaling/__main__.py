@@ -1,5 +1,6 @@
 """``python -m scaling``: the command line of the clone that this file lies in."""
 
+import os
 import sys
 
 from scaling import doctor
@@ -14,6 +15,10 @@ def main() -> int:
     if foreign := doctor.foreign_packages(CLONE):
         print("\n".join(foreign), file=sys.stderr)
         return USAGE
+    if not os.environ.get("RAY_ADDRESS"):
+        # Ray reads it when it is imported: its processes on this machine take the loopback address,
+        # as they do by default on systems where a firewall would ask.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     # Only now: before, these would import a stranger's packages.
     from scaling.cli import app
     from scaling.load import ConfigError

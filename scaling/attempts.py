@@ -11,11 +11,12 @@ from uuid import uuid4
 from ray.data import ExecutionOptions
 from ray.exceptions import RayActorError
 from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchTrainer
 
 from scaling import checkpoints, feeds, loop, workers
 from scaling.job import Job, Start
 from scaling.notice import Noticed
+from scaling.rendezvous import rendezvous
 from scaling.supervision import Supervision
 from scaling.targets import HELD_OUT, TRAIN
 
@@ -23,8 +24,6 @@ RAY_FOLDER = "ray"
 """What Ray Train itself keeps of a start. Longwave goes on from its own checkpoints alone."""
 STORAGE_SECONDS = 600.0
 """How long a run waits for a storage that refuses it."""
-COLLECTIVE_SECONDS = 300
-"""The most that one rank may wait for the others in a collective."""
 
 
 class TrainingError(RuntimeError):
@@ -106,7 +105,7 @@ def _fit(job: Job, start: Start, supervision: Supervision) -> loop.Ending:
     trainer = TorchTrainer(
         loop.train_loop,  # type: ignore[arg-type]
         train_loop_config={"job": job, "start": start, "watch": supervision.handle},
-        torch_config=TorchConfig(timeout_s=COLLECTIVE_SECONDS),
+        torch_config=rendezvous(job.run_folder / RAY_FOLDER),
         scaling_config=ScalingConfig(
             num_workers=start.workers,
             use_gpu=cluster.gpu,

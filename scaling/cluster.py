@@ -13,6 +13,7 @@ import ray
 import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from scaling import auth
 from scaling.growth import ceiling
 
 READING_CPUS = 1
@@ -31,6 +32,9 @@ ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
 }
 
+LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
+"""What keeps the workers of an embedded cluster from being reached from outside."""
+
 
 @contextmanager
 def connected() -> Iterator[None]:
@@ -40,8 +44,10 @@ def connected() -> Iterator[None]:
         return
     embedded = not named()
     if embedded:
+        auth.keep()
         _start_embedded()
     else:
+        auth.refuse_without(os.environ["RAY_ADDRESS"])
         ray.init(
             runtime_env={"env_vars": ENVIRONMENT}, log_to_driver=False, logging_level=logging.ERROR
         )
@@ -59,7 +65,7 @@ def _start_embedded() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    os.environ.update(ENVIRONMENT)
+    os.environ.update(ENVIRONMENT | LOOPBACK)
     os.environ["RAY_GCS_SERVER_PORT"] = str(port)
     os.environ["RAY_ADDRESS"] = f"127.0.0.1:{port}"
     ray.init(

@@ -18,6 +18,7 @@ from typing import Literal
 
 import psutil
 
+from scaling import auth
 from scaling.paths import PACKAGES
 
 Status = Literal["ok", "warning", "problem"]
@@ -264,8 +265,7 @@ def token() -> Finding:
     """Ray's token, the key to the cluster: present where it is named, and nobody else's to read."""
     if os.environ.get("RAY_AUTH_TOKEN"):
         return Finding("Ray token", "ok", "The token comes from RAY_AUTH_TOKEN.")
-    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    path = Path(named).expanduser() if named else Path.home() / ".ray" / "auth_token"
+    named, path = os.environ.get("RAY_AUTH_TOKEN_PATH"), auth.path()
     if not path.exists():
         if named:
             return Finding(
@@ -276,7 +276,7 @@ def token() -> Finding:
             )
         return Finding("Ray token", "ok", "No token yet: Ray makes one for a local cluster.")
     mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if mode & auth.OTHERS:
         return Finding(
             "Ray token",
             "warning",

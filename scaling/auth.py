@@ -1,0 +1,60 @@
+"""Ray's token, the key to a cluster: where it is, who reads it, and that it is asked for."""
+
+import os
+import secrets
+import stat
+from ipaddress import ip_address
+from pathlib import Path
+
+from scaling.load import ConfigError
+
+PERMISSION = "LONGWAVE_WITHOUT_TOKEN"
+"""The variable that allows, as ``1``, a cluster on a network that takes jobs from anyone."""
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def path() -> Path:
+    """The file of the token."""
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    return Path(named).expanduser() if named else Path.home() / ".ray" / "auth_token"
+
+
+def disabled() -> bool:
+    """Whether Ray is told to ask for no token."""
+    return os.environ.get("RAY_AUTH_MODE", "token").lower() != "token"
+
+
+def keep() -> None:
+    """Make a token if there is none, and keep others from reading it; Ray lets them."""
+    if disabled() or os.environ.get("RAY_AUTH_TOKEN"):
+        return
+    file = path()
+    if file.exists():
+        if file.stat().st_mode & OTHERS and file.stat().st_uid == os.getuid():
+            file.chmod(0o600)
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as opened:
+        opened.write(secrets.token_hex(32))
+
+
+def refuse_without(address: str) -> None:
+    """ConfigError where Ray is told to ask no token at an address that others can reach."""
+    if not disabled() or os.environ.get(PERMISSION) == "1" or _is_loopback(address):
+        return
+    raise ConfigError(
+        [
+            f"RAY_AUTH_MODE is {os.environ['RAY_AUTH_MODE']} and RAY_ADDRESS is {address}, which "
+            "other machines can reach: who can connect to it can run code on it. Type `export "
+            f"RAY_AUTH_MODE=token`, or, where that network is yours alone, `export {PERMISSION}=1`"
+        ]
+    )
+
+
+def _is_loopback(address: str) -> bool:
+    host = address.removeprefix("ray://").rpartition(":")[0].strip("[]")
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
