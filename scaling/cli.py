@@ -153,7 +153,8 @@ def status(folder: Folder, as_json: Json = False) -> None:
 @app.command()
 def report(folder: Folder, as_json: Json = False) -> None:
     """Fit the study's finished runs and write report.html, report.json and runs.csv."""
-    from scaling.report import load_records, write_report
+    from scaling.records import load_records
+    from scaling.report import write_report
 
     records, skipped = load_records(folder)
     if cli_models.compared(folder):

@@ -9,7 +9,12 @@ import typer
 from scaling.arguments import console
 from scaling.load import ConfigError
 
-Table = Annotated[Path, typer.Argument(help="A CSV with a line of column names, or a study's folder, such as runs/demo.")]
+Table = Annotated[
+    Path,
+    typer.Argument(
+        help="A CSV with a line of column names, or a study's folder, such as runs/demo."
+    ),
+]
 Loss = Annotated[str, typer.Option(help="The column of the loss.")]
 Terms = Annotated[
     list[str] | None,

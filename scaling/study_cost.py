@@ -8,8 +8,10 @@ the lowest fitted loss is taken, between the grid's sizes by the parabola throug
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.accounting import parameters, training_operations_per_target
 from model.architecture import Architecture
@@ -33,12 +35,13 @@ FEWER_LEVELS = 9
 class Sizes:
     """A grid of sizes with what a target costs at each.
 
-    ``names`` are the fit's columns; ``x`` has shape (*levels, columns) with NaN for the targets,
-    ``per_target`` (operations) shape (*levels,). ``targets`` are those of the reference run, for
-    fits in which they are no column.
+    ``config`` is that of the reference run, ``columns`` are the fit's by name. ``x`` has shape
+    (*levels, columns) with NaN for the targets, ``per_target`` (operations) shape (*levels,).
+    ``targets`` are those of the reference run, for fits in which they are no column.
     """
 
-    names: tuple[str, ...]
+    config: RunConfig
+    columns: dict[str, str]
     trained: str | None
     x: Floats
     per_target: Floats
@@ -63,24 +66,30 @@ class Sizes:
         ]
         levels = LEVELS.get(len(keys), FEWER_LEVELS)
         grids = [_levels([float(setting(run, key)) for run in records], levels) for key in keys]
-        priced = [_priced(config, dict(zip(keys, sizes, strict=True))) for sizes in product(*grids)]
+        cells = [priced(config, dict(zip(keys, sizes, strict=True))) for sizes in product(*grids)]
         shape = tuple(len(grid) for grid in grids)
-        cells = {
-            **{key: np.array([one[key] for one in priced], float) for key in keys},
-            PARAMETERS: np.array([one[PARAMETERS] for one in priced], float),
-            TARGETS: np.full(len(priced), np.nan),
+        values = {
+            key: np.array([cell[key] for cell in cells], float).reshape(shape)
+            for key in (*keys, PARAMETERS)
         }
-        x = np.stack([cells[column].reshape(shape) for column in columns.values()], axis=-1)
+        values[TARGETS] = np.full(shape, np.nan)
+        x = np.stack([values[column] for column in columns.values()], axis=-1)
         trained = [name for name, column in columns.items() if column == TARGETS]
         return cls(
-            names=tuple(columns),
+            config=config,
+            columns=dict(columns),
             trained=trained[0] if trained else None,
             x=x,
-            per_target=np.array([one["cost"] for one in priced]).reshape(shape),
+            per_target=np.array([cell["cost"] for cell in cells]).reshape(shape),
             targets=float(reference.targets.seen),
         )
 
-    def at(self, budget: float) -> tuple[Floats, Floats]:
+    @property
+    def names(self) -> list[str]:
+        """The fit's columns, in the order of ``x``."""
+        return list(self.columns)
+
+    def at(self, budget: float) -> tuple[Floats, NDArray[np.bool_]]:
         """Rows of the fit's columns that cost the budget at most, and whether each can be had."""
         x = self.x.copy()
         if self.trained is None:
@@ -103,7 +112,9 @@ def best_sizes(fit: Fit, sizes: Sizes, costs: Floats, further: tuple[float, ...]
         [_lowest(fit, sizes, budget, parameters_of)[:, order] for budget in asked], axis=1
     )
     names = fit.points.names
-    slopes = np.array([np.polyfit(np.log(inside), np.log(one[: len(inside)]), 1)[0] for one in found])
+    slopes = np.array(
+        [np.polyfit(np.log(inside), np.log(one[: len(inside)]), 1)[0] for one in found]
+    )
     drawn = slopes[1:]
     return Frontier(
         best=[
@@ -132,7 +143,9 @@ def _lowest(fit: Fit, sizes: Sizes, budget: float, parameters_of: Floats) -> Flo
     """Sizes of the lowest loss for each set of parameters, shape (sets, the grid's columns)."""
     x, possible = sizes.at(budget)
     if not possible.any():
-        raise FitError(f"a budget of {budget:.3g} operations buys no run of any size that was tried")
+        raise FitError(
+            f"a budget of {budget:.3g} operations buys no run of any size that was tried"
+        )
     shape, columns = possible.shape, x.shape[-1]
     order = [sizes.names.index(name) for name in fit.points.names]
     rows = np.where(possible[..., None], x, 1.0).reshape(-1, columns)
@@ -169,13 +182,14 @@ def _levels(seen: Sequence[float], levels: int) -> list[int]:
     return sorted({max(1, round(size)) for size in np.geomspace(*ends, levels)})
 
 
-def _priced(config: RunConfig, settings: Mapping[str, int]) -> dict[str, float]:
-    """The settings as they can be built, with their parameters and the cost of a target."""
+def priced(config: RunConfig, settings: Mapping[str, int]) -> dict[str, float]:
+    """Settings (dotted keys) as they can be built, with ``parameters`` and ``cost``, a target's
+    operations."""
     shape = config.model
     assert isinstance(shape, Architecture)
     chunk = settings.get(CHUNK, shape.chunk)
     context = chunk * max(1, round(settings.get(CONTEXT, shape.context) / chunk))
-    named = {key.rpartition(".")[2]: value for key, value in settings.items()}
+    named: dict[str, Any] = {key.rpartition(".")[2]: value for key, value in settings.items()}
     shape = replace(shape, **{**named, "context": context})
     made = config.model_copy(update={"model": shape})
     positions = made.positions

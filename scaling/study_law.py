@@ -69,9 +69,7 @@ def study_law(records: Sequence[RunRecord], folder: Path) -> StudyLaw:
     return StudyLaw(columns, analysis, _command(analysis.asked), notes, sizes)
 
 
-def _analysed(
-    asked: Asked, frame: pd.DataFrame, sizes: Sizes | None, notes: list[str]
-) -> Analysis:
+def _analysed(asked: Asked, frame: pd.DataFrame, sizes: Sizes | None, notes: list[str]) -> Analysis:
     """The fit with as much beside it as its points carry; what they do not is noted."""
 
     def search(made: Fit, table: LossTable) -> Frontier:

@@ -41,7 +41,7 @@ FAR = 10.0  # beyond the data by this factor, a prediction is a long shot
 
 @dataclass(frozen=True)
 class Analysis:
-    """A fit with all that was asked beside it; ``profiles``, ``best`` and ``forms`` only if asked."""
+    """A fit with all that was asked beside it: None where it was not."""
 
     asked: Asked
     table: LossTable
