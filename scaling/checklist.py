@@ -119,7 +119,7 @@ def _of_scores(records: Sequence[RunRecord], noise: float | None) -> list[Check]
             "One unit and one list of targets",
             "pass",
             f"{records[0].validation.targets:,} targets of the {records[0].validation.split} "
-            "split, the same for every run; records in other units or on other targets are refused.",
+            "split, the same for every run; others, and records in other units, are refused.",
         ),
         _check("Seeds were repeated", noise is not None, seeds),
         _check(
@@ -128,7 +128,7 @@ def _of_scores(records: Sequence[RunRecord], noise: float | None) -> list[Check]
         Check(
             "Operations are counted, not 6 N D",
             "pass",
-            "By the model's own formula, forward and backward, attention and convolutions included.",
+            "By the model's own formula, forward and backward, with attention and convolutions.",
         ),
         Check(
             "Which parameters count is said",

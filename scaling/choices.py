@@ -45,7 +45,6 @@ def _others(asked: Asked, frame: pd.DataFrame) -> Iterator[tuple[str, Asked]]:
     yield "over-prediction counts ten times", replace(asked, objective="asymmetric")
     yield "coupled form", replace(asked, form="coupled")
     yield "shifted form", replace(asked, form="shifted")
-    yield "E is 0", replace(asked, irreducible=False)
     if asked.holdout:
         yield "held-out runs fitted too", replace(asked, holdout=None)
     if frame["seed"].nunique() > 1:
@@ -90,11 +89,8 @@ def _made(name: str, asked: Asked, frame: pd.DataFrame) -> Choice:
 
 def spread(found: Sequence[Choice]) -> dict[str, tuple[float, float]]:
     """The lowest and highest value of each parameter over the choices, by name."""
-    made = [choice for choice in found if choice.values]
+    made = [choice.values for choice in found if choice.values]
     return {
-        key: (
-            min(choice.values[key] for choice in made),
-            max(choice.values[key] for choice in made),
-        )
-        for key in (made[0].values if made else ())
+        key: (min(values[key] for values in made), max(values[key] for values in made))
+        for key in (made[0] if made else ())
     }

@@ -61,9 +61,7 @@ def empty(
     )
     axis = {"zeroline": False, "showline": True, "ticks": "outside", "ticklen": 4}
     figure.update_xaxes(title=horizontal, showgrid=False, **axis)
-    # The widest label of a tick decides where the title stands.
-    title = {"text": vertical, "standoff": 8}
-    figure.update_yaxes(title=title, automargin=True, range=limits, nticks=6, **axis)
+    figure.update_yaxes(title=vertical, range=limits, nticks=6, **axis)
     return figure
 
 
@@ -105,6 +103,7 @@ def band(figure: go.Figure, x: Values, low: Floats, high: Floats, colour: str) -
     figure.add_scatter(
         x=[*x, *x[::-1]],
         y=[*low, *high[::-1]],
+        mode="lines",
         fill="toself",
         fillcolor=f"rgba({red},{green},{blue},{BAND})",
         line={"width": 0},

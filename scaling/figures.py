@@ -22,6 +22,8 @@ from scaling.record import ContextLoss, RunRecord, bits
 from scaling.series import CONTEXT, Series, configuration, name_of, setting, varied
 
 LN2 = log(2)
+MOST_TICKS = 12
+MOST_SAID = 4  # curves in a caption
 NUM_DRAWN = 60  # points along a drawn line
 CONTEXTS_CAPTION = (
     "The held-out targets scored by one run from fewer samples, pair by pair with its longest "
@@ -48,9 +50,14 @@ def loss_panels(series: Sequence[Series]) -> list[Panel]:
             dodge = 1 + 0.02 * (offset - (len(members) - 1) / 2)
             _draw(figure, one, colours[one.label], SYMBOLS[offset % len(SYMBOLS)], dodge)
         ticks = sorted({value for one in members for value in one.positions})
-        figure.update_xaxes(type="log", tickvals=ticks, ticktext=[short(tick) for tick in ticks])
+        figure.update_xaxes(type="log")
+        if len(ticks) <= MOST_TICKS:
+            figure.update_xaxes(tickvals=ticks, ticktext=[short(tick) for tick in ticks])
         draw_references(figure, lines)
-        panels.append(Panel(name, figure, " ".join([*map(_drawn_as, members), note])))
+        said = [*map(_drawn_as, members[:MOST_SAID])]
+        if len(members) > MOST_SAID:
+            said.append(f"{len(members) - MOST_SAID} more curves stand in the table of fits.")
+        panels.append(Panel(name, figure, " ".join([*said, note])))
     return panels
 
 
@@ -196,6 +203,7 @@ def references(
 
 
 def draw_references(figure: go.Figure, lines: dict[str, float]) -> None:
+    """Dotted lines at the references (bits)."""
     for name, height in lines.items():
         figure.add_hline(
             height,

@@ -5,16 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from scaling.drawing import GREY, PALETTE, Panel, colours_of, empty
+from scaling.drawing import GREY, HOVER, PALETTE, Panel, colours_of, empty
 from scaling.figures import draw_references, references
 from scaling.record import CurvePoint, RunRecord, bits
 from scaling.series import SEED, Series, name_of, setting, written
 
 STRETCHES = 8  # of a run, over which its training loss is averaged
 MOST_WITH_TRAINING = 60  # runs in a figure: with more, only validation is drawn
-OUTLYING = 5.0  # median deviations from the other runs, half-way through
+OUTLYING = 8.0  # median deviations from the other runs, half-way through
 LEAST_APART = 0.02  # of the collapsed scale: closer is never an outlier
-LOSS = "%{y:.4f} bits (%{customdata:.4f} nats) a sample"
 
 
 def learning_panels(series: Sequence[Series]) -> list[Panel]:
@@ -38,8 +37,7 @@ def learning_panels(series: Sequence[Series]) -> list[Panel]:
         figure = empty("targets seen", (min(shown) - room, max(shown) + room))
         members = [one for one in series if one.panel == name]
         for one in members:
-            for index, record in enumerate(one.records):
-                _draw(figure, one, record, colours[one.label], index == 0, with_training)
+            _draw(figure, one, colours[one.label], with_training)
         draw_references(figure, lines)
         ends = ", ".join(f"{one.label} ends at {one.losses}" for one in members)
         caption = f"{kinds} {ends[0].upper()}{ends[1:]}. {note}"
@@ -70,18 +68,25 @@ def collapsed(records: Sequence[RunRecord], floor: float) -> tuple[Panel, list[s
     apart = np.abs(middles - np.median(middles))
     limit = max(OUTLYING * float(np.median(apart)), LEAST_APART)
     figure = empty("share of the run's targets", vertical="reducible loss over its last value")
-    outliers = []
-    for run, (x, y), far in zip(drawn, shares, apart > limit, strict=True):
-        if far:
-            outliers.append(run.id)
+    outliers = [run.id for run, far in zip(drawn, apart > limit, strict=True) if far]
+    for far in (False, True):
+        x: list[float | None] = []
+        y: list[float | None] = []
+        says: list[str | None] = []
+        for run, (across, up) in zip(drawn, shares, strict=True):
+            if (run.id in outliers) == far:
+                x += [*across, None]
+                y += [*up, None]
+                says += [f"run {run.id}"] * (len(across) + 1)
         figure.add_scatter(
             x=x,
             y=y,
+            customdata=says,
             mode="lines",
             line={"color": PALETTE[1] if far else GREY, "width": 2 if far else 1},
             opacity=1.0 if far else 0.45,
-            hovertemplate=f"%{{y:.4f}} at %{{x:.3f}}<br>run {run.id}<extra></extra>",
-            showlegend=False,
+            hovertemplate="%{y:.4f} at %{x:.3f}<br>%{customdata}<extra></extra>",
+            name="apart" if far else "the others",
         )
     figure.update_xaxes(type="log")
     figure.update_yaxes(type="log")
@@ -100,29 +105,33 @@ def collapsed(records: Sequence[RunRecord], floor: float) -> tuple[Panel, list[s
     return Panel("all runs, collapsed", figure, caption), outliers
 
 
-def _draw(
-    figure: go.Figure, one: Series, record: RunRecord, colour: str, in_legend: bool, training: bool
-) -> None:
-    """The two learning curves of one run."""
-    run = f"{name_of(one.axis)} {written(setting(record, one.axis))}, {SEED} {record.config[SEED]}"
-    run += f"<br>run {record.id}"
-    for kind, points, dash in (
-        ("training", _smoothed(record.training_curve), "dot"),
-        ("validation", record.validation_curve, "solid"),
-    ):
-        if kind == "training" and not training:
-            continue
+def _draw(figure: go.Figure, one: Series, colour: str, training: bool) -> None:
+    """The learning curves of one series' runs: a trace of all, with gaps between runs."""
+    kinds = [("validation", "solid", [run.validation_curve for run in one.records])]
+    if training:
+        curves = [_smoothed(run.training_curve) for run in one.records]
+        kinds.insert(0, ("training", "dot", curves))
+    for kind, dash, all_points in kinds:
+        x: list[float | None] = []
+        y: list[float | None] = []
+        says: list[tuple[float, str] | None] = []
+        for record, points in zip(one.records, all_points, strict=True):
+            axis = f"{name_of(one.axis)} {written(setting(record, one.axis))}"
+            run = f"{kind}, {one.label}, {axis}, {SEED} {record.config[SEED]}<br>run {record.id}"
+            x += [*(point.targets for point in points), None]
+            y += [*(bits(point.nats) for point in points), None]
+            says += [*((point.nats, run) for point in points), None]
         figure.add_scatter(
-            x=[point.targets for point in points],
-            y=[bits(point.nats) for point in points],
-            customdata=[point.nats for point in points],
-            hovertemplate=f"{LOSS}<br>{kind}, {one.label}, {run}<extra></extra>",
+            x=x,
+            y=y,
+            customdata=says,
+            hovertemplate=HOVER,
             mode="lines",
             line={"color": colour, "width": 1 if dash == "dot" else 2, "dash": dash},
             opacity=0.6 if dash == "dot" else 0.9,
             name=one.label,
             legendgroup=one.label,
-            showlegend=in_legend and kind == "validation",
+            showlegend=kind == "validation",
         )
 
 

@@ -13,7 +13,7 @@ from scaling.study_law import FURTHER, StudyLaw
 
 
 def law_content(law: StudyLaw, choices: Sequence[Choice]) -> dict[str, Any]:
-    """The fit by the names of docs/fitting.md, with how it was come to and what else it might be."""
+    """The fit by the names of docs/fitting.md, how it was come to, and what else it might be."""
     content: dict[str, Any] = {
         "columns": law.columns,
         "command": law.command,

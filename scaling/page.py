@@ -46,15 +46,16 @@ def plain(panels: Sequence[Panel]) -> list[dict[str, Any]]:
 
 
 def plain_plates(plates: Sequence[Plate]) -> list[dict[str, Any]]:
-    """Numbered figures as plain JSON values."""
+    """Numbered figures as plain JSON values; ``first`` is true for the first of its number."""
     return [
         {
             "code": plate.code,
+            "first": plate.code not in [other.code for other in plates[:at]],
             "title": plate.title,
             "panels": plain(plate.panels),
             "missing": plate.missing,
         }
-        for plate in plates
+        for at, plate in enumerate(plates)
     ]
 
 

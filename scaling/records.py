@@ -6,7 +6,7 @@ from typing import Any
 
 from scaling.budgets import PROFILES, budgets
 from scaling.record import FILE_NAME, RecordError, RunRecord, bits
-from scaling.series import CONTEXT, SEED, SHAPE_AXES, setting, varied
+from scaling.series import CONTEXT, SEED, SHAPE_AXES, order, setting, varied
 
 SHAPE = (CONTEXT, *SHAPE_AXES, "model.width")  # in every table of runs, varied or not
 RATE = "train.learning_rate"
@@ -62,13 +62,7 @@ def check_comparable(records: Sequence[RunRecord]) -> None:
 def sorted_records(records: Sequence[RunRecord]) -> list[RunRecord]:
     """Records in the order of what varies among them, then of their seeds."""
     keys = [*varied(records), SEED]
-    return sorted(records, key=lambda run: [_order(setting(run, key)) for key in keys])
-
-
-def _order(value: Any) -> tuple[bool, float, str]:
-    """Sort key: numbers by size, then everything else by its text."""
-    numeric = isinstance(value, int | float)
-    return (not numeric, float(value) if numeric else 0.0, str(value))
+    return sorted(records, key=lambda run: [order(setting(run, key)) for key in keys])
 
 
 def rows(records: Sequence[RunRecord]) -> list[dict[str, Any]]:

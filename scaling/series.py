@@ -111,10 +111,22 @@ def curves(records: Sequence[RunRecord], axis: str) -> list[Series]:
         [record.validation.nats for record in records],
         [configuration(record, varied(records)) for record in records],
     )
-    return [
-        _fitted(axis, others, sorted(groups[key], key=lambda run: setting(run, axis)), noise)
-        for key in sorted(several or groups, key=str)
+    chosen = sorted(several or groups, key=lambda values: [order(value) for value in values])
+    told = [
+        other
+        for at, other in enumerate(others)
+        if other == PANEL or len({key[at] for key in chosen}) > 1
     ]
+    return [
+        _fitted(axis, told, sorted(groups[key], key=lambda run: setting(run, axis)), noise)
+        for key in chosen
+    ]
+
+
+def order(value: Any) -> tuple[bool, float, str]:
+    """Sort key of a setting: numbers by size, then everything else by its text."""
+    numeric = isinstance(value, int | float)
+    return (not numeric, float(value) if numeric else 0.0, str(value))
 
 
 def _fitted(

@@ -27,8 +27,9 @@ from scaling.uncertainty import percentiles, spread_of
 
 TARGETS, PARAMETERS = "targets_seen", "parameters"
 BEYOND = (0.5, 30.0)  # of the smallest and the largest size among the runs
-LEVELS = {1: 200, 2: 40, 3: 18}  # of each column, by how many columns there are
-FEWER_LEVELS = 9
+BEYOND_CHUNK = (0.5, 2.0)  # which has a best value, and does not grow without end
+LEVELS = {1: 200, 2: 60, 3: 24}  # of each column, by how many columns there are
+FEWER_LEVELS = 10
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,9 @@ class Sizes:
             if column != TARGETS
         ]
         levels = LEVELS.get(len(keys), FEWER_LEVELS)
-        grids = [_levels([float(setting(run, key)) for run in records], levels) for key in keys]
+        grids = [
+            _levels(key, [float(setting(run, key)) for run in records], levels) for key in keys
+        ]
         cells = [priced(config, dict(zip(keys, sizes, strict=True))) for sizes in product(*grids)]
         shape = tuple(len(grid) for grid in grids)
         values = {
@@ -176,9 +179,10 @@ def _aside(losses: Floats, log_x: Floats, at: tuple[np.intp, ...], axis: int) ->
     return share * step
 
 
-def _levels(seen: Sequence[float], levels: int) -> list[int]:
+def _levels(key: str, seen: Sequence[float], levels: int) -> list[int]:
     """Settings from below the runs' smallest to far above their largest."""
-    ends = BEYOND[0] * min(seen), BEYOND[1] * max(seen)
+    below, above = BEYOND_CHUNK if key == CHUNK else BEYOND
+    ends = below * min(seen), above * max(seen)
     return sorted({max(1, round(size)) for size in np.geomspace(*ends, levels)})
 
 
