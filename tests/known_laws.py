@@ -176,9 +176,8 @@ def _record(axes: dict[str, Any], noise: float) -> RunRecord:
                     "training_seconds": seconds,
                     "step_seconds": seconds / config.train.steps,
                     "targets_per_second": seen / seconds,
-                    "peak_memory_bytes": 2**30 + 16 * sum(
-                        accounting.parameters(config.model).values()
-                    ),
+                    "peak_memory_bytes": 2**30
+                    + 16 * sum(accounting.parameters(config.model).values()),
                 }
             ),
         }

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scaling import figures
+from scaling import figures, figures_learning
 from scaling.record import bits
 from scaling.series import CONTEXT, curve_axes, curves
 from tests.records import HISTOGRAM, falling, run, study
@@ -75,7 +75,7 @@ def test_shape_axes_are_drawn_when_nothing_else_was_swept():
 
 
 def test_learning_curves_show_validation_and_training_of_every_run(series):
-    panels = figures.learning_panels(series)
+    panels = figures_learning.learning_panels(series)
     assert sum(len(panel.figure.data) for panel in panels) == 2 * len(study())
     trace = panels[0].figure.data[1]
     assert trace.x[-1] == series[0].records[0].targets.seen
@@ -83,10 +83,10 @@ def test_learning_curves_show_validation_and_training_of_every_run(series):
 
 
 def test_training_curves_are_means_over_stretches_of_the_run(series):
-    trace = figures.learning_panels(series)[0].figure.data[0]
+    trace = figures_learning.learning_panels(series)[0].figure.data[0]
     curve = series[0].records[0].training_curve
     assert "training" in trace.customdata[0][1]
-    assert len(trace.y) == figures.STRETCHES
-    sizes = [len(part) for part in np.array_split(curve, figures.STRETCHES)]
+    assert len(trace.y) == figures_learning.STRETCHES
+    sizes = [len(part) for part in np.array_split(curve, figures_learning.STRETCHES)]
     nats = [value for value, _ in trace.customdata]
     assert np.average(nats, weights=sizes) == pytest.approx(np.mean([p.nats for p in curve]))

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from scaling.report import ReportError, load_records, write_report
+from scaling.records import ReportError, load_records
+from scaling.report import write_report
 from tests.browser import opened
 from tests.records import CORPUS, falling, run, study
 
