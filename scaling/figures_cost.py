@@ -197,28 +197,33 @@ def choice_panels(found: Sequence[Choice]) -> list[Panel]:
         ordered = sorted(made, key=lambda choice: choice.values[key])
         scale = LN2 if key == "E" else 1.0
         values = [choice.values[key] / scale for choice in ordered]
-        limits = [choice.intervals[key] for choice in ordered]
         figure = empty("E, bits a sample" if key == "E" else key.replace(".", ", "), vertical="")
-        figure.add_scatter(
-            x=values,
-            y=[choice.name for choice in ordered],
-            error_x={
-                "array": [
-                    (limit[1] / scale - value) if limit else 0
-                    for limit, value in zip(limits, values, strict=True)
-                ],
-                "thickness": 1.2,
-            },
-            mode="markers",
-            marker={
-                "color": [PALETTE[1] if choice is made[0] else PALETTE[0] for choice in ordered],
-                "symbol": ["diamond" if choice is made[0] else "circle" for choice in ordered],
-                "size": 9,
-            },
-            hovertemplate="%{y}: %{x:.4f}<extra></extra>",
-            showlegend=False,
+        for reported in (False, True):
+            of = [at for at, choice in enumerate(ordered) if (choice is made[0]) == reported]
+            limits = [ordered[at].intervals[key] for at in of]
+            figure.add_scatter(
+                x=[values[at] for at in of],
+                y=[ordered[at].name for at in of],
+                error_x={
+                    "array": [
+                        limit[1] / scale - values[at] if limit else 0
+                        for limit, at in zip(limits, of, strict=True)
+                    ],
+                    "thickness": 1.2,
+                },
+                mode="markers",
+                marker={
+                    "color": PALETTE[1] if reported else PALETTE[0],
+                    "symbol": "diamond" if reported else "circle",
+                    "size": 9,
+                },
+                hovertemplate="%{y}: %{x:.4f}<extra></extra>",
+                showlegend=False,
+            )
+        names = [choice.name for choice in ordered]
+        figure.update_yaxes(
+            title=None, categoryorder="array", categoryarray=names, nticks=len(names) + 1
         )
-        figure.update_yaxes(title=None, nticks=len(ordered) + 1)
         figure.update_layout(margin={"l": 190, "r": 18, "t": 10, "b": 56})
         caption = (
             f"From {values[0]:.4f} to {values[-1]:.4f} over {len(ordered)} choices; diamond: as "

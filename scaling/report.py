@@ -19,7 +19,7 @@ import pandas as pd
 
 from datasets.files import replacing
 from scaling.choices import choices
-from scaling.clips import Clip, clips_of
+from scaling.clips import clips_of
 from scaling.content import content_of
 from scaling.fates import unfinished
 from scaling.page import drawn_rows, plain_plates, render
@@ -80,13 +80,17 @@ def write_report(
     there is no record, or where two of them must not share a table.
     """
     check_comparable(records)
-    found = analysed(records, folder)
-    clips: list[Clip] = clips_of(folder)
+    return write(analysed(records, folder), folder, study=study, skipped=skipped)
+
+
+def write(found: Analysed, folder: Path, *, study: str, skipped: Sequence[str] = ()) -> ReportPaths:
+    """Write the files of what has been fitted."""
+    clips = clips_of(folder)
     content = {
         "study": study,
         "reproduce": f"python -m scaling report {folder}",
         "skipped": list(skipped),
-        **content_of(found, unfinished(folder, records)),
+        **content_of(found, unfinished(folder, found.records)),
     }
     drawn = plates(found)
     shown = {"kicker": "Longwave scaling report", "plates": plain_plates(drawn), "clips": clips}
