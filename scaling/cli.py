@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from scaling import cli_cluster, cli_corpora, cli_design, cli_fit, cli_models, load
+from scaling import cli_cluster, cli_corpora, cli_design, cli_fit, cli_models, cli_report, load
 from scaling.arguments import Config, Json, Words, console, file_and_overrides
 from scaling.load import ConfigError
 
@@ -26,10 +26,11 @@ Folder = Annotated[Path, typer.Argument(help="A study's folder, such as runs/dem
 
 VERBS: tuple[Callable[..., None], ...] = (
     *(cli_corpora.prepare, cli_corpora.verify, cli_corpora.describe),
-    *(cli_models.compare, cli_models.evaluate, cli_models.generate),
+    *(cli_models.compare, cli_models.evaluate, cli_models.generate, cli_models.listen),
     cli_cluster.rehearse,
     cli_fit.fit,
     *(cli_design.design, cli_design.power),
+    cli_report.report,
 )
 for verb in VERBS:
     app.command()(verb)
@@ -170,24 +171,6 @@ def status(folder: Folder, as_json: Json = False) -> None:
     for state in states:
         if state.problem:
             console.print(f"{state.id}: {state.problem}", markup=False, soft_wrap=True)
-
-
-@app.command()
-def report(folder: Folder, as_json: Json = False) -> None:
-    """Fit the study's finished runs and write report.html, report.json and runs.csv."""
-    from scaling.report import load_records, write_report
-
-    records, skipped = load_records(folder)
-    if cli_models.compared(folder):
-        written = cli_models.write_comparison(records, folder)
-    else:
-        written = write_report(records, folder, study=folder.resolve().name, skipped=skipped)
-    if as_json:
-        print(written.json.read_text())
-        return
-    for headline in written.headlines:
-        console.print(headline, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{written.html.resolve()}", soft_wrap=True, highlight=False)
 
 
 @app.command()

@@ -128,7 +128,7 @@ def _noise(
     from math import inf
 
     from scaling.power import Noise
-    from scaling.report import load_records
+    from scaling.records import load_records
 
     if runs is None:
         return Noise(seeds or 0.0, targets or 0.0, correlation), 1

@@ -1,4 +1,4 @@
-"""The verb that fits a table of runs."""
+"""The verb that fits a table of runs, or the runs of a study."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,12 @@ import typer
 from scaling.arguments import console
 from scaling.load import ConfigError
 
-Table = Annotated[Path, typer.Argument(help="A CSV with a line of column names.")]
+Table = Annotated[
+    Path,
+    typer.Argument(
+        help="A CSV with a line of column names, or a study's folder, such as runs/demo."
+    ),
+]
 Loss = Annotated[str, typer.Option(help="The column of the loss.")]
 Terms = Annotated[
     list[str] | None,
@@ -73,7 +78,8 @@ def fit(
     at: At = None,
     out: Out = None,
 ) -> None:
-    """Fit a scaling law to any CSV of runs, with what its points cannot tell (docs/fitting.md)."""
+    """Fit a scaling law to a study or any CSV of runs, with what its points cannot tell
+    (docs/fitting.md)."""
     from datasets.files import replacing
     from scaling.fit_request import Asked
     from scaling.fit_tables import fit_tables, warnings
@@ -101,7 +107,7 @@ def fit(
     )
     if out is not None and not out.resolve().parent.is_dir():
         raise ConfigError([f"--json {out}: there is no folder {out.resolve().parent} to write to"])
-    content = analyse(asked)
+    content = analyse(asked).content()
     for part in () if out else fit_tables(content):
         console.print(part)
     for sentence in warnings(content):

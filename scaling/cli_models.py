@@ -145,3 +145,29 @@ def generate(
         )
     for one in written:
         console.print(f"{one.wav} {one.picture}", soft_wrap=True, highlight=False)
+
+
+def listen(
+    folder: Annotated[Path, typer.Argument(help="A study's folder, such as runs/demo.")],
+    seconds: Annotated[float, typer.Option(help="Seconds that each run adds.")] = 1.0,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest code.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of the random numbers, the same for every run.")] = 0,
+    most: Annotated[int, typer.Option(help="Runs, the best of each depth and context.")] = 4,
+) -> None:
+    """Let a study's best runs continue one held-out prompt; its report then has players."""
+    from model.sampling import Sampling
+    from scaling.listen import listen as continue_all
+    from scaling.progress import bars
+
+    with bars(console) as show:
+        index, skipped = continue_all(
+            folder,
+            seconds,
+            Sampling(temperature=temperature),
+            seed,
+            most,
+            lambda done, total: show("samples", done, total),
+        )
+    for sentence in skipped:
+        console.print(f"left out: {sentence}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{index}: python -m scaling report {folder}", soft_wrap=True, highlight=False)

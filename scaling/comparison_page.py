@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets.files import replacing
-from scaling import figures
+from scaling import figures_learning
 from scaling.comparison import PROTOCOLS, Comparison, Row, Scored
 from scaling.page import plain, render
 from scaling.record import RunRecord, bits
@@ -31,7 +31,7 @@ def write_page(found: Comparison, records: Sequence[RunRecord], folder: Path) ->
         "setup": _setup(found),
         "rows": rows,
         "best": found.best,
-        "learning_panels": plain(figures.learning_panels(_curves(found, records))),
+        "learning_panels": plain(figures_learning.learning_panels(_curves(found, records))),
         "provenance": _provenance(found),
         "reproduce": f"python -m scaling report {folder}",
     }

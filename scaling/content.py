@@ -6,31 +6,49 @@ from typing import Any
 
 import numpy as np
 
+from scaling.checklist import checklist
+from scaling.fates import uses
+from scaling.law_content import law_content, law_sentences
+from scaling.plates import Analysed
 from scaling.provenance import counted, departures, provenance, setup
 from scaling.record import RunRecord, bits
-from scaling.series import SEED, Series, configuration, name_of, setting, written
+from scaling.records import rows
+from scaling.series import SEED, Series, configuration, name_of, varied, written
 from scaling.slope import FitError, Slope, fit_slope, replicate_noise
 
 
-def content_of(
-    records: Sequence[RunRecord], keys: list[str], axes: dict[str, list[Series]]
-) -> dict[str, Any]:
-    """All that the report says, as plain JSON values; losses in nats and bits a sample."""
-    best = min(records, key=lambda run: run.validation.nats)
-    references = best.validation.references
+def content_of(study: Analysed, lost: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """All that the report says, as plain JSON values; losses in nats and bits a sample.
+
+    ``lost`` are the runs of the study that did not finish.
+    """
+    records, axes = study.records, study.axes
+    keys = varied(records)
+    table = [
+        row | {"used": used}
+        for row, used in zip(rows(records), uses(records, study.law), strict=True)
+    ]
+    best = min(table, key=lambda row: float(row["nats"]))
+    references = records[0].validation.references
     content: dict[str, Any] = {
-        "best": _row(best, keys),
+        "best": best,
         "references": {
             name: _both(getattr(references, name))
             for name in ("linear_on_targets", "linear", "histogram")
         },
         "slopes": {axis: _common_slope(series) for axis, series in axes.items()},
         "fits": [_fit(series) for group in axes.values() for series in group],
+        "law": law_content(study.law, study.choices),
         "noise": _noise(records, keys),
+        "checks": [
+            asdict(check)
+            for check in checklist(records, study.law.analysis, study.noise, len(lost))
+        ],
         "setup": setup(records, keys),
         "departures": departures(records),
         "axes": keys,
-        "runs": [_row(record, keys) for record in records],
+        "runs": table,
+        "unfinished": list(lost),
         "provenance": provenance(records),
     }
     content["headlines"] = _headlines(content, next(iter(axes)))
@@ -38,7 +56,7 @@ def content_of(
 
 
 def _headlines(content: dict[str, Any], axis: str) -> list[str]:
-    """The answer in three lines: the best run, what the axis buys, what the fit can say."""
+    """The answer: the best run, what the axis buys, what the law says and recommends."""
     best, slope, name = content["best"], content["slopes"][axis], name_of(axis)
     where = ", ".join(f"{name_of(key)} {written(best[key])}" for key in [*content["axes"], SEED])
     side = "below" if best["margin_bits"] < 0 else "above"
@@ -49,10 +67,12 @@ def _headlines(content: dict[str, Any], axis: str) -> list[str]:
         f"({abs(best['margin_nats']):.3f} nats) {side} a linear AR(32) predictor on the same "
         f"targets (standard error {best['margin_bits_standard_error']:.3f} bits)."
     ]
-    law = _law_headline([fit for fit in content["fits"] if fit["axis"] == axis], name)
+    law = law_sentences(content["law"]) or [
+        _law_headline([fit for fit in content["fits"] if fit["axis"] == axis], name)
+    ]
     if slope is None:
         text = f"What {name} buys: not enough runs with different values of it to tell."
-        return [*lines, text, law]
+        return [*lines, text, *law]
     low, high = slope["interval"]["bits"]
     verdict = "no effect that these runs can tell from chance"
     if low > 0 or high < 0:
@@ -63,7 +83,7 @@ def _headlines(content: dict[str, Any], axis: str) -> list[str]:
         f"{high:+.4f} bits; {slope['configurations']} configurations in {slope['groups']} groups): "
         f"{verdict}."
     )
-    return [*lines, law]
+    return [*lines, *law]
 
 
 def _law_headline(fits: list[dict[str, Any]], name: str) -> str:
@@ -149,36 +169,4 @@ def _noise(records: Sequence[RunRecord], keys: list[str]) -> dict[str, Any]:
     return {
         "between_seeds": spread and {**_both(spread[0]), "degrees_of_freedom": spread[1]},
         "validation": _both(float(np.median([run.validation.standard_error for run in records]))),
-    }
-
-
-def _row(run: RunRecord, keys: list[str]) -> dict[str, Any]:
-    """One run in the table and in the CSV."""
-    final, margin = run.validation, run.validation.references
-    return {
-        "id": run.id,
-        **{key: setting(run, key) for key in keys},
-        SEED: setting(run, SEED),
-        "parameters": run.total_parameters,
-        "operations_per_target": run.operations.per_target,
-        "operations": run.operations.total,
-        "targets_seen": run.targets.seen,
-        "targets_unique": run.targets.unique,
-        "bits": bits(final.nats),
-        "bits_standard_error": bits(final.standard_error),
-        "nats": final.nats,
-        "nats_standard_error": final.standard_error,
-        "margin_bits": bits(margin.margin),
-        "margin_bits_standard_error": bits(margin.margin_standard_error),
-        "margin_nats": margin.margin,
-        "margin_nats_standard_error": margin.margin_standard_error,
-        "targets_per_second": run.throughput.targets_per_second,
-        "data_wait_share": run.throughput.data_wait_share,
-        "goodput": run.throughput.goodput,
-        "wall_seconds": run.throughput.wall_seconds,
-        "peak_memory_bytes": run.throughput.peak_memory_bytes,
-        "restarts": len(run.restarts),
-        "order_digest": run.targets.order_digest,
-        "started": run.started,
-        "finished": run.finished,
     }

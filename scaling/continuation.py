@@ -76,7 +76,7 @@ def continue_prompt(
     codes_S = _prompt_codes(run, prompt)
     out.mkdir(parents=True, exist_ok=True)
     steps = round(seconds * rate)
-    codes_BT = _generated(run, codes_S, steps, sampling, seed, batch, progress)
+    codes_BT = generated(run, codes_S, steps, sampling, seed, batch, progress)
     made = []
     for number, codes_T in enumerate(codes_BT):
         stem = out / f"{prompt.stem}-seed{seed}-{number}"
@@ -118,7 +118,7 @@ def _prompt_codes(run: Trained, prompt: Path) -> np.ndarray:
     return codes_S[-max(model.context, _lead(corpus.rate)) :]
 
 
-def _generated(
+def generated(
     run: Trained,
     codes_S: np.ndarray,
     steps: int,
@@ -127,7 +127,7 @@ def _generated(
     batch: int,
     progress: Progress,
 ) -> np.ndarray:
-    """The codes of the continuations, uint8 [batch, steps]."""
+    """The codes of ``batch`` continuations of the codes [S], uint8 [batch, steps]."""
     prompt_S = torch.from_numpy(codes_S[-run.config.model.context :]).long()
     device = next(run.network.parameters()).device
     compiled = (

@@ -73,7 +73,7 @@ class IsoFlop:
 
 
 def isoflop(fit: Fit, budget: Floats) -> IsoFlop:
-    """Profiles of a fit's rows, whose budgets have shape (rows,).
+    """Profiles of a fit's rows, whose budgets have shape (rows,): NaN where a row is in none.
 
     Raises :class:`FitError` where the budgets are not apart from each other, or no budget has three
     sizes.
@@ -114,7 +114,7 @@ def isoflop(fit: Fit, budget: Floats) -> IsoFlop:
 
 def _groups(budget: Floats) -> list[Numbers]:
     """Row numbers of each budget; budgets are told apart by gaps in their logarithm."""
-    order = np.argsort(budget)
+    order = np.argsort(budget)[: np.isfinite(budget).sum()]
     gaps = np.flatnonzero(np.diff(np.log(budget[order])) > np.log(APART)) + 1
     groups = np.split(order, gaps)
     for rows in groups:

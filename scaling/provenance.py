@@ -10,6 +10,7 @@ from scaling.record import RunRecord
 from scaling.series import SEED, name_of, setting, written
 
 RECENT = "model.recent"
+MOST_LISTED = 8  # numbers, before only their ends are said
 
 
 def departures(records: Sequence[RunRecord]) -> list[str]:
@@ -65,9 +66,10 @@ def setup(records: Sequence[RunRecord], keys: list[str]) -> dict[str, str]:
         ),
         "Split": each(lambda run: f"by {run.corpus.split_rule}"),
         "Varied": "; ".join(f"{name_of(key)} {_listed(values)}" for key, values in swept.items()),
-        "Trained on": each(
+        "Trained on": f"{_listed(sorted({run.targets.steps for run in records}))} steps; "
+        + each(
             lambda run: (
-                f"{run.targets.steps:,} steps of {run.targets.per_step:,} targets "
+                f"{run.targets.per_step:,} targets a step "
                 f"({run.targets.mode}, {run.targets.positions * run.targets.phases:,} a window)"
             )
         ),
@@ -113,7 +115,11 @@ def _flattened(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def _listed(values: Iterable[Any]) -> str:
-    return ", ".join(dict.fromkeys(written(value) for value in values))
+    """The different values; of many numbers only the ends."""
+    known = list(dict.fromkeys(values))
+    if len(known) > MOST_LISTED and all(isinstance(value, int | float) for value in known):
+        return f"{written(min(known))} to {written(max(known))} ({len(known)} values)"
+    return ", ".join(dict.fromkeys(written(value) for value in known))
 
 
 def _pairs(values: dict[str, Any]) -> str:

@@ -49,7 +49,12 @@ class Series:
 
 def setting(record: RunRecord, key: str) -> Any:
     """Value of a dotted configuration key in a record; lists as tuples."""
-    value: Any = record.config
+    return setting_of(record.config, key)
+
+
+def setting_of(config: dict[str, Any], key: str) -> Any:
+    """Value of a dotted key in a configuration; lists as tuples."""
+    value: Any = config
     for part in key.split("."):
         value = value[part]
     return tuple(value) if isinstance(value, list) else value
@@ -88,19 +93,40 @@ def curve_axes(records: Sequence[RunRecord]) -> list[str]:
 
 
 def curves(records: Sequence[RunRecord], axis: str) -> list[Series]:
-    """The records grouped into curves against one axis, each with its slope and power law."""
+    """The records grouped into curves against one axis, each with its slope and power law.
+
+    Where some groups have several values of the axis, those that have one are no curves and are
+    left out.
+    """
     others = [key for key in varied(records) if key != axis]
     groups: dict[tuple[Hashable, ...], list[RunRecord]] = {}
     for record in records:
         groups.setdefault(configuration(record, others), []).append(record)
+    several = [
+        key
+        for key, members in groups.items()
+        if len({setting(record, axis) for record in members}) > 1
+    ]
     noise = replicate_noise(
         [record.validation.nats for record in records],
         [configuration(record, varied(records)) for record in records],
     )
-    return [
-        _fitted(axis, others, sorted(groups[key], key=lambda run: setting(run, axis)), noise)
-        for key in sorted(groups, key=str)
+    chosen = sorted(several or groups, key=lambda values: [order(value) for value in values])
+    told = [
+        other
+        for at, other in enumerate(others)
+        if other == PANEL or len({key[at] for key in chosen}) > 1
     ]
+    return [
+        _fitted(axis, told, sorted(groups[key], key=lambda run: setting(run, axis)), noise)
+        for key in chosen
+    ]
+
+
+def order(value: Any) -> tuple[bool, float, str]:
+    """Sort key of a setting: numbers by size, then everything else by its text."""
+    numeric = isinstance(value, int | float)
+    return (not numeric, float(value) if numeric else 0.0, str(value))
 
 
 def _fitted(

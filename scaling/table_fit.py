@@ -1,10 +1,12 @@
 """A fit of a table of runs, with everything that is asked beside it."""
 
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from scaling.expression import Expression
 from scaling.findings import Finding, noise_of, of_data, of_fit
@@ -19,27 +21,68 @@ from scaling.fit_content import (
 )
 from scaling.fit_request import Asked
 from scaling.forms import FORMS
-from scaling.forms_compared import compare_forms
+from scaling.forms_compared import FormScore, compare_forms
 from scaling.frontier import Cost, Frontier, frontier
-from scaling.isoflop import isoflop
+from scaling.isoflop import IsoFlop, isoflop
 from scaling.isoflop_findings import of_isoflop
 from scaling.load import ConfigError
 from scaling.loss_table import LOSS, LossTable, column, read
 from scaling.objective import Objective
 from scaling.prediction import Prediction, predict
+from scaling.records import check_comparable, load_records, rows, sorted_records
 from scaling.slope import Floats
 from scaling.stability import of_refits
-from scaling.uncertainty import uncertainty
+from scaling.uncertainty import Uncertainty, uncertainty
+
+Search = Callable[[Fit, LossTable], Frontier]
 
 FAR = 10.0  # beyond the data by this factor, a prediction is a long shot
 
 
-def analyse(asked: Asked) -> dict[str, Any]:
-    """Fit the table as asked. Raises :class:`ConfigError` where it cannot be asked of the table,
-    and :class:`FitError` where its rows cannot carry the fit."""
+@dataclass(frozen=True)
+class Analysis:
+    """A fit with all that was asked beside it: None where it was not."""
+
+    asked: Asked
+    table: LossTable
+    fit: Fit
+    known: Uncertainty
+    held_out: Prediction | None
+    profiles: IsoFlop | None
+    best: Frontier | None
+    forms: list[FormScore] | None
+    warnings: list[Finding]
+
+    def content(self) -> dict[str, Any]:
+        """All of it as plain JSON values, by the names of docs/fitting.md."""
+        asked, held_out, profiles = self.asked, self.held_out, self.profiles
+        content = {
+            **fit_content(self.fit, self.known, self.best),
+            "holdout": held_out and holdout_content(held_out, self.table.held_out),
+            "warnings": [asdict(warning) for warning in self.warnings],
+            "converged": self.fit.converged,
+            **details(self.fit, self.known),
+            "forms": [asdict(score) for score in self.forms] if self.forms else None,
+            "isoflop": profiles and isoflop_content(profiles, asked.at),
+            "frontier": self.best and frontier_content(self.best),
+            "asked": {**asdict(asked), "table": str(asked.table)},
+        }
+        result: dict[str, Any] = plain(content)
+        return result
+
+
+def analyse(
+    asked: Asked, frame: pd.DataFrame | None = None, search: Search | None = None
+) -> Analysis:
+    """Fit the table as asked; ``frame`` is it where it has been read.
+
+    ``search`` finds the frontier where ``asked.cost`` is no formula. Raises :class:`ConfigError`
+    where it cannot be asked of the table, and :class:`FitError` where its rows cannot carry the
+    fit.
+    """
     terms, quadratics = asked.named()
     table = LossTable(
-        frame=read(asked.table),
+        frame=table_of(asked.table) if frame is None else frame,
         loss=asked.loss,
         covariates=terms | quadratics,
         where=asked.where,
@@ -48,12 +91,16 @@ def analyse(asked: Asked) -> dict[str, Any]:
     )
     form = FORMS[asked.form](tuple(terms), tuple(quadratics), asked.irreducible)
     objective = Objective(asked.objective, asked.space, asked.delta)
-    cost = None if asked.cost is None else Expression.of(asked.cost, table.covariates, "--cost")
+    formula = None if asked.cost is None else Expression.of(asked.cost, table.covariates, "--cost")
     made = fit(table.points(), form, objective, num_redraws=asked.bootstrap, seed=asked.seed)
     known = uncertainty(made)
     held_out = _held_out(made, table)
     profiles = isoflop(made, _budgets(asked.isoflop, table)) if asked.isoflop else None
-    best = frontier(made, _cost(cost, made), tuple(asked.at)) if cost else None
+    best: Frontier | None
+    if formula:
+        best = frontier(made, _cost(formula, made), tuple(asked.at))
+    else:
+        best = search(made, table) if search else None
     warnings = [
         *table.row_findings(),
         *of_data(made.points, form),
@@ -62,25 +109,27 @@ def analyse(asked: Asked) -> dict[str, Any]:
         *_of_reach(held_out, best),
         *(of_isoflop(profiles) if profiles else ()),
     ]
-    content = {
-        **fit_content(made, known, best),
-        "holdout": held_out and holdout_content(held_out, table.held_out),
-        "warnings": [asdict(warning) for warning in warnings],
-        "converged": made.converged,
-        **details(made, known),
-        "forms": [asdict(score) for score in compare_forms(made)] if asked.compare else None,
-        "isoflop": profiles and isoflop_content(profiles, asked.at),
-        "frontier": best and frontier_content(best),
-        "asked": {**asdict(asked), "table": str(asked.table)},
-    }
-    result: dict[str, Any] = plain(content)
-    return result
+    forms = compare_forms(made) if asked.compare else None
+    return Analysis(
+        *(asked, table, made, known, held_out, profiles, best, forms, warnings),
+    )
+
+
+def table_of(path: Path) -> pd.DataFrame:
+    """A CSV, or the finished runs of a study's folder."""
+    if not path.is_dir():
+        return read(path)
+    records, _ = load_records(path)
+    check_comparable(records)
+    return pd.DataFrame(rows(sorted_records(records)))
 
 
 def _budgets(text: str, table: LossTable) -> Floats:
     budgets = column(table.frame, text, "--isoflop")[table.fitted]
-    if not (np.isfinite(budgets) & (budgets > 0)).all():
-        raise ConfigError([f"--isoflop {text!r} has no positive number in some row: see --where"])
+    if not np.isfinite(budgets).any() or (budgets <= 0).any():
+        raise ConfigError(
+            [f"--isoflop {text!r} holds 0 or less, or no number at all: name a column of budgets"]
+        )
     return budgets
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scaling import figures
+from scaling import figures, figures_learning
 from scaling.record import bits
 from scaling.series import CONTEXT, curve_axes, curves
 from tests.records import HISTOGRAM, falling, run, study
@@ -75,18 +75,59 @@ def test_shape_axes_are_drawn_when_nothing_else_was_swept():
 
 
 def test_learning_curves_show_validation_and_training_of_every_run(series):
-    panels = figures.learning_panels(series)
-    assert sum(len(panel.figure.data) for panel in panels) == 2 * len(study())
-    trace = panels[0].figure.data[1]
-    assert trace.x[-1] == series[0].records[0].targets.seen
-    assert "validation" in trace.customdata[0][1]
+    panels = figures_learning.learning_panels(series)
+    traces = [trace for panel in panels for trace in panel.figure.data]
+    assert len(traces) == 2 * len(series)
+    runs = [part for trace in traces for part in parts(trace)]
+    assert len(runs) == 2 * len(study())
+    assert runs[-1][-1][0] == series[-1].records[-1].targets.seen
+    assert "validation" in runs[-1][-1][2][1]
 
 
 def test_training_curves_are_means_over_stretches_of_the_run(series):
-    trace = figures.learning_panels(series)[0].figure.data[0]
+    trace = figures_learning.learning_panels(series)[0].figure.data[0]
     curve = series[0].records[0].training_curve
-    assert "training" in trace.customdata[0][1]
-    assert len(trace.y) == figures.STRETCHES
-    sizes = [len(part) for part in np.array_split(curve, figures.STRETCHES)]
-    nats = [value for value, _ in trace.customdata]
+    first = parts(trace)[0]
+    assert "training" in first[0][2][1]
+    assert len(first) == figures_learning.STRETCHES
+    sizes = [len(part) for part in np.array_split(curve, figures_learning.STRETCHES)]
+    nats = [says[0] for _, _, says in first]
     assert np.average(nats, weights=sizes) == pytest.approx(np.mean([p.nats for p in curve]))
+
+
+def parts(trace):
+    """The runs of a trace, between its gaps: (x, y, what is said) of each point."""
+    found = [[]]
+    for x, y, says in zip(trace.x, trace.y, trace.customdata, strict=True):
+        if x is None:
+            found.append([])
+        else:
+            found[-1].append((x, y, says))
+    assert not found.pop()
+    return found
+
+
+def test_many_runs_are_drawn_without_their_training_curves(series, monkeypatch):
+    monkeypatch.setattr(figures_learning, "MOST_WITH_TRAINING", 3)
+    panels = figures_learning.learning_panels(series)
+    assert sum(len(panel.figure.data) for panel in panels) == len(series)
+
+
+def test_a_run_that_falls_otherwise_is_named_when_all_are_collapsed():
+    runs = study()
+    odd = runs[3]
+    stuck = [
+        point.model_copy(update={"nats": odd.validation.nats + 0.5 * (i < 5)})
+        for i, point in enumerate(odd.validation_curve)
+    ]
+    runs[3] = odd.model_copy(update={"validation_curve": stuck})
+    _, outliers = figures_learning.collapsed(runs, 0.0)
+    assert outliers == [odd.id]
+    assert figures_learning.collapsed(study(), 0.0)[1] == []
+
+
+def test_groups_of_one_run_are_no_curves_where_others_are():
+    single = run({"model.width": 256, "model.layers": 2}, 3.1)
+    swept = [run({"model.width": 64, "model.layers": layers}, 3.3) for layers in (1, 2, 4)]
+    found = curves([single, *swept], "model.layers")
+    assert [len(one.records) for one in found] == [3]

@@ -1,0 +1,91 @@
+"""A study's players: the best runs continue one prompt, and the page plays it without a network."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from datasets import quantise, shards
+from model.sampling import Sampling
+from scaling.clips import clips_of
+from scaling.continuation import PromptError
+from scaling.listen import listen
+from scaling.records import load_records
+from scaling.report import write_report
+from tests.browser import opened
+from tests.trained import trained
+
+SECONDS = 0.02
+
+
+@pytest.fixture(scope="module")
+def folder(embedded_corpus, tmp_path_factory):
+    """Two runs of random weights, of one and two layers."""
+    folder = tmp_path_factory.mktemp("heard")
+    for layers in (1, 2):
+        run = trained(embedded_corpus, folder / str(layers), model__layers=layers)
+        (folder / str(layers)).rename(folder / run.record.id)
+    return folder
+
+
+def heard(folder, **how):
+    how = {"seconds": SECONDS, "seed": 3, "most": 4, **how}
+    return listen(
+        folder, how["seconds"], Sampling(), how["seed"], how["most"], lambda done, total: None
+    )
+
+
+def test_all_runs_continue_the_same_prompt_beside_what_truly_follows(folder, embedded_corpus):
+    index, skipped = heard(folder)
+    told = json.loads(index.read_text())
+    assert [one["kind"] for one in told] == ["prompt", "anchor", "continuation", "continuation"]
+    assert skipped == []
+    steps = round(SECONDS * embedded_corpus.rate)
+    recording = embedded_corpus.longest("test")
+    end = recording.ranges["test"][1]
+    codes = shards.read(embedded_corpus.folder, recording.place, end - steps, steps)
+    truth = quantise.decode(codes, embedded_corpus.codec, embedded_corpus.levels)
+    sound, rate = soundfile.read(index.parent / told[1]["file"])
+    assert rate == embedded_corpus.rate
+    assert np.abs(sound - truth).max() < 2**-15
+    assert all(one["nats"] > 0 for one in told[2:])
+    assert len(soundfile.read(index.parent / told[2]["file"])[0]) == steps
+
+
+def test_a_seed_fixes_every_byte_and_the_best_come_first(folder):
+    index, _ = heard(folder)
+    told = json.loads(index.read_text())
+    first = (index.parent / told[2]["file"]).read_bytes()
+    heard(folder)
+    assert (index.parent / told[2]["file"]).read_bytes() == first
+    index, _ = heard(folder, most=1)
+    assert len(json.loads(index.read_text())) == 3
+
+
+def test_the_report_plays_them_from_its_own_file(folder, tmp_path):
+    heard(folder)
+    records, _ = load_records(folder)
+    page = write_report(records, folder, study="heard").html
+    clips = clips_of(folder)
+    text = page.read_text()
+    assert len(clips) == 4 and all(clip.sound in text for clip in clips)
+    assert text.count("<audio controls") == 4
+    result = opened(page, tmp_path)
+    assert "CONSOLE" not in result.stderr
+
+
+def test_a_study_whose_weights_are_gone_says_so(folder, tmp_path):
+    copy = tmp_path / "gone"
+    shutil.copytree(folder, copy)
+    for path in copy.glob("*/weights.safetensors"):
+        path.unlink()
+    with pytest.raises(PromptError, match="no run can continue the prompt"):
+        heard(copy)
+    with pytest.raises(PromptError, match="seconds is 0"):
+        heard(folder, seconds=0)
+
+
+def test_without_clips_a_report_has_no_players(tmp_path):
+    assert clips_of(tmp_path) == []
