@@ -6,11 +6,13 @@ import stat
 from ipaddress import ip_address
 from pathlib import Path
 
-from scaling.load import ConfigError
-
 PERMISSION = "LONGWAVE_WITHOUT_TOKEN"
 """The variable that allows, as ``1``, a cluster on a network that takes jobs from anyone."""
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+class TokenError(ValueError):
+    """A cluster that anyone can use, with what to type."""
 
 
 def path() -> Path:
@@ -40,15 +42,13 @@ def keep() -> None:
 
 
 def refuse_without(address: str) -> None:
-    """ConfigError where Ray is told to ask no token at an address that others can reach."""
+    """TokenError where Ray is told to ask no token at an address that others can reach."""
     if not disabled() or os.environ.get(PERMISSION) == "1" or _is_loopback(address):
         return
-    raise ConfigError(
-        [
-            f"RAY_AUTH_MODE is {os.environ['RAY_AUTH_MODE']} and RAY_ADDRESS is {address}, which "
-            "other machines can reach: who can connect to it can run code on it. Type `export "
-            f"RAY_AUTH_MODE=token`, or, where that network is yours alone, `export {PERMISSION}=1`"
-        ]
+    raise TokenError(
+        f"RAY_AUTH_MODE is {os.environ['RAY_AUTH_MODE']} and RAY_ADDRESS is {address}, which other "
+        "machines can reach: who can connect to it can run code on it. Type `export "
+        f"RAY_AUTH_MODE=token`, or, where that network is yours alone, `export {PERMISSION}=1`"
     )
 
 

@@ -142,7 +142,7 @@ def _which(folder: Path, history: RunHistory) -> State:
         return "finished"
     failure = folder / FAILURE_NAME
     if failure.exists():
-        return "diverged" if json.loads(failure.read_text())["diverged"] else "failed"
+        return "diverged" if json.loads(failure.read_text()).get("diverged") else "failed"
     if (folder / PRUNED_NAME).exists():
         return "pruned"
     if history.rungs and history.rungs[-1]["step"] == history.steps[-1]["step"]:

@@ -152,7 +152,7 @@ def _config(axes: dict[str, Any]) -> dict[str, Any]:
     }
     for key, value in axes.items():
         section, _, name = key.rpartition(".")
-        (config[section] if section else config)[name] = value
+        (config.setdefault(section, {}) if section else config)[name] = value
     return config
 
 
