@@ -49,8 +49,11 @@ SENTENCES: dict[str, str] = {
 EVERY = 5
 """Steps between checkpoints."""
 APART = 2 * EVERY
-NODE_STEPS = 60
-"""Steps that a run needs for the loss of a node: it goes on without it, and takes another one."""
+NODE_STEPS = 120
+"""Steps that a run needs for the loss of a node: it goes on without it, and takes another one.
+
+That takes its time, however fast steps are; what strikes after it needs some steps, too.
+"""
 CLOSE = 2e-3
 """Nats by which losses may differ where the number of workers changed on the way."""
 
