@@ -217,6 +217,8 @@ def _transformer(a: Architecture, targets: Targets, count: int) -> tuple[int, in
         per_layer = latents * (4 * a.width * inner + 2 * latents * inner)
         per_last = 4 * a.width * inner + 2 * latents * attended
         folding = 0
+    if not last and count % latents:
+        raise ValueError(f"{count} targets are not a multiple of a context's {latents} chunks")
     sequences, read = (count, 1) if last else (count // latents, latents)
     queries = (a.layers - 1) * latents + read
     feed_forward = sequences * queries * 2 * a.width * a.feed_forward

@@ -79,7 +79,7 @@ def plan(
     planned = make(runs, trains_on, stream, calibration, counts(nodes) if nodes else (), seen)
     if as_json:
         print(json.dumps(planned.as_json()))
-    else:
+    elif planned.runs:
         console.print(plan_table(planned))
         for table in cost_tables(planned):
             console.print(table)

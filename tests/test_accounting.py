@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -130,6 +132,14 @@ def test_no_gradient_is_taken_of_codes():
         assert parts[part].backward == 2 * parts[part].forward
     assert parts["encoder"].forward < parts["encoder"].backward < 2 * parts["encoder"].forward
     assert parts["linear"].backward == parts["linear"].forward
+
+
+def test_targets_that_fill_no_whole_contexts_have_no_count():
+    """Rounded down, the operations of attention would be left out in silence."""
+    with pytest.raises(
+        ValueError, match=re.escape("5 targets are not a multiple of a context's 4")
+    ):
+        forward_operations(small(attention="causal"), Targets("chunks", 500), 5)
 
 
 def test_the_naive_way_costs_a_window_for_each_target():
