@@ -9,6 +9,7 @@ import numpy as np
 from scaling.checklist import checklist
 from scaling.fates import uses
 from scaling.law_content import law_content, law_sentences
+from scaling.planned import planned_content
 from scaling.plates import Analysed
 from scaling.provenance import counted, departures, provenance, setup
 from scaling.record import RunRecord, bits
@@ -48,6 +49,7 @@ def content_of(study: Analysed, lost: Sequence[dict[str, Any]]) -> dict[str, Any
         "departures": departures(records),
         "axes": keys,
         "runs": table,
+        "planned": planned_content(records),
         "unfinished": list(lost),
         "provenance": provenance(records),
     }

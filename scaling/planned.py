@@ -1,9 +1,10 @@
 """What a run was planned to take beside what it took: rows for a table, from its record alone."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 
 from model import accounting
@@ -44,27 +45,53 @@ class Compared:
         return None if self.measured is None else self.measured / self.planned
 
 
-def rows(records: Sequence[RunRecord], hardware: Hardware | None = None) -> list[dict[str, Any]]:
-    """The rows of all runs as plain JSON types, for a table."""
-    return [
-        {**asdict(one), "ratio": one.ratio}
-        for run in records
-        for one in planned_and_measured(run, hardware)
-    ]
+def planned_content(records: Sequence[RunRecord]) -> dict[str, Any]:
+    """All runs' quantities as plain JSON types, and of each quantity how far it is from the plan.
+
+    ``quantities`` has the ratio's median, and its ends with their runs; ``runs`` every row.
+    """
+    compared = [one for run in records for one in planned_and_measured(run)]
+    measured = [one for one in compared if one.ratio is not None]
+    groups: dict[str, list[Compared]] = {}
+    for one in measured:
+        groups.setdefault(one.quantity, []).append(one)
+    return {
+        "quantities": [_spread(group) for group in groups.values()],
+        "runs": [
+            {"run": one.run, "quantity": one.quantity, "unit": one.unit}
+            | {"planned": one.planned, "measured": one.measured, "ratio": one.ratio}
+            for one in measured
+        ],
+    }
 
 
-def planned_and_measured(run: RunRecord, hardware: Hardware | None = None) -> list[Compared]:
+def _spread(group: Sequence[Compared]) -> dict[str, Any]:
+    """One quantity over all runs that measured it."""
+    ranked = sorted(group, key=lambda one: one.ratio or 0.0)
+    ratios = [one.ratio for one in ranked]
+    return {
+        "quantity": ranked[0].quantity,
+        "unit": ranked[0].unit,
+        "runs": len(ranked),
+        "median": float(np.median(np.array(ratios, dtype=float))),
+        "lowest": {"run": ranked[0].run, "ratio": ratios[0]},
+        "highest": {"run": ranked[-1].run, "ratio": ratios[-1]},
+        "note": ranked[0].note,
+    }
+
+
+def planned_and_measured(run: RunRecord) -> list[Compared]:
     """Operations, memory, step time and accelerator hours of a run, planned and measured.
 
-    Time needs ``hardware``, by default what the run's own ``cluster.hardware`` names. Empty where
-    this version cannot read the run's configuration.
+    Time needs the hardware that the run's own ``cluster.hardware`` names. Empty where this version
+    cannot read the run's configuration.
     """
     try:
         config = changed(RunConfig.model_validate(run.config), {"train.precision": run.precision})
     except ValidationError:
         return []
     found = [_operations(run, config), _memory(run, config)]
-    hardware = hardware or _own(config)
+    hardware = _own(config)
     return found + (_time(run, config, hardware) if hardware else [])
 
 

@@ -9,7 +9,8 @@ from scaling.record import Operations, RunRecord
 from tests.conftest import CLONE
 from tests.records import run as record_of
 from tests.runs import small_run
-from tests.test_delivery import HARDWARE
+
+CPU = CLONE / "configs/hardware/cpu.yaml"
 
 
 @pytest.fixture
@@ -45,17 +46,18 @@ def test_operations_and_memory_are_compared_without_any_hardware(run):
     assert taken.measured == 200 * 2**20
 
 
+def on(record, hardware):
+    """The record with this file as its hardware."""
+    cluster = {**record.config["cluster"], "hardware": str(hardware)}
+    return record.model_copy(update={"config": {**record.config, "cluster": cluster}})
+
+
 def test_time_and_hours_are_compared_where_hardware_is_known(run):
-    *_, seconds, hours = planned.planned_and_measured(record(run), HARDWARE)
+    *_, seconds, hours = planned.planned_and_measured(on(record(run), CPU))
     assert (seconds.quantity, seconds.measured) == ("seconds", 0.22)
     assert hours.measured == pytest.approx(2 * 41 / 3_600)
     assert 0 < seconds.planned < hours.planned * 3_600
-    named = {"cluster": {"hardware": str(CLONE / "configs/hardware/cpu.yaml")}}
-    own = record(run)
-    config = {**own.config, "cluster": {**own.config["cluster"], **named["cluster"]}}
-    assert len(planned.planned_and_measured(own.model_copy(update={"config": config}))) == 4
-    config["cluster"]["hardware"] = "gone.yaml"
-    assert len(planned.planned_and_measured(own.model_copy(update={"config": config}))) == 2
+    assert len(planned.planned_and_measured(on(record(run), "gone.yaml"))) == 2
 
 
 def test_older_records_are_read_and_compared_as_far_as_they_go(run, tmp_path):
@@ -73,10 +75,22 @@ def test_older_records_are_read_and_compared_as_far_as_they_go(run, tmp_path):
 
 def test_a_configuration_of_another_version_has_no_rows(run):
     other = record(run).model_copy(update={"config": {"study": "x"}})
-    assert planned.rows([other]) == []
+    assert planned.planned_content([other]) == {"quantities": [], "runs": []}
 
 
-def test_rows_are_plain_json(run):
-    found = json.loads(json.dumps(planned.rows([record(run), record(run)], HARDWARE)))
-    assert len(found) == 8
-    assert set(found[0]) == {"run", "quantity", "unit", "planned", "measured", "ratio", "note"}
+def test_a_report_has_how_far_the_runs_were_from_their_plan_and_which_was_the_farthest(run):
+    third = record(run).model_copy(
+        update={
+            "id": "third",
+            "throughput": record(run).throughput.model_copy(update={"step_seconds": 0.66}),
+        }
+    )
+    found = planned.planned_content([on(record(run), CPU), on(third, CPU), record(run)])
+    assert json.loads(json.dumps(found)) == found
+    spread = {one["quantity"]: one for one in found["quantities"]}
+    assert [one["runs"] for one in spread.values()] == [3, 3, 2, 2]
+    assert spread["seconds"]["highest"]["run"] == "third"
+    ratio = spread["seconds"]["highest"]["ratio"]
+    assert ratio == pytest.approx(3 * spread["seconds"]["lowest"]["ratio"])
+    assert spread["seconds"]["median"] == pytest.approx(2 / 3 * ratio)
+    assert len(found["runs"]) == 10
