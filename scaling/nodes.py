@@ -15,7 +15,7 @@ from scaling.delivery import Hardware, Measured
 from scaling.footprint import Checkpoint, Footprint, checkpoint, footprint
 from scaling.goodput import REGIMES, SECONDS_PER_HOUR, Saving
 from scaling.load import ConfigError
-from scaling.step_time import sent_bytes, step_parts
+from scaling.step_time import Parts, sent_bytes, step_parts
 
 STAGES = (0, 1, 2, 3)
 NEEDED = (
@@ -27,26 +27,16 @@ NEEDED = (
 
 
 @dataclass(frozen=True)
-class Step:
-    """Seconds of an optimizer step of ``batch`` windows, by part, and what it comes to.
+class Step(Parts):
+    """An optimizer step of ``batch`` windows and what it comes to.
 
-    ``communication`` is what all collectives take, ``exposed`` what of it no computation hides,
-    ``waiting`` what the stream then lacks. ``efficiency`` is a node's rate against that of a node
-    of the fewest among which the batch divides.
+    ``efficiency`` is a node's rate against that of a node of the fewest among which the batch
+    divides.
     """
 
     batch: int
-    compute: float
-    communication: float
-    exposed: float
-    waiting: float
     targets_per_second: float
     efficiency: float
-
-    @property
-    def seconds(self) -> float:
-        """The whole step."""
-        return self.compute + self.exposed + self.waiting
 
 
 @dataclass(frozen=True)
@@ -205,13 +195,7 @@ class _Model:
         each = rate / nodes
         of_fewest = next((step.targets_per_second / n for n, step in before if step), each)
         return Step(
-            batch,
-            parts.compute,
-            parts.communication,
-            parts.exposed,
-            parts.waiting,
-            rate,
-            each / of_fewest,
+            **vars(parts), batch=batch, targets_per_second=rate, efficiency=each / of_fewest
         )
 
     def _stage(self, stage: int, workers: int) -> Stage:
