@@ -12,7 +12,9 @@ from scaling import checkpoints
 
 FOLDER = "faults"
 
-Kind = Literal["kill", "terminate", "freeze", "stall", "raise", "nan", "damage"]
+Kind = Literal["kill", "terminate", "freeze", "stall", "pause", "raise", "nan", "damage"]
+
+PAUSE_SECONDS = 0.5
 
 
 class InjectedError(RuntimeError):
@@ -24,9 +26,9 @@ class Fault:
     """What happens to one rank before its step ``step`` (from 1).
 
     ``kill``, ``terminate`` and ``freeze`` are the signals SIGKILL, SIGTERM and SIGSTOP; a ``stall``
-    never comes back, with the process alive; ``raise`` is an exception; ``nan`` makes the loss no
-    number; ``damage`` changes a bit of the newest checkpoint and kills the process. A fault strikes
-    ``once``, or at each attempt.
+    never comes back, with the process alive; a ``pause`` lasts half a second; ``raise`` is an
+    exception; ``nan`` makes the loss no number; ``damage`` changes a bit of the newest checkpoint
+    and kills the process. A fault strikes ``once``, or at each attempt.
     """
 
     kind: Kind
@@ -64,6 +66,8 @@ def _do(fault: Fault, run_folder: Path) -> None:
     elif fault.kind == "stall":
         while True:
             time.sleep(1)
+    elif fault.kind == "pause":
+        time.sleep(PAUSE_SECONDS)
     elif fault.kind == "raise":
         raise InjectedError(f"rank {fault.rank} was told to fail at step {fault.step}")
 

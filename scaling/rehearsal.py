@@ -17,6 +17,7 @@ from rich.table import Table
 
 from datasets.files import PARTIAL
 from scaling import checkpoints, environment
+from scaling.attempts import TrainingError
 from scaling.bed import Bed
 from scaling.checkpoints import Checkpoint
 from scaling.config import RunConfig
@@ -49,10 +50,10 @@ SENTENCES: dict[str, str] = {
 EVERY = 5
 """Steps between checkpoints."""
 APART = 2 * EVERY
-NODE_STEPS = 120
+NODE_STEPS = 60
 """Steps that a run needs for the loss of a node: it goes on without it, and takes another one.
 
-That takes its time, however fast steps are; what strikes after it needs some steps, too.
+That takes its time, however fast steps are: the run pauses before each of them.
 """
 CLOSE = 2e-3
 """Nats by which losses may differ where the number of workers changed on the way."""
@@ -152,7 +153,8 @@ def rehearse(asked: Asked, made: Bed) -> Rehearsal:
 
 def _planned(asked: Asked, made: Bed) -> tuple[tuple[Fault, ...], list[Event]]:
     """The faults at their steps: each three after a checkpoint, the node's and the disk's last."""
-    inside, events = [], []
+    inside: list[Fault] = []
+    events: list[Event] = []
     run = asked.disturbed
     order = sorted(asked.faults, key=lambda name: (name == "disk", name == "node"))
     for number, name in enumerate(order):
@@ -161,6 +163,7 @@ def _planned(asked: Asked, made: Bed) -> tuple[tuple[Fault, ...], list[Event]]:
             inside.append(Fault(INSIDE[name], step, asked.workers - 1))
         elif name == "node":
             events.append(Event(step, lambda: _lose_and_gain(run, made, asked.workers)))
+            inside += [Fault("pause", step + later) for later in range(1, NODE_STEPS)]
         else:
             events.append(Event(step, lambda: _refuse(run.folder, asked.refused_seconds)))
     return tuple(inside), events
@@ -168,13 +171,14 @@ def _planned(asked: Asked, made: Bed) -> tuple[tuple[Fault, ...], list[Event]]:
 
 def _train_under(
     config: RunConfig, inside: tuple[Fault, ...], events: list[Event]
-) -> BaseException | None:
-    errors: list[BaseException] = []
+) -> Exception | None:
+    """Train in a thread while this one does the events; what ended the run, if not its steps."""
+    errors: list[Exception] = []
 
     def body() -> None:
         try:
             train(make_job(config, {}, inside))
-        except BaseException as error:
+        except Exception as error:
             errors.append(error)
 
     thread = threading.Thread(target=body, daemon=True)
@@ -184,6 +188,8 @@ def _train_under(
         if waiting and _reached(config) >= waiting[0].step:
             waiting.pop(0).do()
         time.sleep(0.05)
+    if waiting and not errors:
+        errors.append(TrainingError("its steps were over before every fault had struck"))
     return errors[0] if errors else None
 
 
@@ -193,11 +199,13 @@ def _reached(config: RunConfig) -> int:
 
 
 def _lose_and_gain(config: RunConfig, made: Bed, workers: int) -> None:
-    """Lose a node; give the run another one when it goes on without; return when it uses that."""
+    """Lose a node; give the run another one when it goes on without; return at a step with that."""
     made.lose_a_node()
     _await(lambda: _working(config) < workers)
     made.gain_a_node()
     _await(lambda: _working(config) == workers)
+    grown_at = _reached(config)
+    _await(lambda: _reached(config) > grown_at)
 
 
 def _working(config: RunConfig) -> int:
@@ -226,7 +234,7 @@ def _refuse(run_folder: Path, seconds: float) -> None:
     threading.Thread(target=back).start()
 
 
-def _judged(asked: Asked, error: BaseException | None) -> Rehearsal:
+def _judged(asked: Asked, error: Exception | None) -> Rehearsal:
     folder = asked.disturbed.folder
     expected, history = RunHistory.read(asked.undisturbed.folder), RunHistory.read(folder)
     problems = [] if error is None else [f"the run did not end: {error}"]
