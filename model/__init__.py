@@ -21,3 +21,16 @@ F     filters of a convolution
 Importing the package imports nothing: :mod:`model.architecture` and :mod:`model.accounting` are
 plain Python, so that a plan can be made without torch.
 """
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from model.exported import Exported
+
+
+def load(folder: str | Path) -> "Exported":
+    """The model that ``python -m scaling export`` wrote: :func:`model.exported.load`."""
+    found: Exported = importlib.import_module("model.exported").load(folder)
+    return found

@@ -26,7 +26,13 @@ Folder = Annotated[Path, typer.Argument(help="A study's folder, such as runs/dem
 
 VERBS: tuple[Callable[..., None], ...] = (
     *(cli_corpora.prepare, cli_corpora.verify, cli_corpora.describe),
-    *(cli_models.compare, cli_models.evaluate, cli_models.generate, cli_models.listen),
+    *(
+        cli_models.compare,
+        cli_models.evaluate,
+        cli_models.export,
+        cli_models.generate,
+        cli_models.listen,
+    ),
     cli_cluster.rehearse,
     cli_fit.fit,
     *(cli_design.design, cli_design.power),

@@ -1,5 +1,6 @@
 """The verbs about models: compare them, score one, continue audio by one."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,8 +13,10 @@ from scaling.load import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from datasets.manifest import Corpus
     from scaling.record import RunRecord
     from scaling.report import ReportPaths
+    from scaling.trained import Trained
 
 Run = Annotated[Path, typer.Argument(help="A finished run's folder, such as runs/demo/ID.")]
 
@@ -76,6 +79,10 @@ def evaluate(
         int | None,
         typer.Option(help="Samples before each target, to match models of longer contexts."),
     ] = None,
+    contexts: Annotated[
+        str | None,
+        typer.Option(help="Samples to see, such as 16000,32000: the curve over contexts."),
+    ] = None,
     corpus: Annotated[
         str | None, typer.Option(help="The corpus's folder, where it is not the run's own.")
     ] = None,
@@ -89,9 +96,13 @@ def evaluate(
 
     if positions != "all" and (not positions.isdigit() or int(positions) < 1):
         raise ConfigError([f"positions is {positions!r}: write all, or 1 or more, as 4096"])
+    seen = _contexts(contexts, protocol) if contexts else []
     trained = Trained.load(run)
     prepared = Corpus.load(corpus or trained.config.corpus)
     number = None if positions == "all" else int(positions)
+    if seen:
+        _evaluate_contexts(trained, prepared, split, seen, number, history, as_json=as_json)
+        return
     with bars(console) as show:
         found = evaluate_run(
             trained,
@@ -108,6 +119,65 @@ def evaluate(
         return
     console.print(found.sentence, markup=False, highlight=False, soft_wrap=True)
     console.print(str(path.resolve()), soft_wrap=True, highlight=False)
+
+
+def _evaluate_contexts(
+    run: "Trained",
+    corpus: "Corpus",
+    split: str,
+    contexts: list[int],
+    positions: int | None,
+    history: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    from scaling.context_curve import context_curve
+    from scaling.progress import bars
+    from scaling.tables import contexts_table
+
+    with bars(console) as show:
+        curve, evaluations = context_curve(
+            run,
+            corpus,
+            split,
+            contexts,
+            lambda done, total: show("targets", done, total),
+            positions,
+            history,
+        )
+    for one in evaluations:
+        one.write(run.folder)
+    if as_json:
+        print(json.dumps([one.model_dump() for one in curve], indent=1))
+        return
+    console.print(contexts_table(curve, evaluations[0]))
+
+
+def _contexts(text: str, protocol: str) -> list[int]:
+    """The contexts of ``--contexts``; ConfigError where it says something else."""
+    if protocol != "full-context":
+        raise ConfigError([f"contexts is given, but protocol is {protocol}: leave one of them out"])
+    numbers = text.split(",")
+    if not all(number.strip().isdigit() for number in numbers):
+        raise ConfigError([f"contexts is {text!r}: write samples, as 16000,32000"])
+    return [int(number) for number in numbers]
+
+
+def export(
+    run: Run,
+    out: Annotated[
+        Path | None, typer.Option(help="A folder; without it the run's `export`.")
+    ] = None,
+    program: Annotated[
+        bool, typer.Option("--program", help="Also one step for PyTorch alone (torch.export).")
+    ] = False,
+) -> None:
+    """A run's model as a folder for others: weights, configuration, model card."""
+    from scaling.export import export as export_run
+    from scaling.trained import Trained
+
+    for path in export_run(Trained.load(run), out or run / "export", program=program):
+        console.print(str(path), soft_wrap=True, highlight=False)
 
 
 def generate(

@@ -56,6 +56,20 @@ class Loss(Part):
         )
 
 
+class Seen(Part):
+    """The loss from ``context`` samples, and its paired difference to the run's own context.
+
+    ``extrapolates`` is true beyond that: the model then reads places that it was never trained on.
+    """
+
+    context: int
+    seconds: float
+    loss: Loss
+    difference: Loss | None
+    difference_half_interval: float | None
+    extrapolates: bool
+
+
 class Evaluation(Part):
     """A loss, and what it was measured on.
 
@@ -105,7 +119,9 @@ class Evaluation(Part):
 
     def write(self, folder: Path) -> Path:
         """Write it as JSON into the run's folder, whole or not at all."""
-        path = folder / file_name(self.split, self.protocol, self.positions, self.history)
+        path = folder / file_name(
+            self.split, self.protocol, self.positions, self.history, self.context
+        )
         with replacing(path) as partial:
             partial.write_text(self.model_dump_json(indent=1) + "\n")
         return path
@@ -121,6 +137,6 @@ class Evaluation(Part):
             ) from error
 
 
-def file_name(split: str, protocol: Protocol, positions: str, history: int) -> str:
-    """The name of an evaluation in its run's folder."""
-    return f"evaluation-{split}-{protocol}-{positions}-{history}.json"
+def file_name(split: str, protocol: Protocol, positions: str, history: int, context: int) -> str:
+    """The name of an evaluation in its run's folder; ``history`` and ``context`` are in samples."""
+    return f"evaluation-{split}-{protocol}-{positions}-{history}-{context}.json"

@@ -30,7 +30,7 @@ def score(
     asked = {}
     for run in runs:
         for protocol in PROTOCOLS:
-            path = run.folder / _name(scoring, protocol, history)
+            path = run.folder / _name(scoring, protocol, history, run)
             if not path.exists():
                 resources = {
                     "num_cpus": run.cluster.cpus_per_worker,
@@ -45,15 +45,16 @@ def score(
         done, waiting = ray.wait(waiting)
         ray.get(done)
     return [
-        {p: Evaluation.read(run.folder / _name(scoring, p, history)) for p in PROTOCOLS}
+        {p: Evaluation.read(run.folder / _name(scoring, p, history, run)) for p in PROTOCOLS}
         for run in runs
     ]
 
 
-def _name(scoring: ScoringConfig, protocol: Protocol, history: int) -> str:
+def _name(scoring: ScoringConfig, protocol: Protocol, history: int, run: RunConfig) -> str:
+    positions = str(scoring.positions)
     if protocol == "from-silence":
-        return file_name(scoring.split, protocol, "all", 0)
-    return file_name(scoring.split, protocol, str(scoring.positions), history)
+        positions, history = "all", 0
+    return file_name(scoring.split, protocol, positions, history, run.model.context)
 
 
 @ray.remote

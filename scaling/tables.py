@@ -6,10 +6,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from datasets.manifest import Corpus
+from scaling.clusters import half_interval
 from scaling.comparison import Comparison, Scored
 from scaling.describe import CONTEXTS, QUANTILES, Description
 from scaling.plan import Plan
 from scaling.record import bits
+from scaling.scores import Evaluation, Loss, Seen
 
 BARS = 32
 HEIGHTS = " ▁▂▃▄▅▆▇█"
@@ -242,13 +244,37 @@ def comparison_table(found: Comparison) -> Table:
     return table
 
 
+def contexts_table(curve: Sequence[Seen], first: Evaluation) -> Table:
+    """The losses of one run over contexts, each beside that of its own context."""
+    table = _table(
+        f"{first.run} on {first.split}: bits (nats) a sample over the same {first.targets:,} "
+        "targets, with half of a 95% interval; differences are paired, to its own context",
+        ("context", "seconds", "loss", "difference", ""),
+        text=0,
+    )
+    for one in curve:
+        half = half_interval(one.loss.standard_error, first.clusters)
+        table.add_row(
+            f"{one.context:,}",
+            f"{one.seconds:.3g}",
+            f"{one.loss.bits:.3f} ± {bits(half):.3f} ({one.loss.nats:.3f})",
+            _difference(one.difference, one.difference_half_interval),
+            "extrapolates" if one.extrapolates else "",
+        )
+    return table
+
+
 def _scored(score: Scored) -> tuple[str, str]:
     """A loss and its difference to the best row's."""
     loss = f"{score.loss.bits:.3f} ± {bits(score.half_interval):.3f} ({score.loss.nats:.3f})"
-    if score.difference is None or score.difference_half_interval is None:
-        return loss, ""
-    half = bits(score.difference_half_interval)
-    return loss, f"{score.difference.bits:+.3f} ± {half:.3f}"
+    return loss, _difference(score.difference, score.difference_half_interval)
+
+
+def _difference(difference: Loss | None, half: float | None) -> str:
+    """A paired difference with half of its interval; nothing where there is none."""
+    if difference is None or half is None:
+        return ""
+    return f"{difference.bits:+.3f} ± {bits(half):.3f}"
 
 
 def _table(title: str, headings: Sequence[str], text: int = 1) -> Table:

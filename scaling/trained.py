@@ -1,6 +1,6 @@
 """A finished run as a model: its weights under its record's configuration."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from model.architecture import Architecture
 from model.build import Model, build
 from scaling import record
 from scaling.config import RunConfig
@@ -58,3 +59,26 @@ class Trained:
             ) from error
         device = "cuda" if torch.cuda.is_available() else "cpu"
         return cls(folder, found, config, network.to(device).eval())
+
+    def with_context(self, context: int) -> Self:
+        """The same weights seeing ``context`` samples, a multiple of the chunk: a run of its own.
+
+        Positions count back from the newest latent, so that it reads a shorter context as it reads
+        the newest part of its own.
+        TrainedError where the context cannot be, or the run is a baseline, whose ``context`` only
+        says how much is read before a target.
+        """
+        shape = self.config.model
+        if not isinstance(shape, Architecture):
+            raise TrainedError(
+                f"{self.folder} is a {shape.kind}, which reads sequences from silence: give "
+                "--contexts for a latent Transformer"
+            )
+        shape = replace(shape, context=context)
+        if problems := shape.problems():
+            raise TrainedError(f"{self.folder} cannot see {context:,} samples: {problems[0]}")
+        network = build(shape)
+        network.load_state_dict(self.network.state_dict())
+        device = next(self.network.parameters()).device
+        config = self.config.model_copy(update={"model": shape})
+        return replace(self, config=config, network=network.to(device).eval())

@@ -15,6 +15,9 @@ from datasets.prepare import prepare
 from datasets.storage import Folder
 from scaling import load
 from scaling.cluster import ENVIRONMENT
+from scaling.config import RunConfig
+from scaling.train import make_job, train
+from tests.runs import small_run
 
 CLONE = Path(__file__).resolve().parent.parent
 
@@ -112,3 +115,13 @@ def embedded_corpus(ray_session: str, tmp_path_factory: pytest.TempPathFactory) 
     asked = load.corpus(CLONE / "configs/corpora/embedded.yaml").preparation()
     destination = tmp_path_factory.mktemp("corpora") / "embedded"
     return prepare(asked, Folder.of(CLONE), Folder.of(destination))
+
+
+@pytest.fixture(scope="session")
+def chunks_run(embedded_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    """A small run, trained to its end, whose targets saw from 1 to 8 chunks."""
+    changes = {"model__attention": "causal", "windows__targets": "chunks", "train__steps": 40}
+    changes |= {"windows__per_window": 8, "train__checkpoint_every": 40, "validation__every": 40}
+    config = small_run(embedded_corpus, tmp_path_factory.mktemp("chunks"), **changes)
+    train(make_job(config, {}))
+    return config

@@ -101,7 +101,7 @@ def test_an_evaluation_is_written_in_nats_and_bits(short_corpus, tmp_path):
     run = trained(short_corpus, tmp_path)
     found = evaluate(run, short_corpus, "test", unwatched, positions=30)
     path = found.write(tmp_path)
-    assert path.name == "evaluation-test-full-context-30-2000.json"
+    assert path.name == "evaluation-test-full-context-30-2000-2000.json"
     assert Evaluation.read(path) == found
     for loss in (found.loss, found.linear, found.histogram, found.margin):
         assert loss.bits == pytest.approx(loss.nats / np.log(2))
