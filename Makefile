@@ -26,8 +26,13 @@ compare: $(INSTALLED)
 	$(RUN) -m scaling prepare --config configs/corpora/embedded.yaml
 	$(RUN) -m scaling compare --config configs/compare/embedded.yaml $(ARGS)
 
+# The quick tests share the cores, a thread each; the whole-system ones have the machine to
+# themselves. Both are run where the first fail, and 5 says that ARGS chose none of them.
 test: $(INSTALLED) $(TRACKERS)
-	$(RUN) -m pytest $(ARGS)
+	@quick=0; whole=0; \
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS) || quick=$$?; \
+	$(RUN) -m pytest -m slow $(ARGS) || whole=$$?; \
+	for code in $$quick $$whole; do test $$code -eq 0 -o $$code -eq 5 || exit $$code; done
 
 check: $(INSTALLED)
 	$(RUN) -m ruff format --check .

@@ -107,6 +107,22 @@ class Attention(nn.Module):
         output: Tensor = self.output(mixed_BHMK.transpose(1, 2).flatten(2) + self.value.bias)
         return output
 
+    def weights(
+        self, queries_BMD: Tensor, latents_BND: Tensor, rotation: Tensor | None = None
+    ) -> Tensor:
+        """How much of its reading each head's query takes from each latent: (B, M, H, N).
+
+        Every query sees every latent; ``rotation`` is that of :class:`Sight`.
+        """
+        folded = self.fold()
+        query_BMHD = functional.linear(queries_BMD, folded.query, folded.query_bias).unflatten(
+            2, (self.heads, -1)
+        )
+        if rotation is not None:
+            query_BMHD = rotate(query_BMHD, rotation[:, -query_BMHD.shape[1] :, None])
+            latents_BND = rotate(latents_BND, rotation)
+        return torch.einsum("bmhd,bnd->bmhn", query_BMHD, latents_BND).softmax(-1)
+
     def _read_latents(
         self,
         queries_BMD: Tensor,

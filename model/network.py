@@ -102,14 +102,14 @@ class LatentTransformer(nn.Module):
         codes_SM = codes_BnP.permute(2, 0, 1).reshape(len(sequences.latents_SND), -1)
         size = max(1, GROUPED_LATENTS[window_BT.device.type] // self.architecture.latents)
         if not self.in_groups or len(codes_SM) <= size:
-            nats_SM = self._nats(sequences, codes_SM, targets)
+            nats_SM = self.nats(sequences, codes_SM, targets)
             mean = nats_SM.mean()
         elif torch.is_grad_enabled():
             mean, nats_SM = self._nats_in_groups(sequences, codes_SM, targets, size)
         else:
             parts = zip(*(own.split(size) for own in (codes_SM, *sequences.tensors())), strict=True)
             nats_SM = torch.cat(
-                [self._nats(sequences.group(own), codes, targets) for codes, *own in parts]
+                [self.nats(sequences.group(own), codes, targets) for codes, *own in parts]
             )
             mean = nats_SM.mean()
         count, positions, phases = codes_BnP.shape
@@ -240,13 +240,14 @@ class LatentTransformer(nn.Module):
         logits: Tensor = self.head(read_SMD, sequences.recent)
         return logits
 
-    def _nats(
+    def nats(
         self,
         sequences: Sequences,
         codes_SM: Tensor,
         targets: Targets,
         folded: Sequence[Folded] | None = None,
     ) -> Tensor:
+        """The nats (S, M) of the codes (S, M) that sequences are to predict."""
         return nats(self._predict(sequences, targets, folded), codes_SM)
 
     def _nats_in_groups(
@@ -259,6 +260,6 @@ class LatentTransformer(nn.Module):
 
         def losses_of(parts: Sequence[Tensor]) -> Tensor:
             codes, *own = parts
-            return self._nats(sequences.group(own), codes, targets, folded)
+            return self.nats(sequences.group(own), codes, targets, folded)
 
         return grouped_mean(losses_of, [codes_SM, *sequences.tensors()], shared, size)

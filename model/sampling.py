@@ -16,11 +16,19 @@ class Sampling:
     top_k: only the k likeliest codes; all without it.
     top_p: only the likeliest codes that together have this probability (Holtzman et al. 2020,
         arXiv 1904.09751); all without it.
+    min_p: only codes with this share or more of the likeliest one's probability (Nguyen et al.
+        2024, arXiv 2407.01082); all without it.
+    typical_p: only the codes whose surprise is nearest to the expected one, that together have this
+        probability (Meister et al. 2022, arXiv 2202.00666); all without it.
+
+    Each takes what those before it left.
     """
 
     temperature: float = 1.0
     top_k: int | None = None
     top_p: float | None = None
+    min_p: float | None = None
+    typical_p: float | None = None
 
     def problems(self) -> list[str]:
         """Every sentence that says what cannot be; empty if it can."""
@@ -31,8 +39,13 @@ class Sampling:
             )
         if self.top_k is not None and self.top_k < 1:
             found.append(f"top-k is {self.top_k}: write 1 or more, or leave it out")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            found.append(f"top-p is {self.top_p}: write more than 0 and at most 1, as 0.95")
+        found += [
+            f"{name} is {value}: write more than 0 and at most 1, as 0.95"
+            for name, value in (("top-p", self.top_p), ("typical-p", self.typical_p))
+            if value is not None and not 0 < value <= 1
+        ]
+        if self.min_p is not None and not 0 <= self.min_p <= 1:
+            found.append(f"min-p is {self.min_p}: write 0 to 1, as 0.05")
         return found
 
 
@@ -48,15 +61,32 @@ def draw(logits_BQ: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
         logits_BQ = logits_BQ.masked_fill(logits_BQ < lowest, -torch.inf)
     probability_BQ = logits_BQ.softmax(-1)
     if sampling.top_p is not None and sampling.top_p < 1:
-        ordered, codes = probability_BQ.sort(dim=-1, descending=True, stable=True)
-        # A code stays if those before it do not yet have the probability that is asked for.
-        beyond = ordered.cumsum(-1) - ordered >= sampling.top_p
+        probability_BQ = _first(probability_BQ, -probability_BQ, sampling.top_p)
+    if sampling.min_p is not None:
+        likeliest_B1 = probability_BQ.amax(-1, keepdim=True)
         probability_BQ = probability_BQ.masked_fill(
-            torch.zeros_like(beyond).scatter(-1, codes, beyond), 0
+            probability_BQ < sampling.min_p * likeliest_B1, 0
         )
+    if sampling.typical_p is not None and sampling.typical_p < 1:
+        probability_BQ = probability_BQ / probability_BQ.sum(-1, keepdim=True)
+        surprise_BQ = -probability_BQ.log()
+        expected_B1 = torch.special.entr(probability_BQ).sum(-1, keepdim=True)
+        strangeness_BQ = (surprise_BQ - expected_B1).abs()
+        probability_BQ = _first(probability_BQ, strangeness_BQ, sampling.typical_p)
     cumulative_BQ = probability_BQ.cumsum(-1)
     threshold_B1 = uniform_B[:, None] * cumulative_BQ[:, -1:]
     return (cumulative_BQ <= threshold_B1).sum(-1)
+
+
+def _first(probability_BQ: Tensor, rank_BQ: Tensor, share: float) -> Tensor:
+    """The probabilities of the codes of lowest rank that have the share together, else 0."""
+    codes_BQ = rank_BQ.argsort(dim=-1, stable=True)
+    ordered_BQ = probability_BQ.gather(-1, codes_BQ)
+    # A code stays if those before it do not yet have the probability that is asked for.
+    beyond_BQ = ordered_BQ.cumsum(-1) - ordered_BQ >= share
+    return probability_BQ.masked_fill(
+        torch.zeros_like(beyond_BQ).scatter(-1, codes_BQ, beyond_BQ), 0
+    )
 
 
 class Uniforms:

@@ -128,6 +128,17 @@ class Transformer(nn.Module):
             states.append(self._layer(number, states[-1], folded, sight))
         return states
 
+    @torch.no_grad()
+    def newest_weights(self, latents_BND: Tensor) -> list[Tensor]:
+        """What the newest latent reads of each in every layer: (B, H, N), N at most the window."""
+        x_BND, found = self.start(latents_BND), []
+        for number, attention in enumerate(self.attentions()):
+            seen_BND = x_BND[:, -self.window :]
+            rotation = self._rotation(seen_BND)
+            found.append(attention.weights(x_BND[:, -1:], seen_BND, rotation)[:, 0])
+            x_BND = self._layer(number, x_BND, None, self._sight(x_BND, None))
+        return found
+
     def start(self, latents_BND: Tensor) -> Tensor:
         """The first layer's input (B, N, D)."""
         if not self.causal:

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from scaling import cli_cluster, cli_corpora, cli_design, cli_fit, cli_models, cli_report, load
+from scaling import (
+    cli_cluster,
+    cli_corpora,
+    cli_design,
+    cli_fit,
+    cli_listen,
+    cli_models,
+    cli_report,
+    load,
+)
 from scaling.arguments import Config, Json, Words, console, file_and_overrides
 from scaling.load import ConfigError
 
@@ -26,13 +35,8 @@ Folder = Annotated[Path, typer.Argument(help="A study's folder, such as runs/dem
 
 VERBS: tuple[Callable[..., None], ...] = (
     *(cli_corpora.prepare, cli_corpora.verify, cli_corpora.describe),
-    *(
-        cli_models.compare,
-        cli_models.evaluate,
-        cli_models.export,
-        cli_models.generate,
-        cli_models.listen,
-    ),
+    *(cli_models.compare, cli_models.evaluate, cli_models.export, cli_models.probe),
+    *(cli_listen.generate, cli_listen.listen),
     cli_cluster.rehearse,
     cli_fit.fit,
     *(cli_design.design, cli_design.power),
@@ -67,9 +71,8 @@ def plan(
     from scaling.node_tables import figures_table, node_tables
     from scaling.nodes import counts
     from scaling.plan import make
-    from scaling.plan_tables import cost_tables
+    from scaling.plan_tables import cost_tables, forecast_table, plan_table
     from scaling.rates import Rates
-    from scaling.tables import forecast_table, plan_table
 
     runs = load.sweep(*file_and_overrides(config, words)).runs
     hardware = hardware or runs[0][1].cluster.hardware

@@ -25,8 +25,8 @@ def prepare(words: Words = None, config: Config = None) -> None:
     from datasets.prepare import prepare as prepare_corpus
     from datasets.storage import Folder
     from scaling.cluster import connected
+    from scaling.corpus_tables import corpus_table
     from scaling.progress import bars
-    from scaling.tables import corpus_table
 
     settings = load.corpus(*file_and_overrides(config, words))
     with connected(), bars(console) as show:
@@ -93,8 +93,8 @@ def describe(
     """What is in a prepared corpus, from its manifest alone: figures, and a picture of them."""
     from datasets.manifest import Corpus
     from scaling.corpus_picture import draw
+    from scaling.corpus_tables import description_tables
     from scaling.describe import describe as describe_corpus
-    from scaling.tables import description_tables
 
     prepared = Corpus.load(corpus)
     description = describe_corpus(prepared)

@@ -1,4 +1,4 @@
-"""The verbs about models: compare them, score one, continue audio by one."""
+"""The verbs about models: compare them, score one, export one, probe one."""
 
 import json
 from pathlib import Path
@@ -26,9 +26,9 @@ def compare(words: Words = None, config: Config = None, as_json: Json = False) -
     from scaling import compare as comparing
     from scaling.cluster import offered
     from scaling.progress import bars, shown
+    from scaling.score_tables import comparison_table
     from scaling.start import cluster_for
     from scaling.sweep import concurrent
-    from scaling.tables import comparison_table
 
     asked, runs = load.comparison(*file_and_overrides(config, words))
     with cluster_for(runs):
@@ -133,7 +133,7 @@ def _evaluate_contexts(
 ) -> None:
     from scaling.context_curve import context_curve
     from scaling.progress import bars
-    from scaling.tables import contexts_table
+    from scaling.score_tables import contexts_table
 
     with bars(console) as show:
         curve, evaluations = context_curve(
@@ -180,64 +180,38 @@ def export(
         console.print(str(path), soft_wrap=True, highlight=False)
 
 
-def generate(
+def probe(
     run: Run,
-    prompt: Annotated[Path, typer.Option(help="An audio file to continue.")],
-    seconds: Annotated[float, typer.Option(help="Seconds to add.")] = 1.0,
-    temperature: Annotated[float, typer.Option(help="0 takes the likeliest code.")] = 1.0,
-    top_k: Annotated[int | None, typer.Option(help="Only the k likeliest codes.")] = None,
-    top_p: Annotated[
-        float | None, typer.Option(help="Only the likeliest codes of this joint probability.")
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    positions: Annotated[int, typer.Option(min=1, help="Random samples of it.")] = 512,
+    seed: Annotated[int, typer.Option(min=0, help="Of what replaces old chunks.")] = 0,
+    corpus: Annotated[
+        str | None, typer.Option(help="The corpus's folder, where it is not the run's own.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the random numbers.")] = 0,
-    batch: Annotated[int, typer.Option(help="Continuations at once.")] = 1,
-    out: Annotated[
-        Path | None, typer.Option(help="A folder; without it the run's `generated`.")
-    ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Continuations of an audio file, as WAV files, each with a picture of its spectrogram."""
-    from model.sampling import Sampling
-    from scaling.continuation import continue_prompt
+    """How much of its context a run uses: its loss where old chunks are replaced."""
+    from datasets.manifest import Corpus
+    from scaling.probe import probe as probe_run
     from scaling.progress import bars
+    from scaling.score_tables import probe_table
     from scaling.trained import Trained
 
-    sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
+    trained = Trained.load(run)
+    prepared = Corpus.load(corpus or trained.config.corpus)
     with bars(console) as show:
-        written = continue_prompt(
-            Trained.load(run),
-            prompt,
-            seconds,
-            sampling,
+        found = probe_run(
+            trained,
+            prepared,
+            split,
+            positions,
             seed,
-            batch,
-            out or run / "generated",
-            lambda done, total: show("samples", done, total),
+            lambda done, total: show("replacements", done, total),
         )
-    for one in written:
-        console.print(f"{one.wav} {one.picture}", soft_wrap=True, highlight=False)
-
-
-def listen(
-    folder: Annotated[Path, typer.Argument(help="A study's folder, such as runs/demo.")],
-    seconds: Annotated[float, typer.Option(help="Seconds that each run adds.")] = 1.0,
-    temperature: Annotated[float, typer.Option(help="0 takes the likeliest code.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="Of the random numbers, the same for every run.")] = 0,
-    most: Annotated[int, typer.Option(help="Runs, the best of each depth and context.")] = 4,
-) -> None:
-    """Let a study's best runs continue one held-out prompt; its report then has players."""
-    from model.sampling import Sampling
-    from scaling.listen import listen as continue_all
-    from scaling.progress import bars
-
-    with bars(console) as show:
-        index, skipped = continue_all(
-            folder,
-            seconds,
-            Sampling(temperature=temperature),
-            seed,
-            most,
-            lambda done, total: show("samples", done, total),
-        )
-    for sentence in skipped:
-        console.print(f"left out: {sentence}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{index}: python -m scaling report {folder}", soft_wrap=True, highlight=False)
+    path = found.write(run)
+    if as_json:
+        print(found.model_dump_json(indent=1))
+        return
+    console.print(probe_table(found))
+    console.print(found.sentence, markup=False, highlight=False, soft_wrap=True)
+    console.print(str(path.resolve()), soft_wrap=True, highlight=False)

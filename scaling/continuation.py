@@ -4,7 +4,8 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,50 +51,94 @@ class Continuation:
     number: int
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What is to be generated: ``batch`` continuations of ``seconds`` from a seed.
+
+    Where ``silence`` seconds are given, it ends when all of them have been silent for so long.
+    """
+
+    seconds: float
+    sampling: Sampling
+    seed: int = 0
+    batch: int = 1
+    silence: float | None = None
+
+
 def continue_prompt(
-    run: Trained,
-    prompt: Path,
-    seconds: float,
-    sampling: Sampling,
-    seed: int,
-    batch: int,
-    out: Path,
-    progress: Progress,
-) -> list[Continuation]:
-    """Generate ``batch`` continuations of an audio file and write each into the folder ``out``.
+    run: Trained, prompt: Path, asked: Asked, out: Path, progress: Progress
+) -> tuple[list[Continuation], float]:
+    """Continue an audio file as asked and write each continuation into the folder ``out``.
 
     ``PROMPT-seedSEED-NUMBER.wav`` holds round(seconds * rate) samples (16-bit PCM, mono, at the
     corpus rate), the ``.png`` beside it the spectrogram of the prompt's last second and of them.
-    Files of these names are replaced. ``progress`` gets (steps done, steps) about ten times a
-    second. The same call on the same machine writes the same bytes; a longer one begins alike,
-    unless only it is long enough for a compiled step, which rounds differently.
+    They come with the seconds that were made. Files of these names are replaced. ``progress`` gets
+    (steps done, steps) about ten times a second; so often the WAV files grow, under temporary
+    names. A KeyboardInterrupt ends the continuations where they are. The same call on the same
+    machine writes the same bytes; a longer one begins alike, unless only it is long enough for a
+    compiled step, which rounds differently.
 
-    PromptError where the prompt cannot be read or is too short, or an argument cannot be. Nothing
-    is written before all is generated.
+    PromptError where the prompt cannot be read or is too short, or an argument cannot be. An error
+    on the way leaves no file.
     """
     rate = run.record.corpus.rate
-    _check(seconds, rate, sampling, seed, batch)
+    _check(asked, rate)
     codes_S = _prompt_codes(run, prompt)
     out.mkdir(parents=True, exist_ok=True)
-    steps = round(seconds * rate)
-    codes_BT = generated(run, codes_S, steps, sampling, seed, batch, progress)
-    made = []
-    for number, codes_T in enumerate(codes_BT):
-        stem = out / f"{prompt.stem}-seed{seed}-{number}"
-        made.append(Continuation(Path(f"{stem}.wav"), Path(f"{stem}.png"), seed, number))
-        _write(run, made[-1], codes_S, codes_T, sampling)
-    return made
+    stems = [out / f"{prompt.stem}-seed{asked.seed}-{number}" for number in range(asked.batch)]
+    made = [
+        Continuation(Path(f"{stem}.wav"), Path(f"{stem}.png"), asked.seed, number)
+        for number, stem in enumerate(stems)
+    ]
+    with ExitStack() as files:
+        pictures = [files.enter_context(replacing(one.picture)) for one in made]
+        partials = [files.enter_context(replacing(one.wav)) for one in made]
+        wavs = [files.enter_context(_wav(partial, rate)) for partial in partials]
+        codes_BT = _written(run, codes_S, asked, wavs, progress)
+        for one, picture, codes_T in zip(made, pictures, codes_BT, strict=True):
+            # The format is named because the temporary file's name does not end on it.
+            _picture(run, one, codes_S, codes_T, asked.sampling).savefig(picture, format="png")
+    return made, codes_BT.shape[1] / rate
 
 
-def _check(seconds: float, rate: int, sampling: Sampling, seed: int, batch: int) -> None:
+def _wav(path: Path, rate: int) -> soundfile.SoundFile:
+    return soundfile.SoundFile(os.fsencode(path), "w", rate, 1, "PCM_16", format="WAV")
+
+
+def _written(
+    run: Trained,
+    codes_S: np.ndarray,
+    asked: Asked,
+    wavs: Sequence[soundfile.SoundFile],
+    progress: Progress,
+) -> np.ndarray:
+    """The codes (B, T) of all continuations, each of which is in its file as far as it is there."""
+    corpus, parts = run.record.corpus, []
+    try:
+        for codes_BT in blocks(run, codes_S, asked, progress):
+            parts.append(codes_BT)
+            for wav, codes_T in zip(wavs, codes_BT, strict=True):
+                wav.write(quantise.decode(codes_T, corpus.codec, corpus.levels))
+                wav.flush()
+    except KeyboardInterrupt:
+        if not parts:
+            raise
+    return np.concatenate(parts, 1)
+
+
+def _check(asked: Asked, rate: int) -> None:
     """Raise PromptError with every sentence that says what cannot be."""
-    found = sampling.problems()
-    if not math.isfinite(seconds * rate) or round(seconds * rate) < 1:
-        found.append(f"seconds is {seconds}: write a sample (1/{rate} s) or more, as 5")
-    if not 0 <= seed < MOST_SEEDS:
-        found.append(f"seed is {seed}: write 0 to {MOST_SEEDS - 1}")
-    if batch < 1:
-        found.append(f"batch is {batch}: write 1 or more")
+    found = asked.sampling.problems()
+    seconds = {"seconds": asked.seconds, "silence": asked.silence}
+    found += [
+        f"{name} is {value}: write a sample (1/{rate} s) or more, as 5"
+        for name, value in seconds.items()
+        if value is not None and (not math.isfinite(value * rate) or round(value * rate) < 1)
+    ]
+    if not 0 <= asked.seed < MOST_SEEDS:
+        found.append(f"seed is {asked.seed}: write 0 to {MOST_SEEDS - 1}")
+    if asked.batch < 1:
+        found.append(f"batch is {asked.batch}: write 1 or more")
     if found:
         raise PromptError("; ".join(found))
 
@@ -118,16 +163,13 @@ def _prompt_codes(run: Trained, prompt: Path) -> np.ndarray:
     return codes_S[-max(model.context, _lead(corpus.rate)) :]
 
 
-def generated(
-    run: Trained,
-    codes_S: np.ndarray,
-    steps: int,
-    sampling: Sampling,
-    seed: int,
-    batch: int,
-    progress: Progress,
-) -> np.ndarray:
-    """The codes of ``batch`` continuations of the codes [S], uint8 [batch, steps]."""
+def blocks(
+    run: Trained, codes_S: np.ndarray, asked: Asked, progress: Progress
+) -> Iterator[np.ndarray]:
+    """The codes of continuations of the codes [S], uint8 [batch, some], as they come."""
+    rate, levels = run.record.corpus.rate, run.record.corpus.levels
+    steps = round(asked.seconds * rate)
+    patience = None if asked.silence is None else round(asked.silence * rate)
     prompt_S = torch.from_numpy(codes_S[-run.config.model.context :]).long()
     device = next(run.network.parameters()).device
     compiled = (
@@ -137,36 +179,44 @@ def generated(
         and steps >= COMPILED_STEPS
         and any(shutil.which(name) for name in ("c++", "g++"))
     )
-    codes = generate(run.network, prompt_S, sampling, seed, batch, compiled)
-    codes_BT = torch.empty(batch, steps, dtype=torch.uint8, device=device)
+    codes = generate(run.network, prompt_S, asked.sampling, asked.seed, asked.batch, compiled)
+    fresh: list[torch.Tensor] = []
+    quiet_B = torch.zeros(asked.batch, dtype=torch.int64, device=device)
     progress(0, steps)
     told = time.monotonic()
     for step, codes_B in zip(range(steps), codes, strict=False):
-        codes_BT[:, step] = codes_B
-        if time.monotonic() - told >= PROGRESS_SECONDS:
+        fresh.append(codes_B)
+        over = step + 1 == steps
+        if patience is not None:
+            # Silence lies between the two middle codes.
+            silent_B = (2 * codes_B + 1 - levels).abs() <= 1
+            quiet_B = (quiet_B + 1) * silent_B
+            over |= bool((quiet_B >= patience).all())
+        if over or time.monotonic() - told >= PROGRESS_SECONDS:
+            yield torch.stack(fresh, 1).to(torch.uint8).cpu().numpy()
             progress(step + 1, steps)
-            told = time.monotonic()
-    progress(steps, steps)
-    return codes_BT.cpu().numpy()
+            fresh, told = [], time.monotonic()
+        if over:
+            return
 
 
-def _write(
+def generated(run: Trained, codes_S: np.ndarray, asked: Asked, progress: Progress) -> np.ndarray:
+    """The codes of continuations of the codes [S], uint8 [batch, steps]."""
+    return np.concatenate(list(blocks(run, codes_S, asked, progress)), 1)
+
+
+def _picture(
     run: Trained, made: Continuation, codes_S: np.ndarray, codes_T: np.ndarray, sampling: Sampling
-) -> None:
-    """The audio and the picture of one continuation, both or neither."""
+) -> Figure:
+    """The spectrogram of the prompt's end and of one continuation."""
     corpus = run.record.corpus
     before = codes_S[-_lead(corpus.rate) :]
     both = quantise.decode(np.concatenate([before, codes_T]), corpus.codec, corpus.levels)
     title = f"run {run.record.id}, seed {made.seed}, temperature {sampling.temperature:g}"
-    picture = _picture(both, len(before), corpus.rate, f"{title}, number {made.number}")
-    # The formats are named because the temporary files' names do not end on them.
-    with replacing(made.wav) as wav, replacing(made.picture) as png:
-        amplitudes = both[len(before) :]
-        soundfile.write(os.fsencode(wav), amplitudes, corpus.rate, "PCM_16", format="WAV")
-        picture.savefig(png, format="png")
+    return _spectrogram(both, len(before), corpus.rate, f"{title}, number {made.number}")
 
 
-def _picture(amplitudes_T: np.ndarray, before: int, rate: int, title: str) -> Figure:
+def _spectrogram(amplitudes_T: np.ndarray, before: int, rate: int, title: str) -> Figure:
     """The spectrogram of amplitudes of which the first ``before`` are the prompt's."""
     size = min(max(2, round(WINDOW_SECONDS * rate)), len(amplitudes_T))
     hop = max(1, size // 4, -(-len(amplitudes_T) // MOST_COLUMNS))

@@ -13,6 +13,7 @@ from scaling.forms import Additive
 from scaling.load import with_values
 from scaling.power import POWER, Need, Noise
 from scaling.record import bits
+from scaling.terminal import table_of
 
 
 def design_tables(
@@ -24,10 +25,11 @@ def design_tables(
 ) -> Iterator[Table]:
     """The cells of a design, and what its fits are expected to come to."""
     axes = list(made.axes)
-    table = _table(
+    table = table_of(
         f"{made.kind} design of {sum(cell.seeds for cell in made.cells)} runs: {made.price:.4g} of "
         f"{made.budget:.4g} {unit}",
         (*axes, "steps", "targets", "seeds", f"{unit} a run"),
+        text=0,
     )
     for cell in made.cells:
         table.add_row(
@@ -44,7 +46,7 @@ def design_tables(
         f"{name} adds {guess.reducible:g} nats at its smallest, exponent {guess.exponent:g}"
         for name, guess in ((name, guesses.get(name, Guess())) for name in names)
     )
-    table = _table(
+    table = table_of(
         f"what its fits would come to, if {assumed or 'no axis carries a law'}, and a run's noise "
         f"is {noise:g} nats ({bits(noise):.2g} bits)",
         ("quantity", "without noise", "standard error", "95 % of the fits"),
@@ -72,11 +74,12 @@ def sweep_text(made: Design, content: Mapping[str, Any], source: str) -> str:
 def power_table(difference: float, noise: Noise, found: Sequence[Need]) -> Table:
     """What each number of seeds needs."""
     known = "" if noise.freedom == inf else f" from {noise.freedom:g} degrees of freedom"
-    table = _table(
+    table = table_of(
         f"to tell {difference:g} nats ({bits(difference):.2g} bits) with power {POWER:g} at the "
         f"5 % level: seeds differ by {noise.seeds:.4g} nats{known}, a target's difference by "
         f"{noise.targets:.4g}, correlation {noise.correlation:g}",
         ("seeds of each", "targets", "in recordings", "least difference with all targets"),
+        text=0,
     )
     for need in found:
         table.add_row(
@@ -85,12 +88,4 @@ def power_table(difference: float, noise: Noise, found: Sequence[Need]) -> Table
             "" if need.recordings is None else f"{need.recordings:,}",
             f"{need.detectable:.4f}",
         )
-    return table
-
-
-def _table(title: str, headings: Sequence[str], text: int = 0) -> Table:
-    """A table of figures but for its first ``text`` columns."""
-    table = Table(title=title, title_justify="left")
-    for number, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if number < text else "right")
     return table

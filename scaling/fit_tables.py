@@ -6,6 +6,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from scaling.terminal import table_of
+
 
 def fit_tables(content: dict[str, Any]) -> Iterator[Table]:
     """Parameters with their intervals, then goodness, and what else was asked for."""
@@ -34,7 +36,7 @@ def _parameters(content: dict[str, Any]) -> Table:
     objective = asked["objective"]
     if objective == "huber":
         objective += f" (delta {asked['delta']:g})"
-    table = _table(
+    table = table_of(
         f"{asked['loss']} = {content['formula']}, {objective} on the {asked['space']} loss, "
         f"{content['n']} rows in {content['configurations']} configurations",
         ("parameter", "value", "standard error", "95% interval"),
@@ -55,7 +57,7 @@ def _parameters(content: dict[str, Any]) -> Table:
 
 
 def _goodness(content: dict[str, Any]) -> Table:
-    table = _table("", ("goodness of fit", "value"))
+    table = table_of("", ("goodness of fit", "value"))
     table.add_row("objective (sum)", _number(content["objective"]))
     for name, value in content["goodness"].items():
         table.add_row(name.replace("_", " "), _number(value))
@@ -66,7 +68,7 @@ def _goodness(content: dict[str, Any]) -> Table:
 
 def _holdout(holdout: dict[str, Any]) -> Table:
     inside = "" if holdout["inside"] is None else f", {holdout['inside']} inside their interval"
-    table = _table(
+    table = table_of(
         f"held out: {holdout['rows']} rows, mean absolute error "
         f"{holdout['mean_abs_relative_error']:.2%}{inside}",
         ("line", "loss", "predicted", "95% interval", "error", "times beyond"),
@@ -84,7 +86,7 @@ def _holdout(holdout: dict[str, Any]) -> Table:
 
 
 def _forms(forms: list[dict[str, Any]]) -> Table:
-    table = _table(
+    table = table_of(
         "forms beside each other", ("form", "parameters", "AICc", "error on left-out", "problem")
     )
     for score in forms:
@@ -100,7 +102,7 @@ def _forms(forms: list[dict[str, Any]]) -> Table:
 
 
 def _isoflop(found: dict[str, Any]) -> Table:
-    table = _table(
+    table = table_of(
         "best size at each budget, and the exponent of its growth",
         ("column", "budget", "parabola", "cubic", "joint fit"),
     )
@@ -121,7 +123,7 @@ def _isoflop(found: dict[str, Any]) -> Table:
 
 
 def _frontier(found: dict[str, Any]) -> Table:
-    table = _table(
+    table = table_of(
         "best sizes for a budget", ("budget", "loss", "best sizes (95% interval)", "times beyond")
     )
     for point in found["best"]:
@@ -133,13 +135,6 @@ def _frontier(found: dict[str, Any]) -> Table:
         table.add_row(
             _number(point["budget"]), _number(point["loss"]), escape(sizes), _number(beyond)
         )
-    return table
-
-
-def _table(title: str, headings: Sequence[str]) -> Table:
-    table = Table(title=escape(title) or None, title_justify="left", caption_justify="left")
-    for index, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if index == 0 else "right")
     return table
 
 

@@ -15,7 +15,7 @@ from datasets.manifest import Corpus
 from model.dense import dense_nats
 from model.sampling import Sampling
 from scaling.clips import FOLDER, INDEX
-from scaling.continuation import Progress, PromptError, generated
+from scaling.continuation import Asked, Progress, PromptError, generated
 from scaling.record import RunRecord, bits
 from scaling.records import load_records
 from scaling.series import CONTEXT, PANEL, name_of, setting, written
@@ -103,8 +103,8 @@ def _continued(
         raise PromptError(
             f"run {run.record.id} reads {context:,} samples, of which {start:,} are there"
         )
-    steps = len(codes) - start
-    new = generated(run, codes[:start], steps, sampling, seed, 1, progress)[0]
+    seconds = (len(codes) - start) / run.record.corpus.rate
+    new = generated(run, codes[:start], Asked(seconds, sampling, seed), progress)[0]
     device = next(run.network.parameters()).device
     known = torch.from_numpy(codes[start - context :].copy()).to(device)
     nats = float(torch.cat(list(dense_nats(run.network, [known]))).double().mean())

@@ -11,6 +11,7 @@ from scaling.delivery import Hardware, Measured
 from scaling.footprint import Footprint
 from scaling.goodput import REGIMES, SIMULATED_FAILURES
 from scaling.nodes import STAGES, Kept, OnNodes, Step
+from scaling.terminal import table_of
 
 SECONDS_PER_MINUTE = 60
 
@@ -27,7 +28,7 @@ def figures_table(
     config: RunConfig, hardware: Hardware, measured: Measured, calibration: Calibration
 ) -> Table:
     """Every figure that the tables rest on, and whether it was measured, is stated or assumed."""
-    table = _table("what the tables rest on", ("figure", "value", "is"), left=3)
+    table = table_of("what the tables rest on", ("figure", "value", "is"), text=3)
     mode, zero = config.windows.targets, config.train.zero
     window = config.targets.samples(config.positions, config.model)
     consumer = measured.windows_per_second("mapped", window)
@@ -84,7 +85,7 @@ def _rate(bytes_per_second: float | None) -> str:
 def _steps(config: RunConfig, hardware: Hardware, rows: Sequence[OnNodes]) -> Table:
     zero = config.train.zero
     hidden = "hidden by computation" if OVERLAPPED[zero] else "not hidden"
-    table = _table(
+    table = table_of(
         f"run {config.id} on nodes of {hardware.accelerators_per_node} {hardware.name}, "
         f"ZeRO {zero} (communication is {hidden}); milliseconds; the batch stays, or grows with "
         "the nodes",
@@ -93,6 +94,7 @@ def _steps(config: RunConfig, hardware: Hardware, rows: Sequence[OnNodes]) -> Ta
             *("data wait", "step", "targets/s", "efficiency"),
             *("batch grown", "targets/s", "efficiency"),
         ),
+        text=0,
     )
     for row in rows:
         table.add_row(
@@ -122,9 +124,10 @@ def _grown(step: Step | None) -> list[str]:
 
 
 def _sent(config: RunConfig, rows: Sequence[OnNodes]) -> Table:
-    table = _table(
+    table = table_of(
         f"run {config.id}: MB that a worker sends in a step, by ZeRO stage",
         ("nodes", *(f"ZeRO {stage}" for stage in STAGES)),
+        text=0,
     )
     for row in rows:
         table.add_row(f"{row.nodes:,}", *(f"{stage.sent / 1e6:,.1f}" for stage in row.stages))
@@ -133,10 +136,11 @@ def _sent(config: RunConfig, rows: Sequence[OnNodes]) -> Table:
 
 def _memory(config: RunConfig, hardware: Hardware, rows: Sequence[OnNodes]) -> Table:
     size = f"{(hardware.accelerator_bytes or 0) / 1e9:,.0f} GB"
-    table = _table(
+    table = table_of(
         f"run {config.id}: GB of a worker's weights + gradients + optimizer + buffers, by ZeRO "
         f"stage (* does not fit the {size} of an accelerator)",
         ("nodes", *(f"ZeRO {stage}" for stage in STAGES)),
+        text=0,
     )
     for row in rows:
         cells = [_held(stage.footprint) + ("" if stage.fits else " *") for stage in row.stages]
@@ -151,7 +155,7 @@ def _held(held: Footprint) -> str:
 
 
 def _failures(config: RunConfig, rows: Sequence[OnNodes]) -> Table:
-    table = _table(
+    table = table_of(
         f"run {config.id}: what checkpoints and failures leave of the time, by formula and in a "
         f"simulation of {SIMULATED_FAILURES:,} failures, with checkpoints that block and with such "
         "that are sent while steps go on",
@@ -160,7 +164,7 @@ def _failures(config: RunConfig, rows: Sequence[OnNodes]) -> Table:
             *("stops s", "every min", "left", "simulated"),
             *("stops s", "every min", "left", "simulated", "targets/s left"),
         ),
-        left=2,
+        text=2,
     )
     for row in rows:
         for outlook in row.outlooks:
@@ -187,11 +191,3 @@ def _kept(kept: Kept) -> list[str]:
         f"{kept.goodput:.2%}",
         f"{kept.simulated:.2%}",
     ]
-
-
-def _table(title: str, headings: Sequence[str], left: int = 0) -> Table:
-    """A table whose first ``left`` columns are text."""
-    table = Table(title=title, title_justify="left")
-    for number, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if number < left else "right")
-    return table

@@ -6,6 +6,7 @@ from rich.table import Table
 
 from scaling.memory_plan import PRECISIONS, STAGES, Memory
 from scaling.plan import Plan, PlannedRun
+from scaling.terminal import table_of
 
 
 def cost_tables(planned: Plan) -> Iterator[Table]:
@@ -21,7 +22,7 @@ def cost_tables(planned: Plan) -> Iterator[Table]:
 def _parameters(runs: Sequence[PlannedRun]) -> Table:
     """Parameters by group, once for runs that have the same."""
     groups = list(dict.fromkeys(group for run in runs for group in run.parameters))
-    table = _table("parameters by group", ("runs", *groups))
+    table = table_of("parameters by group", ("runs", *groups))
     shapes: dict[tuple[int | None, ...], list[str]] = {}
     for run in runs:
         shapes.setdefault(tuple(map(run.parameters.get, groups)), []).append(run.id)
@@ -33,7 +34,7 @@ def _parameters(runs: Sequence[PlannedRun]) -> Table:
 
 def _operations(runs: Sequence[PlannedRun]) -> Table:
     parts = list(dict.fromkeys(part for run in runs for part in run.operations_by_part))
-    table = _table(
+    table = table_of(
         "operations of a window in GFLOP by part, forward + backward, and their share",
         ("run", *(part.replace("_", "-") for part in parts)),
     )
@@ -53,7 +54,7 @@ def _operations(runs: Sequence[PlannedRun]) -> Table:
 
 
 def _memory(runs: Sequence[PlannedRun]) -> Table:
-    table = _table(
+    table = table_of(
         "GB of a worker at the most: weights, gradients, optimizer, buffers; activations; all as "
         "configured, and at ZeRO 0 to 3 in float32 (f) and bfloat16 (b)",
         (
@@ -83,7 +84,7 @@ def _peak(memory: Memory) -> str:
 def _cost(planned: Plan) -> Table:
     costs = [(run, run.cost) for run in planned.runs if run.cost]
     names = ", ".join({cost.hardware for _, cost in costs})
-    table = _table(
+    table = table_of(
         f"on {names}: a step in ms, and what the run takes",
         (
             *("run", "of peak", "compute", "exposed", "data wait", "step", "MB/s of codes"),
@@ -114,9 +115,57 @@ def _dollars(dollars: float | None) -> str:
     return "no price" if dollars is None else f"{dollars:,.2f}"
 
 
-def _table(title: str, headings: Sequence[str], text: int = 1) -> Table:
-    """A table of figures but for its first ``text`` columns."""
-    table = Table(title=title, title_justify="left")
-    for number, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if number < text else "right")
+def plan_table(planned: Plan) -> Table:
+    """The runs of a plan: axes, parameters, targets, and what they cost."""
+    axes = list(planned.runs[0].axes) if planned.runs else []
+    table = Table(title=f"runs: {len(planned.runs)}", title_justify="left")
+    for heading in ("run", *(axis.split(".")[-1] for axis in axes)):
+        table.add_column(heading)
+    for heading in (
+        *("parameters", "targets", "of", "MFLOP/target", "shared", "TFLOP"),
+        *("MB/window", "windows/step", "MB/step"),
+    ):
+        table.add_column(heading, justify="right")
+    for run in planned.runs:
+        table.add_row(
+            run.id,
+            *(str(run.axes[axis]) for axis in axes),
+            f"{sum(run.parameters.values()):,}",
+            f"{run.targets:,}",
+            "?" if run.epoch is None else f"{run.epoch:,}",
+            f"{run.operations_per_target / 1e6:,.1f}",
+            f"1/{run.naive_operations_per_target / run.operations_per_target:,.1f}",
+            f"{run.operations / 1e12:,.2f}",
+            f"{run.window_bytes / 1e6:.2f}",
+            f"{run.windows_per_step:,}",
+            f"{run.windows_per_step * run.window_bytes / 1e6:,.2f}",
+        )
+    return table
+
+
+def forecast_table(planned: Plan) -> Table:
+    """What the runs of a plan take from the stream, and how many times that it delivers."""
+    forecasts = [(run.id, run.forecast) for run in planned.runs if run.forecast]
+    names = {forecast.hardware for _, forecast in forecasts}
+    table = table_of(
+        f"the stream on {', '.join(names)}: what it delivers, and what the runs take at a share of "
+        "the accelerators' peak",
+        (
+            *("run", "nodes", "delivered windows/s", "of peak", "taken windows/s", "MB/s"),
+            *("MB/s a node", "delivered/taken", "at 100%"),
+        ),
+    )
+    for name, forecast in forecasts:
+        taken = forecast.expected
+        table.add_row(
+            name,
+            f"{forecast.nodes:,}",
+            f"{forecast.delivered_windows_per_second:,.0f}",
+            f"{taken.utilisation:.0%}",
+            f"{taken.windows_per_second:,.1f}",
+            f"{taken.bytes_per_second / 1e6:,.1f}",
+            f"{taken.node_bytes_per_second / 1e6:,.1f}",
+            f"{taken.times:,.1f}",
+            f"{forecast.most.times:,.1f}",
+        )
     return table

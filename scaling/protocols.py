@@ -74,7 +74,7 @@ def full_context(
     if positions is None:
         pieces = _every_target(run, corpus, every)
         return Scoring(len(every), left_out, every_target_hash(every), pieces)
-    windows = _subset(corpus, split, context, history)
+    windows = subset(corpus, split, context, history)
     number = min(-(-positions // windows.targets), len(windows))
     chosen = order(np.arange(number), len(windows), ORDER_SEED)
     choose = _picked if isinstance(run.network, SequenceModel) else _chosen_targets
@@ -183,7 +183,7 @@ def _picked(run: Trained, corpus: Corpus, windows: Windows, chosen: np.ndarray) 
             yield Piece(recording.name, *(values[kept] for values in piece[1:]))
 
 
-def _subset(corpus: Corpus, split: str, context: int, history: int) -> Windows:
+def subset(corpus: Corpus, split: str, context: int, history: int) -> Windows:
     """The split's windows of up to ``SHARED`` targets: every target is in exactly one of them.
 
     Like the targets, they do not depend on the model.

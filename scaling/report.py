@@ -21,6 +21,7 @@ from datasets.files import replacing
 from scaling.choices import choices
 from scaling.clips import clips_of
 from scaling.content import content_of
+from scaling.context_use import context_uses
 from scaling.fates import unfinished
 from scaling.page import drawn_rows, plain_plates, render
 from scaling.plates import Analysed, plates
@@ -92,6 +93,8 @@ def write(found: Analysed, folder: Path, *, study: str, skipped: Sequence[str] =
         "skipped": list(skipped),
         **content_of(found, unfinished(folder, found.records)),
     }
+    uses = context_uses(folder, [run.id for run in found.records])
+    content["context_use"] = [one.model_dump() | {"sentence": one.sentence} for one in uses]
     drawn = plates(found)
     shown = {"kicker": "Longwave scaling report", "plates": plain_plates(drawn), "clips": clips}
     paths = ReportPaths(

@@ -19,7 +19,7 @@ from model.network import LatentTransformer
 from model.sampling import Sampling
 from scaling import continuation
 from scaling.config import RunConfig
-from scaling.continuation import COMPILED_STEPS, PromptError, continue_prompt
+from scaling.continuation import COMPILED_STEPS, Asked, PromptError, continue_prompt
 from scaling.trained import Trained
 from tests import records
 from tests.architectures import small
@@ -67,7 +67,9 @@ def sound(path, samples, rate=RATE, channels=1):
 
 
 def made(run, prompt, out, seconds=SECONDS, seed=7, batch=1, progress=lambda d, t: None, **how):
-    return continue_prompt(run, prompt, seconds, Sampling(**how), seed, batch, out, progress)
+    silence = how.pop("silence", None)
+    asked = Asked(seconds, Sampling(**how), seed, batch, silence)
+    return continue_prompt(run, prompt, asked, out, progress)[0]
 
 
 def contents(folder):
@@ -183,6 +185,7 @@ def test_a_prompt_that_cannot_be_read_raises_the_readers_own_error(tmp_path, run
         ({"seed": -1}, ["seed is -1: write 0 to 4294967295"]),
         ({"batch": 0}, ["batch is 0: write 1 or more"]),
         ({"top_p": 0.0, "batch": -2}, ["top-p is 0.0", "batch is -2"]),
+        ({"silence": 0.0, "min_p": 2.0}, ["silence is 0.0: write a sample", "min-p is 2.0"]),
     ],
 )
 def test_what_cannot_be_is_said_before_the_prompt_is_read(tmp_path, run, changes, sentences):
@@ -191,6 +194,50 @@ def test_what_cannot_be_is_said_before_the_prompt_is_read(tmp_path, run, changes
     assert len(str(raised.value).split("; ")) == len(sentences)
     for sentence in sentences:
         assert sentence in str(raised.value)
+
+
+def test_it_ends_when_all_have_been_silent_for_so_long(tmp_path, monkeypatch, run, prompt):
+    """The first falls silent at step 20, the second at step 50, with a click at step 60."""
+    middle = torch.tensor([128, 127])
+    codes = [middle.clone() for _ in range(1_000)]
+    for step in range(50):
+        codes[step][1] = 90
+    codes[19][0], codes[60][1] = 200, 9
+    monkeypatch.setattr(continuation, "generate", endlessly(codes))
+    asked = Asked(1_000 / RATE, Sampling(), 7, 2, 30 / RATE)
+    found, seconds = continue_prompt(run, prompt, asked, tmp_path / "out", lambda d, t: None)
+    assert round(seconds * RATE) == 61 + 30
+    assert [soundfile.info(one.wav).frames for one in found] == [91, 91]
+    asked = Asked(40 / RATE, Sampling(), 7, 2, 30 / RATE)
+    assert continue_prompt(run, prompt, asked, tmp_path / "out", lambda d, t: None)[1] == 40 / RATE
+
+
+def test_ctrl_c_keeps_what_is_there(tmp_path, monkeypatch, run, prompt):
+    def interrupted(*arguments):
+        yield from islice(generation.generate(*arguments), 60)
+        raise KeyboardInterrupt
+
+    whole = soundfile.read(made(run, prompt, tmp_path / "whole")[0].wav)[0]
+    monkeypatch.setattr(continuation, "PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr(continuation, "generate", interrupted)
+    (only,) = made(run, prompt, tmp_path / "out")
+    assert np.array_equal(soundfile.read(only.wav)[0], whole[:60])
+    assert only.picture.exists() and not list((tmp_path / "out").glob("*.partial"))
+
+
+def test_a_wav_can_be_heard_while_it_grows(tmp_path, monkeypatch, run, prompt):
+    monkeypatch.setattr(continuation, "PROGRESS_SECONDS", 0.0)
+    lengths = []
+
+    def look(done, total):
+        if done > 1:
+            (growing,) = (tmp_path / "out").glob("*.wav.*.partial")
+            lengths.append((done, soundfile.info(growing).frames))
+
+    made(run, prompt, tmp_path / "out", progress=look)
+    assert len(lengths) == STEPS - 1
+    # What is told of was handed on, and what was handed on before it is in the file.
+    assert all(frames >= done - 1 for done, frames in lengths)
 
 
 @pytest.mark.parametrize("place", ["generate", "soundfile", "savefig"])
@@ -212,7 +259,7 @@ def test_an_error_in_the_middle_leaves_no_file_and_keeps_the_old(
     if place == "generate":
         monkeypatch.setattr(continuation, "generate", breaks)
     elif place == "soundfile":
-        monkeypatch.setattr(soundfile, "write", refuses)
+        monkeypatch.setattr(soundfile.SoundFile, "write", refuses)
     else:
         monkeypatch.setattr(Figure, "savefig", refuses)
     with pytest.raises(RuntimeError, match="broken"):

@@ -25,8 +25,8 @@ from datasets.manifest import (
 from datasets.storage import Folder
 from scaling.cli import app
 from scaling.corpus_picture import PictureError, draw
+from scaling.corpus_tables import description_tables
 from scaling.describe import Measures, describe, reached
-from scaling.tables import description_tables
 
 RATE = 16_000
 SILENT_DECIBELS = -120.0

@@ -8,8 +8,10 @@ import sys
 
 import pytest
 
+from scaling.context_use import ContextUse, Mass, Replaced
 from scaling.records import ReportError, load_records
 from scaling.report import write_report
+from scaling.scores import Loss
 from tests.browser import opened
 from tests.records import CORPUS, falling, run, study
 
@@ -136,6 +138,27 @@ def test_the_page_is_one_small_file_that_names_its_departures(paths):
     assert "reach back over the cut" in text
     assert "python -m scaling report" in text
     assert not list(paths.html.parent.glob("*.partial"))
+
+
+def test_a_probe_of_a_run_is_a_row_with_its_sentence(tmp_path):
+    found = [run({"seed": seed}, 3.3) for seed in (0, 1)]
+    write_report(found, tmp_path, study="demo")
+    assert "What runs make of their context" not in (tmp_path / "report.html").read_text()
+    loss = Loss.of(0.1, 0.01)
+    use = ContextUse(
+        **{"run": found[0].id, "split": "test", "rate": 16_000, "context": 4_000, "chunk": 1_000},
+        **{"targets": 512, "targets_hash": "a" * 64, "loss": loss, "gain": loss},
+        **{"gain_half_interval": 0.02, "effective": 2_000, "donors": "another recording"},
+        replaced=[Replaced(kind="another", kept=1_000, excess=loss, half_interval=0.02)],
+        attention=[Mass(newest=2_000, by_layer=[0.75, 0.5])],
+    )
+    (tmp_path / found[0].id).mkdir()
+    use.write(tmp_path / found[0].id)
+    page = write_report(found, tmp_path, study="demo").html.read_text()
+    assert "1,000: +0.1443 &plusmn; 0.0289 (+0.1000)" in page and "75% 50%" in page
+    assert use.sentence in (tmp_path / "report.md").read_text()
+    (kept,) = json.loads((tmp_path / "report.json").read_text())["context_use"]
+    assert ContextUse.model_validate({k: v for k, v in kept.items() if k != "sentence"}) == use
 
 
 def test_text_from_records_cannot_become_markup(tmp_path):

@@ -39,6 +39,18 @@ def naive_draw(logits_Q, uniform, sampling):
                 needed.append(code)
             reached += weights[code]
         kept = needed
+    if sampling.min_p is not None:
+        kept = [code for code in kept if weights[code] >= sampling.min_p * weights[kept[0]]]
+    if sampling.typical_p is not None:
+        total = sum(weights[code] for code in kept)
+        surprise = {code: -math.log(weights[code] / total) for code in kept}
+        expected = sum(weights[code] / total * surprise[code] for code in kept)
+        reached, needed = 0.0, []
+        for code in sorted(kept, key=lambda code: abs(surprise[code] - expected)):
+            if reached < sampling.typical_p:
+                needed.append(code)
+            reached += weights[code] / total
+        kept = needed
     left = uniform * sum(weights[code] for code in kept)
     for code in sorted(kept):
         left -= weights[code]
@@ -56,6 +68,9 @@ def naive_draw(logits_Q, uniform, sampling):
         Sampling(top_p=0.7),
         Sampling(temperature=1.3, top_k=30, top_p=0.8),
         Sampling(top_k=10**6, top_p=1.0),
+        Sampling(min_p=0.1),
+        Sampling(typical_p=0.6),
+        Sampling(temperature=1.2, top_k=40, top_p=0.9, min_p=0.05, typical_p=0.8),
     ],
     ids=str,
 )
@@ -191,6 +206,9 @@ TEMPERATURE = partial("temperature is {}: write 0 (the likeliest code) or more, 
 TOP_K = partial("top-k is {}: write 1 or more, or leave it out".format)
 TOP_P = partial("top-p is {}: write more than 0 and at most 1, as 0.95".format)
 
+TYPICAL_P = partial("typical-p is {}: write more than 0 and at most 1, as 0.95".format)
+MIN_P = partial("min-p is {}: write 0 to 1, as 0.05".format)
+
 
 @pytest.mark.parametrize(
     ("name", "values", "sentence"),
@@ -198,6 +216,8 @@ TOP_P = partial("top-p is {}: write more than 0 and at most 1, as 0.95".format)
         ("temperature", (-0.1, math.inf, -math.inf, math.nan), TEMPERATURE),
         ("top_k", (0, -1), TOP_K),
         ("top_p", (0.0, -0.5, 1.01, math.inf, math.nan), TOP_P),
+        ("typical_p", (0.0, 1.01, math.nan), TYPICAL_P),
+        ("min_p", (-0.1, 1.01, math.nan), MIN_P),
     ],
 )
 def test_each_impossible_value_has_its_sentence(name, values, sentence):

@@ -1,0 +1,94 @@
+"""The verbs that make audio: continue a file, let a study be heard."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scaling.arguments import console
+from scaling.cli_models import Run
+
+
+def generate(
+    run: Run,
+    prompt: Annotated[Path, typer.Option(help="An audio file to continue.")],
+    seconds: Annotated[float, typer.Option(help="Seconds to add.")] = 1.0,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest code.")] = 1.0,
+    top_k: Annotated[int | None, typer.Option(help="Only the k likeliest codes.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Only the likeliest codes of this joint probability.")
+    ] = None,
+    min_p: Annotated[
+        float | None, typer.Option(help="Only codes of this share of the likeliest's probability.")
+    ] = None,
+    typical_p: Annotated[
+        float | None, typer.Option(help="Only codes of typical surprise, of this probability.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the random numbers.")] = 0,
+    batch: Annotated[int, typer.Option(help="Continuations at once.")] = 1,
+    silence: Annotated[
+        float | None, typer.Option(help="End after so many seconds in which all are silent.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A folder; without it the run's `generated`.")
+    ] = None,
+) -> None:
+    """Continuations of an audio file, as WAV files, each with a picture of its spectrogram.
+
+    Ctrl-C ends them early, and what is there is kept.
+    """
+    from model.sampling import Sampling
+    from scaling.continuation import Asked, continue_prompt
+    from scaling.progress import bars
+    from scaling.trained import Trained
+
+    sampling = Sampling(
+        temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, typical_p=typical_p
+    )
+    trained = Trained.load(run)
+    step = f"samples ({trained.record.corpus.rate:,}/s is real time)"
+    begun = time.monotonic()
+    with bars(console) as show:
+        written, made = continue_prompt(
+            trained,
+            prompt,
+            Asked(seconds, sampling, seed, batch, silence),
+            out or run / "generated",
+            lambda done, total: show(step, done, total),
+        )
+    for one in written:
+        console.print(f"{one.wav} {one.picture}", soft_wrap=True, highlight=False)
+    took = time.monotonic() - begun
+    console.print(
+        f"{made:.4g} s of audio{'' if batch == 1 else ' each'} in {took:.4g} s: "
+        f"{batch * made / took:.3g} times real time",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def listen(
+    folder: Annotated[Path, typer.Argument(help="A study's folder, such as runs/demo.")],
+    seconds: Annotated[float, typer.Option(help="Seconds that each run adds.")] = 1.0,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest code.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of the random numbers, the same for every run.")] = 0,
+    most: Annotated[int, typer.Option(help="Runs, the best of each depth and context.")] = 4,
+) -> None:
+    """Let a study's best runs continue one held-out prompt; its report then has players."""
+    from model.sampling import Sampling
+    from scaling.listen import listen as continue_all
+    from scaling.progress import bars
+
+    with bars(console) as show:
+        index, skipped = continue_all(
+            folder,
+            seconds,
+            Sampling(temperature=temperature),
+            seed,
+            most,
+            lambda done, total: show("samples", done, total),
+        )
+    for sentence in skipped:
+        console.print(f"left out: {sentence}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{index}: python -m scaling report {folder}", soft_wrap=True, highlight=False)
