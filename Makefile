@@ -1,6 +1,7 @@
 # make study   from nothing to runs/demo/report.html: environment, corpus, sweep, fit, report
 # make compare the baselines and Longwave on equal budgets, in one table: runs/compare/report.html
 # make test    every test, the whole-system ones included (ARGS="-k windows" to choose)
+# make site    the documents and the API as a site: site/index.html
 # make check   format, lint and types, as CI runs them
 # make clean   removes the environment and the caches; runs/ and data/ stay
 #
@@ -14,8 +15,9 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 TRACKERS := $(VENV)/.trackers
+SITE := $(VENV)/.site
 
-.PHONY: study compare test check clean
+.PHONY: study compare test site check clean
 
 study: $(INSTALLED)
 	$(RUN) -m scaling prepare --config configs/corpora/embedded.yaml
@@ -28,11 +30,15 @@ compare: $(INSTALLED)
 
 # The quick tests share the cores, a thread each; the whole-system ones have the machine to
 # themselves. Both are run where the first fail, and 5 says that ARGS chose none of them.
-test: $(INSTALLED) $(TRACKERS)
+test: $(INSTALLED) $(TRACKERS) $(SITE)
 	@quick=0; whole=0; \
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS) || quick=$$?; \
 	$(RUN) -m pytest -m slow $(ARGS) || whole=$$?; \
 	for code in $$quick $$whole; do test $$code -eq 0 -o $$code -eq 5 || exit $$code; done
+
+site: $(SITE)
+	$(RUN) -m sphinx --fail-on-warning --quiet -b html -c configs/site docs site
+	@echo site/index.html
 
 check: $(INSTALLED)
 	$(RUN) -m ruff format --check .
@@ -56,6 +62,10 @@ $(TRACKERS): trackers.txt $(INSTALLED)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --requirement trackers.txt
 	@touch $@
 
+$(SITE): site.txt $(INSTALLED)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --requirement site.txt
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find datasets model scaling tests -name __pycache__ -type d -prune -exec rm -rf {} +
