@@ -8,6 +8,7 @@ import typer
 
 from scaling.arguments import console
 from scaling.cli_models import Run
+from scaling.load import ConfigError
 
 
 def generate(
@@ -69,26 +70,38 @@ def generate(
 
 
 def listen(
-    folder: Annotated[Path, typer.Argument(help="A study's folder, such as runs/demo.")],
+    folders: Annotated[
+        list[Path], typer.Argument(help="A study's folder, such as runs/demo, or runs' folders.")
+    ],
     seconds: Annotated[float, typer.Option(help="Seconds that each run adds.")] = 1.0,
-    temperature: Annotated[float, typer.Option(help="0 takes the likeliest code.")] = 1.0,
+    temperatures: Annotated[
+        str, typer.Option(help="Such as 0.8,1.0; 0 takes the likeliest.")
+    ] = "1.0",
     seed: Annotated[int, typer.Option(help="Of the random numbers, the same for every run.")] = 0,
-    most: Annotated[int, typer.Option(help="Runs, the best of each depth and context.")] = 4,
+    prompts: Annotated[int, typer.Option(min=1, help="Places of the test split.")] = 1,
+    most: Annotated[
+        int, typer.Option(min=1, help="Runs of a study, the best of each depth and context.")
+    ] = 4,
 ) -> None:
-    """Let a study's best runs continue one held-out prompt; its report then has players."""
-    from model.sampling import Sampling
+    """Let runs continue held-out prompts: listen.html, and the players of the study's report."""
+    from scaling.clips import write_page
+    from scaling.listen import Listening
     from scaling.listen import listen as continue_all
     from scaling.progress import bars
 
+    try:
+        drawn_at = tuple(float(one) for one in temperatures.split(","))
+    except ValueError as error:
+        raise ConfigError(
+            [f"temperatures is {temperatures!r}: write numbers, as 0.8,1.0"]
+        ) from error
+    asked = Listening(seconds, drawn_at, seed, prompts, most)
     with bars(console) as show:
         index, skipped = continue_all(
-            folder,
-            seconds,
-            Sampling(temperature=temperature),
-            seed,
-            most,
-            lambda done, total: show("samples", done, total),
+            folders, asked, lambda done, total: show("samples", done, total)
         )
     for sentence in skipped:
         console.print(f"left out: {sentence}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{index}: python -m scaling report {folder}", soft_wrap=True, highlight=False)
+    study = index.parent.parent
+    console.print(str(write_page(study).resolve()), soft_wrap=True, highlight=False)
+    console.print(f"{index}: python -m scaling report {study}", soft_wrap=True, highlight=False)

@@ -13,8 +13,6 @@ import numpy as np
 import soundfile
 import torch
 from matplotlib.figure import Figure
-from scipy.signal import ShortTimeFFT
-from scipy.signal.windows import hann
 
 from datasets import quantise
 from datasets.audio import AudioError
@@ -24,6 +22,7 @@ from datasets.settings import Settings
 from model.architecture import Architecture
 from model.generation import generate
 from model.sampling import Sampling
+from scaling.sound_picture import spectrogram
 from scaling.trained import Trained
 
 Progress = Callable[[int, int], None]
@@ -32,9 +31,6 @@ COMPILED_STEPS = 20_000
 PROGRESS_SECONDS = 0.1
 MOST_SEEDS = 2**32
 LEAD_SECONDS = 1.0
-WINDOW_SECONDS = 0.032
-MOST_COLUMNS = 2_000
-QUIETEST_DB = -100.0
 
 
 class PromptError(ValueError):
@@ -213,39 +209,7 @@ def _picture(
     before = codes_S[-_lead(corpus.rate) :]
     both = quantise.decode(np.concatenate([before, codes_T]), corpus.codec, corpus.levels)
     title = f"run {run.record.id}, seed {made.seed}, temperature {sampling.temperature:g}"
-    return _spectrogram(both, len(before), corpus.rate, f"{title}, number {made.number}")
-
-
-def _spectrogram(amplitudes_T: np.ndarray, before: int, rate: int, title: str) -> Figure:
-    """The spectrogram of amplitudes of which the first ``before`` are the prompt's."""
-    size = min(max(2, round(WINDOW_SECONDS * rate)), len(amplitudes_T))
-    hop = max(1, size // 4, -(-len(amplitudes_T) // MOST_COLUMNS))
-    # Scaled so that a sine of full scale reads 0 dB.
-    transform = ShortTimeFFT(
-        hann(size, sym=False), hop, rate, fft_mode="onesided2X", scale_to="magnitude"
-    )
-    columns = -(-len(amplitudes_T) // hop)
-    power_FT = transform.spectrogram(
-        amplitudes_T.astype(np.float64), p0=0, p1=columns, padding="even"
-    )
-    level_FT = 10 * np.log10(np.maximum(power_FT, 10 ** (QUIETEST_DB / 10)))
-    figure = Figure(figsize=(10, 4), dpi=120, layout="constrained")
-    axes = figure.add_subplot()
-    # A column stands in the middle of its window, and a row at its frequency.
-    left, right = ((hop * column - before) / rate for column in (-0.5, columns - 0.5))
-    half = transform.delta_f / 2
-    extent = (left, right, -half, transform.f[-1] + half)
-    image = axes.imshow(
-        level_FT, origin="lower", aspect="auto", extent=extent, vmin=QUIETEST_DB, vmax=0
-    )
-    axes.axvline(0, color="white", linewidth=1)
-    axes.set_xlim(-before / rate, (len(amplitudes_T) - before) / rate)
-    axes.set_ylim(0, rate / 2)
-    axes.set_xlabel("seconds after the continuation begins")
-    axes.set_ylabel("frequency (Hz)")
-    axes.set_title(title)
-    figure.colorbar(image, ax=axes, label="level (dB, 0 is a sine of full scale)")
-    return figure
+    return spectrogram(both, len(before), corpus.rate, f"{title}, number {made.number}")
 
 
 def _lead(rate: int) -> int:

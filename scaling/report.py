@@ -19,7 +19,7 @@ import pandas as pd
 
 from datasets.files import replacing
 from scaling.choices import choices
-from scaling.clips import clips_of
+from scaling.clips import clips_of, first_of
 from scaling.content import content_of
 from scaling.context_use import context_uses
 from scaling.fates import unfinished
@@ -86,7 +86,7 @@ def write_report(
 
 def write(found: Analysed, folder: Path, *, study: str, skipped: Sequence[str] = ()) -> ReportPaths:
     """Write the files of what has been fitted."""
-    clips = clips_of(folder)
+    clips = first_of(clips_of(folder))
     content = {
         "study": study,
         "reproduce": f"python -m scaling report {folder}",

@@ -8,10 +8,9 @@ import pytest
 import soundfile
 
 from datasets import quantise, shards
-from model.sampling import Sampling
-from scaling.clips import clips_of
+from scaling.clips import clips_of, first_of, write_page
 from scaling.continuation import PromptError
-from scaling.listen import listen
+from scaling.listen import Listening, listen
 from scaling.records import load_records
 from scaling.report import write_report
 from tests.browser import opened
@@ -30,11 +29,9 @@ def folder(embedded_corpus, tmp_path_factory):
     return folder
 
 
-def heard(folder, **how):
+def heard(*folders, **how):
     how = {"seconds": SECONDS, "seed": 3, "most": 4, **how}
-    return listen(
-        folder, how["seconds"], Sampling(), how["seed"], how["most"], lambda done, total: None
-    )
+    return listen(folders, Listening(**how), lambda done, total: None)
 
 
 def test_all_runs_continue_the_same_prompt_beside_what_truly_follows(folder, embedded_corpus):
@@ -76,6 +73,45 @@ def test_the_report_plays_them_from_its_own_file(folder, tmp_path):
     assert "CONSOLE" not in result.stderr
 
 
+def test_runs_continue_several_prompts_at_several_temperatures(folder, embedded_corpus):
+    records, _ = load_records(folder)
+    runs = [folder / record.id for record in records]
+    index, _ = heard(*runs, prompts=3, temperatures=(0.5, 1.0))
+    assert index.parent.parent == folder
+    told = json.loads(index.read_text())
+    assert len(told) == 3 * (2 + 2 * 2)
+    steps = round(SECONDS * embedded_corpus.rate)
+    recording = embedded_corpus.longest("test")
+    begin, end = recording.ranges["test"]
+    codes = shards.read(embedded_corpus.folder, recording.place, 0, end)
+    for number, last in enumerate((begin + steps, (begin + steps + end) // 2, end)):
+        (truth,) = [one for one in told if (one["kind"], one["prompt"]) == ("anchor", number)]
+        sound, _ = soundfile.read(index.parent / truth["file"])
+        expected = quantise.decode(codes[last - steps : last], "mulaw")
+        assert np.abs(sound - expected).max() < 2**-15
+    files = {one["file"] for one in told}
+    assert len(files) == len(told)
+    assert f"2-{records[0].id}-0.5.flac" in files
+    for one in told:
+        if one["kind"] == "continuation":
+            assert np.mean(one["nats_by_second"]) == pytest.approx(one["nats"])
+    clips = clips_of(folder)
+    assert {clip.prompt for clip in first_of(clips)} == {0}
+    assert {clip.temperature for clip in first_of(clips)} == {None, 0.5}
+
+
+def test_the_page_has_every_clip_and_a_blind_comparison_of_every_pair(folder, tmp_path):
+    heard(folder, prompts=2, temperatures=(0.5, 1.0))
+    page = write_page(folder)
+    text = page.read_text()
+    assert all(clip.sound in text and clip.picture in text for clip in clips_of(folder))
+    assert text.count("<details><summary>Show and play it") == 2
+    result = opened(page, tmp_path)
+    assert "CONSOLE" not in result.stderr
+    # Five ways to go on from each prompt: what truly follows, and two runs twice.
+    assert f'data-pairs="{2 * 10}"' in result.stdout
+
+
 def test_a_study_whose_weights_are_gone_says_so(folder, tmp_path):
     copy = tmp_path / "gone"
     shutil.copytree(folder, copy)
@@ -85,6 +121,8 @@ def test_a_study_whose_weights_are_gone_says_so(folder, tmp_path):
         heard(copy)
     with pytest.raises(PromptError, match="seconds is 0"):
         heard(folder, seconds=0)
+    with pytest.raises(PromptError, match=r"temperature is -1\.0"):
+        heard(folder, temperatures=(-1.0,))
 
 
 def test_without_clips_a_report_has_no_players(tmp_path):
