@@ -18,6 +18,7 @@ from scaling.doctor import Finding
 BYTES = {"gloo": 8 * 2**20, "nccl": 256 * 2**20}
 ROUNDS = 5
 MEET_SECONDS = 60
+START_SECONDS = 120
 GIGA = 1e9
 
 
@@ -72,12 +73,17 @@ def finding(nodes: Sequence[tuple[str, dict[str, Any]]]) -> Finding:
         for _, node in nodes
     ]
     try:
-        meet = ray.get(ranks[0].place.remote(), timeout=MEET_SECONDS)
+        # A process that has to import torch on a busy node takes its time to start.
+        meet = ray.get(ranks[0].place.remote(), timeout=START_SECONDS)
         calls = [
             rank.reduce.remote(number, len(nodes), meet, backend, MEET_SECONDS)
             for number, rank in enumerate(ranks)
         ]
         return _judged(nodes, calls, backend)
+    except (GetTimeoutError, RayError) as error:
+        name, reason = nodes[0][0], str(error).strip().splitlines()[-1]
+        sentence = f"{name} starts no process that could meet the other nodes' ({reason})."
+        return Finding("all-reduce", "problem", sentence)
     finally:
         for rank in ranks:
             ray.kill(rank)

@@ -148,3 +148,6 @@ def test_an_all_reduce_is_measured_and_where_it_fails_the_node_is_named(ray_sess
     lost = all_reduce.finding([("a", node), ("b", {**node, "NodeID": "0" * 56})])
     assert lost.status == "problem"
     assert "b (" in lost.sentence
+    monkeypatch.setattr(all_reduce, "START_SECONDS", 0)
+    late = all_reduce.finding([("a", node), ("b", node)])
+    assert late.status == "problem" and late.sentence.startswith("a starts no process")
