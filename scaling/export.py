@@ -1,5 +1,6 @@
 """A finished run as a folder for others: weights, what they are, a model card, and a program."""
 
+import copy
 import dataclasses
 import json
 from pathlib import Path
@@ -33,7 +34,8 @@ def export(run: Trained, out: Path, *, program: bool = False) -> list[Path]:
             "export it without --program"
         )
     about = _about(run)
-    network = run.network.cpu()
+    # A copy: the run's own network stays on its device.
+    network = copy.deepcopy(run.network).cpu()
     shape = dataclasses.asdict(run.config.model)
     content = {
         "format": FORMAT,
