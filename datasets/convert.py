@@ -20,7 +20,7 @@ from typing import Any, Self
 import numpy as np
 from pydantic import TypeAdapter
 
-from datasets import audio, augment, quantise, references, shards
+from datasets import audio, augment, columns, quantise, references, shards
 from datasets.audio import AudioError
 from datasets.augment import Change
 from datasets.blocks import regular
@@ -45,7 +45,7 @@ class Take:
     def identity(self, settings: Settings) -> str:
         """A hash (hex) of all that decides its codes."""
         names = [source.name for source in self.sources]
-        content = json.dumps([names, self.sha256, self.epoch, dataclasses.asdict(settings)])
+        content = json.dumps([names, self.sha256, self.epoch, settings.identity()])
         return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -178,7 +178,7 @@ def _of_take(
             # Opened here: a file that could be hashed and now cannot be opened is no fault of its
             # own, and raises OSError.
             with source.folder.reading(os.fsdecode(source.path)) as path, path.open("rb"):
-                rate, channels = audio.properties(path)
+                rate, channels = _properties(path, settings)
                 meter, samples = Meter(settings.rate), 0
                 for codes in _encode(path, settings, change, meter):
                     recording.spool.write(codes.tobytes())
@@ -218,14 +218,26 @@ def _shard(takes: tuple[Take, ...], settings: Settings) -> str:
     return f"shards/{readable}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.parquet"
 
 
+def _properties(path: Path, settings: Settings) -> tuple[int, int]:
+    """The file's own rate and number of channels; a series has the corpus's rate and one."""
+    return (settings.rate, 1) if settings.series else audio.properties(path)
+
+
+def _amplitudes(path: Path, settings: Settings, ratio: float) -> Iterator[np.ndarray]:
+    """The file's amplitudes in blocks (each [any])."""
+    if settings.series:
+        return columns.blocks(path, settings.series)
+    return audio.blocks(path, settings.rate, ratio=ratio)
+
+
 def _encode(path: Path, settings: Settings, change: Change, meter: Meter) -> Iterator[np.ndarray]:
     """The codes of an audio file in blocks; ``meter`` measures what is quantised."""
     ratio = change.ratio
     peak = 0.0
     if settings.scaling == "file":
-        for block in audio.blocks(path, settings.rate, ratio=ratio):
+        for block in _amplitudes(path, settings, ratio):
             peak = max(peak, float(np.abs(block).max(initial=0.0)))
-    scaled = (block / (peak or 1.0) for block in audio.blocks(path, settings.rate, ratio=ratio))
+    scaled = (block / (peak or 1.0) for block in _amplitudes(path, settings, ratio))
     blocks = meter.through(augment.apply(scaled, change))
     samples = 0
     if settings.scaling == "chunk":

@@ -15,6 +15,7 @@ from typing import Any, Self
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from datasets.augment import Augmentation
+from datasets.columns import Series
 from datasets.level import Level
 from datasets.shards import Place
 from datasets.storage import Folder
@@ -139,7 +140,7 @@ class Corpus:
     ``chunk`` is the number of samples that were scaled together, 0 where none were.
     ``contexts_cross_splits`` is true where a recording is cut in time, so that contexts of held-out
     targets reach back over the cut. ``differences`` are sentences: where the corpus is not what its
-    configuration expected.
+    configuration expected. ``series`` says what codes stand for where they are no audio.
     """
 
     __pydantic_config__ = STRICT
@@ -161,6 +162,7 @@ class Corpus:
     splits: dict[str, SplitSummary]
     linear: Reference
     versions: dict[str, str]
+    series: Series | None = None
     folder: Folder = field(default=Folder(""), compare=False)
     fingerprint: str = field(default="", compare=False)
 
@@ -212,6 +214,8 @@ class Corpus:
         """Write ``corpus.json`` into ``folder``, at once or not at all; returns it as loaded."""
         fields = dataclasses.asdict(self)
         del fields["folder"], fields["fingerprint"]
+        if self.series is None:
+            del fields["series"]
         folder.write_bytes(FILE_NAME, _text({"schema": SCHEMA, **fields}).encode("ascii"))
         return self.load(folder)
 

@@ -1,11 +1,14 @@
 """What to make of which audio files: all that a preparation is asked for."""
 
+import dataclasses
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from datasets import quantise
 from datasets.augment import Augmentation
+from datasets.columns import Series
 from datasets.expectations import Expected
 from datasets.sources import Patterns
 from datasets.splits import Rule
@@ -22,7 +25,8 @@ class Settings:
     """What decides the codes of an audio file, beside the file itself.
 
     ``rate`` is in Hz. ``chunk`` samples are scaled together under ``scaling`` "chunk", the rule of
-    the published baselines; else it is 0.
+    the published baselines; else it is 0. ``series`` is the column of a table that is read in place
+    of audio, a sample a row.
     """
 
     rate: int
@@ -31,6 +35,7 @@ class Settings:
     scaling: str
     chunk: int = 0
     augmentation: Augmentation = field(default=Augmentation())
+    series: Series | None = None
 
     def __post_init__(self) -> None:
         """Raise SettingsError for a value that this preparation does not know."""
@@ -52,6 +57,18 @@ class Settings:
                 f"Scaling 'chunk' has {quantise.LEVELS} levels by definition, not {self.levels}: "
                 f"write {quantise.LEVELS} levels or scaling 'none'."
             )
+        if self.series and self.augmentation.pitch_semitones:
+            raise SettingsError(
+                "A pitch shift resamples audio and makes nothing of a series: leave augment.pitch "
+                "out."
+            )
+
+    def identity(self) -> dict[str, Any]:
+        """All of it as plain values; those that audio has not are left out where it is audio."""
+        plain = dataclasses.asdict(self)
+        if self.series is None:
+            del plain["series"]
+        return plain
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ Folder = Annotated[Path, typer.Argument(help="A study's folder, such as runs/dem
 VERBS: tuple[Callable[..., None], ...] = (
     *(cli_corpora.prepare, cli_corpora.verify, cli_corpora.describe),
     *(cli_models.compare, cli_models.evaluate, cli_models.export, cli_models.probe),
+    cli_models.forecast,
     *(cli_listen.generate, cli_listen.listen),
     cli_cluster.rehearse,
     cli_fit.fit,

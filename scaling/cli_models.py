@@ -215,3 +215,33 @@ def probe(
     console.print(probe_table(found))
     console.print(found.sentence, markup=False, highlight=False, soft_wrap=True)
     console.print(str(path.resolve()), soft_wrap=True, highlight=False)
+
+
+def forecast(
+    run: Run,
+    season: Annotated[int, typer.Option(min=1, help="Rows of a season, as 24 hours of a day.")],
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    corpus: Annotated[
+        str | None, typer.Option(help="The corpus's folder, where it is not the run's own.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """How near the next value of a series a run comes, beside naive ways and an autoregression."""
+    from datasets.manifest import Corpus
+    from scaling.forecast import forecast as forecast_run
+    from scaling.progress import bars
+    from scaling.score_tables import forecast_table
+    from scaling.trained import Trained
+
+    trained = Trained.load(run)
+    prepared = Corpus.load(corpus or trained.config.corpus)
+    with bars(console) as show:
+        found = forecast_run(
+            trained, prepared, split, season, lambda done, total: show("recordings", done, total)
+        )
+    path = found.write(run)
+    if as_json:
+        print(found.model_dump_json(indent=1))
+        return
+    console.print(forecast_table(found))
+    console.print(str(path.resolve()), soft_wrap=True, highlight=False)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from datasets.augment import Augmentation
+from datasets.columns import Series
 from datasets.expectations import Expected
 from datasets.settings import Preparation, Settings
 from datasets.sources import EVERYTHING, Patterns
@@ -62,12 +63,29 @@ class ExpectConfig(Section):
     splits: tuple[int, int, int] | None = None
 
 
+class SeriesConfig(Section):
+    """A column of the files, which are tables, and the numbers of the lowest and highest code."""
+
+    column: str
+    range: tuple[float, float]
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        self.as_series()
+        return self
+
+    def as_series(self) -> Series:
+        """What is read in place of audio; SeriesError where the range is none."""
+        return Series(self.column, *self.range)
+
+
 class CorpusConfig(Section):
     """One corpus to prepare: which files, and how they become codes.
 
     ``files`` and ``exclude`` are patterns below ``root``, ``members`` and ``exclude`` patterns in
     archives among those files. ``root`` and ``destination`` are local folders or URIs such as
-    s3://bucket/prefix. ``chunk`` samples are scaled together under ``scaling: chunk``.
+    s3://bucket/prefix. ``chunk`` samples are scaled together under ``scaling: chunk``. With
+    ``series`` the files are CSV or Parquet tables, and every row is a sample.
     """
 
     name: Name
@@ -87,6 +105,7 @@ class CorpusConfig(Section):
     augment: AugmentConfig = AugmentConfig()
     expect: ExpectConfig = ExpectConfig()
     strict: bool = False
+    series: SeriesConfig | None = None
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
@@ -107,6 +126,7 @@ class CorpusConfig(Section):
                 scaling=self.scaling,
                 chunk=self.chunk or 0,
                 augmentation=augmentation,
+                series=self.series.as_series() if self.series else None,
             ),
             split=self.split.as_rule(),
             patterns=Patterns(self.files, self.exclude, self.members),

@@ -8,6 +8,7 @@ from rich.table import Table
 from scaling.clusters import half_interval
 from scaling.comparison import Comparison, Scored
 from scaling.context_use import KINDS, ContextUse
+from scaling.forecast import Forecast
 from scaling.record import bits
 from scaling.scores import Evaluation, Loss, Seen
 from scaling.terminal import table_of
@@ -77,6 +78,23 @@ def probe_table(found: ContextUse) -> Table:
             cells.append(_difference(one.excess, one.half_interval) if one else "")
         shares = " ".join(f"{share:.0%}" for share in mass.by_layer)
         table.add_row(f"{mass.newest:,}", f"{mass.newest / found.rate:.3g}", *cells, shares)
+    return table
+
+
+def forecast_table(found: Forecast) -> Table:
+    """Every way to say the next value of a series, in its own unit."""
+    table = table_of(
+        f"{found.run} on {found.split}: the next {found.column} over {found.values:,} values, with "
+        f"the absolute error's paired difference to the value {found.season} before",
+        ("way", "mean absolute error", "root mean square", "difference"),
+    )
+    for way in found.ways:
+        table.add_row(
+            way.name,
+            f"{way.mean_absolute:.4g}",
+            f"{way.root_mean_square:.4g}",
+            f"{way.difference:+.4g} ± {way.half_interval:.2g}",
+        )
     return table
 
 
