@@ -2,6 +2,7 @@
 # make compare the baselines and Longwave on equal budgets, in one table: runs/compare/report.html
 # make test    every test, the whole-system ones included (ARGS="-k windows" to choose)
 # make site    the documents and the API as a site: site/index.html
+# make quick   those that take seconds
 # make check   format, lint and types, as CI runs them
 # make clean   removes the environment and the caches; runs/ and data/ stay
 #
@@ -16,8 +17,9 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 TRACKERS := $(VENV)/.trackers
 SITE := $(VENV)/.site
+QUICK := OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile -m "not slow"
 
-.PHONY: study compare test site check clean
+.PHONY: study compare test quick site check clean
 
 study: $(INSTALLED)
 	$(RUN) -m scaling prepare --config configs/corpora/embedded.yaml
@@ -32,9 +34,12 @@ compare: $(INSTALLED)
 # themselves. Both are run where the first fail, and 5 says that ARGS chose none of them.
 test: $(INSTALLED) $(TRACKERS) $(SITE)
 	@quick=0; whole=0; \
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS) || quick=$$?; \
+	$(QUICK) $(ARGS) || quick=$$?; \
 	$(RUN) -m pytest -m slow $(ARGS) || whole=$$?; \
 	for code in $$quick $$whole; do test $$code -eq 0 -o $$code -eq 5 || exit $$code; done
+
+quick: $(INSTALLED) $(TRACKERS) $(SITE)
+	$(QUICK) $(ARGS)
 
 site: $(SITE)
 	$(RUN) -m sphinx --fail-on-warning --quiet -b html -c configs/site docs site
