@@ -1,8 +1,8 @@
 # make study   from nothing to runs/demo/report.html: environment, corpus, sweep, fit, report
 # make compare the baselines and Longwave on equal budgets, in one table: runs/compare/report.html
 # make test    every test, the whole-system ones included (ARGS="-k windows" to choose)
+# make quick   those that take seconds alone
 # make site    the documents and the API as a site: site/index.html
-# make quick   those that take seconds
 # make check   format, lint and types, as CI runs them
 # make clean   removes the environment and the caches; runs/ and data/ stay
 #
