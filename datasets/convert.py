@@ -20,7 +20,7 @@ from typing import Any, Self
 import numpy as np
 from pydantic import TypeAdapter
 
-from datasets import audio, augment, columns, quantise, references, shards
+from datasets import audio, augment, quantise, references, shards, tables
 from datasets.audio import AudioError
 from datasets.augment import Change
 from datasets.blocks import regular
@@ -226,7 +226,7 @@ def _properties(path: Path, settings: Settings) -> tuple[int, int]:
 def _amplitudes(path: Path, settings: Settings, ratio: float) -> Iterator[np.ndarray]:
     """The file's amplitudes in blocks (each [any])."""
     if settings.series:
-        return columns.blocks(path, settings.series)
+        return tables.blocks(path, settings.series)
     return audio.blocks(path, settings.rate, ratio=ratio)
 
 

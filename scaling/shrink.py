@@ -7,8 +7,9 @@ from scaling.config import RunConfig
 from scaling.load import with_values
 
 CHUNKS = 4
+FILTERS = 8
+"""Of each convolution, of which there are as many as in the run itself."""
 LATENT = {
-    "filters": [8, 8, 8, 8, 8],
     "width": 16,
     "layers": 2,
     "heads": 2,
@@ -52,6 +53,7 @@ def shrunk(config: RunConfig, storage: Path, workers: int, steps: int, every: in
         values |= {f"model.{name}": value for name, value in LATENT.items()}
         several = config.windows.targets != "last"
         values |= {
+            "model.filters": [FILTERS] * len(config.model.strides),
             "model.context": CHUNKS * chunk,
             "windows.per_window": None if several else 2,
             "windows.phases": 1 if config.windows.phases else None,

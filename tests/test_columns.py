@@ -5,7 +5,7 @@ import pyarrow
 import pytest
 from pyarrow import csv, parquet
 
-from datasets import columns, quantise
+from datasets import quantise, tables
 from datasets.audio import AudioError
 from datasets.columns import Series, SeriesError
 from datasets.manifest import Corpus
@@ -38,7 +38,7 @@ def waves(count):
 
 
 def read(path, column=COLUMN):
-    return np.concatenate(list(columns.blocks(path, column)))
+    return np.concatenate(list(tables.blocks(path, column)))
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.parquet", "parquet.dat"])
