@@ -6,14 +6,13 @@ targets in the same units.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
-from datasets.files import replacing
 from scaling.clusters import cluster, clustered, clustered_mean, half_interval
 from scaling.comparing import CompareConfig, Measure
-from scaling.record import Part, RunRecord, bits
+from scaling.record import Kept, Part, RunRecord, bits
 from scaling.scores import Evaluation, EvaluationError, Loss, Protocol, Quantiser
 
 FILE_NAME = "comparison.json"
@@ -87,10 +86,13 @@ class Targets(Part):
     clustered_by: str
 
 
-class Comparison(Part):
+class Comparison(Kept):
     """All rows, and what they have in common. ``best`` names the row of the lowest full-context
     loss, which the differences are to.
     """
+
+    refused = EvaluationError
+    unusable = "comparison ({error}): remove it and compare again"
 
     study: str
     corpus: str
@@ -127,20 +129,7 @@ class Comparison(Part):
 
     def write(self, folder: Path) -> Path:
         """Write ``comparison.json`` into the study's folder, whole or not at all."""
-        path = folder / FILE_NAME
-        with replacing(path) as partial:
-            partial.write_text(self.model_dump_json(indent=1) + "\n")
-        return path
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read one; EvaluationError says which file is unusable and why."""
-        try:
-            return cls.model_validate_json(path.read_text())
-        except (OSError, ValueError) as error:
-            raise EvaluationError(
-                f"{path} is not a usable comparison ({error}): remove it and compare again"
-            ) from error
+        return self.keep(folder / FILE_NAME)
 
 
 def make(

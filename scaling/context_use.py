@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Literal, get_args
 
-from datasets.files import replacing
-from scaling.record import Part, bits
+from scaling.record import Kept, Part, bits
 from scaling.scores import EvaluationError, Loss
 
 Kind = Literal["silence", "shuffled", "another"]
@@ -34,7 +33,7 @@ class Mass(Part):
     by_layer: list[float]
 
 
-class ContextUse(Part):
+class ContextUse(Kept):
     """What a run makes of its context on targets of one split.
 
     ``effective`` (samples) is the fewest newest chunks, among octaves, that keep 95 % of what the
@@ -42,6 +41,9 @@ class ContextUse(Part):
     is one chunk where these targets cannot tell that they buy anything. ``gain`` is what they buy.
     ``donors`` says where the other chunks were taken from.
     """
+
+    refused = EvaluationError
+    unusable = "probe ({error}): remove it and probe the run again"
 
     run: str
     split: str
@@ -78,20 +80,7 @@ class ContextUse(Part):
 
     def write(self, folder: Path) -> Path:
         """Write it as JSON into the run's folder, whole or not at all."""
-        path = folder / FILE_NAME.format(split=self.split)
-        with replacing(path) as partial:
-            partial.write_text(self.model_dump_json(indent=1) + "\n")
-        return path
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read one; EvaluationError says which file is unusable and why."""
-        try:
-            return cls.model_validate_json(path.read_text())
-        except (OSError, ValueError) as error:
-            raise EvaluationError(
-                f"{path} is not a usable probe ({error}): remove it and probe the run again"
-            ) from error
+        return self.keep(folder / FILE_NAME.format(split=self.split))
 
 
 def context_uses(folder: Path, runs: Sequence[str]) -> list[ContextUse]:

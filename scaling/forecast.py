@@ -14,11 +14,10 @@ import numpy as np
 import torch
 
 from datasets import quantise, shards
-from datasets.files import replacing
 from datasets.manifest import Corpus, Recording
 from model.targets import Targets
 from scaling.clusters import cluster, half_interval, mean_and_error
-from scaling.record import Part
+from scaling.record import Kept, Part
 from scaling.scores import EvaluationError
 from scaling.trained import Trained
 
@@ -43,8 +42,11 @@ class Way(Part):
     half_interval: float
 
 
-class Forecast(Part):
+class Forecast(Kept):
     """All ways on the same values of a split, each from what lies before it."""
+
+    refused = EvaluationError
+    unusable = "forecast ({error}): remove it and forecast again"
 
     run: str
     split: str
@@ -55,10 +57,7 @@ class Forecast(Part):
 
     def write(self, folder: Path) -> Path:
         """Write it as JSON into the run's folder, whole or not at all."""
-        path = folder / FILE_NAME.format(split=self.split)
-        with replacing(path) as partial:
-            partial.write_text(self.model_dump_json(indent=1) + "\n")
-        return path
+        return self.keep(folder / FILE_NAME.format(split=self.split))
 
 
 def forecast(run: Trained, corpus: Corpus, split: str, season: int, progress: Progress) -> Forecast:

@@ -7,7 +7,7 @@ are derived (``bits = nats / ln 2``) and never stored beside them.
 
 import math
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -30,6 +30,32 @@ class Part(BaseModel):
     """Base of the record's parts: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Kept(Part):
+    """Base of what is kept as a JSON file of its own.
+
+    ``refused`` is the error where a file cannot be used, and ``unusable`` what it says of it.
+    """
+
+    refused: ClassVar[type[ValueError]] = RecordError
+    unusable: ClassVar[str]
+
+    def keep(self, path: Path) -> Path:
+        """Write it to ``path``, whole or not at all."""
+        with replacing(path) as partial:
+            partial.write_text(self.model_dump_json(indent=1) + "\n")
+        return path
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read one; ``refused`` says which file is unusable and why."""
+        try:
+            return cls.model_validate_json(path.read_text())
+        except (OSError, ValueError) as error:
+            raise cls.refused(
+                f"{path} is not a usable {cls.unusable.format(error=error)}"
+            ) from error
 
 
 class References(Part):
@@ -187,11 +213,13 @@ class Restart(Part):
     seconds: float | None
 
 
-class RunRecord(Part):
+class RunRecord(Kept):
     """One finished run. ``axes`` names what its sweep varied, as dotted configuration keys.
 
     ``warnings`` are what went wrong on the way without ending it.
     """
+
+    unusable = "run record: {error}"
 
     record_version: int = SCHEMA
     id: str
@@ -222,15 +250,4 @@ class RunRecord(Part):
 
     def write(self, folder: Path) -> Path:
         """Write ``record.json`` into the run folder, at once or not at all."""
-        path = folder / FILE_NAME
-        with replacing(path) as partial:
-            partial.write_text(self.model_dump_json(indent=1) + "\n")
-        return path
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read one record; :class:`RecordError` says which file is unusable and why."""
-        try:
-            return cls.model_validate_json(path.read_text())
-        except (OSError, ValueError) as error:
-            raise RecordError(f"{path} is not a usable run record: {error}") from error
+        return self.keep(folder / FILE_NAME)

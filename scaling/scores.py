@@ -7,8 +7,7 @@ difference of two, whatever the length of the recordings.
 from pathlib import Path
 from typing import Literal, Self
 
-from datasets.files import replacing
-from scaling.record import Part, bits
+from scaling.record import Kept, Part, bits
 
 Protocol = Literal["full-context", "from-silence"]
 
@@ -70,7 +69,7 @@ class Seen(Part):
     extrapolates: bool
 
 
-class Evaluation(Part):
+class Evaluation(Kept):
     """A loss, and what it was measured on.
 
     ``targets_hash`` identifies the list of (recording, offset) and ``left_out`` counts samples of
@@ -78,6 +77,9 @@ class Evaluation(Part):
     ``linear`` and ``histogram`` are the plain references on the same targets, and ``margin`` is the
     paired difference of the run to the former.
     """
+
+    refused = EvaluationError
+    unusable = "evaluation ({error}): remove it and evaluate again"
 
     run: str
     corpus_fingerprint: str
@@ -119,22 +121,10 @@ class Evaluation(Part):
 
     def write(self, folder: Path) -> Path:
         """Write it as JSON into the run's folder, whole or not at all."""
-        path = folder / file_name(
-            self.split, self.protocol, self.positions, self.history, self.context
+        return self.keep(
+            folder
+            / file_name(self.split, self.protocol, self.positions, self.history, self.context)
         )
-        with replacing(path) as partial:
-            partial.write_text(self.model_dump_json(indent=1) + "\n")
-        return path
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read one; EvaluationError says which file is unusable and why."""
-        try:
-            return cls.model_validate_json(path.read_text())
-        except (OSError, ValueError) as error:
-            raise EvaluationError(
-                f"{path} is not a usable evaluation ({error}): remove it and evaluate again"
-            ) from error
 
 
 def file_name(split: str, protocol: Protocol, positions: str, history: int, context: int) -> str:
