@@ -19,7 +19,7 @@ from scaling.record import RunRecord
 
 NOTES = {
     "operations": "torch counts the scores of fused attention twice, the formula once",
-    "memory": "what a worker took beyond its idle process: of a small model mostly the libraries'",
+    "memory": "what a worker took beyond its idle process, with all that no plan counts",
     "seconds": "at the share of the peak that the hardware's file states; waits for data included",
     "hours": "measured from start to end, with starts, checkpoints and failures, which no plan has",
 }
