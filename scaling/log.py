@@ -102,6 +102,8 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         return
     with path.open() as file:
         for line in file:
-            # A killed writer leaves at most a last line without its end.
-            if line.endswith("\n"):
-                yield json.loads(line)
+            # A killed writer leaves at most a last line without its end. One that still writes may
+            # end that line now: what is read after it would be its rest.
+            if not line.endswith("\n"):
+                return
+            yield json.loads(line)

@@ -1,4 +1,22 @@
+import io
+from pathlib import Path
+
 from scaling.log import LOG_NAME, RunHistory, RunLog
+
+
+class Growing(io.RawIOBase):
+    """A file that is written to while it is read: each read finds the next piece."""
+
+    def __init__(self, *pieces):
+        self._pieces = list(pieces)
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        piece = self._pieces.pop(0) if self._pieces else b""
+        buffer[: len(piece)] = piece
+        return len(piece)
 
 
 def test_a_log_reads_as_one_undisturbed_run_after_a_resume(tmp_path):
@@ -28,6 +46,16 @@ def test_a_line_that_a_kill_cut_is_left_out(tmp_path):
     assert len(RunHistory.read(tmp_path).steps) == 1
     RunLog(tmp_path, 1).write("step", step=2, nats=2.0)
     assert [line["step"] for line in RunHistory.read(tmp_path).steps] == [1, 2]
+
+
+def test_a_line_that_ends_while_the_log_is_read_is_left_for_the_next_reading(tmp_path, monkeypatch):
+    RunLog(tmp_path, 0).write("step", step=1, nats=1.25)
+    line = (tmp_path / LOG_NAME).read_bytes()
+    at_the_end = b""
+    pieces = (line + line[:-9], at_the_end, line[-9:], at_the_end)
+    growing = io.TextIOWrapper(io.BufferedReader(Growing(*pieces)))
+    monkeypatch.setattr(Path, "open", lambda path: growing)
+    assert [line["nats"] for line in RunHistory.read(tmp_path).steps] == [1.25]
 
 
 def test_a_run_without_a_log_has_no_history(tmp_path):
