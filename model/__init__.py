@@ -14,6 +14,8 @@ D     width
 H     heads
 K     head size
 Q     levels of the quantiser
+J     components of a mixture
+O     numbers in which a head says what the next code may be
 R     recent samples
 F     filters of a convolution
 ====  =====================================================

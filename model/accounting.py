@@ -40,6 +40,8 @@ def parameters(shape: Shape) -> dict[str, int]:
         "transformer": a.layers * (attention + feed_forward + 4 * a.width),
         "head": a.width * a.hidden + a.hidden + a.hidden * a.outputs + a.outputs,
     }
+    if a.likelihood == "mean_square" and not a.recent:
+        counts["head"] += 1
     if a.recent:
         counts["recent"] = (
             RECENT_KERNEL * RECENT_CHANNELS * a.recent_filters

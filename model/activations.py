@@ -25,6 +25,8 @@ FULL = 4
 HALF = 2
 LOGISTIC_COPIES = 13
 """Tensors as large as the logits that the linear start's distribution keeps."""
+MIXTURE_COPIES = {False: 13, True: 17}
+"""Tensors as large as a mixture's weights that it keeps, without a recent path and with one."""
 
 
 @dataclass(frozen=True)
@@ -222,10 +224,15 @@ class _Counting:
         return self.device == "cpu" and self.a.dropout > 0
 
     def _target(self) -> float:
-        """Bytes of one target in the head and the loss, its logits' gradient included."""
+        """Bytes of one target in the head and the loss, the gradient of what is said included."""
         a = self.a
         hidden = self.wide * a.hidden
         if a.head_dropout:
             hidden += (self.wide + self._noise(a.head_dropout)) * a.hidden
-        logits = FULL * a.levels * (3 + (LOGISTIC_COPIES if a.recent else 0))
-        return hidden + logits + self.wide * a.width
+        if a.likelihood == "logistic_mixture":
+            said = a.components * (3 + MIXTURE_COPIES[a.recent > 0])
+        elif a.likelihood == "mean_square":
+            said = 3
+        else:
+            said = a.levels * (3 + (LOGISTIC_COPIES if a.recent else 0))
+        return hidden + FULL * said + self.wide * a.width

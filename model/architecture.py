@@ -10,6 +10,11 @@ from typing import ClassVar, Literal
 LINEAR_ORDER = 32
 """Samples that the linear-predictive start looks at: the order of the AR(32) reference."""
 
+Likelihood = Literal["categorical", "logistic_mixture", "mean_square"]
+
+MOST_LOGITS = 256
+"""Levels that get a logit each: with more, nearly every code would be one never seen before."""
+
 RECENT_CHANNELS = 3
 RECENT_KERNEL = 7
 RECENT_STRIDE = 2
@@ -31,6 +36,9 @@ class Architecture:
     attention: ``bidirectional`` (the paper), or ``causal``: a latent sees the N up to itself.
     hidden: width of the head's hidden layer.
     levels: classes of the quantiser (Q).
+    likelihood: how the head says what the next code may be: a logit for each (``categorical``, the
+        paper), one value (``mean_square``), or ``logistic_mixture``; see :mod:`model.likelihood`.
+    components: logistic distributions of a mixture (J).
     dropout: in the Transformer's residual branches and attention.
     encoder_dropout, head_dropout: after each convolution, and in the head's hidden layer.
     token_drop: chance that a latent other than the newest is replaced by zeros, before each layer.
@@ -54,6 +62,8 @@ class Architecture:
     attention: Literal["bidirectional", "causal"] = "bidirectional"
     hidden: int = 1_024
     levels: int = 256
+    likelihood: Likelihood = "categorical"
+    components: int = 10
     dropout: float = 0.1
     encoder_dropout: float = 0.2
     head_dropout: float = 0.2
@@ -92,7 +102,14 @@ class Architecture:
 
     @property
     def outputs(self) -> int:
-        """Outputs of the head: logits, and with a recent path the logistic's shift and scale."""
+        """Outputs of the head: logits, and with a recent path the logistic's shift and scale.
+
+        Or a mixture's weights, centres and scales; or one value.
+        """
+        if self.likelihood == "logistic_mixture":
+            return 3 * self.components
+        if self.likelihood == "mean_square":
+            return 1
         return self.levels + (2 if self.recent else 0)
 
     def problems(self) -> list[str]:
@@ -112,6 +129,11 @@ class Architecture:
             found.append(
                 f"model.context is {self.context}, not a multiple of model.chunk = {self.chunk}: "
                 f"write {allowed}"
+            )
+        if self.likelihood == "categorical" and self.levels > MOST_LOGITS:
+            found.append(
+                f"model.levels is {self.levels}, too many for a logit each (up to {MOST_LOGITS}): "
+                "write model.likelihood=logistic_mixture, or mean_square"
             )
         found += self._encoder_problems()
         found += [

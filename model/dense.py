@@ -13,7 +13,6 @@ from torch.nn import functional
 
 from model.attention import Folded
 from model.baselines.sequence import SequenceModel
-from model.nats import nats
 from model.network import LatentTransformer
 from model.positions import sinusoids
 from model.transformer import Layer, Transformer
@@ -41,10 +40,10 @@ def dense_nats(
     a = network.architecture
     layers = ReusedLayers(network.transformer, network.transformer.fold())
     device = network.head.output.weight.device
-    known = torch.empty(0, dtype=torch.uint8, device=device)
+    known: Tensor | None = None
     latents_ED = torch.empty(0, a.width, dtype=network.head.output.weight.dtype, device=device)
     for codes in _regular(blocks, SHARED_CONTEXTS * a.chunk):
-        known = torch.cat([known, codes.to(device)])
+        known = codes.to(device) if known is None else torch.cat([known, codes.to(device)])
         # All but the newest code have a chunk that ends with them and a target after it.
         begin = max(a.chunk - 1, len(known) - 1 - len(codes))
         if begin < len(known) - 1:
@@ -59,13 +58,13 @@ def dense_nats(
 
 def _regular(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
     """The same codes in pieces of ``size``, the last one shorter."""
-    pending = torch.empty(0, dtype=torch.uint8)
+    pending: Tensor | None = None
     for block in blocks:
-        pending = torch.cat([pending, block.cpu()])
+        pending = block.cpu() if pending is None else torch.cat([pending, block.cpu()])
         while len(pending) >= size:
             yield pending[:size]
             pending = pending[size:]
-    if len(pending):
+    if pending is not None and len(pending):
         yield pending
 
 
@@ -89,7 +88,8 @@ def _score(
     read = torch.cat([_read(network, part, layers) for part in latents_CMD.split(size)])
     newest_TD = read.transpose(0, 1).flatten(0, 1)[:targets]
     recent = network.after_each(codes_T[None, a.context - a.recent : -1]) if a.recent else None
-    return nats(network.head(newest_TD[None], recent), codes_T[None, -targets:].long())[0]
+    said = network.head(newest_TD[None], recent)
+    return network.head.likelihood.nats(said, codes_T[None, -targets:].long())[0]
 
 
 def _read(network: LatentTransformer, latents_GMD: Tensor, layers: "ReusedLayers") -> Tensor:

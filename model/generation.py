@@ -8,7 +8,7 @@ from torch import Tensor
 from model.baselines.sequence import SequenceModel, SequenceStreams
 from model.build import Model
 from model.recorded import RecordedStep, Step, compiled_step
-from model.sampling import Sampling, Uniforms, draw
+from model.sampling import Sampling, Uniforms
 from model.streams import Streams
 
 
@@ -32,7 +32,7 @@ def generate(
         else Streams(network, prompt_BS)
     )
     uniforms = Uniforms(seed, batch)
-    logits_BQ, device = streams.logits_BQ, streams.logits_BQ.device
+    said_BO, device = streams.said_BO, streams.said_BO.device
     step: Step = streams.step
     if isinstance(streams, Streams):
         if device.type == "cuda":
@@ -41,6 +41,6 @@ def generate(
             step = compiled_step(streams)
     while True:
         with torch.no_grad():
-            codes_B = draw(logits_BQ, uniforms.step().to(device), sampling)
+            codes_B = network.draw(said_BO, uniforms.step().to(device), sampling)
         yield codes_B
-        logits_BQ = step(codes_B)
+        said_BO = step(codes_B)

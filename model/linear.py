@@ -27,18 +27,30 @@ class LinearPrediction:
 def discretised_logistic(centre: Tensor, scale: Tensor, levels: int) -> Tensor:
     """Log probabilities (..., Q) of a logistic distribution rounded to the codes 0..Q-1.
 
+    ``centre`` and ``scale`` (...) are in codes; see :func:`log_mass`.
+    """
+    codes = torch.arange(levels, device=centre.device, dtype=centre.dtype)
+    upper, inner, lower = _tails_and_inside(codes - centre[..., None], scale[..., None])
+    return torch.cat([upper[..., :1], inner[..., 1:-1], lower[..., -1:]], -1)
+
+
+def log_mass(codes: Tensor, centre: Tensor, scale: Tensor, levels: int) -> Tensor:
+    """Log probabilities (...) of codes (...) under a logistic distribution rounded to 0..Q-1.
+
     ``centre`` and ``scale`` (...) are in codes. With ``a = (q + 1/2 - centre) / scale`` and
     ``b = (q - 1/2 - centre) / scale``: ``log(sigmoid(a) - sigmoid(b))``, written as
     ``logsigmoid(a) + logsigmoid(-b) + log(-expm1(-1 / scale))`` so that nothing cancels; the lowest
     and the highest code take their tails. (Salimans et al. 2017, arXiv 1701.05517, section 2.1.)
     """
-    codes = torch.arange(levels, device=centre.device, dtype=centre.dtype)
-    distance = codes - centre[..., None]
-    upper = functional.logsigmoid((distance + 0.5) / scale[..., None])
-    lower = functional.logsigmoid((0.5 - distance) / scale[..., None])
-    between = torch.log(-torch.expm1(-1 / scale))[..., None]
-    inner = upper + lower + between
-    return torch.cat([upper[..., :1], inner[..., 1:-1], lower[..., -1:]], -1)
+    upper, inner, lower = _tails_and_inside(codes - centre, scale)
+    return torch.where(codes == 0, upper, torch.where(codes == levels - 1, lower, inner))
+
+
+def _tails_and_inside(distance: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Log probabilities of a code at a distance: as the lowest, as one between, as the highest."""
+    upper = functional.logsigmoid((distance + 0.5) / scale)
+    lower = functional.logsigmoid((0.5 - distance) / scale)
+    return upper, upper + lower + torch.log(-torch.expm1(-1 / scale)), lower
 
 
 class LinearStart(nn.Module):

@@ -16,10 +16,11 @@ from model.architecture import LINEAR_ORDER, Architecture
 from model.attention import Folded
 from model.encoder import ChunkEncoder
 from model.grouped import grouped_mean
-from model.head import Head, Recent
+from model.head import Head
+from model.likelihood import MeanSquare
 from model.linear import LinearPrediction, LinearStart
-from model.nats import nats
-from model.recent import RecentPath
+from model.recent import Recent, RecentPath
+from model.sampling import Sampling
 from model.targets import Targets
 from model.transformer import Transformer
 
@@ -123,8 +124,25 @@ class LatentTransformer(nn.Module):
         The arguments are those of :meth:`forward`.
         """
         shape = targets.codes(window_BT, self.architecture).shape
-        logits_SMQ = self._predict(self.sequences(window_BT, targets, padding_B), targets)
+        said_SMO = self._said(self.sequences(window_BT, targets, padding_B), targets)
+        logits_SMQ: Tensor = self.head.likelihood.logits(said_SMO)
         return logits_SMQ.view(shape[2], shape[0], shape[1], -1).permute(1, 2, 0, 3)
+
+    def draw(self, said_BO: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
+        """Codes (B,) of what is said of them, from a uniform number each."""
+        codes_B: Tensor = self.head.likelihood.draw(said_BO, uniform_B, sampling)
+        return codes_B
+
+    def root_mean_square(self, nats: float) -> float | None:
+        """The root of the mean squared error, in codes, of targets that cost so many nats each.
+
+        None where the head says more than one value.
+        """
+        likelihood = self.head.likelihood
+        if not isinstance(likelihood, MeanSquare):
+            return None
+        scale = self.linear.scale if self.architecture.recent else None
+        return likelihood.root_mean_square(nats, scale)
 
     def sequences(
         self, window_BT: Tensor, targets: Targets, padding_B: Tensor | None = None
@@ -227,18 +245,18 @@ class LatentTransformer(nn.Module):
             predicted: tuple[Tensor, Tensor] = self.linear(codes_BT)
         return predicted
 
-    def _predict(
+    def _said(
         self, sequences: Sequences, targets: Targets, folded: Sequence[Folded] | None = None
     ) -> Tensor:
-        """Logits (S, M, Q) of the targets of sequences."""
+        """What is said (S, M, O) of the targets of sequences."""
         folded = folded or self.transformer.fold()
         if targets.mode == "last":
             newest_SD = self.transformer.newest(sequences.latents_SND, folded, sequences.real_SN)
             read_SMD = newest_SD[:, None]
         else:
             read_SMD = self.transformer.states(sequences.latents_SND, folded)[-1]
-        logits: Tensor = self.head(read_SMD, sequences.recent)
-        return logits
+        said: Tensor = self.head(read_SMD, sequences.recent)
+        return said
 
     def nats(
         self,
@@ -248,7 +266,9 @@ class LatentTransformer(nn.Module):
         folded: Sequence[Folded] | None = None,
     ) -> Tensor:
         """The nats (S, M) of the codes (S, M) that sequences are to predict."""
-        return nats(self._predict(sequences, targets, folded), codes_SM)
+        said_SMO = self._said(sequences, targets, folded)
+        nats_SM: Tensor = self.head.likelihood.nats(said_SMO, codes_SM)
+        return nats_SM
 
     def _nats_in_groups(
         self, sequences: Sequences, codes_SM: Tensor, targets: Targets, size: int

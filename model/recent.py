@@ -4,6 +4,8 @@ A declared departure from the paper (``recent: 0`` switches it off). Through the
 alone the newest samples, which tell most about the next one, reach the head only late in training.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +18,18 @@ from model.architecture import (
 )
 from model.convolutions import Convolutions
 from model.encoder import amplitude
+
+
+class Recent(NamedTuple):
+    """What the newest codes say of the next one, for any leading shape.
+
+    ``summand`` (..., D) joins the latent; ``predicted`` (...) is the linear prediction and
+    ``scale`` (1,) that of its error, both in codes.
+    """
+
+    summand: Tensor
+    predicted: Tensor
+    scale: Tensor
 
 
 class RecentPath(nn.Module):

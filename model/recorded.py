@@ -25,8 +25,8 @@ def compiled_step(streams: Streams) -> Step:
     def step(codes_B: Tensor) -> Tensor:
         streams.pushed += 1
         with torch.no_grad():
-            logits: Tensor = compute(codes_B, streams.full)
-        return logits
+            said: Tensor = compute(codes_B, streams.full)
+        return said
 
     return step
 
@@ -38,9 +38,7 @@ class RecordedStep:
     """
 
     def __init__(self, streams: Streams) -> None:
-        self._codes_B = torch.zeros(
-            streams.batch, dtype=torch.int64, device=streams.logits_BQ.device
-        )
+        self._codes_B = torch.zeros(streams.batch, dtype=torch.int64, device=streams.said_BO.device)
         saved = [tensor.clone() for tensor in streams.state]
         # On a side stream, as a graph's memory must not be that of the default one.
         side = torch.cuda.Stream()
@@ -53,12 +51,12 @@ class RecordedStep:
             self._graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self._graph):
                 # Recorded once for all steps, so it looks how much of the context is there.
-                self._logits_BQ = streams.compute(self._codes_B, full=False)
+                self._said_BO = streams.compute(self._codes_B, full=False)
         for tensor, before in zip(streams.state, saved, strict=True):
             tensor.copy_(before)
 
     def __call__(self, codes_B: Tensor) -> Tensor:
-        """Logits (B, Q) of what follows, after the codes (B,)."""
+        """What is said (B, O) of what follows, after the codes (B,)."""
         self._codes_B.copy_(codes_B)
         self._graph.replay()
-        return self._logits_BQ.clone()
+        return self._said_BO.clone()

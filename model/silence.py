@@ -13,7 +13,6 @@ from torch.nn import functional
 from model.activations import GROUPED_LATENTS
 from model.attention import Folded
 from model.baselines.sequence import SequenceModel
-from model.nats import nats
 from model.network import LatentTransformer
 from model.targets import Targets
 
@@ -38,7 +37,8 @@ def nats_from_silence(network: LatentTransformer | SequenceModel, codes_T: Tenso
     read_CMD = torch.cat([torch.cat(pieces, 1) for pieces in parts])
     read_TD = read_CMD.transpose(0, 1).flatten(0, 1)[: len(codes_T)]
     recent = network.after_each(known_1T[:, before - a.recent : -1]) if a.recent else None
-    return nats(network.head(read_TD[None], recent), codes_T[None].long())[0]
+    said = network.head(read_TD[None], recent)
+    return network.head.likelihood.nats(said, codes_T[None].long())[0]
 
 
 def _read(

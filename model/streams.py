@@ -1,4 +1,4 @@
-"""B continuations of a prompt in step: one code each in, the logits of the next ones out.
+"""B continuations of a prompt in step: one code each in, what may come next out.
 
 What earlier steps have computed is kept, per phase (offset modulo the chunk): a chunk's latent is
 read again a chunk later, when it has become the one before the newest. A causal model keeps, for
@@ -17,10 +17,10 @@ from model.activations import GROUPED_LATENTS
 from model.architecture import LINEAR_ORDER
 from model.attention import Folded
 from model.dense import ReusedLayers
-from model.head import Recent
 from model.incremental import IncrementalConvolutions
 from model.network import LatentTransformer
 from model.positions import rotate, rotations, turning_rates
+from model.recent import Recent
 from model.transformer import Layer
 
 
@@ -82,7 +82,7 @@ class Streams:
         self.clock = torch.zeros((), dtype=torch.int64, device=prompt_BS.device)
         self.pushed = 0
         self._prime(prompt_BS[:, :-1])
-        self.logits_BQ = self.step(prompt_BS[:, -1])
+        self.said_BO = self.step(prompt_BS[:, -1])
 
     def _prime(self, codes_BS: Tensor) -> None:
         a = self.network.architecture
@@ -97,7 +97,7 @@ class Streams:
 
     @torch.no_grad()
     def step(self, codes_B: Tensor) -> Tensor:
-        """Logits (B, Q) of what follows, after the codes (B,)."""
+        """What is said (B, O) of what follows, after the codes (B,)."""
         self.pushed += 1
         return self.compute(codes_B, self.full)
 
@@ -112,8 +112,8 @@ class Streams:
         latent_BD, recent = self._advance(codes_B)
         place = Place(self.clock.view(1), a.chunk, a.latents)
         read_BD = self.reader.read(latent_BD, place, full)
-        logits: Tensor = self.network.head(read_BD, recent)
-        return logits
+        said: Tensor = self.network.head(read_BD, recent)
+        return said
 
     @property
     def state(self) -> list[Tensor]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from datasets.stream import Stream
+from model.codes import codes_tensor
 
 AHEAD = 2
 """Batches that are made ready while a step computes."""
@@ -51,7 +52,12 @@ def _made(rows: dict[str, np.ndarray], stream: Stream, device: torch.device) -> 
     if stream.windows.padded:
         rows["padding"] = stream.windows.padding(rows["window"])
     # Ray Data's arrays are views of shared memory that cannot be written to.
-    tensors = {n: torch.from_numpy(np.require(v, requirements=["C", "W"])) for n, v in rows.items()}
+    tensors = {
+        name: codes_tensor(values)
+        if name == "codes"
+        else torch.from_numpy(np.require(values, requirements=["C", "W"]))
+        for name, values in rows.items()
+    }
     if device.type == "cpu":
         return tensors
     return {name: tensor.to(device) for name, tensor in tensors.items()}

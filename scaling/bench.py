@@ -242,8 +242,8 @@ def _generation_case(attention: str, batch: int, *, compiled: bool) -> Case:
         def fast() -> None:
             with torch.no_grad():
                 for _ in range(STEPS):
-                    logits = step(state["codes"])
-                    state["codes"] = draw(logits, uniforms.step().to(logits.device), sampling)
+                    said = step(state["codes"])
+                    state["codes"] = draw(said, uniforms.step().to(said.device), sampling)
 
         plain = _naive(network).eval()
         window, alone = _codes(1, CONTEXT + 1), accounting.naive_targets(network.architecture)

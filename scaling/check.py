@@ -3,10 +3,9 @@
 import importlib.util
 from collections.abc import Mapping, Sequence
 
-from datasets import quantise
 from datasets.manifest import Corpus, ManifestError
 from datasets.windows import WindowError
-from model.architecture import LINEAR_ORDER, Architecture
+from model.architecture import LINEAR_ORDER, MOST_LOGITS, Architecture
 from model.baselines.shapes import SampleRNNArchitecture
 from scaling.config import TRACKERS, RunConfig
 from scaling.targets import held_out_windows, training_windows
@@ -149,15 +148,17 @@ def _targets_problems(config: RunConfig) -> list[str]:
 
 def _corpus_problems(config: RunConfig, corpus: Corpus) -> list[str]:
     found = []
-    if corpus.levels > quantise.LEVELS:
+    if corpus.levels > MOST_LOGITS and not isinstance(config.model, Architecture):
         found.append(
-            f"the corpus {corpus.name} has codes of {corpus.levels} levels, which no model of this "
-            f"version takes: prepare it with levels={quantise.LEVELS} in another folder"
+            f"the corpus {corpus.name} has codes of {corpus.levels} levels, which a "
+            f"{config.model.kind} does not take: prepare it with levels={MOST_LOGITS} in another "
+            "folder, or train a latent Transformer with model.likelihood=logistic_mixture"
         )
     elif config.model.levels != corpus.levels:
         found.append(
             f"model.levels is {config.model.levels}, but the corpus {corpus.name} has "
             f"{corpus.levels} levels: write model.levels={corpus.levels}"
+            + (" model.likelihood=logistic_mixture" if corpus.levels > MOST_LOGITS else "")
         )
     if isinstance(config.model, SampleRNNArchitecture) and config.model.codec != corpus.codec:
         found.append(

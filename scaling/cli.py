@@ -167,7 +167,7 @@ def sweep(
 
 @app.command()
 def status(folder: Folder, as_json: Json = False) -> None:
-    """The runs of a study: waiting, running, stopped, failed or finished."""
+    """What each run of a study does: it waits, runs, is finished, or why it is neither."""
     from dataclasses import asdict
 
     from scaling.progress import table

@@ -1,6 +1,7 @@
 """The verbs about models: compare them, score one, export one, probe one."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,11 +12,12 @@ from scaling.arguments import Config, Json, Words, console, file_and_overrides
 from scaling.load import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from datasets.manifest import Corpus
     from scaling.record import RunRecord
     from scaling.report import ReportPaths
+    from scaling.scores import Evaluation
     from scaling.trained import Trained
 
 Run = Annotated[Path, typer.Argument(help="A finished run's folder, such as runs/demo/ID.")]
@@ -83,6 +85,9 @@ def evaluate(
         str | None,
         typer.Option(help="Samples to see, such as 16000,32000: the curve over contexts."),
     ] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Another run's folder: the paired difference to it.")
+    ] = None,
     corpus: Annotated[
         str | None, typer.Option(help="The corpus's folder, where it is not the run's own.")
     ] = None,
@@ -96,29 +101,44 @@ def evaluate(
 
     if positions != "all" and (not positions.isdigit() or int(positions) < 1):
         raise ConfigError([f"positions is {positions!r}: write all, or 1 or more, as 4096"])
+    if contexts and against:
+        raise ConfigError(["contexts and against are both given: leave one of them out"])
     seen = _contexts(contexts, protocol) if contexts else []
-    trained = Trained.load(run)
-    prepared = Corpus.load(corpus or trained.config.corpus)
+    runs = [Trained.load(folder) for folder in (run, against) if folder]
+    prepared = Corpus.load(corpus or runs[0].config.corpus)
     number = None if positions == "all" else int(positions)
     if seen:
-        _evaluate_contexts(trained, prepared, split, seen, number, history, as_json=as_json)
+        _evaluate_contexts(runs[0], prepared, split, seen, number, history, as_json=as_json)
         return
+    # Two runs are scored on the same targets: those that have the longer one's context.
+    longest = max(one.config.model.context for one in runs)
+    history = longest if history is None else history
     with bars(console) as show:
-        found = evaluate_run(
-            trained,
-            prepared,
-            split,
-            lambda done, total: show("targets", done, total),
-            protocol,
-            number,
-            history,
-        )
-    path = found.write(run)
+        watch = partial(show, "targets")
+        found = [
+            evaluate_run(one, prepared, split, watch, protocol, number, history) for one in runs
+        ]
+    paths = [one.write(of.folder) for of, one in zip(runs, found, strict=True)]
+    _show_evaluations(found, paths, as_json=as_json)
+
+
+def _show_evaluations(
+    found: "Sequence[Evaluation]", paths: "Iterable[Path]", *, as_json: bool
+) -> None:
+    """One evaluation, or two and their paired difference."""
+    from scaling.comparison import Difference
+
+    difference = Difference.of(*found) if len(found) > 1 else None
     if as_json:
-        print(found.model_dump_json(indent=1, exclude={"by_second"}))
+        written = [one.model_dump(exclude={"by_second"}) for one in found]
+        both = difference and {"runs": written, **difference.model_dump()}
+        print(json.dumps(both or written[0], indent=1))
         return
-    console.print(found.sentence, markup=False, highlight=False, soft_wrap=True)
-    console.print(str(path.resolve()), soft_wrap=True, highlight=False)
+    for one, path in zip(found, paths, strict=True):
+        console.print(one.sentence, markup=False, highlight=False, soft_wrap=True)
+        console.print(str(path.resolve()), soft_wrap=True, highlight=False)
+    if difference:
+        console.print(difference.sentence, soft_wrap=True, highlight=False)
 
 
 def _evaluate_contexts(

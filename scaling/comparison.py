@@ -6,7 +6,7 @@ targets in the same units.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -197,7 +197,7 @@ def check_comparable(evaluations: Sequence[Evaluation]) -> None:
     firsts: dict[Protocol, Evaluation] = {}
     for other in evaluations:
         first = firsts.setdefault(other.protocol, other)
-        for what in ("targets_hash", "quantiser", "split"):
+        for what in ("targets_hash", "quantiser", "split", "corpus_fingerprint"):
             if getattr(first, what) != getattr(other, what):
                 raise EvaluationError(
                     f"run {first.run} was scored with {what} {getattr(first, what)} and run "
@@ -225,6 +225,30 @@ def paired(
     counts = clustered([second.targets for second in seconds], member)
     nats, error = clustered_mean(clustered(differences, member), counts)
     return Loss.of(nats, error), half_interval(error, len(counts))
+
+
+class Difference(Part):
+    """How far one run's loss is from another's on the same targets, with half of its interval."""
+
+    run: str
+    against: str
+    difference: Loss
+    half_interval: float
+
+    @classmethod
+    def of(cls, one: Evaluation, other: Evaluation) -> Self:
+        """The paired difference, one minus other; EvaluationError where they do not compare."""
+        nats, half = paired(one, other)
+        return cls(run=one.run, against=other.run, difference=nats, half_interval=half)
+
+    @property
+    def sentence(self) -> str:
+        """The difference in words."""
+        nats, half = self.difference.nats, self.half_interval
+        return (
+            f"On the same targets {self.run} is {abs(bits(nats)):.4f} bits ({abs(nats):.4f} nats) "
+            f"{'below' if nats < 0 else 'above'} {self.against}, ± {bits(half):.4f} bits (95 %)."
+        )
 
 
 def _scores(own: Evaluations, column: str, best: Evaluations | None) -> dict[Protocol, Scored]:

@@ -20,6 +20,7 @@ from datasets.convert import encode
 from datasets.files import replacing
 from datasets.settings import Settings
 from model.architecture import Architecture
+from model.codes import codes_tensor
 from model.generation import generate
 from model.sampling import Sampling
 from scaling.sound_picture import spectrogram
@@ -140,7 +141,7 @@ def _check(asked: Asked, rate: int) -> None:
 
 
 def _prompt_codes(run: Trained, prompt: Path) -> np.ndarray:
-    """The newest codes of the prompt, made as the corpus's own (uint8 [S]): those that the model
+    """The newest codes of the prompt, made as the corpus's own ([S]): those that the model
     sees, or those of the picture if they are more.
     """
     corpus, model = run.record.corpus, run.config.model
@@ -162,11 +163,11 @@ def _prompt_codes(run: Trained, prompt: Path) -> np.ndarray:
 def blocks(
     run: Trained, codes_S: np.ndarray, asked: Asked, progress: Progress
 ) -> Iterator[np.ndarray]:
-    """The codes of continuations of the codes [S], uint8 [batch, some], as they come."""
+    """The codes of continuations of the codes [S], [batch, some], as they come."""
     rate, levels = run.record.corpus.rate, run.record.corpus.levels
     steps = round(asked.seconds * rate)
     patience = None if asked.silence is None else round(asked.silence * rate)
-    prompt_S = torch.from_numpy(codes_S[-run.config.model.context :]).long()
+    prompt_S = codes_tensor(codes_S[-run.config.model.context :]).long()
     device = next(run.network.parameters()).device
     compiled = (
         device.type == "cpu"
@@ -189,7 +190,7 @@ def blocks(
             quiet_B = (quiet_B + 1) * silent_B
             over |= bool((quiet_B >= patience).all())
         if over or time.monotonic() - told >= PROGRESS_SECONDS:
-            yield torch.stack(fresh, 1).to(torch.uint8).cpu().numpy()
+            yield torch.stack(fresh, 1).cpu().numpy().astype(quantise.dtype(levels))
             progress(step + 1, steps)
             fresh, told = [], time.monotonic()
         if over:
@@ -197,7 +198,7 @@ def blocks(
 
 
 def generated(run: Trained, codes_S: np.ndarray, asked: Asked, progress: Progress) -> np.ndarray:
-    """The codes of continuations of the codes [S], uint8 [batch, steps]."""
+    """The codes of continuations of the codes [S], [batch, steps]."""
     return np.concatenate(list(blocks(run, codes_S, asked, progress)), 1)
 
 

@@ -51,6 +51,7 @@ def evaluate(
         clustered([getattr(one, name) for one in seconds], member) for name in ("targets", *COLUMNS)
     )
     of_run, of_linear, of_histogram = sums
+    loss = Loss.of(*clustered_mean(of_run, counts))
     return Evaluation(
         run=run.record.id,
         corpus_fingerprint=corpus.fingerprint,
@@ -65,11 +66,12 @@ def evaluate(
         targets_hash=scoring.targets_hash,
         clusters=len(counts),
         clustered_by=clustered_by,
-        loss=Loss.of(*clustered_mean(of_run, counts)),
+        loss=loss,
         linear=Loss.of(*clustered_mean(of_linear, counts)),
         histogram=Loss.of(*clustered_mean(of_histogram, counts)),
         margin=Loss.of(*clustered_mean(of_run - of_linear, counts)),
         by_second=seconds,
+        root_mean_square=run.network.root_mean_square(loss.nats),
     )
 
 

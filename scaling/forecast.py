@@ -15,6 +15,7 @@ import torch
 
 from datasets import quantise, shards
 from datasets.manifest import Corpus, Recording
+from model.codes import codes_tensor
 from model.targets import Targets
 from scaling.clusters import cluster, half_interval, mean_and_error
 from scaling.record import Kept, Part
@@ -153,7 +154,7 @@ def _of_run(
     means, medians = [], []
     for at in range(0, len(offsets), READ_TOGETHER):
         some = windows[offsets[at : at + READ_TOGETHER] - model.context]
-        window_BT = torch.from_numpy(some.copy()).to(device)
+        window_BT = codes_tensor(some).to(device)
         targets = Targets("last", model.chunk)
         logits_BQ = run.network.logits(window_BT, targets)[:, 0, 0].double()
         chances = logits_BQ.softmax(-1).cpu().numpy()

@@ -13,6 +13,7 @@ import torch
 from datasets import quantise, shards
 from datasets.files import replacing
 from datasets.manifest import Corpus, Recording
+from model.codes import codes_tensor
 from model.dense import dense_nats
 from model.sampling import Sampling
 from scaling.clips import FOLDER, INDEX
@@ -184,7 +185,7 @@ def _continued(
             f"run {run.record.id} reads {context:,} samples, of which {start:,} are there"
         )
     device = next(run.network.parameters()).device
-    known = torch.from_numpy(codes[start - context :].copy()).to(device)
+    known = codes_tensor(codes[start - context :]).to(device)
     nats_T = torch.cat(list(dense_nats(run.network, [known]))).double().cpu().numpy()
     by_second = [float(nats_T[at : at + rate].mean()) for at in range(0, len(nats_T), rate)]
     named = [key for key in (PANEL, CONTEXT) if key.partition(".")[2] in run.record.config["model"]]

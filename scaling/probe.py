@@ -15,8 +15,9 @@ from torch import Tensor
 from datasets import shards
 from datasets.manifest import Corpus
 from datasets.windows import Windows, order, targets_hash
-from model.head import Recent
+from model.codes import codes_tensor
 from model.network import LatentTransformer, Sequences
+from model.recent import Recent
 from model.targets import Targets
 from scaling.clusters import cluster, half_interval, mean_and_error
 from scaling.context_use import KEPT_SHARE, KINDS, ContextUse, Kind, Mass, Replaced
@@ -127,7 +128,7 @@ def _chosen(
     codes, parts = [], []
     for begin in range(0, len(offsets), READ_TOGETHER):
         some = slice(begin, begin + READ_TOGETHER)
-        window_BT = torch.from_numpy(
+        window_BT = codes_tensor(
             np.stack(
                 [
                     shards.read(

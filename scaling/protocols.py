@@ -21,6 +21,7 @@ from datasets.references import linear_nats
 from datasets.windows import Windows, every_target_hash, order, targets_hash
 from model.baselines.sequence import SequenceModel
 from model.baselines.shapes import PUBLISHED_CONTEXT
+from model.codes import codes_tensor
 from model.dense import dense_nats
 from model.silence import nats_from_silence
 from model.targets import Targets
@@ -118,9 +119,9 @@ def silent_chunks(recording: Recording, split: str) -> Iterator[tuple[int, int]]
 def _from_silence(
     run: Trained, corpus: Corpus, recording: Recording, begin: int, end: int
 ) -> Piece:
-    codes = shards.read(corpus.folder, recording.place, begin, end - begin).copy()
+    codes = shards.read(corpus.folder, recording.place, begin, end - begin)
     device = next(run.network.parameters()).device
-    nats = nats_from_silence(run.network, torch.from_numpy(codes).to(device))
+    nats = nats_from_silence(run.network, codes_tensor(codes).to(device))
     silence = np.full(corpus.linear.order, corpus.levels // 2, codes.dtype)
     known = np.concatenate([silence, codes])
     return _piece(corpus, recording, begin, nats, known)
@@ -133,9 +134,7 @@ def _every_target(run: Trained, corpus: Corpus, every: Windows) -> Iterator[Piec
         first = max(begin, every.history)
         start = first - every.context
         blocks = (
-            torch.from_numpy(
-                shards.read(corpus.folder, recording.place, at, min(BLOCK, end - at)).copy()
-            )
+            codes_tensor(shards.read(corpus.folder, recording.place, at, min(BLOCK, end - at)))
             for at in range(start, end, BLOCK)
         )
         for nats in dense_nats(run.network, blocks):
@@ -176,7 +175,7 @@ def _picked(run: Trained, corpus: Corpus, windows: Windows, chosen: np.ndarray) 
             codes = shards.read(
                 corpus.folder, recording.place, start - context, last - start + context
             )
-            (nats,) = dense_nats(run.network, [torch.from_numpy(codes.copy())])
+            (nats,) = dense_nats(run.network, [codes_tensor(codes)])
             known = codes[context - corpus.linear.order :]
             piece = _piece(corpus, recording, start, nats, known)
             kept = np.isin(piece.offsets, wanted)
@@ -210,8 +209,8 @@ def _chosen_targets(
     for number, offsets in zip(*windows.offsets(chosen), strict=True):
         recording = windows.recordings[number]
         first = int(offsets[0]) - windows.context
-        codes = shards.read(corpus.folder, recording.place, first, windows.length).copy()
-        window_1T = torch.from_numpy(codes)[None].to(device)
+        codes = shards.read(corpus.folder, recording.place, first, windows.length)
+        window_1T = codes_tensor(codes)[None].to(device)
         alone = window_1T.unfold(1, windows.context + 1, windows.spacing)[0]
         with torch.no_grad():
             parts = [window_1T] if shared else alone.split(1)
@@ -229,7 +228,10 @@ def _chosen_targets(
 def _histogram_nats(corpus: Corpus) -> np.ndarray:
     """The nats (levels,) of each code by the training split's histogram, every code seen once more.
 
-    Without the one more (Laplace), a code that training lacks would cost infinitely much.
+    Without the one more (Laplace), a code that training lacks would cost infinitely much. Codes
+    that share a bin of the histogram are taken to be equally frequent.
     """
-    counts = np.array(corpus.splits["train"].histogram) + 1.0
+    bins = np.array(corpus.splits["train"].histogram)
+    width = corpus.levels // len(bins)
+    counts = bins.repeat(width) / width + 1.0
     return np.asarray(np.log(counts.sum()) - np.log(counts))

@@ -75,7 +75,8 @@ class Evaluation(Kept):
     ``targets_hash`` identifies the list of (recording, offset) and ``left_out`` counts samples of
     the split that cannot be in it. ``clusters`` of ``clustered_by`` carry the standard errors.
     ``linear`` and ``histogram`` are the plain references on the same targets, and ``margin`` is the
-    paired difference of the run to the former.
+    paired difference of the run to the former. ``root_mean_square`` is the root of the mean squared
+    error, in codes, of a run that learned one value from it.
     """
 
     refused = EvaluationError
@@ -99,6 +100,7 @@ class Evaluation(Kept):
     histogram: Loss
     margin: Loss
     by_second: list[Second]
+    root_mean_square: float | None = None
 
     @property
     def sentence(self) -> str:
@@ -117,6 +119,16 @@ class Evaluation(Kept):
             f"{abs(margin.bits):.4f} bits {'below' if margin.nats < 0 else 'above'} a linear "
             f"AR(32) predictor on the same targets (standard error "
             f"{margin.standard_error_bits:.4f} bits)."
+        ) + ("" if self.root_mean_square is None else self._error)
+
+    @property
+    def _error(self) -> str:
+        """The root of the mean squared error in words."""
+        assert self.root_mean_square is not None
+        share = self.root_mean_square / (self.quantiser.levels / 2)
+        return (
+            f" The root of its mean squared error is {self.root_mean_square:.1f} codes, "
+            f"{share:.3g} of full scale."
         )
 
     def write(self, folder: Path) -> Path:

@@ -33,7 +33,11 @@ def test_the_papers_model_has_3108768_parameters():
 
 @pytest.mark.parametrize(
     "architecture",
-    [Architecture(), small(), small(recent=64), small(layers=1, chunk=1000, recent=128)],
+    [
+        *(Architecture(), small(), small(recent=64), small(layers=1, chunk=1000, recent=128)),
+        *(small(likelihood=kind) for kind in ("logistic_mixture", "mean_square")),
+        *(small(likelihood=kind, recent=64) for kind in ("logistic_mixture", "mean_square")),
+    ],
 )
 def test_parameters_are_those_of_the_built_module(architecture):
     built = dict.fromkeys(parameters(architecture), 0)
@@ -63,6 +67,8 @@ CONFIGURATIONS = [
     ({**CAUSAL, "recent": 64}, Targets("chunks", 500), 8),
     (CAUSAL, Targets("samples", 500, 500), 4),
     ({**CAUSAL, "recent": 64}, Targets("samples", 500, 100), 4),
+    ({"likelihood": "logistic_mixture", "levels": 65_536}, Targets("last", 500), 5),
+    ({"likelihood": "mean_square", "recent": 64}, Targets("last", 500), 5),
 ]
 
 

@@ -36,6 +36,12 @@ CASES = {
     "a large Transformer": ({**QUIET, **CAUSAL, **WIDE}, CHUNKS, 64, 2),
     "some phases": ({**QUIET, **CAUSAL}, Targets("samples", 2_000, 200), 8, 1),
     "some phases, dropout": (CAUSAL, Targets("samples", 2_000, 200), 8, 1),
+    "a mixture": (
+        {**QUIET, **CAUSAL, "likelihood": "logistic_mixture", "components": 64},
+        Targets("samples", 2_000, 200),
+        8,
+        1,
+    ),
     "all phases": ({**QUIET, **CAUSAL}, Targets("samples", 2_000, 2_000), 8, 1),
     "all, recent": ({**QUIET, **CAUSAL, "recent": 128}, Targets("samples", 2_000, 2_000), 8, 1),
 }

@@ -68,10 +68,17 @@ def test_polarity_needs_codes_that_are_symmetric(embedded_corpus):
     assert check.problems(load.run(DEMO), by_chunks, MACHINE) == []
 
 
-def test_a_corpus_of_sixteen_bit_codes_trains_no_model(embedded_corpus):
+def test_a_corpus_of_sixteen_bit_codes_trains_what_says_a_distribution(embedded_corpus):
     fine = replace(embedded_corpus, levels=65_536)
     (problem,) = check.problems(load.run(DEMO), fine, MACHINE)
-    assert "prepare it with levels=256 in another folder" in problem
+    overrides = ["model.levels=65536", "model.likelihood=logistic_mixture"]
+    assert problem.endswith(f"write {' '.join(overrides)}")
+    assert check.problems(load.run(DEMO, overrides), fine, MACHINE) == []
+    (problem,) = check.problems(load.run(DEMO, overrides[:1]), fine, MACHINE)
+    assert "too many for a logit each (up to 256)" in problem
+    wavenet = load.run(CLONE / "configs/runs/twins/wavenet.yaml")
+    problems = check.problems(wavenet, fine, MACHINE)
+    assert any("which a wavenet does not take: prepare it with levels=256" in p for p in problems)
 
 
 def test_phases_must_divide_the_chunk(embedded_corpus):

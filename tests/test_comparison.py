@@ -91,6 +91,7 @@ def test_a_paired_difference_is_that_of_the_targets_one_by_one():
     [
         ({"targets_hash": "other"}, "targets_hash"),
         ({"split": "validation"}, "split"),
+        ({"corpus_fingerprint": "0" * 64}, "corpus_fingerprint"),
         ({"quantiser": QUANTISER.model_copy(update={"codec": "linear"})}, "codec='linear'"),
         ({"quantiser": QUANTISER.model_copy(update={"scaling": "chunk"})}, "scaling='chunk'"),
         ({"quantiser": QUANTISER.model_copy(update={"rate": 8_000})}, "rate=8000"),

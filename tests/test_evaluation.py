@@ -1,6 +1,7 @@
 """Evaluation against scores target by target, on a corpus and a run made by hand."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from scaling import protocols
 from scaling.clusters import mean_and_error
 from scaling.evaluation import evaluate
 from scaling.scores import Evaluation, EvaluationError
+from tests.test_cli import scaling
 from tests.trained import trained
 
 
@@ -114,3 +116,48 @@ def test_another_corpus_is_refused_with_both_fingerprints(short_corpus, tmp_path
     other = dataclasses.replace(short_corpus, fingerprint="f" * 64)
     with pytest.raises(EvaluationError, match=r"ffffffffffff.*prepare the run's corpus again"):
         evaluate(run, other, "test", unwatched)
+
+
+def test_two_runs_are_scored_on_the_same_targets_and_their_difference_is_paired(
+    embedded_corpus, tmp_path
+):
+    short, long = (
+        trained(embedded_corpus, tmp_path / str(context), model__context=context)
+        for context in (2_000, 4_000)
+    )
+    words = ["evaluate", short.folder, "--against", long.folder, "--positions", "64"]
+    done = scaling(*words, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    own, other = found["runs"]
+    assert own["targets_hash"] == other["targets_hash"]
+    assert (own["history"], other["history"]) == (4_000, 4_000)
+    expected = own["loss"]["nats"] - other["loss"]["nats"]
+    assert found["difference"]["nats"] == pytest.approx(expected, abs=1e-9)
+    assert found["half_interval"] > 0
+    said = scaling(*words).stdout
+    assert f"{abs(found['difference']['bits']):.4f} bits" in said.splitlines()[-1]
+    refused = scaling(*words, "--contexts", "500")
+    assert refused.returncode == 2
+    assert "contexts and against are both given" in refused.stderr
+
+
+def test_a_run_of_squared_errors_has_the_root_of_their_mean(short_corpus, tmp_path):
+    run = trained(short_corpus, tmp_path, model__likelihood="mean_square")
+    found = evaluate(run, short_corpus, "test", unwatched)
+    (recording,) = short_corpus.recordings
+    begin, end = recording.ranges["test"]
+    codes = read_shard(short_corpus.folder, recording.place, begin - 2_000, end - begin + 2_000)
+    windows = np.lib.stride_tricks.sliding_window_view(codes, 2_001)
+    said, targets = [], Targets("last", 500)
+    with torch.no_grad():
+        for some in np.array_split(windows, 20):
+            latents = run.network.sequences(torch.from_numpy(some.copy()), targets)
+            values = run.network.head(
+                run.network.transformer.newest(latents.latents_SND)[:, None], latents.recent
+            )
+            said.append(values[:, 0, 0].numpy())
+    errors = np.concatenate(said) - codes[2_000:]
+    assert found.root_mean_square == pytest.approx(np.sqrt((errors**2).mean()), rel=1e-4)
+    assert f"squared error is {found.root_mean_square:.1f} codes" in found.sentence
+    assert trained(short_corpus, tmp_path / "other").network.root_mean_square(3.0) is None

@@ -15,6 +15,7 @@ from model.baselines.shapes import SampleRNNArchitecture, WaveNetArchitecture
 from model.baselines.wavenet import WaveNet, WaveNetState
 from model.kinds import Baseline
 from model.nats import nats
+from model.sampling import Sampling, draw
 from model.targets import Targets
 
 RUNS = 16
@@ -70,6 +71,14 @@ class SequenceModel(nn.Module):
         newest = torch.cat([self.network(part)[:, -1] for part in parts])
         return newest.view(len(window_BT), n, 1, -1)
 
+    def draw(self, said_BQ: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
+        """Codes (B,) by their logits, from a uniform number each."""
+        return draw(said_BQ, uniform_B, sampling)
+
+    def root_mean_square(self, nats: float) -> float | None:
+        """None: it says more than one value."""
+        return None
+
     @torch.no_grad()
     def dense_nats(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
         """The nats of every code of a signal that has a full context before it, block by block.
@@ -98,10 +107,10 @@ class SequenceStreams:
         self.network = model.eval().network
         seen_BS = prompt_BS[:, -model.architecture.context :].to(next(model.parameters()).device)
         self._state: WaveNetState | SampleRNNState | SaShiMiState
-        self.logits_BQ, self._state = self.network.prime(seen_BS)
+        self.said_BO, self._state = self.network.prime(seen_BS)
 
     def step(self, codes_B: Tensor) -> Tensor:
         """Logits (B, Q) of what follows, after the codes (B,)."""
-        logits_BQ: Tensor
-        logits_BQ, self._state = self.network.step(self._state, codes_B)  # type: ignore[arg-type]
-        return logits_BQ
+        said_BQ: Tensor
+        said_BQ, self._state = self.network.step(self._state, codes_B)  # type: ignore[arg-type]
+        return said_BQ
