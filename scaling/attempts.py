@@ -22,6 +22,8 @@ from scaling.targets import HELD_OUT, TRAIN
 
 RAY_FOLDER = "ray"
 """What Ray Train itself keeps of a start. Longwave goes on from its own checkpoints alone."""
+MEMORY = ("out of memory", "can't allocate memory", "running low on memory")
+GONE = "The actor is dead"
 STORAGE_SECONDS = 600.0
 """How long a run waits for a storage that refuses it."""
 
@@ -36,12 +38,16 @@ class DivergedError(TrainingError):
 
 @dataclass(frozen=True)
 class Progress:
-    """What the starts so far came to: the newest checkpoint's step, and failures since it."""
+    """What the starts so far came to: the newest checkpoint's step, and failures since it.
+
+    Each worker takes its share of a batch in ``pieces`` or more: in fewer it lacked memory.
+    """
 
     step: int = 0
     failures: int = 0
     why: str | None = None
     suspect: int | None = None
+    pieces: int = 1
 
 
 def run(job: Job) -> None:
@@ -62,6 +68,8 @@ def run(job: Job) -> None:
         except Exception as error:
             why = supervision.blame or _reason(error)
             progress = _after_failure(job, progress, start, why)
+            if _short_of_memory(error):
+                progress = replace(progress, pieces=start.pieces + 1)
             continue
         if ending["kind"] in ("ended", "waiting"):
             shutil.rmtree(job.run_folder / loop.STACKS, ignore_errors=True)
@@ -87,10 +95,17 @@ def _next_start(job: Job, progress: Progress, *, first: bool) -> Start:
             f"{cluster.wait_seconds:.0f} s: type `ray status` to see what the cluster has, and "
             "write another cluster.workers or cluster.wait_seconds"
         )
+    pieces = workers.pieces(job.config.train, cluster.workers, count, progress.pieces)
+    if pieces is None:
+        raise TrainingError(
+            f"{progress.why}. A worker takes one window at a time already: write a lower "
+            "windows.per_window or model.context, or another train.zero (`plan` says what each "
+            "takes)"
+        )
     return Start(
         id=uuid4().hex[:12],
         workers=count,
-        pieces=workers.pieces(job.config.train, cluster.workers, count),
+        pieces=pieces,
         step=found.place.step if found else 0,
         checkpoint=found.folder if found else None,
         why=progress.why,
@@ -177,8 +192,12 @@ def _quietly(work: Callable[[], object]) -> None:
 def _reason(error: BaseException) -> str:
     """Who failed and why, in a sentence."""
     failures: dict[int, BaseException] = getattr(error, "worker_failures", {})
+    if full := _short_of_memory(error):
+        return f"{full[0]}: smaller pieces of a batch are tried"
     # Where one is gone, the others fail because it does not answer.
-    dead = [rank for rank, why in failures.items() if isinstance(why, RayActorError)]
+    dead = [
+        rank for rank, why in failures.items() if isinstance(why, RayActorError) or GONE in str(why)
+    ]
     if dead:
         return f"worker {', '.join(map(str, sorted(dead)))} died: its process or its node is gone"
     rank, why = next(iter(failures.items()), (None, error))
@@ -189,6 +208,16 @@ def _reason(error: BaseException) -> str:
     return f"worker {rank}: {_last_sentence(why)}"
 
 
+def _short_of_memory(error: BaseException) -> list[str]:
+    """The lines that say that memory was refused: by a GPU, by the machine, or by Ray's watch."""
+    failures: dict[int, BaseException] = getattr(error, "worker_failures", {})
+    lines = [line for why in (error, *failures.values()) for line in _lines(why)]
+    return [line for line in lines if any(word in line for word in MEMORY)]
+
+
 def _last_sentence(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    return (_lines(error) or [type(error).__name__])[-1]
+
+
+def _lines(error: BaseException) -> list[str]:
+    return [line.strip() for line in str(error).splitlines() if line.strip()]

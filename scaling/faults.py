@@ -12,7 +12,7 @@ from scaling import checkpoints
 
 FOLDER = "faults"
 
-Kind = Literal["kill", "terminate", "freeze", "stall", "pause", "raise", "nan", "damage"]
+Kind = Literal["kill", "terminate", "freeze", "stall", "pause", "raise", "memory", "nan", "damage"]
 
 PAUSE_SECONDS = 0.5
 
@@ -27,8 +27,9 @@ class Fault:
 
     ``kill``, ``terminate`` and ``freeze`` are the signals SIGKILL, SIGTERM and SIGSTOP; a ``stall``
     never comes back, with the process alive; a ``pause`` lasts half a second; ``raise`` is an
-    exception; ``nan`` makes the loss no number; ``damage`` changes a bit of the newest checkpoint
-    and kills the process. A fault strikes ``once``, or at each attempt.
+    exception, ``memory`` that of an allocation that was refused; ``nan`` makes the loss no number;
+    ``damage`` changes a bit of the newest checkpoint and kills the process. A fault strikes
+    ``once``, or at each attempt.
     """
 
     kind: Kind
@@ -68,6 +69,8 @@ def _do(fault: Fault, run_folder: Path) -> None:
             time.sleep(1)
     elif fault.kind == "pause":
         time.sleep(PAUSE_SECONDS)
+    elif fault.kind == "memory":
+        raise MemoryError(f"out of memory: rank {fault.rank} was told so at step {fault.step}")
     elif fault.kind == "raise":
         raise InjectedError(f"rank {fault.rank} was told to fail at step {fault.step}")
 

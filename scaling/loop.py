@@ -156,6 +156,7 @@ class _Worker:
             step=self.place.step,
             date=datetime.now(UTC).isoformat(timespec="seconds"),
             workers=self.start.workers,
+            pieces=self.start.pieces,
             why=self.start.why,
             lost_steps=reached["step"] - self.place.step,
             last_time=reached["time"],

@@ -35,6 +35,7 @@ INSIDE: dict[str, Kind] = {
     "freeze": "freeze",
     "preempt": "terminate",
     "damage": "damage",
+    "memory": "memory",
 }
 """The faults that a worker does to itself, at an exact step."""
 SENTENCES: dict[str, str] = {
@@ -44,6 +45,7 @@ SENTENCES: dict[str, str] = {
     "freeze": "a worker stops without ending (SIGSTOP)",
     "preempt": "a worker is told to end (SIGTERM)",
     "damage": "one bit of the newest checkpoint changes, and a worker is killed",
+    "memory": "a worker has not enough memory for its piece of a batch",
     "node": "a node is lost, and another one comes when the run has gone on without it",
     "disk": "the storage refuses checkpoints for a while",
 }
@@ -63,7 +65,8 @@ CLOSE = 2e-3
 class Asked:
     """A run, the faults to strike it, on so many workers, and the folder for what it leaves.
 
-    The storage refuses checkpoints for ``refused_seconds``.
+    The storage refuses checkpoints for ``refused_seconds``. ``steps`` are as many as the faults
+    need unless they are given.
     """
 
     config: RunConfig
@@ -71,6 +74,7 @@ class Asked:
     workers: int
     storage: str
     refused_seconds: float
+    steps: int | None = None
 
     @property
     def undisturbed(self) -> RunConfig:
@@ -83,8 +87,9 @@ class Asked:
         return self._shrunk("disturbed")
 
     def _shrunk(self, name: str) -> RunConfig:
-        steps = APART * (len(self.faults) + 1) + (NODE_STEPS if "node" in self.faults else 0)
-        return shrunk(self.config, Path(self.storage) / name, self.workers, steps, EVERY)
+        needed = APART * (len(self.faults) + 1) + (NODE_STEPS if "node" in self.faults else 0)
+        folder, steps = Path(self.storage) / name, self.steps or needed
+        return shrunk(self.config, folder, self.workers, steps, EVERY)
 
 
 @dataclass(frozen=True)
@@ -147,8 +152,8 @@ def rehearse(asked: Asked, made: Bed) -> Rehearsal:
     """
     train(make_job(asked.undisturbed, {}))
     inside, events = _planned(asked, made)
-    error = _train_under(asked.disturbed, inside, events)
-    return _judged(asked, error)
+    error = train_under(asked.disturbed, inside, events)
+    return judged(asked, error)
 
 
 def _planned(asked: Asked, made: Bed) -> tuple[tuple[Fault, ...], list[Event]]:
@@ -169,7 +174,7 @@ def _planned(asked: Asked, made: Bed) -> tuple[tuple[Fault, ...], list[Event]]:
     return tuple(inside), events
 
 
-def _train_under(
+def train_under(
     config: RunConfig, inside: tuple[Fault, ...], events: list[Event]
 ) -> Exception | None:
     """Train in a thread while this one does the events; what ended the run, if not its steps."""
@@ -234,7 +239,8 @@ def _refuse(run_folder: Path, seconds: float) -> None:
     threading.Thread(target=back).start()
 
 
-def _judged(asked: Asked, error: Exception | None) -> Rehearsal:
+def judged(asked: Asked, error: Exception | None) -> Rehearsal:
+    """The disturbed run beside the undisturbed one, and what ended it, if not its steps."""
     folder = asked.disturbed.folder
     expected, history = RunHistory.read(asked.undisturbed.folder), RunHistory.read(folder)
     problems = [] if error is None else [f"the run did not end: {error}"]

@@ -21,15 +21,21 @@ def sizes(config: RunConfig) -> list[int]:
     ]
 
 
-def pieces(train: TrainConfig, wanted: int, workers: int) -> int:
+def pieces(train: TrainConfig, wanted: int, workers: int, least: int = 1) -> int | None:
     """The pieces in which each of ``workers`` takes its share of a batch.
 
-    As few as keep a piece no larger than with the ``wanted`` workers, whose memory was planned.
+    As few as keep a piece no larger than with the ``wanted`` workers, whose memory was planned, but
+    ``least`` or more; None where a share has fewer windows.
     """
     share = train.batch // workers
     largest = train.batch // (wanted * train.accumulate)
     return next(
-        count for count in range(1, share + 1) if share % count == 0 and share // count <= largest
+        (
+            count
+            for count in range(least, share + 1)
+            if share % count == 0 and share // count <= largest
+        ),
+        None,
     )
 
 

@@ -13,12 +13,14 @@ import psutil
 import pytest
 import yaml
 
+from scaling import attempts
+from scaling.attempts import TrainingError
+from scaling.faults import Fault
 from scaling.log import RunHistory
+from scaling.train import make_job, train
 from tests.conftest import CLONE, free_port
 from tests.runs import plain_losses, small_run
 from tests.test_train import digests, expected_digests, losses, wait_for_steps
-
-pytestmark = pytest.mark.slow
 
 
 class Head:
@@ -62,6 +64,56 @@ class Head:
         psutil.wait_procs(processes)
 
 
+class Failed(Exception):
+    """What Ray Train raises where workers failed."""
+
+    def __init__(self, **failures):
+        super().__init__("training failed")
+        self.worker_failures = {int(rank[1:]): RuntimeError(why) for rank, why in failures.items()}
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            Failed(_1="Traceback\n  line\nValueError: no such corpus"),
+            "worker 1: ValueError: no such",
+        ),
+        (
+            Failed(_0="Connection closed by peer", _1="The actor is dead because its worker died"),
+            "worker 1 died: its process or its node is gone",
+        ),
+        (Failed(_0="Connection reset by peer"), "worker 0 lost its connection to another worker"),
+        (
+            Failed(_1="x\nCUDA out of memory. Tried to allocate 2 GiB\ny"),
+            "CUDA out of memory. Tried to allocate 2 GiB: smaller pieces of a batch are tried",
+        ),
+        (
+            RuntimeError(
+                "2 workers were killed due to the node running low on memory\nRefer to the"
+            ),
+            "the node running low on memory: smaller pieces",
+        ),
+    ],
+)
+def test_the_reason_of_a_failure_is_a_sentence_that_names_its_cause(error, words):
+    assert words in attempts._reason(error)
+    assert len(attempts._reason(error).splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_a_worker_that_lacks_memory_for_single_windows_ends_the_run_with_what_to_write(
+    embedded_corpus, tmp_path
+):
+    config = small_run(embedded_corpus, tmp_path, train__batch=2, train__steps=8)
+    faults = (Fault("memory", 3, once=False),)
+    with pytest.raises(TrainingError, match=r"takes one window at a time already: write a lower"):
+        train(make_job(config, {}, faults))
+    pieces = [start["pieces"] for start in RunHistory.read(config.folder).starts]
+    assert pieces == [1, 2]
+
+
+@pytest.mark.slow
 def test_a_run_whose_head_was_killed_goes_on_under_a_new_head(embedded_corpus, tmp_path):
     config = small_run(embedded_corpus, tmp_path, train__steps=80)
     path = tmp_path / "run.yaml"

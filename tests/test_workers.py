@@ -34,3 +34,6 @@ def test_pieces_are_whole_and_no_larger_than_planned(wanted, accumulate, times):
         assert share // count <= times
         fewer = [other for other in range(1, count) if share % other == 0]
         assert all(share // other > times for other in fewer)
+        more = pieces(config.train, wanted, workers, count + 1)
+        assert (more is None) == (count == share)
+        assert more is None or (more > count and share % more == 0)
