@@ -1,5 +1,6 @@
 """Pieces of work as one Ray Data job."""
 
+import logging
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -41,6 +42,10 @@ def run(pieces: Sequence[Piece], work: Callable[[Piece], Result]) -> Iterator[tu
             result, refusal = None, str(error)
         return {"number": row["number"], "result": pickle.dumps(result), "refusal": refusal}
 
+    for handler in logging.getLogger("ray.data").handlers:
+        if isinstance(handler, logging.StreamHandler):
+            # Where nobody watches it would tell of its progress line by line; its file has all.
+            handler.setLevel(logging.WARNING)
     rows = [{"number": i, "piece": pickle.dumps(piece)} for i, piece in enumerate(pieces)]
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     for row in dataset.map(worked).iter_rows():

@@ -26,12 +26,23 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="python -m scaling",
     help="Longwave: how raw-audio next-sample models scale with context, chunk and depth.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 Folder = Annotated[Path, typer.Argument(help="A study's folder, such as runs/demo.")]
+
+
+@app.callback()
+def begin(context: typer.Context) -> None:
+    """Show the verbs, and which of them comes next."""
+    if context.invoked_subcommand is None:
+        from scaling.next_step import next_step
+
+        print(context.get_help())
+        console.print(f"\n{next_step(Path.cwd())}", soft_wrap=True, markup=False, highlight=False)
+
 
 VERBS: tuple[Callable[..., None], ...] = (
     *(cli_corpora.prepare, cli_corpora.verify, cli_corpora.describe),
