@@ -15,6 +15,9 @@ import soundfile
 import soxr
 
 FRAMES = 2**18
+# Floats can be anything: what is louder than this is no audio, and the mean of two such samples, or
+# what a resampler makes of them, is no number.
+LOUDEST = 2.0**30
 # Writers that stream leave the RIFF size at these values: it then says nothing about the file.
 UNKNOWN_RIFF_SIZES = (0, 0xFFFFFFFF)
 
@@ -86,13 +89,22 @@ def _mono(file: soundfile.SoundFile, frames: int) -> Iterator[np.ndarray]:
             ) from error
         if len(block) == 0:
             break
-        if not np.isfinite(block).all():
-            bad = int(np.count_nonzero(~np.isfinite(block).all(axis=1)))
-            raise AudioError(f"{bad} frames after frame {done} are NaN or infinite")
+        # False for what is no number, too.
+        if not (np.abs(block) <= LOUDEST).all():
+            raise AudioError(_no_amplitudes(block, done))
         done += len(block)
         yield _mean(block)
     if done < promised:
         raise AudioError(f"it is truncated: {done} of the {promised} frames promised can be read")
+
+
+def _no_amplitudes(block: np.ndarray, done: int) -> str:
+    """What is wrong with a block [frames, channels] that comes after ``done`` frames."""
+    bad = int(np.count_nonzero(~np.isfinite(block).all(axis=1)))
+    if bad:
+        return f"{bad} frames after frame {done} are NaN or infinite"
+    loud = int(np.count_nonzero((np.abs(block) > LOUDEST).any(axis=1)))
+    return f"{loud} frames after frame {done} are over {LOUDEST:,.0f} times full scale"
 
 
 def _mean(block: np.ndarray) -> np.ndarray:

@@ -52,7 +52,7 @@ def test_channels_are_averaged(tmp_path):
 def test_the_mean_of_the_channels_is_exactly_numpys(tmp_path, channels):
     draws = np.random.default_rng(channels)
     samples = draws.normal(0, 0.3, (20_000, channels)).astype("f4")
-    samples[:4] = [[0.0], [-0.0], [1e-45], [3e38]]
+    samples[:4] = [[0.0], [-0.0], [1e-45], [1e9]]
     path = write(tmp_path / "a.wav", samples, subtype="FLOAT")
     with np.errstate(over="ignore"):
         read, expected = audio.read(path, RATE), samples.mean(axis=1)
@@ -167,6 +167,17 @@ def test_values_that_are_no_amplitudes(tmp_path, value):
     samples[2500:2507] = value
     path = write(tmp_path / "n.wav", samples, subtype="FLOAT")
     assert reason(path) == "7 frames after frame 2000 are NaN or infinite"
+
+
+@pytest.mark.parametrize("value", [1e38, -3e38, 2.0**30 + 128])
+def test_numbers_that_are_too_large_to_be_amplitudes(tmp_path, value):
+    samples = tone(1.0)
+    samples[2500:2503] = value
+    path = write(tmp_path / "l.wav", np.stack([samples, tone(1.0)], axis=1), subtype="FLOAT")
+    assert reason(path) == "3 frames after frame 2000 are over 1,073,741,824 times full scale"
+    samples[2500:2503] = 2.0**30
+    path = write(tmp_path / "l.wav", samples, 44_100, subtype="FLOAT")
+    assert np.isfinite(audio.read(path, RATE)).all()
 
 
 def test_files_that_are_not_there(tmp_path):
