@@ -1,5 +1,6 @@
 """Checkpoints: whole or not there, and never gone on from where they are damaged."""
 
+import hashlib
 import json
 import pickle
 import threading
@@ -108,7 +109,9 @@ def test_a_damaged_part_sends_the_run_to_the_checkpoint_before(tmp_path, how, ra
     assert not list((tmp_path / FOLDER).glob("*.damaged"))
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "not json", '{"version": 1}', "null"])
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", "not json", '{"version": 1}', "null", "[" * 200_000]
+)
 def test_a_damaged_manifest_sends_the_run_to_the_checkpoint_before(tmp_path, text):
     write(tmp_path, 3)
     write(tmp_path, 6)
@@ -134,6 +137,33 @@ def test_another_versions_checkpoint_is_named_and_left_alone(tmp_path):
     path.write_text(json.dumps({**json.loads(path.read_text()), "version": 99}))
     with pytest.raises(CheckpointError, match="has version 99 and this Longwave reads version 1"):
         Checkpoint.read(path.parent)
+
+
+@pytest.mark.parametrize("name", ["../000000003/part-00000.safetensors", "/dev/zero", "", None])
+def test_a_manifest_that_names_files_elsewhere_or_none_cannot_be_used(tmp_path, name):
+    write(tmp_path, 3)
+    path = tmp_path / FOLDER / "000000003" / MANIFEST
+    content = json.loads(path.read_text())
+    (part,) = content["parts"].values()
+    content["parts"] = {} if name is None else {name: part}
+    path.write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match="cannot be used"):
+        newest(tmp_path)
+
+
+def test_a_part_with_the_right_hash_that_holds_no_tensors_is_a_sentence(tmp_path):
+    write(tmp_path, 3)
+    (part,) = parts(tmp_path, 3)
+    part.write_bytes(b"no tensors at all")
+    path = part.parent / MANIFEST
+    content = json.loads(path.read_text())
+    digest = hashlib.sha256(part.read_bytes()).hexdigest()
+    content["parts"][part.name] = {"sha256": digest, "bytes": 17}
+    path.write_text(json.dumps(content))
+    found, damage = newest(tmp_path)
+    assert damage == []
+    with pytest.raises(CheckpointError, match=r"part-00000\.safetensors cannot be read: "):
+        dict(found.tensors())
 
 
 class Trap:
