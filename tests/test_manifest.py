@@ -139,7 +139,7 @@ def test_damage_is_named_where_it_is(tmp_path, change, sentence):
     assert str(error.value).endswith(": prepare the corpus again.")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "[" * 200_000])
 def test_what_is_no_manifest_is_refused(tmp_path, text):
     (tmp_path / "corpus.json").write_text(text)
     with pytest.raises(ManifestError, match="prepare the corpus again"):
