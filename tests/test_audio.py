@@ -5,6 +5,7 @@ import pytest
 import soundfile
 
 from datasets import audio
+from datasets.level import Meter
 
 RATE = 16000
 
@@ -159,6 +160,72 @@ def test_a_truncated_flac(tmp_path):
 def test_a_truncated_mp3(tmp_path):
     path = cut(write(tmp_path / "t.mp3", tone(3.0)), 0.4)
     assert "frames promised can be read" in reason(path)
+
+
+@pytest.mark.parametrize("name", ["t.aiff", "t.au", "t.rf64", "t.w64", "t.wav"])
+def test_a_file_that_is_shorter_than_its_header_states(tmp_path, name):
+    noise = np.random.default_rng(0).uniform(-1, 1, 20_000)
+    path = write(tmp_path / name, noise, format=name[2:].upper())
+    size = path.stat().st_size
+    assert len(audio.read(path, RATE)) == 20_000
+    cut(path, 0.5)
+    assert (
+        reason(path) == f"it is truncated: {size // 2} bytes of the {size} that its header states"
+    )
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
+def test_an_ogg_with_a_changed_byte_or_without_its_end(tmp_path, share):
+    noise = np.random.default_rng(0).uniform(-1, 1, 40_000)
+    path = write(tmp_path / "t.ogg", noise)
+    content = path.read_bytes()
+    damaged = bytearray(content)
+    damaged[int(len(damaged) * share)] ^= 16
+    path.write_bytes(damaged)
+    assert reason(path).startswith("it is damaged: the page of Ogg at its byte ")
+    path.write_bytes(content[: int(len(content) * share)])
+    assert reason(path).startswith("it is damaged: no whole page of Ogg begins at its byte ")
+    path.write_bytes(content)
+    assert len(audio.read(path, RATE)) == 40_000
+
+
+def test_a_flac_with_a_changed_byte(tmp_path):
+    noise = np.random.default_rng(0).uniform(-1, 1, 20_000)
+    path = write(tmp_path / "t.flac", noise)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 16
+    path.write_bytes(content)
+    assert reason(path).startswith("it cannot be decoded after frame ")
+
+
+@pytest.mark.parametrize("length", [b"\xff\xff\xff\xff", b"\xf0\xff\xff\x7f"])
+def test_a_wav_that_promises_more_sound_than_its_riff_holds_is_read_to_its_end(tmp_path, length):
+    path = write(tmp_path / "t.wav", tone(1.0))
+    content = path.read_bytes()
+    place = content.index(b"data") + 4
+    path.write_bytes(content[:place] + length + content[place + 4 :])
+    assert len(audio.read(path, RATE)) == RATE
+
+
+@pytest.mark.parametrize(
+    ("place", "number", "words"),
+    [(24, 0, "it cannot be decoded"), (24, 1, "its rate is 1 Hz, below 1000 Hz"), (22, 0, "zero")],
+)
+def test_a_header_with_an_impossible_rate_or_number_of_channels(tmp_path, place, number, words):
+    path = write(tmp_path / "t.wav", tone(1.0))
+    content = bytearray(path.read_bytes())
+    content[place : place + 2] = number.to_bytes(2, "little")
+    path.write_bytes(content)
+    assert words in reason(path)
+
+
+def test_channels_of_opposite_sign_are_silence_and_counted_as_that(tmp_path):
+    path = write(tmp_path / "t.wav", np.stack([tone(1.0), -tone(1.0)], axis=1), subtype="FLOAT")
+    read = audio.read(path, RATE)
+    assert np.all(read == 0)
+    meter = Meter(RATE)
+    list(meter.through([read]))
+    assert meter.level.silent == RATE
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
