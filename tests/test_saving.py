@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from scaling import saving, state
-from scaling.checkpoints import FOLDER, committed, newest
+from scaling.checkpoints import FOLDER, Writer, committed, newest
 from scaling.job import Start
 from scaling.place import Place
 from scaling.saving import Saver
@@ -109,6 +109,32 @@ def test_a_storage_that_stays_read_only_is_an_error_and_not_a_wait_for_ever(
     monkeypatch.setattr(saving, "STORAGE_SECONDS", 2)
     with pytest.raises(OSError, match="Read-only file system"):
         saver[0].finish(None, Place(9))
+
+
+def test_a_storage_that_takes_its_time_holds_up_no_step_and_is_given_one_at_a_time(
+    tmp_path, saver, monkeypatch
+):
+    made, warnings = saver
+    real, free = Writer.write, threading.Event()
+    begun: list[int] = []
+
+    def slow(writer, tensors, place):
+        begun.append(place.step)
+        assert free.wait(60)
+        real(writer, tensors, place)
+
+    monkeypatch.setattr(Writer, "write", slow)
+    # It comes back while the storage still has not taken anything.
+    made.begin(None, Place(3))
+    second = threading.Thread(target=made.begin, args=(None, Place(6)))
+    second.start()
+    second.join(0.3)
+    assert second.is_alive() and begun == [3] and committed(tmp_path) == []
+    free.set()
+    second.join()
+    made.settle()
+    assert begun == [3, 6] and warnings == []
+    assert newest(tmp_path)[0].place.step == 6
 
 
 def test_a_place_that_is_saved_already_is_not_written_again(tmp_path, saver):
