@@ -70,6 +70,11 @@ class Head:
         psutil.wait_procs(processes)
 
 
+@pytest.mark.fault(
+    "Nodes and networks",
+    "the head is killed, with everything on it",
+    "the job ends; submitted again it goes on, in the order and with the losses undisturbed",
+)
 @pytest.mark.slow
 def test_a_run_whose_head_was_killed_goes_on_under_a_new_head(embedded_corpus, tmp_path):
     config = small_run(embedded_corpus, tmp_path, train__steps=80)
@@ -153,6 +158,11 @@ def saves(step):
     return end
 
 
+@pytest.mark.fault(
+    "Processes",
+    "every start fails at the same step",
+    "stops after cluster.max_failures in a row without a newer checkpoint, with the reason",
+)
 def test_a_run_that_fails_at_one_step_again_and_again_stops_with_the_reason(started):
     error = RuntimeError("Traceback\n  ...\nValueError: the window 7 of step 17 is bad")
     with pytest.raises(TrainingError) as stopped:
@@ -163,17 +173,33 @@ def test_a_run_that_fails_at_one_step_again_and_again_stops_with_the_reason(star
     )
 
 
+@pytest.mark.fault(
+    "Processes",
+    "many failures, with newer checkpoints between them",
+    "the run goes on",
+)
 def test_failures_with_a_newer_checkpoint_between_them_do_not_add_up(started):
     begun = started(*[saves(step) for step in range(1, 9)], ENDED)
     assert [start.step for start in begun] == list(range(9))
     assert begun[-1].why == "failed after step 8"
 
 
+@pytest.mark.fault(
+    "Checkpoints",
+    "what Ray Train keeps of a run is damaged or points nowhere",
+    "it is not read: the run goes on from its own checkpoints",
+)
+@pytest.mark.fault("Processes", "Ray Train's controller dies", "the run is started again")
 def test_a_run_goes_on_where_the_controller_of_ray_died_or_what_ray_kept_is_damaged(started):
     begun = started(ActorDiedError(), ENDED)
     assert len(begun) == 2 and begun[1].why
 
 
+@pytest.mark.fault(
+    "Nodes and networks",
+    "a worker's connection ends because another one died",
+    "the one that died is named as the reason",
+)
 def test_a_worker_whose_process_or_node_is_gone_is_told_from_those_that_lost_it():
     gone = RuntimeError("workers failed")
     gone.worker_failures = {0: RuntimeError("Connection closed by peer"), 1: ActorDiedError()}
@@ -182,11 +208,21 @@ def test_a_worker_whose_process_or_node_is_gone_is_told_from_those_that_lost_it(
     assert attempts._reason(gone) == "worker 0 lost its connection to another worker, which died"
 
 
+@pytest.mark.fault(
+    "Nodes and networks",
+    "the cluster has no room for the workers",
+    "waited for cluster.wait_seconds, then a sentence with what to type",
+)
 def test_a_run_that_there_is_no_room_for_ends_with_what_to_type(started):
     with pytest.raises(TrainingError, match=r"no room for 1 workers in 3600 s: type `ray status`"):
         started(room=None)
 
 
+@pytest.mark.fault(
+    "Storage",
+    "the run's folder cannot be written to at a start",
+    "waited for ten minutes, then a sentence with the reason",
+)
 def test_a_storage_that_refuses_a_run_from_the_start_is_waited_for_and_then_named(
     started, monkeypatch, tmp_path
 ):

@@ -37,11 +37,13 @@ def test_mp3_is_read_whole(tmp_path):
     assert len(audio.read(path, RATE)) == soundfile.info(path).frames >= 2 * RATE
 
 
+@pytest.mark.fault("Audio files", "a file has the ending of another format", "read by its content")
 def test_content_decides_not_the_extension(tmp_path):
     path = write(tmp_path / "really_flac.wav", tone(0.5), format="FLAC")
     assert len(audio.read(path, RATE)) == RATE // 2
 
 
+@pytest.mark.fault("Audio files", "two channels", "their mean")
 def test_channels_are_averaged(tmp_path):
     left, right = tone(0.3), tone(0.3, hertz=1000)
     path = write(tmp_path / "s.wav", np.stack([left, right], axis=1), subtype="FLOAT")
@@ -60,6 +62,11 @@ def test_the_mean_of_the_channels_is_exactly_numpys(tmp_path, channels):
     assert np.array_equal(read, expected)
 
 
+@pytest.mark.fault(
+    "Audio files",
+    "rates from 7,999 to 192,000 Hz",
+    "resampled without aliases; the length is right to a sample",
+)
 @pytest.mark.parametrize("rate", [7999, 8000, 44100, 48000, 192000])
 def test_other_rates_are_resampled_without_aliases(tmp_path, rate):
     path = write(tmp_path / "r.wav", tone(1.0, rate), rate, subtype="FLOAT")
@@ -102,6 +109,11 @@ def test_a_ratio_that_makes_up_for_the_rate_leaves_the_samples_as_they_are(tmp_p
     assert np.array_equal(read, audio.read(path, 8_000))
 
 
+@pytest.mark.fault(
+    "Audio files",
+    "a name that is no UTF-8",
+    "read; the name is escaped in the manifest",
+)
 def test_a_file_whose_name_is_no_text_is_read(tmp_path):
     write(tmp_path / "a.wav", tone(0.1))
     path = tmp_path / os.fsdecode(b"caf\xe9.wav")
@@ -116,6 +128,11 @@ def reason(path):
     return str(error.value)
 
 
+@pytest.mark.fault(
+    "Audio files",
+    "an empty file, or a text, named like audio",
+    "left out with its reason; the other files are used",
+)
 def test_files_that_are_no_audio(tmp_path):
     empty, text = tmp_path / "empty.wav", tmp_path / "text.wav"
     empty.touch()
@@ -124,101 +141,22 @@ def test_files_that_are_no_audio(tmp_path):
         assert reason(path) == "it cannot be decoded: Format not recognised"
 
 
+@pytest.mark.fault(
+    "Audio files",
+    "samples without a header",
+    "left out with its reason; the other files are used",
+)
 def test_samples_without_a_header(tmp_path):
     path = tmp_path / "a.raw"
     path.write_bytes(bytes(1000))
     assert reason(path) == "it cannot be decoded: samplerate must be specified"
 
 
-def test_a_header_without_audio(tmp_path):
-    assert reason(write(tmp_path / "h.wav", np.zeros(0))) == "it holds no audio (0 frames)"
-
-
-@pytest.mark.parametrize("share", [0.5, 0.999])
-def test_a_truncated_wav(tmp_path, share):
-    path = cut(write(tmp_path / "t.wav", tone(1.0)), share)
-    assert (
-        reason(path)
-        == f"it is truncated: {int(32044 * share)} bytes of the 32044 that its header states"
-    )
-
-
-@pytest.mark.parametrize("size", [b"\x00\x00\x00\x00", b"\xff\xff\xff\xff"])
-def test_a_wav_from_a_pipe_states_no_size(tmp_path, size):
-    path = write(tmp_path / "p.wav", tone(1.0))
-    content = path.read_bytes()
-    path.write_bytes(content[:4] + size + content[8:])
-    assert len(audio.read(path, RATE)) == RATE
-
-
-def test_a_truncated_flac(tmp_path):
-    noise = np.random.default_rng(0).uniform(-1, 1, 20_000)
-    path = cut(write(tmp_path / "t.flac", noise), 0.5)
-    assert "of 20000" in reason(path)
-
-
-def test_a_truncated_mp3(tmp_path):
-    path = cut(write(tmp_path / "t.mp3", tone(3.0)), 0.4)
-    assert "frames promised can be read" in reason(path)
-
-
-@pytest.mark.parametrize("name", ["t.aiff", "t.au", "t.rf64", "t.w64", "t.wav"])
-def test_a_file_that_is_shorter_than_its_header_states(tmp_path, name):
-    noise = np.random.default_rng(0).uniform(-1, 1, 20_000)
-    path = write(tmp_path / name, noise, format=name[2:].upper())
-    size = path.stat().st_size
-    assert len(audio.read(path, RATE)) == 20_000
-    cut(path, 0.5)
-    assert (
-        reason(path) == f"it is truncated: {size // 2} bytes of the {size} that its header states"
-    )
-
-
-@pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
-def test_an_ogg_with_a_changed_byte_or_without_its_end(tmp_path, share):
-    noise = np.random.default_rng(0).uniform(-1, 1, 40_000)
-    path = write(tmp_path / "t.ogg", noise)
-    content = path.read_bytes()
-    damaged = bytearray(content)
-    damaged[int(len(damaged) * share)] ^= 16
-    path.write_bytes(damaged)
-    assert reason(path).startswith("it is damaged: the page of Ogg at its byte ")
-    path.write_bytes(content[: int(len(content) * share)])
-    assert reason(path).startswith("it is damaged: no whole page of Ogg begins at its byte ")
-    path.write_bytes(content)
-    assert len(audio.read(path, RATE)) == 40_000
-
-
-def test_a_flac_with_a_changed_byte(tmp_path):
-    noise = np.random.default_rng(0).uniform(-1, 1, 20_000)
-    path = write(tmp_path / "t.flac", noise)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 16
-    path.write_bytes(content)
-    assert reason(path).startswith("it cannot be decoded after frame ")
-
-
-@pytest.mark.parametrize("length", [b"\xff\xff\xff\xff", b"\xf0\xff\xff\x7f"])
-def test_a_wav_that_promises_more_sound_than_its_riff_holds_is_read_to_its_end(tmp_path, length):
-    path = write(tmp_path / "t.wav", tone(1.0))
-    content = path.read_bytes()
-    place = content.index(b"data") + 4
-    path.write_bytes(content[:place] + length + content[place + 4 :])
-    assert len(audio.read(path, RATE)) == RATE
-
-
-@pytest.mark.parametrize(
-    ("place", "number", "words"),
-    [(24, 0, "it cannot be decoded"), (24, 1, "its rate is 1 Hz, below 1000 Hz"), (22, 0, "zero")],
+@pytest.mark.fault(
+    "Audio files",
+    "two channels of opposite sign",
+    "silence, which the manifest counts and `describe` shows",
 )
-def test_a_header_with_an_impossible_rate_or_number_of_channels(tmp_path, place, number, words):
-    path = write(tmp_path / "t.wav", tone(1.0))
-    content = bytearray(path.read_bytes())
-    content[place : place + 2] = number.to_bytes(2, "little")
-    path.write_bytes(content)
-    assert words in reason(path)
-
-
 def test_channels_of_opposite_sign_are_silence_and_counted_as_that(tmp_path):
     path = write(tmp_path / "t.wav", np.stack([tone(1.0), -tone(1.0)], axis=1), subtype="FLOAT")
     read = audio.read(path, RATE)
@@ -228,6 +166,11 @@ def test_channels_of_opposite_sign_are_silence_and_counted_as_that(tmp_path):
     assert meter.level.silent == RATE
 
 
+@pytest.mark.fault(
+    "Audio files",
+    "samples are NaN or infinite",
+    "left out with its reason; the other files are used",
+)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_are_no_amplitudes(tmp_path, value):
     samples = tone(1.0)
@@ -236,6 +179,11 @@ def test_values_that_are_no_amplitudes(tmp_path, value):
     assert reason(path) == "7 frames after frame 2000 are NaN or infinite"
 
 
+@pytest.mark.fault(
+    "Audio files",
+    "samples are over 2^30 times full scale",
+    "left out with its reason; the other files are used",
+)
 @pytest.mark.parametrize("value", [1e38, -3e38, 2.0**30 + 128])
 def test_numbers_that_are_too_large_to_be_amplitudes(tmp_path, value):
     samples = tone(1.0)

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pyarrow as pa
+import pytest
 import torch
 from hypothesis import strategies as st
 
@@ -41,6 +42,11 @@ def kinds_of(folder):
     return {path.name: path.read_bytes() for path in paths}
 
 
+@pytest.mark.fault(
+    "Foreign bytes",
+    "10,000 damaged files: audio in eight formats",
+    "the documented error or what the file holds; no file written elsewhere",
+)
 def test_damaged_audio_is_read_or_refused_in_a_sentence(tmp_path):
     files = kinds_of(tmp_path / "sound")
     surface = Surface(tmp_path / "given", (AudioError,))
@@ -61,6 +67,11 @@ def test_damaged_audio_is_read_or_refused_in_a_sentence(tmp_path):
     surface.fuzz(st.tuples(names, names, damages), give)
 
 
+@pytest.mark.fault(
+    "Foreign bytes",
+    "10,000 damaged files: archives in eight endings",
+    "the documented error or what the file holds; no file written elsewhere",
+)
 def test_damaged_archives_are_unpacked_into_their_folder_or_refused_whole(tmp_path):
     packs = {suffix: packed(MEMBERS, suffix) for suffix in archives.SUFFIXES}
     surface = Surface(tmp_path / "given", (ArchiveError,))
@@ -82,6 +93,11 @@ def test_damaged_archives_are_unpacked_into_their_folder_or_refused_whole(tmp_pa
     surface.fuzz(st.tuples(suffixes, suffixes, damages), give)
 
 
+@pytest.mark.fault(
+    "Foreign bytes",
+    "10,000 damaged files: shards",
+    "the documented error or what the file holds; no file written elsewhere",
+)
 def test_damaged_shards_are_read_or_refused_in_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "BLOCK", 100)
     made = tmp_path / "made"
@@ -121,6 +137,11 @@ def test_damaged_shards_are_read_or_refused_in_a_sentence(tmp_path, monkeypatch)
     surface.fuzz(st.tuples(levels, levels, damages), give)
 
 
+@pytest.mark.fault(
+    "Foreign bytes",
+    "10,000 damaged files: checkpoints",
+    "the documented error or what the file holds; no file written elsewhere",
+)
 def test_damaged_checkpoints_are_loaded_or_refused_in_a_sentence(tmp_path):
     network = torch.nn.Linear(3, 2)
     tensors = {f"model/{name}": tensor for name, tensor in network.state_dict().items()}

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import yaml
 from hypothesis import strategies as st
 
@@ -39,6 +40,11 @@ def text_of(content, drawn, write=json.dumps, known=TOKENS):
     return damaged(write(content).encode(), damage)
 
 
+@pytest.mark.fault(
+    "Foreign bytes",
+    "10,000 damaged files: manifests of corpora",
+    "the documented error or what the file holds; no file written elsewhere",
+)
 def test_damaged_manifests_are_loaded_or_refused_in_a_sentence(tmp_path):
     CORPUS.write(Folder.of(tmp_path))
     content = json.loads((tmp_path / "corpus.json").read_text())
@@ -130,6 +136,11 @@ YAML_TOKENS += (
 YAML_TOKENS += ("9" * 5_000, "{a: " * 300, '"\\0"', '"\\ud800"', "\\t", "..", "[&b [0, 0], *b, *b]")
 
 
+@pytest.mark.fault(
+    "Foreign bytes",
+    "10,000 damaged files: configurations",
+    "the documented error or what the file holds; no file written elsewhere",
+)
 def test_damaged_configurations_are_loaded_or_refused_in_a_sentence(tmp_path):
     contents = {
         name: yaml.safe_load((CLONE / content).read_text()) if isinstance(content, str) else content
@@ -153,6 +164,11 @@ def yaml_of(content):
     return text.replace("NaN", ".nan").replace("-Infinity", "-.inf").replace("Infinity", ".inf")
 
 
+@pytest.mark.fault(
+    "Foreign bytes",
+    "10,000 damaged files: records, evaluations, probes, forecasts and comparisons",
+    "the documented error or what the file holds; no file written elsewhere",
+)
 def test_damaged_records_are_read_or_refused_in_a_sentence(tmp_path):
     loss = Loss.of(0.1, 0.01)
     told = {"run": "a", "split": "test", "targets": 9, "targets_hash": "h", "donors": "itself"}

@@ -1,5 +1,4 @@
 import re
-from itertools import pairwise
 
 import pytest
 import yaml
@@ -19,6 +18,11 @@ def problems(call, *arguments):
     return refused.value.problems
 
 
+@pytest.mark.fault(
+    "Configurations",
+    "a key is misspelt",
+    "refused with the nearest known key, before anything starts",
+)
 def test_an_unknown_key_is_refused_with_the_nearest_known_one():
     assert problems(load.run, DEMO, ["model.layres=3"]) == [
         "model.layres = 3 is not a key of the configuration: the nearest is model.layers"
@@ -69,6 +73,11 @@ def test_a_resolved_configuration_is_the_same_run(kind):
     assert RunConfig.model_validate(run.resolved()) == run
 
 
+@pytest.mark.fault(
+    "Configurations",
+    "several values are wrong",
+    "all are said at once, with the values seen",
+)
 def test_all_problems_are_said_at_once_with_the_values_seen():
     overrides = ["model.layres=3", "train.zero=7", "seed=-1", "study=../up"]
     found = "\n".join(problems(load.run, DEMO, overrides))
@@ -96,6 +105,11 @@ def test_a_file_extends_another_once(tmp_path):
     assert "one level is allowed" in problems(load.run, tmp_path / "third.yaml")[0]
 
 
+@pytest.mark.fault(
+    "Configurations",
+    "a file is no configuration, or not there",
+    "named with the reason",
+)
 @pytest.mark.parametrize(
     ("text", "words"), [("a: [", "not valid YAML"), ("- 1", "keys and values"), (None, "be read")]
 )
@@ -221,64 +235,3 @@ def test_runs_that_differ_in_searched_axes_alone_are_one_cell(tmp_path):
     assert [run.train.learning_rate for run in sweep.cells[0]] == [1e-3, 1e-2, 1e-1]
     assert sweep.rungs == (0.25, 0.5)
     assert sweep.cell_axes(sweep.runs[-1][0]) == {"seed": 1}
-
-
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
-        ("2001-99-99", "month must be in 1..12"),
-        ("!!int x", "invalid literal"),
-        ("!!timestamp no", "NoneType"),
-        ("9" * 5_000, "digits"),
-        ("[" * 1_500, "recursion"),
-        ("&a [*a]", "with its aliases it has over 100,000 values"),
-    ],
-)
-def test_a_value_that_yaml_alone_takes_is_a_sentence(tmp_path, value, words):
-    path = tmp_path / "run.yaml"
-    path.write_text(f"study: s\ncorpus: {value}\n")
-    (found,) = problems(load.run, path)
-    assert found.startswith(f"{path} is not valid YAML: ") and words in found
-    (found,) = problems(load.run, DEMO, [f"corpus={value}"])
-    assert found.startswith("`corpus=") and words in found
-
-
-def test_aliases_of_aliases_that_come_to_billions_of_values_are_refused_at_once(tmp_path):
-    path = tmp_path / "run.yaml"
-    lines = [
-        f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]"
-        for before, name in pairwise("abcdefghijkl")
-    ]
-    path.write_text("\n".join(["a: &a [0]", *lines]))
-    (found,) = problems(load.run, path)
-    assert "with its aliases it has over 100,000 values" in found
-
-
-def test_a_file_extends_one_that_is_named_by_a_path(tmp_path):
-    path = tmp_path / "run.yaml"
-    path.write_text("extends: [a, b]\n")
-    (found,) = problems(load.run, path)
-    assert found == f"{path} extends ['a', 'b']: write the path of one other file"
-
-
-def test_an_unknown_key_is_named_in_rows_and_in_sections_that_may_be_missing(tmp_path):
-    rows = "[{name: a, config: x.yaml, publishd: 1.4}]"
-    (tmp_path / "compare.yaml").write_text(f"study: s\ncorpus: c\nrows: {rows}\n")
-    found = problems(load.comparison, tmp_path / "compare.yaml")
-    sentence = "rows.0.publishd = 1.4 is not a key of the configuration: the nearest is "
-    assert f"{sentence}rows.0.published" in found
-    series = CLONE / "configs/corpora/sf_temps.yaml"
-    (found,) = problems(load.corpus, series, ["series.colum=x"])
-    assert found.endswith("is not a key of the configuration: the nearest is series.column")
-
-
-def test_an_axis_that_does_not_exist_is_a_sentence_where_points_do_not_set_it(tmp_path):
-    path = tmp_path / "sweep.yaml"
-    section = "sweep: {grid: {model.layres: [1, 2]}, points: [{seed: 1}]}"
-    path.write_text(f"extends: {DEMO}\n{section}\n")
-    assert all("model.layers" in problem for problem in problems(load.sweep, path))
-
-
-def test_a_long_value_is_shown_in_part():
-    (found,) = problems(load.run, DEMO, [f"seed={'x' * 5_000}"])
-    assert len(found) < 300 and "xxx...: input should be a valid integer" in found

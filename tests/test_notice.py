@@ -19,6 +19,11 @@ def train_context(monkeypatch):
     return context
 
 
+@pytest.mark.fault(
+    "Processes",
+    "a worker is told to end (SIGTERM)",
+    "a checkpoint at the end of its step; no step is lost",
+)
 def test_a_worker_lives_on_after_sigterm_and_knows_of_it(train_context):
     before = signal.getsignal(signal.SIGTERM)
     try:
@@ -30,6 +35,11 @@ def test_a_worker_lives_on_after_sigterm_and_knows_of_it(train_context):
         signal.signal(signal.SIGTERM, before)
 
 
+@pytest.mark.fault(
+    "Nodes and networks",
+    "Ray is told that a node will be taken away",
+    "a checkpoint at the end of the step",
+)
 def test_a_worker_knows_that_ray_drains_a_node(train_context):
     assert notice.current() == NONE
     train_context.preemption_context.preemption_info = object()

@@ -189,6 +189,11 @@ KINDS = ["gone", "empty", "text", "cut", "no footer", "without levels", "other l
 KINDS += ["compressed", "other columns", "one row group", "a name that is no text"]
 
 
+@pytest.mark.fault(
+    "Corpora",
+    "a shard is no Parquet, or another one",
+    "a sentence, before any code is read",
+)
 @pytest.mark.parametrize("uri", ["{}", "file://{}"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_or_foreign_file_is_a_sentence(tmp_path, uri, kind):
