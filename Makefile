@@ -3,6 +3,7 @@
 # make test    every test, the whole-system ones included (ARGS="-k windows" to choose)
 # make quick   those that take seconds alone
 # make site    the documents and the API as a site: site/index.html
+# make matrix  what the tests show of faults and bad input, into docs/reliability.md
 # make check   format, lint and types, as CI runs them
 # make clean   removes the environment and the caches; runs/ and data/ stay
 #
@@ -19,7 +20,7 @@ TRACKERS := $(VENV)/.trackers
 SITE := $(VENV)/.site
 QUICK := OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile -m "not slow"
 
-.PHONY: study compare test quick site check clean
+.PHONY: study compare test quick site matrix check clean
 
 study: $(INSTALLED)
 	$(RUN) -m scaling prepare --config configs/corpora/embedded.yaml
@@ -44,6 +45,9 @@ quick: $(INSTALLED) $(TRACKERS) $(SITE)
 site: $(SITE)
 	$(RUN) -m sphinx --fail-on-warning --quiet -b html -c configs/site docs site
 	@echo site/index.html
+
+matrix: $(INSTALLED) $(TRACKERS) $(SITE)
+	@$(RUN) -m tests.matrix
 
 check: $(INSTALLED)
 	$(RUN) -m ruff format --check .

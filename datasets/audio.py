@@ -1,8 +1,9 @@
 """Audio files to mono float blocks at the corpus rate, or the reason why a file cannot be used.
 
 Decoding is libsndfile's (WAV, FLAC, OGG Vorbis and Opus, MP3, AIFF and more, by content, not by
-extension), resampling is soxr's high quality. libsndfile reads a truncated WAV or MP3 short without
-an error, so a WAV's own size is compared with the file's and the frames promised with those read.
+extension), resampling is soxr's high quality. libsndfile reads truncated and damaged files short
+without an error, so a file is held to what its container says (:mod:`datasets.containers`), and the
+frames promised are compared with those read.
 """
 
 import hashlib
@@ -14,9 +15,14 @@ import numpy as np
 import soundfile
 import soxr
 
+from datasets import containers
+
 FRAMES = 2**18
-# Writers that stream leave the RIFF size at these values: it then says nothing about the file.
-UNKNOWN_RIFF_SIZES = (0, 0xFFFFFFFF)
+# Floats can be anything: what is louder than this is no audio, and the mean of two such samples, or
+# what a resampler makes of them, is no number.
+LOUDEST = 2.0**30
+LOWEST_RATE = 1_000
+"""In Hz: below, a few kilobytes of a damaged header's file would be resampled to gigabytes."""
 
 
 class AudioError(ValueError):
@@ -46,8 +52,10 @@ def blocks(path: Path, rate: int, frames: int = FRAMES, ratio: float = 1.0) -> I
 
     AudioError with the reason, possibly after some blocks, where the file cannot be read whole.
     """
-    _check_riff(path)
+    _check_container(path)
     with _opened(path) as file:
+        if file.samplerate < LOWEST_RATE:
+            raise AudioError(f"its rate is {file.samplerate} Hz, below {LOWEST_RATE} Hz")
         mono = _mono(file, frames)
         source_rate = file.samplerate * ratio
         if source_rate == rate:
@@ -86,13 +94,22 @@ def _mono(file: soundfile.SoundFile, frames: int) -> Iterator[np.ndarray]:
             ) from error
         if len(block) == 0:
             break
-        if not np.isfinite(block).all():
-            bad = int(np.count_nonzero(~np.isfinite(block).all(axis=1)))
-            raise AudioError(f"{bad} frames after frame {done} are NaN or infinite")
+        # False for what is no number, too.
+        if not (np.abs(block) <= LOUDEST).all():
+            raise AudioError(_no_amplitudes(block, done))
         done += len(block)
         yield _mean(block)
     if done < promised:
         raise AudioError(f"it is truncated: {done} of the {promised} frames promised can be read")
+
+
+def _no_amplitudes(block: np.ndarray, done: int) -> str:
+    """What is wrong with a block [frames, channels] that comes after ``done`` frames."""
+    bad = int(np.count_nonzero(~np.isfinite(block).all(axis=1)))
+    if bad:
+        return f"{bad} frames after frame {done} are NaN or infinite"
+    loud = int(np.count_nonzero((np.abs(block) > LOUDEST).any(axis=1)))
+    return f"{loud} frames after frame {done} are over {LOUDEST:,.0f} times full scale"
 
 
 def _mean(block: np.ndarray) -> np.ndarray:
@@ -103,22 +120,14 @@ def _mean(block: np.ndarray) -> np.ndarray:
     return np.asarray(block.mean(axis=1))
 
 
-def _check_riff(path: Path) -> None:
-    """Refuse a WAV that is shorter than its RIFF header says."""
+def _check_container(path: Path) -> None:
+    """Refuse a file that is not what its container says."""
     try:
-        with path.open("rb") as file:
-            header = file.read(8)
-        actual = path.stat().st_size
+        found = containers.problem(path)
     except OSError as error:
         raise AudioError(f"it cannot be opened: {error.strerror}") from error
-    if header[:4] not in (b"RIFF", b"RIFX"):
-        return
-    stated = int.from_bytes(header[4:], "little" if header[:4] == b"RIFF" else "big")
-    # One byte of leeway: some writers leave out the byte that pads an odd chunk.
-    if stated not in UNKNOWN_RIFF_SIZES and stated + 8 > actual + 1:
-        raise AudioError(
-            f"it is truncated: {actual} bytes of the {stated + 8} that its header states"
-        )
+    if found is not None:
+        raise AudioError(found)
 
 
 def _reason(error: Exception) -> str:

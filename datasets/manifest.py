@@ -185,7 +185,7 @@ class Corpus:
         where = f"{folder}/{FILE_NAME}"
         try:
             fields = json.loads(content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ManifestError(
                 f"{where} is not JSON ({error}): prepare the corpus again."
             ) from error

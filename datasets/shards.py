@@ -109,9 +109,13 @@ def rows(folder: Folder, shard: str) -> list[tuple[str, int]]:
     OSError or pyarrow.ArrowException with the reason where the file cannot be read or is no shard.
     """
     system, path = folder.file(shard)
-    with system.open_input_file(path) as file:
-        table = pq.ParquetFile(file).read(["recording", "offset"])
-    return list(zip(table["recording"].to_pylist(), table["offset"].to_pylist(), strict=True))
+    try:
+        with system.open_input_file(path) as file:
+            table = pq.ParquetFile(file).read(["recording", "offset"])
+        return list(zip(table["recording"].to_pylist(), table["offset"].to_pylist(), strict=True))
+    except (KeyError, UnicodeDecodeError) as error:
+        # One flipped bit makes a name another one, or no text.
+        raise OSError(f"it is no shard: {error}") from error
 
 
 def _parts(folder: Folder, place: Place, begin: int, length: int) -> Iterator[np.ndarray]:
@@ -142,7 +146,7 @@ class _Opened:
             else:
                 footer = pq.read_metadata(path)
                 self._map = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
             raise _unreadable(folder, name, error) from error
         self._local = folder.local is not None
         levels = (footer.metadata or {}).get(b"levels", b"")

@@ -54,7 +54,7 @@ def run(job: Job) -> None:
     """Start the run's workers, again and again, until it has ended, or waits at its rung.
 
     TrainingError where ``max_failures`` restarts in a row brought no newer checkpoint, where a
-    step's loss is no number twice, or where there is no room for the workers.
+    step's loss is no number twice, or where there is no room for the workers, or for one window.
     """
     progress, first = Progress(), True
     while True:
@@ -67,9 +67,11 @@ def run(job: Job) -> None:
                 ending = _fit(job, start, supervision)
         except Exception as error:
             why = supervision.blame or _reason(error)
-            progress = _after_failure(job, progress, start, why)
             if _short_of_memory(error):
-                progress = replace(progress, pieces=start.pieces + 1)
+                # It ends by itself: a share of a batch has only so many windows.
+                progress = replace(progress, why=why, suspect=None, pieces=2 * start.pieces)
+            else:
+                progress = _after_failure(job, progress, start, why)
             continue
         if ending["kind"] in ("ended", "waiting"):
             shutil.rmtree(job.run_folder / loop.STACKS, ignore_errors=True)

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -37,6 +37,10 @@ PART_POLL_SECONDS = 0.05
 
 class CheckpointError(RuntimeError):
     """Checkpoints that cannot be gone on from, or not be written, with what to do."""
+
+
+# A manifest names files beside it and no others: /dev/zero has no end.
+PartName = Annotated[str, Field(pattern=r"^part-[0-9]{5,}\.safetensors$")]
 
 
 class Part(BaseModel):
@@ -59,7 +63,7 @@ class Checkpoint(BaseModel):
     version: int
     place: Place
     workers: int
-    parts: dict[str, Part]
+    parts: Annotated[dict[PartName, Part], Field(min_length=1)]
     folder: Path
 
     @classmethod
@@ -74,7 +78,7 @@ class Checkpoint(BaseModel):
                     f"{VERSION}: go on with the Longwave that wrote it, or remove the run's folder"
                 )
             return cls.model_validate({**content, "folder": folder})
-        except (OSError, ValueError, TypeError, KeyError, ValidationError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             reason = str(error).splitlines()[0]
             raise CheckpointError(f"{path} cannot be used: {reason}") from error
 
@@ -94,10 +98,17 @@ class Checkpoint(BaseModel):
         return f"{path} is damaged: its SHA-256 is not that of the manifest"
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Every tensor by name, one part after the other, without reading all at once."""
+        """Every tensor by name, one part after the other, without reading all at once.
+
+        CheckpointError where a part holds none: a hash tells what was written, and not by whom.
+        """
         for name in self.parts:
-            with safe_open(self.folder / name, "pt") as part:
-                yield from ((key, part.get_tensor(key)) for key in part.keys())
+            try:
+                with safe_open(self.folder / name, "pt") as part:
+                    for key in part.keys():
+                        yield key, part.get_tensor(key)
+            except (OSError, SafetensorError) as error:
+                raise CheckpointError(f"{self.folder / name} cannot be read: {error}") from error
 
 
 class Writer:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -15,6 +15,11 @@ from scaling.comparing import CompareConfig
 from scaling.config import SEARCHABLE, RunConfig, SweepSection
 from scaling.corpus_config import CorpusConfig
 from scaling.delivery import Hardware
+
+MOST_VALUES = 100_000
+"""Of one file: an alias stands for all that it names, and a few lines of them for 2^64 values."""
+LONGEST_SHOWN = 200
+"""Characters of a value in a sentence."""
 
 Built = TypeVar("Built")
 Section = TypeVar("Section", bound=BaseModel)
@@ -166,19 +171,41 @@ def _or_raise(built: Built | None, problems: list[str]) -> Built:
 
 def _read(path: Path, *, extended: bool = False) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text())
+        content = _parsed(path.read_text())
     except OSError as error:
         raise ConfigError([f"{path} cannot be read: {error.strerror}"]) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError([f"{path} is not valid YAML: {error}"]) from error
     if not isinstance(content, dict):
         raise ConfigError([f"{path} must hold keys and values, such as `seed: 0`"])
     parent = content.pop("extends", None)
     if parent is None:
         return content
+    if not isinstance(parent, str):
+        raise ConfigError([f"{path} extends {_shown(parent)}: write the path of one other file"])
     if extended:
         raise ConfigError([f"{path} is extended and extends {parent} itself: one level is allowed"])
     return _merged(_read(path.parent / parent, extended=True), content)
+
+
+def _parsed(text: str) -> Any:
+    """What YAML says; ValueError where it is none, or says more than ``MOST_VALUES`` values."""
+    try:
+        content = yaml.safe_load(text)
+    except Exception as error:
+        # PyYAML raises its own errors, and whatever Python does where it makes a value.
+        raise ValueError(str(error) or type(error).__name__) from error
+    waiting, count = [content], 0
+    while waiting and count <= MOST_VALUES:
+        value = waiting.pop()
+        count += 1
+        if isinstance(value, dict):
+            waiting += [*value, *value.values()]
+        elif isinstance(value, list | tuple | set):
+            waiting += value
+    if waiting:
+        raise ValueError(f"with its aliases it has over {MOST_VALUES:,} values")
+    return content
 
 
 def _merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,8 +223,8 @@ def _overridden(content: dict[str, Any], overrides: Sequence[str]) -> dict[str, 
         if not separator or not key:
             raise ConfigError([f"`{override}` is no override: write key=value, as model.layers=6"])
         try:
-            values[key] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+            values[key] = _parsed(text)
+        except ValueError as error:
             raise ConfigError([f"`{override}` has no valid YAML value: {error}"]) from error
     return with_values(content, values)
 
@@ -205,7 +232,8 @@ def _overridden(content: dict[str, Any], overrides: Sequence[str]) -> dict[str, 
 def _at(config: RunConfig, dotted: str) -> Any:
     value: Any = config
     for key in dotted.split("."):
-        value = getattr(value, key)
+        # None where it has no such key: a point may set what only its kind of model has.
+        value = getattr(value, key, None)
     return value
 
 
@@ -223,11 +251,13 @@ def _sentence(kind: type[BaseModel], detail: Mapping[str, Any], prefix: str) -> 
     location = [str(part) for part in detail["loc"]]
     if detail["type"] == "union_tag_invalid":
         kinds = ", ".join(KINDS)
-        return f"{prefix}{location[-1]}.kind is {detail['ctx']['tag']!r}: write one of {kinds}"
+        return (
+            f"{prefix}{location[-1]}.kind is {_shown(detail['ctx']['tag'])}: write one of {kinds}"
+        )
     if detail["type"] == "union_tag_not_found":
         if isinstance(detail["input"], dict):
             return f"{prefix}{location[-1]}.kind is null: write one of {', '.join(KINDS)}"
-        return f"{prefix}{location[-1]} is {detail['input']!r}: write keys and values"
+        return f"{prefix}{location[-1]} is {_shown(detail['input'])}: write keys and values"
     model: type[Shape] | None = None
     if kind is RunConfig and location[0] == "model" and len(location) > 1:
         # The kind is not a part of the key.
@@ -239,7 +269,7 @@ def _sentence(kind: type[BaseModel], detail: Mapping[str, Any], prefix: str) -> 
         nearest = difflib.get_close_matches(location[-1], known, n=1, cutoff=0)
         parent = prefix + "".join(f"{part}." for part in location[:-1])
         return (
-            f"{name} = {value!r} is not a key of the configuration: "
+            f"{name} = {_shown(value)} is not a key of the configuration: "
             f"the nearest is {parent}{nearest[0]}"
         )
     if detail["type"] == "missing":
@@ -247,13 +277,23 @@ def _sentence(kind: type[BaseModel], detail: Mapping[str, Any], prefix: str) -> 
     message = detail["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     # Without a name it is about several keys together, and says which.
-    return f"{name} is {value!r}: {message}" if name else message
+    return f"{name} is {_shown(value)}: {message}" if name else message
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def _keys_at(kind: Any, location: Iterable[str], model: type[Shape] | None) -> list[str]:
     for key in location:
+        if key.isdecimal():  # one of several, whose kind is known already
+            continue
         annotations = {name: info.annotation for name, info in kind.model_fields.items()}
         kind = model if model and key == "model" else annotations[key]
+        # That of a section which may be missing, or of each of several.
+        while inner := get_args(kind):
+            kind = inner[0]
     if is_dataclass(kind):
         return [field.name for field in fields(kind)]
     return list(kind.model_fields)

@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from datasets.files import replacing
 
@@ -53,9 +53,18 @@ class Kept(Part):
         try:
             return cls.model_validate_json(path.read_text())
         except (OSError, ValueError) as error:
+            reason = _first(error) if isinstance(error, ValidationError) else error
             raise cls.refused(
-                f"{path} is not a usable {cls.unusable.format(error=error)}"
+                f"{path} is not a usable {cls.unusable.format(error=reason)}"
             ) from error
+
+
+def _first(error: ValidationError) -> str:
+    """The first problem in a line: there may be thousands, each with all that it was found in."""
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    where = ".".join(map(str, problems[0]["loc"]))
+    more = f", and {len(problems) - 1:,} more" if len(problems) > 1 else ""
+    return f"{where}{': ' if where else ''}{problems[0]['msg']}{more}"
 
 
 class References(Part):

@@ -13,6 +13,11 @@ def test_encoder_lengths_are_those_of_convolutions_without_padding():
     assert Architecture().encoder_lengths == (2000, 997, 331, 163, 53, 24)
 
 
+@pytest.mark.fault(
+    "Configurations",
+    "a model that cannot be built, as of a context that its chunk does not divide",
+    "a sentence with what to write",
+)
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -53,6 +53,11 @@ def mode(path):
     return stat.S_IMODE(path.stat().st_mode)
 
 
+@pytest.mark.fault(
+    "Security",
+    "there is no token, or one that others can read",
+    "made, and readable by its user alone",
+)
 def test_a_token_is_made_and_nobody_else_reads_it(home):
     auth.keep()
     file = home / ".ray" / "auth_token"
@@ -72,6 +77,11 @@ def test_a_token_that_comes_from_elsewhere_is_left_alone(home, monkeypatch):
     assert not (home / ".ray").exists()
 
 
+@pytest.mark.fault(
+    "Security",
+    "a cluster on a network without a token",
+    "refused before it is connected to",
+)
 @pytest.mark.parametrize("address", ["10.0.0.5:6379", "ray://head.example:10001", "[fd00::5]:6379"])
 def test_a_cluster_on_a_network_without_a_token_is_refused(home, monkeypatch, address):
     assert refusal(address) is None
@@ -115,6 +125,11 @@ def test_train_refuses_before_it_connects(home):
     assert "export RAY_AUTH_MODE=token" in done.stderr
 
 
+@pytest.mark.fault(
+    "Security",
+    "a run on one machine",
+    "every port on the loopback; the token in none of its files",
+)
 @pytest.mark.slow
 def test_a_run_on_this_machine_is_reached_from_nowhere_else_and_writes_its_token_nowhere(
     embedded_corpus, home
@@ -168,6 +183,11 @@ def calls(path):
             yield ast.unparse(node.func), node
 
 
+@pytest.mark.fault(
+    "Security",
+    "a file that runs code when it is read",
+    "no reader of such files is called anywhere",
+)
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(CLONE)))
 def test_nothing_that_runs_code_is_read_from_files(path):
     for name, call in calls(path):
@@ -186,6 +206,7 @@ def test_what_finds_unsafe_reads_finds_them(tmp_path):
     assert [name for name, _ in calls(path)] == ["torch.load", "eval"]
 
 
+@pytest.mark.fault("Security", "a secret in a file of the project", "a test fails")
 def test_no_file_of_the_project_holds_a_secret():
     tracked = subprocess.run(
         ["git", "ls-files"], cwd=CLONE, capture_output=True, text=True, check=True

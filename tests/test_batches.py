@@ -100,6 +100,11 @@ def test_no_more_batches_than_stated_are_made_ahead(stream, monkeypatch):
     assert rows.begun <= 2 + AHEAD
 
 
+@pytest.mark.fault(
+    "Processes",
+    "the stream fails while a step computes",
+    "raised where its batch is taken",
+)
 def test_what_goes_wrong_ahead_is_raised_where_the_batch_is_taken(stream):
     class Broken(Rows):
         def iter_batches(self, batch_size, **options):

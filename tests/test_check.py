@@ -15,6 +15,11 @@ def test_the_demo_fits_the_embedded_corpus_and_two_cores(embedded_corpus):
         assert check.problems(run, embedded_corpus, MACHINE) == []
 
 
+@pytest.mark.fault(
+    "Configurations",
+    "a batch, a chunk or a spacing that does not divide, or more GPUs than there are",
+    "a sentence with what to write",
+)
 @pytest.mark.parametrize(
     ("override", "words", "sentences"),
     [
@@ -94,6 +99,11 @@ def test_problems_of_different_parts_are_said_together(embedded_corpus):
     assert len(check.problems(run, embedded_corpus, MACHINE)) == 3
 
 
+@pytest.mark.fault(
+    "Configurations",
+    "runs that would be scored on different targets",
+    "refused with what to write",
+)
 def test_contexts_with_different_histories_are_refused(embedded_corpus, tmp_path):
     runs = [small_run(embedded_corpus, tmp_path, model__context=c) for c in (2_000, 4_000)]
     (problem,) = check.history_problems(runs)

@@ -1,5 +1,6 @@
 """Checkpoints: whole or not there, and never gone on from where they are damaged."""
 
+import hashlib
 import json
 import pickle
 import threading
@@ -59,6 +60,11 @@ def test_the_newest_ones_are_kept(tmp_path):
     assert len(list((tmp_path / FOLDER).iterdir())) == KEPT == 2
 
 
+@pytest.mark.fault(
+    "Checkpoints",
+    "one worker cannot write its part",
+    "no checkpoint; the others do not wait for ever",
+)
 def test_a_part_that_never_comes_leaves_no_checkpoint(tmp_path):
     write(tmp_path, 3)
     writer = Writer(tmp_path, "s", 0, 2)
@@ -68,6 +74,11 @@ def test_a_part_that_never_comes_leaves_no_checkpoint(tmp_path):
     assert [path.name for path in (tmp_path / FOLDER).iterdir()] == ["000000003"]
 
 
+@pytest.mark.fault(
+    "Checkpoints",
+    "a worker is killed while it writes a checkpoint",
+    "never gone on from; removed at the next start",
+)
 def test_a_killed_writers_part_is_never_taken_for_a_later_starts(tmp_path):
     first = Writer(tmp_path, "first", 1, 2)
     first.write({"model/weight": torch.zeros(1)}, Place(6))
@@ -92,6 +103,11 @@ def damage(path: Path, how: str) -> None:
         path.write_bytes(content)
 
 
+@pytest.mark.fault(
+    "Checkpoints",
+    "a part of the newest checkpoint is missing, cut, empty, or has one other bit",
+    "the run goes on from the one before, with a warning",
+)
 @pytest.mark.parametrize("how", ["missing", "truncated", "empty", "one bit"])
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_damaged_part_sends_the_run_to_the_checkpoint_before(tmp_path, how, rank):
@@ -108,7 +124,14 @@ def test_a_damaged_part_sends_the_run_to_the_checkpoint_before(tmp_path, how, ra
     assert not list((tmp_path / FOLDER).glob("*.damaged"))
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "not json", '{"version": 1}', "null"])
+@pytest.mark.fault(
+    "Checkpoints",
+    "the newest checkpoint's manifest is damaged",
+    "the run goes on from the one before, with a warning",
+)
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", "not json", '{"version": 1}', "null", "[" * 200_000]
+)
 def test_a_damaged_manifest_sends_the_run_to_the_checkpoint_before(tmp_path, text):
     write(tmp_path, 3)
     write(tmp_path, 6)
@@ -118,6 +141,11 @@ def test_a_damaged_manifest_sends_the_run_to_the_checkpoint_before(tmp_path, tex
     assert "cannot be used" in sentences[0]
 
 
+@pytest.mark.fault(
+    "Checkpoints",
+    "all checkpoints are damaged",
+    "stops, names all of them, and never starts again from nothing",
+)
 def test_a_run_never_starts_again_by_itself_where_all_checkpoints_are_damaged(tmp_path):
     assert newest(tmp_path) == (None, [])
     for step in (3, 6):
@@ -128,12 +156,54 @@ def test_a_run_never_starts_again_by_itself_where_all_checkpoints_are_damaged(tm
     assert len(committed(tmp_path)) == 2
 
 
+@pytest.mark.fault(
+    "Checkpoints",
+    "a checkpoint is of another version",
+    "refused with both versions, and left alone",
+)
 def test_another_versions_checkpoint_is_named_and_left_alone(tmp_path):
     write(tmp_path, 3)
     path = tmp_path / FOLDER / "000000003" / MANIFEST
     path.write_text(json.dumps({**json.loads(path.read_text()), "version": 99}))
     with pytest.raises(CheckpointError, match="has version 99 and this Longwave reads version 1"):
         Checkpoint.read(path.parent)
+
+
+@pytest.mark.fault(
+    "Security",
+    "a checkpoint's manifest names files elsewhere",
+    "refused; they are not read",
+)
+@pytest.mark.parametrize("name", ["../000000003/part-00000.safetensors", "/dev/zero", "", None])
+def test_a_manifest_that_names_files_elsewhere_or_none_cannot_be_used(tmp_path, name):
+    write(tmp_path, 3)
+    path = tmp_path / FOLDER / "000000003" / MANIFEST
+    content = json.loads(path.read_text())
+    (part,) = content["parts"].values()
+    content["parts"] = {} if name is None else {name: part}
+    path.write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match="cannot be used"):
+        newest(tmp_path)
+
+
+@pytest.mark.fault(
+    "Security",
+    "a part of a checkpoint has the right hash and no tensors",
+    "a sentence",
+)
+def test_a_part_with_the_right_hash_that_holds_no_tensors_is_a_sentence(tmp_path):
+    write(tmp_path, 3)
+    (part,) = parts(tmp_path, 3)
+    part.write_bytes(b"no tensors at all")
+    path = part.parent / MANIFEST
+    content = json.loads(path.read_text())
+    digest = hashlib.sha256(part.read_bytes()).hexdigest()
+    content["parts"][part.name] = {"sha256": digest, "bytes": 17}
+    path.write_text(json.dumps(content))
+    found, damage = newest(tmp_path)
+    assert damage == []
+    with pytest.raises(CheckpointError, match=r"part-00000\.safetensors cannot be read: "):
+        dict(found.tensors())
 
 
 class Trap:
@@ -146,6 +216,7 @@ class Trap:
         return (Path.touch, (self.mark,))
 
 
+@pytest.mark.fault("Security", "a pickle in place of a checkpoint", "refused; nothing of it runs")
 def test_a_hostile_checkpoint_runs_nothing(tmp_path):
     write(tmp_path, 3)
     mark = tmp_path / "ran"

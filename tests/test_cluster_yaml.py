@@ -35,6 +35,11 @@ def test_the_launcher_of_ray_accepts_it(cluster: dict[str, Any]):
     assert prepared["available_node_types"].keys() == {"head", "a100_on_demand", "a100_spot"}
 
 
+@pytest.mark.fault(
+    "Configurations",
+    "a key of the cluster's file is misspelt",
+    "Ray's launcher refuses it",
+)
 def test_the_launcher_of_ray_would_refuse_a_misspelt_key(cluster: dict[str, Any]):
     cluster["idle_timeout_minute"] = 20
     with pytest.raises(Exception, match="idle_timeout_minute"):

@@ -212,6 +212,11 @@ def test_it_ends_when_all_have_been_silent_for_so_long(tmp_path, monkeypatch, ru
     assert continue_prompt(run, prompt, asked, tmp_path / "out", lambda d, t: None)[1] == 40 / RATE
 
 
+@pytest.mark.fault(
+    "Processes",
+    "`generate` is interrupted (Ctrl-C)",
+    "the WAV holds what was generated so far",
+)
 def test_ctrl_c_keeps_what_is_there(tmp_path, monkeypatch, run, prompt):
     def interrupted(*arguments):
         yield from islice(generation.generate(*arguments), 60)

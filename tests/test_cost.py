@@ -115,6 +115,11 @@ def capped(run, dollars, **more):
     return run.model_copy(update={"cluster": run.cluster.model_copy(update=cluster)})
 
 
+@pytest.mark.fault(
+    "Configurations",
+    "a sweep would cost more than cluster.max_dollars",
+    "refused before anything starts",
+)
 def test_runs_that_would_cost_more_than_max_dollars_are_refused_before_anything_starts(run):
     with (
         pytest.raises(ConfigError, match=r"2 runs would cost .* and cluster.max_dollars is 1e-12"),

@@ -58,6 +58,11 @@ def test_an_old_python_is_a_problem(monkeypatch: pytest.MonkeyPatch):
     assert "Python is 3.10.4" in finding.sentence
 
 
+@pytest.mark.fault(
+    "Configurations",
+    "a library is of another release than its pin",
+    "`doctor` names it",
+)
 def test_a_library_of_another_release_is_a_problem(tmp_path: Path):
     (tmp_path / "constraints.txt").write_text("torch==1.0.0\nray==2.60.0\n")
     findings = {finding.name: finding for finding in doctor.libraries(tmp_path / "constraints.txt")}
@@ -124,6 +129,7 @@ def test_little_memory_is_a_warning(monkeypatch: pytest.MonkeyPatch):
     assert "1.0 of 8.0 GiB" in finding.sentence
 
 
+@pytest.mark.fault("Storage", "the disk is nearly full before a run", "`doctor` says so")
 @pytest.mark.parametrize(("free", "status"), [(0.5, "problem"), (2.0, "warning"), (50.0, "ok")])
 def test_a_full_disk_is_told(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: float, status: str
@@ -170,6 +176,11 @@ def test_gpus_are_named_and_want_a_torch_with_cuda(
     assert "A100" in finding.sentence
 
 
+@pytest.mark.fault(
+    "Processes",
+    "a killed build of an operator leaves its lock",
+    "`doctor` names the lock and the command that removes it",
+)
 def test_a_lock_without_a_living_build_is_a_problem(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
@@ -215,6 +226,7 @@ def test_a_named_token_file_that_is_missing_is_a_problem(
     assert doctor.token().status == "problem"
 
 
+@pytest.mark.fault("Security", "the token is in the environment", "never printed")
 def test_a_token_in_the_environment_is_never_printed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("RAY_AUTH_TOKEN", "do-not-print-me")
     finding = doctor.token()

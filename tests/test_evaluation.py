@@ -111,6 +111,11 @@ def test_an_evaluation_is_written_in_nats_and_bits(short_corpus, tmp_path):
     assert f"{found.loss.bits:.4f} bits ({found.loss.nats:.4f} nats)" in found.sentence
 
 
+@pytest.mark.fault(
+    "Corpora",
+    "a run is evaluated on another corpus",
+    "refused with both fingerprints",
+)
 def test_another_corpus_is_refused_with_both_fingerprints(short_corpus, tmp_path):
     run = trained(short_corpus, tmp_path)
     other = dataclasses.replace(short_corpus, fingerprint="f" * 64)

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import CLONE
 from tests.test_cluster_files import pinned
 from tests.test_cluster_yaml import SECRETS
@@ -43,6 +45,7 @@ def test_everything_that_it_copies_is_in_the_clone():
         assert all((CLONE / file).is_file() for file in files)
 
 
+@pytest.mark.fault("Security", "a program in the image is taken over", "it is not root")
 def test_it_ends_as_a_user_who_is_not_root():
     assert of("USER")[-1] == "1000"
 

@@ -35,6 +35,11 @@ def holder(tmp_path):
     process.wait()
 
 
+@pytest.mark.fault(
+    "Processes",
+    "a second driver trains the same run",
+    "refused with the first one's name",
+)
 def test_a_second_driver_is_refused_with_the_firsts_name(tmp_path, holder):
     with pytest.raises(LeaseError, match=f"is being trained by process {holder.pid} on "):
         with held(tmp_path):
@@ -42,6 +47,11 @@ def test_a_second_driver_is_refused_with_the_firsts_name(tmp_path, holder):
     assert json.loads((tmp_path / FILE_NAME).read_text())["process"] == holder.pid
 
 
+@pytest.mark.fault(
+    "Processes",
+    "a second driver trains the same run",
+    "refused with the first one's name",
+)
 @pytest.mark.slow
 def test_train_says_who_trains_the_run_already(embedded_corpus, tmp_path):
     config = small_run(embedded_corpus, tmp_path, train__steps=1)
@@ -56,6 +66,7 @@ def test_train_says_who_trains_the_run_already(embedded_corpus, tmp_path):
     assert not (config.folder / "config.yaml").exists()
 
 
+@pytest.mark.fault("Processes", "a killed driver leaves its lease", "free at once on its machine")
 def test_a_killed_drivers_lease_is_free_at_once(tmp_path, holder, monkeypatch):
     monkeypatch.setattr(lease, "PATIENCE_SECONDS", 1e9)
     holder.kill()
@@ -70,6 +81,11 @@ def elsewhere(tmp_path):
     (tmp_path / FILE_NAME).write_text(json.dumps({**content, "renewals": 3}))
 
 
+@pytest.mark.fault(
+    "Processes",
+    "a driver on a lost machine leaves its lease",
+    "free when it was not renewed for 20 s",
+)
 def test_a_lease_from_elsewhere_is_free_when_it_was_not_renewed_for_long(tmp_path, monkeypatch):
     elsewhere(tmp_path)
     monkeypatch.setattr(lease, "PATIENCE_SECONDS", 0.5)

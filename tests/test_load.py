@@ -18,6 +18,11 @@ def problems(call, *arguments):
     return refused.value.problems
 
 
+@pytest.mark.fault(
+    "Configurations",
+    "a key is misspelt",
+    "refused with the nearest known key, before anything starts",
+)
 def test_an_unknown_key_is_refused_with_the_nearest_known_one():
     assert problems(load.run, DEMO, ["model.layres=3"]) == [
         "model.layres = 3 is not a key of the configuration: the nearest is model.layers"
@@ -68,6 +73,11 @@ def test_a_resolved_configuration_is_the_same_run(kind):
     assert RunConfig.model_validate(run.resolved()) == run
 
 
+@pytest.mark.fault(
+    "Configurations",
+    "several values are wrong",
+    "all are said at once, with the values seen",
+)
 def test_all_problems_are_said_at_once_with_the_values_seen():
     overrides = ["model.layres=3", "train.zero=7", "seed=-1", "study=../up"]
     found = "\n".join(problems(load.run, DEMO, overrides))
@@ -95,6 +105,11 @@ def test_a_file_extends_another_once(tmp_path):
     assert "one level is allowed" in problems(load.run, tmp_path / "third.yaml")[0]
 
 
+@pytest.mark.fault(
+    "Configurations",
+    "a file is no configuration, or not there",
+    "named with the reason",
+)
 @pytest.mark.parametrize(
     ("text", "words"), [("a: [", "not valid YAML"), ("- 1", "keys and values"), (None, "be read")]
 )

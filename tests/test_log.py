@@ -1,6 +1,8 @@
 import io
 from pathlib import Path
 
+import pytest
+
 from scaling.log import LOG_NAME, RunHistory, RunLog
 
 
@@ -38,6 +40,7 @@ def test_a_log_reads_as_one_undisturbed_run_after_a_resume(tmp_path):
     assert history.validations == []
 
 
+@pytest.mark.fault("Storage", "a kill cuts the log's last line", "the line is left out")
 def test_a_line_that_a_kill_cut_is_left_out(tmp_path):
     log = RunLog(tmp_path, 0)
     log.write("step", step=1, nats=1.0)

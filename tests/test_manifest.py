@@ -104,11 +104,13 @@ def test_longest_is_what_ends_latest():
         CORPUS.longest("test")
 
 
+@pytest.mark.fault("Corpora", "the corpus is not prepared", "a sentence with what to type")
 def test_a_folder_without_a_corpus_says_what_to_type(tmp_path):
     with pytest.raises(ManifestError, match=r"is not a prepared corpus.*scaling prepare --config"):
         Corpus.load(tmp_path)
 
 
+@pytest.mark.fault("Corpora", "the manifest is damaged", "a sentence that names the place")
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -139,7 +141,7 @@ def test_damage_is_named_where_it_is(tmp_path, change, sentence):
     assert str(error.value).endswith(": prepare the corpus again.")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "[" * 200_000])
 def test_what_is_no_manifest_is_refused(tmp_path, text):
     (tmp_path / "corpus.json").write_text(text)
     with pytest.raises(ManifestError, match="prepare the corpus again"):

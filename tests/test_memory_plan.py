@@ -31,6 +31,11 @@ def test_what_fits_needs_no_advice():
     assert advice(shipped("paper"), A100) is None
 
 
+@pytest.mark.fault(
+    "Configurations",
+    "a model does not fit the memory of a worker",
+    "`plan` advises the least change that does",
+)
 def test_the_least_change_is_advised_that_fits():
     said = advice(shipped("paper", "train.batch=4000"), A100)
     assert "needs" in said and "has 40.0 GB: write train.accumulate=" in said

@@ -41,6 +41,11 @@ def test_a_healthy_node_has_no_problem():
     assert preflight._disk(seen()) == []
 
 
+@pytest.mark.fault(
+    "Nodes and networks",
+    "a node has another torch, Ray or Longwave",
+    "named with the node, before a run",
+)
 def test_other_releases_and_other_files_are_named_with_their_node():
     own = environment.versions()["torch"]
     first, second = problems(
@@ -54,6 +59,11 @@ def test_other_releases_and_other_files_are_named_with_their_node():
     assert second.startswith("a (10.0.0.1): its files of Longwave are others than where ")
 
 
+@pytest.mark.fault(
+    "Nodes and networks",
+    "a node's clock is off, or its disk nearly full",
+    "named, before a run",
+)
 def test_a_clock_that_is_off_and_a_full_disk_are_sentences():
     (clock,) = preflight._clock(seen(ahead=-3.25))
     assert clock.startswith("its clock is 3.2 s behind this machine's: start a time service")
@@ -61,6 +71,11 @@ def test_a_clock_that_is_off_and_a_full_disk_are_sentences():
     assert disk == "1.0 GiB are free in /tmp: 5 GiB or more are wanted"
 
 
+@pytest.mark.fault(
+    "Nodes and networks",
+    "a GPU has memory errors, is in use, or is slowed down",
+    "named, before a run",
+)
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -82,12 +97,18 @@ def test_a_gpu_that_is_not_fit_to_train_is_named(monkeypatch, tmp_path, line, wo
         assert words in sentence
 
 
+@pytest.mark.fault("Nodes and networks", "a GPU's driver does not answer", "named, before a run")
 def test_a_driver_that_does_not_answer_is_a_problem(monkeypatch, tmp_path):
     executable(tmp_path / "bin" / "nvidia-smi", "exit 9")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     assert node_state.look_at_gpus()[1][0].startswith("nvidia-smi fails (")
 
 
+@pytest.mark.fault(
+    "Corpora",
+    "a node sees another corpus, a damaged one or none",
+    "named, before a run",
+)
 def test_a_corpus_that_is_missing_damaged_or_another_one_is_a_sentence(embedded_corpus, tmp_path):
     source = Path(str(embedded_corpus.folder))
     assert node_state.look_at_corpus(str(source), embedded_corpus.fingerprint) == []
@@ -120,6 +141,11 @@ def test_the_cluster_of_the_tests_is_fit_for_a_run(embedded_corpus, tmp_path):
     assert not list(config.study_folder.glob(".shared-*"))
 
 
+@pytest.mark.fault(
+    "Nodes and networks",
+    "more workers are asked for than the nodes have room for",
+    "`doctor --cluster` says how many fit",
+)
 def test_workers_that_do_not_fit_are_said_with_how_many_do(embedded_corpus, tmp_path):
     nodes = [{"Resources": {"CPU": 4.0}}]
     config = small_run(embedded_corpus, tmp_path, cluster__workers=2, cluster__cpus_per_worker=2)
@@ -129,6 +155,7 @@ def test_workers_that_do_not_fit_are_said_with_how_many_do(embedded_corpus, tmp_
     assert "write cluster.workers=1" in finding.sentence
 
 
+@pytest.mark.fault("Nodes and networks", "a node does not answer", "named, before a run")
 def test_a_node_that_does_not_answer_is_named(ray_session, monkeypatch):
     monkeypatch.setattr(preflight, "ANSWER_SECONDS", 0.0)
     (finding,) = preflight.examine(None)[:1]
@@ -137,6 +164,11 @@ def test_a_node_that_does_not_answer_is_named(ray_session, monkeypatch):
     assert f"({node['NodeManagerAddress']}) gives no answer (in 0 s)" in finding.sentence
 
 
+@pytest.mark.fault(
+    "Nodes and networks",
+    "nodes do not reach each other",
+    "the node is named, before a run",
+)
 def test_an_all_reduce_is_measured_and_where_it_fails_the_node_is_named(ray_session, monkeypatch):
     (node,) = ray.nodes()
     node = {**node, "Resources": {"CPU": 1.0}}

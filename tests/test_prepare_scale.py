@@ -110,6 +110,11 @@ def undisturbed(request, tmp_path_factory):
     return folder, highest
 
 
+@pytest.mark.fault(
+    "Audio files",
+    "a recording of six hours, and 20,000 files",
+    "no process takes over 1.5 GiB",
+)
 def test_no_process_takes_more_than_a_gibibyte_and_a_half(undisturbed):
     folder, highest = undisturbed
     corpus = Corpus.load(folder / "whole")
@@ -120,6 +125,11 @@ def test_no_process_takes_more_than_a_gibibyte_and_a_half(undisturbed):
     assert max(highest.values()) < MOST_MEMORY
 
 
+@pytest.mark.fault(
+    "Processes",
+    "`prepare` is killed (SIGKILL) five times",
+    "ends bit for bit as an undisturbed one",
+)
 def test_killed_five_times_it_comes_out_bit_for_bit(undisturbed, ray_session):
     folder, _ = undisturbed
     words = command(folder, "killed")

@@ -15,6 +15,8 @@ from tests.test_node_tables import markdown
 
 pytestmark = pytest.mark.slow
 
+RESTARTED = "goes on from the newest checkpoint, with the reason in the record"
+
 
 def rehearse(corpus, *words):
     """What ``rehearse`` says of the demo's first run on this corpus."""
@@ -48,6 +50,11 @@ def struck(found, fault):
     return restart
 
 
+@pytest.mark.fault(
+    "Processes",
+    "nine faults, one after the other",
+    "the order and the losses of an undisturbed run; nothing half-written",
+)
 def test_the_losses_and_the_order_are_those_of_an_undisturbed_run(found):
     assert found["problems"] == []
     assert found["faults"] == list(SENTENCES)
@@ -57,10 +64,17 @@ def test_the_losses_and_the_order_are_those_of_an_undisturbed_run(found):
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ("error", "worker 1: rank 1 was told to fail at step 13"),
-        ("nan", "the loss of step 23 is nan (windows ["),
+        pytest.param(
+            *("error", "worker 1: rank 1 was told to fail at step 13"),
+            marks=pytest.mark.fault("Processes", "a worker raises an error", RESTARTED),
+        ),
+        pytest.param(
+            *("nan", "the loss of step 23 is nan (windows ["),
+            marks=pytest.mark.fault("Numbers", "the loss of one step is no number", RESTARTED),
+        ),
         ("worker", "died"),
         ("freeze", "worker 1 (process"),
+        # It is started again with smaller pieces.
         ("memory", "out of memory: rank 1 was told so at step 73: smaller pieces of a batch are"),
     ],
 )
@@ -72,23 +86,43 @@ def test_a_worker_that_fails_costs_no_more_than_the_steps_since_its_checkpoint(f
     assert 0 < restart["lost_steps"] <= 2 * EVERY
 
 
+@pytest.mark.fault(
+    "Processes",
+    "a worker stops without ending (SIGSTOP)",
+    "named and killed after cluster.hang_seconds; the run goes on",
+)
 def test_a_frozen_worker_is_named(found):
     (restart,) = restarts(found, "was silent for")
     assert restart["why"].startswith("worker 1 (process ")
 
 
+@pytest.mark.fault(
+    "Processes",
+    "a worker is told to end (SIGTERM)",
+    "a checkpoint at the end of its step; no step is lost",
+)
 def test_a_worker_that_is_told_to_end_loses_no_step(found):
     (restart,) = restarts(found, "told to end (SIGTERM)")
     assert restart["lost_steps"] == 0
     assert restart["step"] % EVERY != 0
 
 
+@pytest.mark.fault(
+    "Checkpoints",
+    "a part of the newest checkpoint is missing, cut, empty, or has one other bit",
+    "the run goes on from the one before, with a warning",
+)
 def test_a_damaged_checkpoint_is_left_for_the_one_before_with_a_warning(found):
     (warning,) = [text for text in found["warnings"] if "is damaged" in text]
     assert "its SHA-256 is not that of the manifest: gone back to the one before" in warning
     assert struck(found, "damage")["lost_steps"] > EVERY
 
 
+@pytest.mark.fault(
+    "Nodes and networks",
+    "a node is lost, and later there is another one",
+    "goes on with fewer workers and the same batches; grows again without a lost step",
+)
 def test_a_lost_node_shrinks_the_run_and_a_new_one_lets_it_grow_without_a_lost_step(found):
     shrunk = [restart for restart in found["restarts"] if restart["workers"] == 1]
     assert shrunk and shrunk[0]["lost_steps"] <= EVERY
@@ -97,11 +131,21 @@ def test_a_lost_node_shrinks_the_run_and_a_new_one_lets_it_grow_without_a_lost_s
     assert grown["lost_steps"] == 0
 
 
+@pytest.mark.fault(
+    "Storage",
+    "the storage refuses checkpoints for 20 s",
+    "a warning each; no restart",
+)
 def test_a_storage_that_refuses_checkpoints_for_20_seconds_stops_nothing(found):
     refused = [text for text in found["warnings"] if "was not written" in text]
     assert refused and all("Not a directory" in text for text in refused)
 
 
+@pytest.mark.fault(
+    "Nodes and networks",
+    "a node of four is lost",
+    "goes on with as many workers as divide the batch",
+)
 def test_four_workers_go_on_with_three_or_two_where_none_replaces_the_lost_one(embedded_corpus):
     found = rehearse(embedded_corpus, "--faults", "node", "--workers", "4")
     assert found["problems"] == []

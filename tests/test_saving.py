@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from scaling import saving, state
-from scaling.checkpoints import FOLDER, committed, newest
+from scaling.checkpoints import FOLDER, Writer, committed, newest
 from scaling.job import Start
 from scaling.place import Place
 from scaling.saving import Saver
@@ -52,6 +52,11 @@ def saver(tmp_path, monkeypatch):
     return made, warnings
 
 
+@pytest.mark.fault(
+    "Storage",
+    "the disk is full",
+    "that checkpoint is lost with a warning, nothing half-written stays; saves when there is room",
+)
 def test_a_run_goes_on_while_the_disk_is_full_and_saves_when_there_is_room(
     tmp_path, refuses, saver
 ):
@@ -80,6 +85,11 @@ def test_a_run_goes_on_while_the_disk_is_full_and_saves_when_there_is_room(
     assert newest(tmp_path)[0].place.step == 5
 
 
+@pytest.mark.fault(
+    "Storage",
+    "the storage is read-only for a while at the end",
+    "what the run ends with is tried again for two minutes",
+)
 def test_the_last_checkpoint_waits_for_a_storage_that_is_read_only_for_a_while(
     tmp_path, refuses, saver, monkeypatch
 ):
@@ -102,6 +112,7 @@ def test_the_last_checkpoint_waits_for_a_storage_that_is_read_only_for_a_while(
     assert newest(tmp_path)[0].place.step == 9
 
 
+@pytest.mark.fault("Storage", "the storage stays read-only", "an error, not a wait for ever")
 def test_a_storage_that_stays_read_only_is_an_error_and_not_a_wait_for_ever(
     refuses, saver, monkeypatch
 ):
@@ -109,6 +120,37 @@ def test_a_storage_that_stays_read_only_is_an_error_and_not_a_wait_for_ever(
     monkeypatch.setattr(saving, "STORAGE_SECONDS", 2)
     with pytest.raises(OSError, match="Read-only file system"):
         saver[0].finish(None, Place(9))
+
+
+@pytest.mark.fault(
+    "Storage",
+    "the storage is slow",
+    "steps go on; one checkpoint at a time is on its way",
+)
+def test_a_storage_that_takes_its_time_holds_up_no_step_and_is_given_one_at_a_time(
+    tmp_path, saver, monkeypatch
+):
+    made, warnings = saver
+    real, free = Writer.write, threading.Event()
+    begun: list[int] = []
+
+    def slow(writer, tensors, place):
+        begun.append(place.step)
+        assert free.wait(60)
+        real(writer, tensors, place)
+
+    monkeypatch.setattr(Writer, "write", slow)
+    # It comes back while the storage still has not taken anything.
+    made.begin(None, Place(3))
+    second = threading.Thread(target=made.begin, args=(None, Place(6)))
+    second.start()
+    second.join(0.3)
+    assert second.is_alive() and begun == [3] and committed(tmp_path) == []
+    free.set()
+    second.join()
+    made.settle()
+    assert begun == [3, 6] and warnings == []
+    assert newest(tmp_path)[0].place.step == 6
 
 
 def test_a_place_that_is_saved_already_is_not_written_again(tmp_path, saver):
@@ -121,6 +163,11 @@ def test_a_place_that_is_saved_already_is_not_written_again(tmp_path, saver):
     assert warnings == []
 
 
+@pytest.mark.fault(
+    "Storage",
+    "the disk is full while the log is written",
+    "its lines wait in memory; none is lost",
+)
 def test_the_log_keeps_what_a_full_disk_refuses(tmp_path: Path, refuses):
     from scaling.log import RunHistory, RunLog
 

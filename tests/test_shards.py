@@ -179,14 +179,21 @@ def damaged(path, kind):
         )
     elif kind == "other columns":
         pq.write_table(table.select(["recording", "offset"]), path, row_group_size=1)
+    elif kind == "a name that is no text":
+        path.write_bytes(content.replace(b"offset", b"off\x80et"))
     elif kind == "one row group":
         pq.write_table(table, path, compression="none")
 
 
 KINDS = ["gone", "empty", "text", "cut", "no footer", "without levels", "other levels"]
-KINDS += ["compressed", "other columns", "one row group"]
+KINDS += ["compressed", "other columns", "one row group", "a name that is no text"]
 
 
+@pytest.mark.fault(
+    "Corpora",
+    "a shard is no Parquet, or another one",
+    "a sentence, before any code is read",
+)
 @pytest.mark.parametrize("uri", ["{}", "file://{}"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_or_foreign_file_is_a_sentence(tmp_path, uri, kind):
@@ -195,6 +202,15 @@ def test_a_damaged_or_foreign_file_is_a_sentence(tmp_path, uri, kind):
     damaged(tmp_path / SHARD, kind)
     with pytest.raises(ShardError, match=r"shards/s\.parquet.*prepare the corpus again"):
         shards.read(Folder.of(uri.format(tmp_path)), place, 10, 20)
+
+
+@pytest.mark.parametrize("name", [b"ofgset", b"off\x80et"])
+def test_one_changed_bit_in_the_name_of_a_column_makes_rows_that_cannot_be_read(tmp_path, name):
+    written(tmp_path, [random_codes(10)])
+    path = tmp_path / SHARD
+    path.write_bytes(path.read_bytes().replace(b"offset", name))
+    with pytest.raises(OSError, match="it is no shard: "):
+        shards.rows(Folder.of(tmp_path), SHARD)
 
 
 @pytest.mark.parametrize("uri", ["{}", "file://{}"])

@@ -26,6 +26,11 @@ def test_a_level_is_the_median_of_its_quarter():
     assert Seen().levels() == []
 
 
+@pytest.mark.fault(
+    "Processes",
+    "random workers are killed, about one a minute",
+    "each step once; memory and files of the driver and the workers, and the store, stay level",
+)
 @pytest.mark.slow
 def test_in_four_minutes_of_killed_workers_nothing_is_lost_and_nothing_grows(embedded_corpus):
     found = rehearse(embedded_corpus, "--minutes", "4")

@@ -111,6 +111,11 @@ def losses(tmp_path_factory) -> dict[Scenario, list[float]]:
     return losses
 
 
+@pytest.mark.fault(
+    "Checkpoints",
+    "a run goes on with another number of workers",
+    "on 2 the losses are bit-equal, on 1, 3 and 4 to 1e-5 nats",
+)
 @pytest.mark.slow
 @pytest.mark.parametrize("zero", range(4))
 def test_a_run_of_two_workers_goes_on_with_any_number_of_them(losses, zero):

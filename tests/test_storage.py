@@ -47,6 +47,7 @@ def test_a_file_appears_when_it_is_complete(folder):
         assert folder.read_bytes("sub/file") == content
 
 
+@pytest.mark.fault("Storage", "a write fails half-way", "what was there stays")
 def test_a_write_that_fails_leaves_what_was_there(folder):
     for before in ({}, {"file": b"old"}):
         for name, content in before.items():
@@ -57,6 +58,7 @@ def test_a_write_that_fails_leaves_what_was_there(folder):
         assert {name: folder.read_bytes(name) for name in folder.files()} == before
 
 
+@pytest.mark.fault("Storage", "an upload to a bucket breaks", "no object is left")
 def test_an_upload_that_breaks_leaves_no_object(bucket, tmp_path, monkeypatch):
     folder = Folder.of(f"{bucket}/{tmp_path.name}")
 
@@ -87,6 +89,11 @@ def test_what_is_missing_is_an_os_error(folder):
         folder.sha256("missing")
 
 
+@pytest.mark.fault(
+    "Storage",
+    "a killed `prepare` leaves a half-written file",
+    "removed by the next one, and nothing else",
+)
 def test_what_a_killed_process_left_is_forgotten_and_nothing_else(tmp_path):
     folder = Folder.of(tmp_path)
     folder.make("shards")

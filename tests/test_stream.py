@@ -105,6 +105,11 @@ def test_polarity_is_drawn_from_seed_epoch_and_index_alone(embedded_corpus):
     assert np.array_equal(other_workers, changed)
 
 
+@pytest.mark.fault(
+    "Corpora",
+    "stops at random steps and other numbers of workers, over two epochs",
+    "every target once an epoch, in the same order",
+)
 def test_two_epochs_hold_every_target_once_each_through_stops_and_other_worlds(embedded_corpus):
     windows = Windows.of(embedded_corpus, "train", context=30_000, spacing=2_000, targets=40)
     # 24 windows a step, for 1, 2, 3 and 4 workers.
@@ -133,6 +138,7 @@ def test_two_epochs_hold_every_target_once_each_through_stops_and_other_worlds(e
         assert len(np.unique(offsets)) == windows.targets_in_epoch
 
 
+@pytest.mark.fault("Corpora", "1, 2, 3 or 4 workers", "the same global batches in the same order")
 def test_global_batches_do_not_depend_on_the_number_of_workers(embedded_corpus):
     for step in (0, 5, 1_000_003):
         batches = []

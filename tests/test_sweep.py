@@ -36,6 +36,11 @@ def test_as_many_runs_train_at_once_as_the_cluster_has_room_for(embedded_corpus,
     assert sweep.concurrent(with_gpus, {"CPU": 64, "GPU": 8}) == 8
 
 
+@pytest.mark.fault(
+    "Sweeps and records",
+    "a run of a sweep fails for good",
+    "the others go on; the next call tries it again, and repeats no finished one",
+)
 @pytest.mark.slow
 def test_a_second_call_repeats_no_finished_run_and_tries_failed_ones_again(
     embedded_corpus, tmp_path
@@ -66,6 +71,11 @@ def test_a_second_call_repeats_no_finished_run_and_tries_failed_ones_again(
     assert "1 of 1 runs have ended, 1 of them before" in third.stdout
 
 
+@pytest.mark.fault(
+    "Sweeps and records",
+    "a sweep's driver is killed",
+    "no finished run is repeated; the same records in the end",
+)
 @pytest.mark.slow
 def test_a_sweep_whose_driver_was_killed_repeats_no_finished_run_and_ends_with_the_same_records(
     embedded_corpus, tmp_path

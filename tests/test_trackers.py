@@ -108,6 +108,11 @@ def wandb_records(path):
     return found
 
 
+@pytest.mark.fault(
+    "Processes",
+    "a tracker fails",
+    "left out with a warning; the run and the others go on",
+)
 def test_a_tracker_that_fails_is_left_out_with_a_sentence_and_the_others_go_on(
     config, tmp_path, monkeypatch
 ):
@@ -122,6 +127,7 @@ def test_a_tracker_that_fails_is_left_out_with_a_sentence_and_the_others_go_on(
     assert len(tensorboard_events(config.folder / "tensorboard")["bits"]) == 3
 
 
+@pytest.mark.fault("Processes", "a tracker does not answer", "it delays neither steps nor the end")
 def test_a_tracker_that_hangs_delays_neither_steps_nor_the_end(config, monkeypatch):
     def hanging(config, step):
         time.sleep(3_600)

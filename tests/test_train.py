@@ -173,6 +173,11 @@ def kill_a_worker_after(config, steps):
     workers[-1].send_signal(signal.SIGKILL)
 
 
+@pytest.mark.fault(
+    "Processes",
+    "a worker is killed (SIGKILL), at ZeRO 0 to 3",
+    "goes on from the newest checkpoint; each window once, in order; undisturbed losses",
+)
 @pytest.mark.parametrize("zero", [0, 1, 2, 3])
 def test_every_zero_stage_trains_and_resumes_on_two_workers(embedded_corpus, tmp_path, zero):
     config = small_run(
@@ -191,6 +196,11 @@ def test_every_zero_stage_trains_and_resumes_on_two_workers(embedded_corpus, tmp
     np.testing.assert_allclose(losses(config), plain_losses(config, embedded_corpus), atol=2e-3)
 
 
+@pytest.mark.fault(
+    "Processes",
+    "the driver is killed (SIGKILL)",
+    "its workers end; the same command goes on, in the order and with the losses undisturbed",
+)
 def test_a_run_killed_with_its_driver_goes_on_where_it_stood(embedded_corpus, tmp_path):
     drops = {"model__dropout": 0.1, "model__encoder_dropout": 0.2, "model__token_drop": 0.1}
     config = small_run(embedded_corpus, tmp_path, train__steps=80, **drops)
@@ -221,6 +231,11 @@ def test_bfloat16_stays_near_float32(embedded_corpus, tmp_path):
     assert losses(config) == pytest.approx(plain, abs=0.02)
 
 
+@pytest.mark.fault(
+    "Numbers",
+    "the loss of a step is no number at two starts",
+    "stops before the step is taken, with its windows named",
+)
 def test_a_loss_that_is_no_number_twice_stops_before_the_step_with_a_sentence(
     embedded_corpus, tmp_path
 ):

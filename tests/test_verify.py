@@ -85,6 +85,11 @@ def test_a_corpus_as_it_was_prepared_is_whole(corpus):
     assert steps == [("verify", 1, 2), ("verify", 2, 2)]
 
 
+@pytest.mark.fault(
+    "Corpora",
+    "one bit of a shard changes",
+    "`verify` names the shard and the remedy",
+)
 @pytest.mark.parametrize("byte", [0, SAMPLES, -1])
 def test_one_flipped_bit_is_found_and_the_shard_named(local, byte):
     damaged = list(local.shards)[1]
@@ -105,6 +110,7 @@ def test_a_damaged_shard_has_to_be_removed_before_prepare_makes_it_again(corpus,
     assert problems(prepare(asked(), Folder.of(root), corpus.folder)) == ()
 
 
+@pytest.mark.fault("Corpora", "a shard is cut", "found, and made again bit for bit")
 def test_a_truncated_shard_is_found_and_prepare_makes_it_again(corpus, root):
     damaged = next(iter(corpus.shards))
     content = corpus.folder.read_bytes(damaged)
@@ -115,6 +121,7 @@ def test_a_truncated_shard_is_found_and_prepare_makes_it_again(corpus, root):
     assert problems(prepare(asked(), Folder.of(root), corpus.folder)) == ()
 
 
+@pytest.mark.fault("Corpora", "shards are missing", "found, and made again bit for bit")
 def test_missing_shards_are_each_found_and_prepare_makes_them_again(corpus, root):
     for shard in corpus.shards:
         remove(corpus.folder, shard)

@@ -167,6 +167,11 @@ def test_targets_are_drawn_once_for_each_epoch():
     assert Counter(drawn) == {target: 2 for target in all_targets(windows)}
 
 
+@pytest.mark.fault(
+    "Corpora",
+    "the context is longer than every recording",
+    "refused with what to change",
+)
 def test_no_window_is_refused_with_what_to_change():
     with pytest.raises(WindowError) as error:
         Windows.of(corpus((0, 30), (90, 100)), "train", 8, 4, 3, 95)
