@@ -22,7 +22,8 @@ from scaling.targets import HELD_OUT, TRAIN
 
 RAY_FOLDER = "ray"
 """What Ray Train itself keeps of a start. Longwave goes on from its own checkpoints alone."""
-MEMORY = ("out of memory", "can't allocate memory", "running low on memory")
+MEMORY = ("running low on memory", "out of memory", "can't allocate memory")
+"""What Ray's watch, a GPU and the machine say; Ray's has advice behind it that repeats the word."""
 GONE = "The actor is dead"
 STORAGE_SECONDS = 600.0
 """How long a run waits for a storage that refuses it."""
@@ -195,7 +196,7 @@ def _reason(error: BaseException) -> str:
     """Who failed and why, in a sentence."""
     failures: dict[int, BaseException] = getattr(error, "worker_failures", {})
     if full := _short_of_memory(error):
-        return f"{full[0]}: smaller pieces of a batch are tried"
+        return f"{full}: smaller pieces of a batch are tried"
     # Where one is gone, the others fail because it does not answer.
     dead = [
         rank for rank, why in failures.items() if isinstance(why, RayActorError) or GONE in str(why)
@@ -210,11 +211,12 @@ def _reason(error: BaseException) -> str:
     return f"worker {rank}: {_last_sentence(why)}"
 
 
-def _short_of_memory(error: BaseException) -> list[str]:
-    """The lines that say that memory was refused: by a GPU, by the machine, or by Ray's watch."""
+def _short_of_memory(error: BaseException) -> str | None:
+    """The line that says that memory was refused, if it was; the last one, after any traceback."""
     failures: dict[int, BaseException] = getattr(error, "worker_failures", {})
     lines = [line for why in (error, *failures.values()) for line in _lines(why)]
-    return [line for line in lines if any(word in line for word in MEMORY)]
+    found = [line for word in MEMORY for line in reversed(lines) if word in line]
+    return found[0] if found else None
 
 
 def _last_sentence(error: BaseException) -> str:
