@@ -29,7 +29,6 @@ SCALE_GAIN = 10.0
 LOGISTIC_DEVIATION = math.pi / math.sqrt(3)
 """The standard deviation of a logistic distribution of scale 1."""
 
-
 LOG_TURN = math.log(2 * math.pi)
 
 
