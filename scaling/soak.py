@@ -6,6 +6,7 @@ leaks shows as the difference between its second quarter and its last one: the f
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -52,9 +53,9 @@ class Level:
 
 @dataclass(frozen=True)
 class Soak:
-    """What became of the run, and the level of everything that could grow."""
+    """What became of the run, which took so many seconds, and the level of what could grow."""
 
-    minutes: int
+    seconds: float
     killed: int
     rehearsal: Rehearsal
     levels: list[Level]
@@ -83,13 +84,13 @@ class Soak:
     def as_json(self) -> dict[str, Any]:
         """All of it as plain JSON types, and what it ran on."""
         levels: list[Any] = TypeAdapter(list[Level]).dump_python(self.levels, mode="json")
-        measured = {"minutes": self.minutes, "killed": self.killed, "levels": levels}
+        measured = {"seconds": self.seconds, "killed": self.killed, "levels": levels}
         return measured | self.rehearsal.as_json() | {"problems": self.problems}
 
     def table(self) -> Table:
         """The level of each quantity."""
         table = table_of(
-            f"{self.minutes} blocks of {BLOCK} steps, a worker killed in each: medians",
+            f"{self.seconds / 60:.0f} minutes, {self.killed} workers killed: medians",
             ("what", "second quarter", "last quarter", "most"),
         )
         for one in self.levels:
@@ -116,9 +117,11 @@ def soak(asked: Asked, seed: int = 0) -> Soak:
     ]
     # So that a block takes a minute, however fast its steps are.
     pauses = [Fault("pause", step) for step in range(1, steps + 1)]
+    began = time.monotonic()
     with watched() as seen:
         error = train_under(asked.disturbed, (*pauses, *kills), [])
-    return Soak(steps // BLOCK, len(kills), judged(asked, error), seen.levels())
+    seconds = time.monotonic() - began
+    return Soak(seconds, len(kills), judged(asked, error), seen.levels())
 
 
 @dataclass
