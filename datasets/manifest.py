@@ -200,7 +200,8 @@ class Corpus:
             corpus: Self = _reader(Corpus).validate_json(json.dumps(fields))
         except ValidationError as error:
             problems = (
-                f"{'.'.join(map(str, entry['loc']))}: {entry['msg']} ({_shown(entry['input'])})"
+                f"{_cut('.'.join(map(str, entry['loc'])))}: {entry['msg']} "
+                f"({_cut(repr(entry['input']))})"
                 for entry in error.errors()[:3]
             )
             raise ManifestError(
@@ -239,8 +240,7 @@ def _reader(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
+def _cut(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 

@@ -72,10 +72,12 @@ class Checkpoint(BaseModel):
         path = folder / MANIFEST
         try:
             content = json.loads(path.read_text())
-            if content["version"] != VERSION:
+            if not isinstance(version := content["version"], int):
+                raise ValueError("its version is no number")
+            if version != VERSION:
                 raise CheckpointError(
-                    f"{path} has version {content['version']} and this Longwave reads version "
-                    f"{VERSION}: go on with the Longwave that wrote it, or remove the run's folder"
+                    f"{path} has version {version} and this Longwave reads version {VERSION}: go "
+                    "on with the Longwave that wrote it, or remove the run's folder"
                 )
             return cls.model_validate({**content, "folder": folder})
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:

@@ -19,7 +19,7 @@ from scaling.delivery import Hardware
 MOST_VALUES = 100_000
 """Of one file: an alias stands for all that it names, and a few lines of them for 2^64 values."""
 LONGEST_SHOWN = 200
-"""Characters of a value in a sentence."""
+"""Characters of a value, or of one part of a key, in a sentence."""
 
 Built = TypeVar("Built")
 Section = TypeVar("Section", bound=BaseModel)
@@ -248,7 +248,7 @@ def _build(
 
 
 def _sentence(kind: type[BaseModel], detail: Mapping[str, Any], prefix: str) -> str:
-    location = [str(part) for part in detail["loc"]]
+    location = [str(part)[:LONGEST_SHOWN] for part in detail["loc"]]
     if detail["type"] == "union_tag_invalid":
         kinds = ", ".join(KINDS)
         return (

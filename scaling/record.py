@@ -15,6 +15,8 @@ from datasets.files import replacing
 
 SCHEMA = 6
 FILE_NAME = "record.json"
+LONGEST_PLACE = 200
+"""Characters of where a problem is: a damaged key may have thousands."""
 
 
 class RecordError(ValueError):
@@ -62,7 +64,7 @@ class Kept(Part):
 def _first(error: ValidationError) -> str:
     """The first problem in a line: there may be thousands, each with all that it was found in."""
     problems = error.errors(include_url=False, include_input=False, include_context=False)
-    where = ".".join(map(str, problems[0]["loc"]))
+    where = ".".join(map(str, problems[0]["loc"]))[:LONGEST_PLACE]
     more = f", and {len(problems) - 1:,} more" if len(problems) > 1 else ""
     return f"{where}{': ' if where else ''}{problems[0]['msg']}{more}"
 

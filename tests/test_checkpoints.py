@@ -130,7 +130,8 @@ def test_a_damaged_part_sends_the_run_to_the_checkpoint_before(tmp_path, how, ra
     "the run goes on from the one before, with a warning",
 )
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[]", "not json", '{"version": 1}', "null", "[" * 200_000]
+    "text",
+    ["", "{}", "[]", "not json", '{"version": 1}', '{"version": "x"}', "null", "[" * 200_000],
 )
 def test_a_damaged_manifest_sends_the_run_to_the_checkpoint_before(tmp_path, text):
     write(tmp_path, 3)

@@ -141,6 +141,15 @@ def test_damage_is_named_where_it_is(tmp_path, change, sentence):
     assert str(error.value).endswith(": prepare the corpus again.")
 
 
+def test_a_damaged_key_of_any_length_is_shown_in_part(tmp_path):
+    fields = stored(tmp_path)
+    fields["x" * 5_000] = 1
+    store(tmp_path, fields)
+    with pytest.raises(ManifestError, match=r"x\.\.\.: Unexpected") as error:
+        Corpus.load(tmp_path)
+    assert len(str(error.value)) < 1_000
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "[" * 200_000])
 def test_what_is_no_manifest_is_refused(tmp_path, text):
     (tmp_path / "corpus.json").write_text(text)
