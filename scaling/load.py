@@ -7,7 +7,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from model.kinds import KINDS, Shape
@@ -15,9 +14,8 @@ from scaling.comparing import CompareConfig
 from scaling.config import SEARCHABLE, RunConfig, SweepSection
 from scaling.corpus_config import CorpusConfig
 from scaling.delivery import Hardware
+from scaling.yaml_values import parsed
 
-MOST_VALUES = 100_000
-"""Of one file: an alias stands for all that it names, and a few lines of them for 2^64 values."""
 LONGEST_SHOWN = 200
 """Characters of a value, or of one part of a key, in a sentence."""
 
@@ -171,9 +169,9 @@ def _or_raise(built: Built | None, problems: list[str]) -> Built:
 
 def _read(path: Path, *, extended: bool = False) -> dict[str, Any]:
     try:
-        content = _parsed(path.read_text())
+        content = parsed(path.read_text())
     except OSError as error:
-        raise ConfigError([f"{path} cannot be read: {error.strerror}"]) from error
+        raise ConfigError([f"{_cut(str(path))} cannot be read: {error.strerror}"]) from error
     except ValueError as error:
         raise ConfigError([f"{path} is not valid YAML: {error}"]) from error
     if not isinstance(content, dict):
@@ -186,26 +184,6 @@ def _read(path: Path, *, extended: bool = False) -> dict[str, Any]:
     if extended:
         raise ConfigError([f"{path} is extended and extends {parent} itself: one level is allowed"])
     return _merged(_read(path.parent / parent, extended=True), content)
-
-
-def _parsed(text: str) -> Any:
-    """What YAML says; ValueError where it is none, or says more than ``MOST_VALUES`` values."""
-    try:
-        content = yaml.safe_load(text)
-    except Exception as error:
-        # PyYAML raises its own errors, and whatever Python does where it makes a value.
-        raise ValueError(str(error) or type(error).__name__) from error
-    waiting, count = [content], 0
-    while waiting and count <= MOST_VALUES:
-        value = waiting.pop()
-        count += 1
-        if isinstance(value, dict):
-            waiting += [*value, *value.values()]
-        elif isinstance(value, list | tuple | set):
-            waiting += value
-    if waiting:
-        raise ValueError(f"with its aliases it has over {MOST_VALUES:,} values")
-    return content
 
 
 def _merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
@@ -223,7 +201,7 @@ def _overridden(content: dict[str, Any], overrides: Sequence[str]) -> dict[str, 
         if not separator or not key:
             raise ConfigError([f"`{override}` is no override: write key=value, as model.layers=6"])
         try:
-            values[key] = _parsed(text)
+            values[key] = parsed(text)
         except ValueError as error:
             raise ConfigError([f"`{override}` has no valid YAML value: {error}"]) from error
     return with_values(content, values)
@@ -275,14 +253,17 @@ def _sentence(kind: type[BaseModel], detail: Mapping[str, Any], prefix: str) -> 
     if detail["type"] == "missing":
         return f"{name} is missing: write a value for it"
     message = detail["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
+    message = _cut(message[0].lower() + message[1:], 5 * LONGEST_SHOWN)
     # Without a name it is about several keys together, and says which.
     return f"{name} is {_shown(value)}: {message}" if name else message
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+    return _cut(repr(value))
+
+
+def _cut(text: str, longest: int = LONGEST_SHOWN) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 def _keys_at(kind: Any, location: Iterable[str], model: type[Shape] | None) -> list[str]:

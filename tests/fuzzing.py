@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from hypothesis.internal.conjecture import providers
 
 INPUTS = 10_000
 """How many damaged inputs each surface is given."""
@@ -234,7 +236,12 @@ class Surface:
 
     def fuzz(self, strategy: Any, body: Callable[[Any], None]) -> None:
         """Give it all the inputs of a strategy; it has to take some, and to refuse others."""
-        every_input(given(strategy)(body))()
+        # Hypothesis tries constants of the modules that are loaded, and tests before this one load
+        # more of them or fewer.
+        providers.CONSTANTS_CACHE.cache.clear()
+        with mock.patch.object(providers, "_get_local_constants", providers.Constants):
+            every_input(given(strategy)(body))()
+        providers.CONSTANTS_CACHE.cache.clear()
         print(f"{self.taken} inputs were taken and {self.refused} refused")
         assert self.taken + self.refused >= INPUTS
         assert self.taken and self.refused

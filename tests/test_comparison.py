@@ -69,6 +69,9 @@ def test_differences_are_paired_to_the_row_of_the_lowest_full_context_loss(compa
     assert comparison.best == "two"
     by_name = {row.name: row.scores["full-context"] for row in comparison.rows}
     assert by_name["two"].difference is None
+    for name in ("code histogram", "linear AR(32)"):
+        difference = by_name[name].loss.nats - by_name["two"].loss.nats
+        assert by_name[name].difference.nats == pytest.approx(difference, abs=0.01)
     one = by_name["one"]
     assert one.difference.nats == pytest.approx(0.1, abs=0.01)
     # What all rows find hard alike is not in the error of a difference.
