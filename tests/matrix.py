@@ -64,15 +64,15 @@ UNTESTED = (
         "SHA-256.",
     ),
     (
+        "Archives and folders",
+        "the clouds' own storage refuses or delays requests",
+        "The tests' bucket is a simulated S3 on the same machine, and does neither.",
+    ),
+    (
         "Foreign bytes",
         "a few bits of a shard's footer, among all that may change",
         "Arrow ends the process over them, by an exception that its Python interface does not "
         "catch. `verify` names the shard without reading its footer: its SHA-256 is another.",
-    ),
-    (
-        "Archives and folders",
-        "the clouds' own storage refuses or delays requests",
-        "The tests' bucket is a simulated S3 on the same machine, and does neither.",
     ),
 )
 
