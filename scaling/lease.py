@@ -4,13 +4,14 @@ Another driver may take the lease over when it was not renewed for ``PATIENCE_SE
 clock alone; or at once where the holder's process is known to be gone.
 """
 
+import contextlib
 import json
 import os
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,6 +19,7 @@ from uuid import uuid4
 import psutil
 
 from datasets.files import replacing
+from scaling.polling import polled
 
 FILE_NAME = "lease.json"
 RENEW_SECONDS = 5.0
@@ -42,14 +44,11 @@ def held(run_folder: Path) -> Iterator[None]:
     _write(path, holder, 0)
     if (found := _read(path)) and found["holder"] != holder["holder"]:
         raise _taken(run_folder, found)
-    over = threading.Event()
-    thread = threading.Thread(target=_renew, args=(path, holder, over), daemon=True)
-    thread.start()
+    renewals = count(1)
     try:
-        yield
+        with polled(lambda: _renew(path, holder, next(renewals)), RENEW_SECONDS):
+            yield
     finally:
-        over.set()
-        thread.join()
         if (found := _read(path)) and found["holder"] == holder["holder"]:
             path.unlink(missing_ok=True)
 
@@ -80,17 +79,12 @@ def _dead(lease: dict[str, Any]) -> bool:
         return True
 
 
-def _renew(path: Path, holder: dict[str, Any], over: threading.Event) -> None:
-    renewals = 0
-    while not over.wait(RENEW_SECONDS):
-        renewals += 1
-        try:
-            found = _read(path)
-            if found is None or found["holder"] == holder["holder"]:
-                _write(path, holder, renewals)
-        except OSError:
-            # A storage that is away for a while is met where checkpoints are written.
-            continue
+def _renew(path: Path, holder: dict[str, Any], renewals: int) -> None:
+    # A storage that is away for a while is met where checkpoints are written.
+    with contextlib.suppress(OSError):
+        found = _read(path)
+        if found is None or found["holder"] == holder["holder"]:
+            _write(path, holder, renewals)
 
 
 def _write(path: Path, holder: dict[str, Any], renewals: int) -> None:

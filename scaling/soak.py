@@ -5,10 +5,7 @@ leaks shows as the difference between its second quarter and its last one: the f
 """
 
 import contextlib
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +15,7 @@ from pydantic import TypeAdapter
 from rich.table import Table
 
 from scaling.faults import Fault
+from scaling.polling import polled
 from scaling.rehearsal import EVERY, Asked, Rehearsal, judged, train_under
 from scaling.terminal import table_of
 from scaling.train import make_job, train
@@ -118,7 +116,8 @@ def soak(asked: Asked, seed: int = 0) -> Soak:
     # So that a block takes a minute, however fast its steps are.
     pauses = [Fault("pause", step) for step in range(1, steps + 1)]
     began = time.monotonic()
-    with watched() as seen:
+    seen = Seen()
+    with polled(seen.look, LOOK_SECONDS):
         error = train_under(asked.disturbed, (*pauses, *kills), [])
     seconds = time.monotonic() - began
     return Soak(seconds, len(kills), judged(asked, error), seen.levels())
@@ -161,21 +160,3 @@ class Seen:
             )
             for name, column in zip(GROWTH, columns, strict=True)
         ]
-
-
-@contextmanager
-def watched() -> Iterator[Seen]:
-    """Look every two seconds while the block runs."""
-    seen, over = Seen(), threading.Event()
-
-    def body() -> None:
-        while not over.wait(LOOK_SECONDS):
-            seen.look()
-
-    thread = threading.Thread(target=body, daemon=True)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        thread.join()

@@ -1,7 +1,6 @@
 """How a benchmark measures: two ways in turn, in one process, with medians and peak memory."""
 
 import gc
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +9,8 @@ from statistics import median
 
 import psutil
 import torch
+
+from scaling.polling import polled
 
 Work = Callable[[], object]
 POLL_SECONDS = 0.005
@@ -91,17 +92,11 @@ def _peak_memory() -> Iterator[list[int]]:
         yield found
         found[0] = torch.cuda.max_memory_allocated() - before
         return
-    process, over = psutil.Process(), threading.Event()
+    process = psutil.Process()
     before = process.memory_info().rss
 
-    def watch() -> None:
-        while not over.wait(POLL_SECONDS):
-            found[0] = max(found[0], process.memory_info().rss - before)
+    def look() -> None:
+        found[0] = max(found[0], process.memory_info().rss - before)
 
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
+    with polled(look, POLL_SECONDS):
         yield found
-    finally:
-        over.set()
-        watcher.join()

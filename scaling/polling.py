@@ -1,0 +1,23 @@
+"""Something that is looked at over and over while something else runs."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def polled(look: Callable[[], None], seconds: float) -> Iterator[None]:
+    """Call ``look`` every so many seconds, in a thread of its own, while the block runs."""
+    over = threading.Event()
+
+    def body() -> None:
+        while not over.wait(seconds):
+            look()
+
+    thread = threading.Thread(target=body, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
