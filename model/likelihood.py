@@ -155,7 +155,7 @@ class MeanSquare(nn.Module):
         As all targets share the scale, the one follows from the other. ``recent_scale`` is the
         linear prediction's, where there is one.
         """
-        log_scale = float(self._log_scale(recent_scale))
+        log_scale = float(self._log_scale(recent_scale).detach())
         return math.exp(log_scale) * math.sqrt(max(0.0, 2 * (nats - log_scale) - LOG_TURN))
 
     def _log_scale(self, recent_scale: Tensor | None) -> Tensor:

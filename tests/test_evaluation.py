@@ -147,6 +147,7 @@ def test_two_runs_are_scored_on_the_same_targets_and_their_difference_is_paired(
     assert "contexts and against are both given" in refused.stderr
 
 
+@pytest.mark.filterwarnings("error::UserWarning")
 def test_a_run_of_squared_errors_has_the_root_of_their_mean(short_corpus, tmp_path):
     run = trained(short_corpus, tmp_path, model__likelihood="mean_square")
     found = evaluate(run, short_corpus, "test", unwatched)
