@@ -29,6 +29,11 @@ def departures(records: Sequence[RunRecord]) -> list[str]:
             f"The newest {_listed(recent)} codes reach the head by a path of their own with a "
             "linear-predictive start: this is not the paper's model, which has no such path."
         )
+    said = {run.config["model"].get("likelihood", "categorical") for run in records}
+    if said != {"categorical"}:
+        sentences.append(
+            f"The head says a {_listed(said)} distribution; the paper's says a logit for each code."
+        )
     modes = {run.targets.mode for run in records} - {"last"}
     if modes:
         sentences.append(

@@ -11,6 +11,9 @@ from scaling.slope import FitError, Slope, fit_slope, replicate_noise
 CONTEXT, PANEL, SEED = "model.context", "model.layers", "seed"
 SHAPE_AXES = ("model.chunk", PANEL)  # what colours and panels stand for, not the horizontal axis
 
+WHAT_IS_TRAINED = ("model", "windows", "train")
+"""Sections of a configuration whose settings can change what a run comes to."""
+
 
 @dataclass(frozen=True)
 class Series:
@@ -72,8 +75,15 @@ def written(value: Any) -> str:
 
 
 def varied(records: Sequence[RunRecord]) -> list[str]:
-    """Keys of the records' axes with more than one value, seed left out."""
+    """Keys with more than one value: those of the records' axes, seed left out, and then others.
+
+    Runs that were trained one by one have no axes, and differ in what was written for each.
+    """
     keys = dict.fromkeys(key for record in records for key in record.axes if key != SEED)
+    for section in WHAT_IS_TRAINED:
+        parts = [record.config.get(section, {}) for record in records]
+        shared = [name for name in parts[0] if all(name in part for part in parts)] if parts else []
+        keys |= dict.fromkeys(f"{section}.{name}" for name in shared)
     return [key for key in keys if len({setting(record, key) for record in records}) > 1]
 
 

@@ -20,3 +20,11 @@ def test_seeds_alone_are_no_axis():
 
 def test_what_varies_are_the_axes_with_more_than_one_value_but_the_seed():
     assert sorted(varied(study())) == ["model.chunk", "model.context", "model.layers"]
+
+
+def test_runs_trained_one_by_one_are_no_seeds_of_each_other():
+    one = run({}, 3.3)
+    model = {**one.config["model"], "layers": one.config["model"]["layers"] + 1}
+    other = run({}, 3.2, config={**one.config, "model": model})
+    assert varied([one, other]) == ["model.layers"]
+    assert varied([one, run({"seed": 1}, 3.2)]) == []
