@@ -123,6 +123,8 @@ def plan(
 @app.command()
 def train(words: Words = None, config: Config = None) -> None:
     """Train one run to its end, from its newest checkpoint if it has one."""
+    run = load.run(*file_and_overrides(config, words))
+    # What is wrong with the configuration is said before Ray and PyTorch take seconds to load.
     from scaling.progress import shown
     from scaling.record import bits
     from scaling.start import cluster_for
@@ -130,7 +132,6 @@ def train(words: Words = None, config: Config = None) -> None:
     from scaling.train import make_job
     from scaling.train import train as train_run
 
-    run = load.run(*file_and_overrides(config, words))
     with cluster_for([run]):
         register(run.study_folder, [({}, run)])
         with shown(run.study_folder, 1, console):

@@ -6,6 +6,7 @@ from typing import Any
 import deepspeed
 import deepspeed.ops
 import torch
+from deepspeed.runtime import compiler
 from torch import Tensor, nn
 
 from datasets.files import replacing
@@ -14,6 +15,10 @@ from model.network import LatentTransformer
 from scaling.checkpoints import save_tensors
 from scaling.config import TrainConfig
 from scaling.place import Place
+
+# DeepSpeed has its Muon optimizer compiled wherever an optimizer is checked, which loads all of
+# PyTorch's compiler into every worker at every start. Nothing here uses Muon.
+compiler.compile = lambda: compiler.dummy_decorator
 
 
 def precision(train: TrainConfig) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from scaling.fit import Fit
 from scaling.slope import Floats
@@ -76,7 +76,7 @@ def _wald(fit: Fit, x: Floats) -> tuple[Floats, Floats]:
     gradient = fit.objective.gradient(losses, jacobian)[0]
     variance = np.einsum("np,pq,nq->n", gradient, covariance(fit), gradient)
     variance += fit.residual @ fit.residual / max(len(fit.residual) - fit.form.num_free, 1)
-    half = student.ppf(0.975, freedom) * np.sqrt(variance)
+    half = stdtrit(freedom, 0.975) * np.sqrt(variance)
     if fit.objective.space == "log":
         return predicted * np.exp(-half), predicted * np.exp(half)
     return predicted - half, predicted + half

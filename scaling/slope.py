@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.intp]  # of rows, groups or configurations
@@ -84,7 +84,7 @@ def fit_slope(
     return Slope(
         per_doubling=slope,
         standard_error=float(np.sqrt(variance / squares)),
-        quantile=float(student.ppf(0.975, freedom)),
+        quantile=float(stdtrit(freedom, 0.975)),
         num_configurations=len(loss),
         num_groups=num_groups,
         centre=float(2 ** doublings.mean()),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from datasets.files import replacing
 from scaling.content import content_of
@@ -178,7 +178,7 @@ def _mean_difference(pairs: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     if len(pairs) < LEAST_PAIRS:
         return None
     nats = np.array([pair["difference_nats"] for pair in pairs])
-    half = float(student.ppf(0.975, len(nats) - 1) * nats.std(ddof=1) / np.sqrt(len(nats)))
+    half = float(stdtrit(len(nats) - 1, 0.975) * nats.std(ddof=1) / np.sqrt(len(nats)))
     mean = float(nats.mean())
     return {
         "nats": mean,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from scaling.fit import Fit, problem_of
 from scaling.slope import Floats, Interval
@@ -51,7 +51,7 @@ def wald(fit: Fit) -> Uncertainty:
         return Uncertainty(None, dict.fromkeys(names), dict.fromkeys(names))
     slopes = _slopes(fit)
     variance = np.einsum("np,pq,nq->n", slopes, covariance(fit), slopes)
-    quantile = float(student.ppf(0.975, freedom))
+    quantile = float(stdtrit(freedom, 0.975))
     errors: dict[str, float | None] = {}
     intervals: dict[str, Interval | None] = {}
     for name, value, one in zip(names, fit.natural.values(), variance, strict=True):

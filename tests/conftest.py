@@ -14,7 +14,7 @@ from datasets.manifest import Corpus
 from datasets.prepare import prepare
 from datasets.storage import Folder
 from scaling import load
-from scaling.cluster import ENVIRONMENT
+from scaling.cluster import EMBEDDED, ENVIRONMENT
 from scaling.config import RunConfig
 from scaling.train import make_job, train
 from tests.runs import small_run
@@ -27,6 +27,7 @@ hypothesis.settings.load_profile("longwave")
 
 SESSION_ENVIRONMENT = {
     **ENVIRONMENT,
+    **EMBEDDED,
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "DS_ACCELERATOR": "cpu",
     # Workers and child processes import datasets, model and scaling from the clone.
