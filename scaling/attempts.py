@@ -14,7 +14,7 @@ from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from scaling import checkpoints, feeds, loop, workers
-from scaling.job import Job, Start
+from scaling.job import Ending, Job, Start
 from scaling.notice import Noticed
 from scaling.rendezvous import rendezvous
 from scaling.supervision import Supervision
@@ -117,7 +117,7 @@ def _next_start(job: Job, progress: Progress, *, first: bool) -> Start:
     )
 
 
-def _fit(job: Job, start: Start, supervision: Supervision) -> loop.Ending:
+def _fit(job: Job, start: Start, supervision: Supervision) -> Ending:
     """Train with Ray Train until this start's workers end."""
     cluster = job.config.cluster
     trainer = TorchTrainer(
@@ -144,7 +144,7 @@ def _fit(job: Job, start: Start, supervision: Supervision) -> loop.Ending:
             execution_options=ExecutionOptions(preserve_order=True), enable_shard_locality=False
         ),
     )
-    ending: loop.Ending = trainer.fit().return_value  # type: ignore[attr-defined]
+    ending: Ending = trainer.fit().return_value  # type: ignore[attr-defined]
     return ending
 
 

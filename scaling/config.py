@@ -80,12 +80,16 @@ class ValidationConfig(Section):
 
     ``spacing`` (samples) must be a multiple of every chunk that is compared. They are scored every
     ``every`` steps and at the end.
+
+    With ``patience`` the run ends with the weights that were best on them, and early where so many
+    scorings in a row, after the learning rate has fallen, were no better.
     """
 
     windows: Positive = 64
     per_window: Positive = 32
     spacing: Positive = 8_000
     every: Positive = 10_000
+    patience: Positive | None = None
 
 
 TRACKERS = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}

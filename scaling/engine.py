@@ -6,6 +6,7 @@ from typing import Any
 import deepspeed
 import deepspeed.ops
 import torch
+import torch.distributed
 from deepspeed.runtime import compiler
 from torch import Tensor, nn
 
@@ -84,8 +85,7 @@ def _settings(train: TrainConfig, workers: int, pieces: int) -> dict[str, Any]:
 
 def learning_rate(train: TrainConfig, place: Place) -> float:
     """The learning rate of the step after ``place``: one rate, then a second one."""
-    second = place.share(train) >= train.second_phase
-    return train.second_learning_rate if second else train.learning_rate
+    return train.second_learning_rate if place.in_second_phase(train) else train.learning_rate
 
 
 def set_learning_rate(optimizer: Any, rate: float) -> None:
@@ -99,6 +99,23 @@ def weights(engine: Any) -> dict[str, Tensor]:
     module: nn.Module = engine.module
     with deepspeed.zero.GatheredParameters(list(module.parameters())):
         return {name: whole.detach().cpu().clone() for name, whole in module.state_dict().items()}
+
+
+@torch.no_grad()
+def put(engine: Any, tensors: dict[str, Tensor] | None) -> None:
+    """Give every rank the weights that rank 0 has; every rank must call it, after the last step.
+
+    The optimizer keeps what it has: its next step would bring the old weights back.
+    """
+    module: nn.Module = engine.module
+    kept = module.state_dict().keys()
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if name not in kept:
+            continue
+        with deepspeed.zero.GatheredParameters([tensor], modifier_rank=0):
+            if tensors is not None:
+                tensor.copy_(tensors[name])
+            torch.distributed.broadcast(tensor.data, 0)
 
 
 def save(tensors: dict[str, Tensor], path: Path) -> None:

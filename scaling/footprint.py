@@ -77,7 +77,11 @@ class Checkpoint:
     whole: float
 
 
-def checkpoint(parameters: int, workers: int) -> Checkpoint:
-    """The checkpoint of so many workers: weights and moments, dealt to them as whole tensors."""
-    whole = float((MOMENTS + 1) * FULL * parameters)
-    return Checkpoint(whole / workers, whole)
+def checkpoint(parameters: int, workers: int, *, best: bool = False) -> Checkpoint:
+    """The checkpoint of so many workers: weights and moments, dealt to them as whole tensors.
+
+    The first worker adds the ``best`` weights where the run is to end with those.
+    """
+    dealt = float((MOMENTS + 1) * FULL * parameters)
+    added = float(FULL * parameters) if best else 0.0
+    return Checkpoint(dealt / workers + added, dealt + added)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from datasets.storage import Folder
 from scaling.config import RunConfig
@@ -44,3 +44,14 @@ class Start:
     why: str | None = None
     warnings: tuple[str, ...] = ()
     suspect: int | None = None
+
+
+class Ending(TypedDict):
+    """How a start of the workers ended, where none failed: at the run's end, a rung, or why not.
+
+    ``step`` is the one whose loss was no number.
+    """
+
+    kind: Literal["ended", "waiting", "stopped", "no number"]
+    why: str
+    step: int

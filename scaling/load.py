@@ -112,6 +112,11 @@ def sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
         problems += found
         if built:
             runs.append(({name: _at(built, name) for name in names}, built))
+    if section.search and any(config.validation.patience for _, config in runs):
+        problems.append(
+            "validation.patience ends a run early, and sweep.search compares runs at the same "
+            "shares of their schedule: write one of the two"
+        )
     _or_raise(runs, list(dict.fromkeys(problems)))
     unique = {config.id: (axes, config) for axes, config in runs}
     return Sweep(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Literal, TypedDict
+from typing import Any
 
 import numpy as np
 import ray.train
@@ -22,6 +22,7 @@ from scaling import (
     outcome,
     pulse,
     state,
+    step_checks,
     validation,
     worker_memory,
 )
@@ -30,7 +31,7 @@ from scaling.batches import batches
 from scaling.checkpoints import Checkpoint
 from scaling.counter import Counter
 from scaling.initial import build, step_seed
-from scaling.job import Job, Start
+from scaling.job import Ending, Job, Start
 from scaling.log import RunLog
 from scaling.place import Place
 from scaling.pulse import Pulse
@@ -42,21 +43,6 @@ from scaling.trained import WEIGHTS_NAME
 STACKS = "stacks"
 
 
-class NonFiniteLoss(ArithmeticError):
-    """The loss of a step is not a number; the weights are those of the step before."""
-
-
-class Ending(TypedDict):
-    """How a start of the workers ended, where none failed: at the run's end, a rung, or why not.
-
-    ``step`` is the one whose loss was no number.
-    """
-
-    kind: Literal["ended", "waiting", "stopped", "no number"]
-    why: str
-    step: int
-
-
 def train_loop(settings: dict[str, Any]) -> Ending:
     """Train one run to its end, or until the workers are to stop."""
     job: Job = settings["job"]
@@ -64,7 +50,7 @@ def train_loop(settings: dict[str, Any]) -> Ending:
     worker = _Worker(job, settings["start"], settings["watch"])
     try:
         return worker.train()
-    except NonFiniteLoss as error:
+    except step_checks.NonFiniteLoss as error:
         # Every rank sees the same sum and stops here.
         return Ending(kind="no number", why=str(error), step=worker.place.step + 1)
     finally:
@@ -93,6 +79,8 @@ class _Worker:
             tick=self.pulse.tick,
             warn=lambda sentence: self._write("warning", sentence=sentence),
         )
+        if start.checkpoint and self.rank == 0:
+            self.saver.best = state.best(Checkpoint.read(start.checkpoint))
         self.tracking = (
             Tracking(self.config, self.place.step, self.log.began) if self.log is not None else None
         )
@@ -119,11 +107,14 @@ class _Worker:
         """All steps that are left, with validations and checkpoints, then the record."""
         train = self.config.train
         self._began()
+        # The start before may have ended between a step and its validation.
+        self._validate_where_due()
         windows = self._batches()
-        while self.place.share(train) < 1:
+        while not self.place.ended(self.config):
             why = self._step(windows)
             if self._at_rung():
-                self._validate("rung", share=self.job.until)
+                nats = float(self._score().run.mean())
+                self._write("rung", step=self.place.step, nats=nats, share=self.job.until)
             if why or self._at_rung():
                 self.saver.begin(self.engine, self.place)
                 self.saver.settle()
@@ -132,10 +123,8 @@ class _Worker:
                     why=why,
                     step=self.place.step,
                 )
-            done = self.place.step
-            if self.place.share(train) < 1 and done % self.config.validation.every == 0:
-                self._validate()
-            if self.place.share(train) < 1 and done % train.checkpoint_every == 0:
+            self._validate_where_due()
+            if self.place.share(train) < 1 and self.place.step % train.checkpoint_every == 0:
                 self.saver.begin(self.engine, self.place)
         self._end()
         return Ending(kind="ended", why="", step=self.place.step)
@@ -164,8 +153,13 @@ class _Worker:
         )
 
     def _end(self) -> None:
-        scores = self._validate(scored=contexts.trained(self.config))
+        scored = contexts.trained(self.config)
+        if not self.place.impatient(self.config):
+            scores = self._validate(scored)
         self.saver.finish(self.engine, self.place)
+        if self.config.validation.patience and self.place.best < self.place.step:
+            engines.put(self.engine, self.saver.best)
+            scores = self._score(scored)
         weights = engines.weights(self.engine)
         if self.log is None:
             return
@@ -177,7 +171,7 @@ class _Worker:
         patiently(lambda: record.write(folder), tick)
 
     def _batches(self) -> Iterator[dict[str, torch.Tensor]]:
-        if self.place.share(self.config.train) >= 1:
+        if self.place.ended(self.config):
             return iter(())
         self.pulse.tick("asking for its share of the stream")
         shard = ray.train.get_dataset_shard(TRAIN)
@@ -211,9 +205,10 @@ class _Worker:
             with counter:
                 self.engine.backward(loss)
             if piece == self.start.pieces - 1:
-                self._check_positions(positions)
+                own = self.stream.positions(self.place.step, self.rank).tolist()
+                step_checks.refuse_other_windows(positions, own, self.rank, step)
                 losses, waited, windows, stop = self._together(np.mean(pieces, 0), waited, windows)
-                self._check_finite(losses[0], windows)
+                step_checks.refuse_no_number(losses[0], windows, step, train)
             self.engine.step()
         seconds = time.perf_counter() - began
         # The wait for the stream to fill is no time of training.
@@ -232,22 +227,6 @@ class _Worker:
             **({"operations": counter.operations} if isinstance(counter, Counter) else {}),
         )
         return stop
-
-    def _check_positions(self, positions: list[int]) -> None:
-        expected = self.stream.positions(self.place.step, self.rank).tolist()
-        if positions != expected:
-            raise RuntimeError(
-                f"worker {self.rank} was given windows {positions} of the global sequence at step "
-                f"{self.place.step}, not {expected}: the stream did not begin at the checkpoint"
-            )
-
-    def _check_finite(self, total: float, windows: list[int]) -> None:
-        if not math.isfinite(total):
-            raise NonFiniteLoss(
-                f"the loss of step {self.place.step + 1} is {total} (windows {windows}), so the "
-                f"step was not taken: lower train.learning_rate "
-                f"({self.config.train.learning_rate}), or look at these windows' audio"
-            )
 
     def _together(
         self, losses: np.ndarray, waited: float, windows: list[int]
@@ -274,16 +253,31 @@ class _Worker:
         """The longest of all ranks' seconds, so that all end with the same step."""
         return float(agreement.told([seconds], self.start.workers, self.engine.device).max())
 
-    def _validate(
-        self, kind: str = "validation", scored: Sequence[int] = (), **values: Any
-    ) -> validation.Scores:
+    def _validate_where_due(self) -> None:
+        step = self.place.step
+        due = step % self.config.validation.every == 0 and step > self.place.validated
+        if due and self.place.share(self.config.train) < 1:
+            self._validate()
+
+    def _validate(self, scored: Sequence[int] = ()) -> validation.Scores:
+        """Score the frozen targets, and keep the weights where these are to be the best."""
+        scores = self._score(scored)
+        if self.place.validated == self.place.step:
+            return scores
+        nats = float(scores.run.mean())
+        self.place = self.place.scored(nats, self.config.train)
+        self._write("validation", step=self.place.step, nats=nats)
+        if self.config.validation.patience and self.place.best == self.place.step:
+            weights = engines.weights(self.engine)
+            self.saver.best = weights if self.rank == 0 else None
+        return scores
+
+    def _score(self, scored: Sequence[int] = ()) -> validation.Scores:
         """Score the frozen targets, at the contexts ``scored`` besides the model's own."""
         shard = ray.train.get_dataset_shard(HELD_OUT)
         stream = feeds.held_out_stream(self.config, self.corpus, self.start.workers)
         held_out = self._ticking(batches(shard, stream, 1, self.engine.device))
-        scores = validation.score(self.engine, held_out, self.corpus, self.config, scored)
-        self._write(kind, step=self.place.step, nats=float(scores.run.mean()), **values)
-        return scores
+        return validation.score(self.engine, held_out, self.corpus, self.config, scored)
 
     def _ticking(
         self, rows: Iterator[dict[str, torch.Tensor]]

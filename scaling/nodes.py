@@ -172,7 +172,8 @@ class _Model:
         batch = self.config.train.batch
         grown = batch * nodes // fewest
         workers = nodes * self.hardware.accelerators_per_node
-        kept = checkpoint(self.parameters, workers)
+        best = self.config.validation.patience is not None
+        kept = checkpoint(self.parameters, workers, best=best)
         return OnNodes(
             nodes=nodes,
             workers=workers,

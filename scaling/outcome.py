@@ -54,7 +54,7 @@ def run_record(
             counted_per_target=_counted(config, history),
         ),
         targets=targets,
-        validation=_validation(config, corpus, scores),
+        validation=_validation(config, corpus, place, scores),
         training_curve=_curve(history.steps, config.targets_per_step),
         validation_curve=_curve(history.validations, config.targets_per_step),
         throughput=_throughput(
@@ -106,12 +106,15 @@ def _targets(job: Job, stream: Stream, place: Place, history: RunHistory) -> rec
     )
 
 
-def _validation(config: RunConfig, corpus: Corpus, scores: Scores) -> record.Validation:
+def _validation(
+    config: RunConfig, corpus: Corpus, place: Place, scores: Scores
+) -> record.Validation:
     nats, error = mean_and_error(scores.run, scores.cluster)
     margin, margin_error = mean_and_error(scores.run - scores.linear, scores.cluster)
     summary = corpus.splits[HELD_OUT]
     return record.Validation(
         split=HELD_OUT,
+        step=place.best if config.validation.patience else place.step,
         targets=len(scores.run),
         targets_hash=scores.targets_hash,
         nats=nats,

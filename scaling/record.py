@@ -108,10 +108,12 @@ class Validation(Part):
 
     ``standard_error`` (nats) lets the targets of a cluster be correlated: ``clusters`` recordings,
     or blocks of time, as ``clustered_by`` says. ``targets_hash`` identifies the list: losses with
-    different hashes must never share a table or a fit.
+    different hashes must never share a table or a fit. The weights of ``step`` are scored:
+    the last ones, or with ``validation.patience`` the best.
     """
 
     split: str
+    step: int | None = None
     targets: int
     targets_hash: str
     nats: float

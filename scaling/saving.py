@@ -6,6 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from scaling import state
 from scaling.checkpoints import CheckpointError, Writer
 from scaling.job import Start
@@ -21,6 +23,7 @@ class Saver:
 
     ``sums`` adds up values of all ranks, ``tick`` tells the driver what is being done, and ``warn``
     takes the sentence of a checkpoint that could not be written: the run goes on without it.
+    ``best`` are the weights that this rank keeps beside the newest ones, if it keeps any.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class Saver:
         self._thread = ThreadPoolExecutor(1)
         self._written: Future[None] | None = None
         self._begun = start.step
+        self.best: dict[str, Tensor] | None = None
 
     def begin(self, engine: Any, place: Place) -> None:
         """Begin a checkpoint of ``place``, if it is a new one; every rank must call it.
@@ -52,6 +56,8 @@ class Saver:
             tensors = state.gathered(
                 engine, self._rank, self._workers, lambda: self._tick("copying its state")
             )
+            if self.best is not None:
+                tensors |= {state.BEST + name: whole for name, whole in self.best.items()}
             self._writer.abandoned.clear()
             self._written = self._thread.submit(self._writer.write, tensors, place)
             self._begun = place.step

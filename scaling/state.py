@@ -1,7 +1,8 @@
 """What a checkpoint holds of an engine: whole tensors by name, whatever ZeRO stage sharded them.
 
 They are the model's own names under ``model/``, and Adam's two averages of each parameter under
-``exp_avg/`` and ``exp_avg_sq/``. Adam's count of steps is the run's own.
+``exp_avg/`` and ``exp_avg_sq/``. Adam's count of steps is the run's own. Where a run is to end with
+the weights that were best on the held-out targets, these are under ``best/``.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from model.build import Model
 from scaling.checkpoints import Checkpoint, CheckpointError
 
 MODEL = "model/"
+BEST = "best/"
 AVERAGES = ("exp_avg", "exp_avg_sq")
 
 
@@ -44,17 +46,25 @@ def gathered(engine: Any, rank: int, workers: int, tick: Callable[[], None]) -> 
 
 def load_model(network: Model, checkpoint: Checkpoint) -> None:
     """Put the checkpoint's weights into the network, before an engine shards them."""
-    weights = {
-        name.removeprefix(MODEL): tensor
-        for name, tensor in checkpoint.tensors()
-        if name.startswith(MODEL)
-    }
     try:
-        network.load_state_dict(weights)
+        network.load_state_dict(_under(MODEL, checkpoint))
     except RuntimeError as error:
         raise CheckpointError(
             f"{checkpoint.folder} holds another model than the run's: {error}"
         ) from error
+
+
+def best(checkpoint: Checkpoint) -> dict[str, Tensor] | None:
+    """The weights that were best on the held-out targets, where the checkpoint has them."""
+    return _under(BEST, checkpoint) or None
+
+
+def _under(prefix: str, checkpoint: Checkpoint) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in checkpoint.tensors()
+        if name.startswith(prefix)
+    }
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """Small runs that the whole-system tests share, and the plain loop that they are held against."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import torch
 
 from datasets.manifest import Corpus
+from model.build import Model
 from scaling.config import RunConfig
 from scaling.engine import learning_rate, optimizer_groups, set_learning_rate
 from scaling.feeds import training_stream
@@ -54,10 +56,14 @@ def _run_of(
 
 def plain_losses(config: RunConfig, corpus: Corpus) -> list[float]:
     """The loss of every step of a plain loop: one process, no Ray, no DeepSpeed, whole batches."""
+    return [loss for loss, _ in plain_steps(config, corpus)]
+
+
+def plain_steps(config: RunConfig, corpus: Corpus) -> Iterator[tuple[float, Model]]:
+    """The same one by one, each with the network as it is after the step."""
     network = build(config, corpus)
     optimizer = torch.optim.Adam(optimizer_groups(network))
     stream = training_stream(config, corpus)
-    losses = []
     for step in range(config.train.steps):
         positions = np.arange(step * config.train.batch, (step + 1) * config.train.batch)
         windows = torch.from_numpy(stream.read(positions))
@@ -66,9 +72,8 @@ def plain_losses(config: RunConfig, corpus: Corpus) -> list[float]:
             padding = torch.from_numpy(stream.windows.padding(stream.indexes(positions)))
         torch.manual_seed(step_seed(config, step, 0))
         loss, _ = network(windows, config.targets, padding)
-        losses.append(loss.item())
         set_learning_rate(optimizer, learning_rate(config.train, Place(step)))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return losses
+        yield loss.item(), network
