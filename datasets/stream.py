@@ -26,7 +26,7 @@ from ray.data.datasource import ReadTask
 from ray.data.extensions import ArrowTensorArray
 
 from datasets import shards
-from datasets.permutation import key
+from datasets.permutation import key, permute
 from datasets.quantise import dtype
 from datasets.storage import Folder
 from datasets.windows import Windows, order
@@ -45,7 +45,8 @@ class Stream:
 
     ``batch`` windows make a step, over ``workers`` workers, each with an equal share. ``levels``
     are those of the codes. ``polarity`` inverts each window or not by a fair coin, drawn from
-    (seed, epoch, index).
+    (seed, epoch, index). With ``unique`` an epoch has only so many windows, drawn by the seed: fewer
+    of them are among more.
     """
 
     folder: Folder
@@ -55,6 +56,12 @@ class Stream:
     workers: int
     levels: int = 256
     polarity: bool = False
+    unique: int | None = None
+
+    @property
+    def windows_in_epoch(self) -> int:
+        """Windows that come before one comes again."""
+        return self.unique or len(self.windows)
 
     @property
     def carried(self) -> bool:
@@ -80,7 +87,10 @@ class Stream:
 
     def indexes(self, positions: np.ndarray) -> np.ndarray:
         """The windows (n,) at ``positions`` (n,) of the global sequence."""
-        return order(positions, len(self.windows), self.seed)
+        indexes = order(positions, self.windows_in_epoch, self.seed)
+        if self.unique is None:
+            return indexes
+        return permute(indexes, len(self.windows), key("unique", self.seed))
 
     def read(self, positions: np.ndarray, indexes: np.ndarray | None = None) -> np.ndarray:
         """The codes (n, window length) of the windows at ``positions`` (n,).
@@ -106,7 +116,7 @@ class Stream:
 
     def _inverted(self, positions: np.ndarray, indexes: np.ndarray) -> np.ndarray:
         """Which of the windows (n,) are inverted."""
-        epochs = positions // len(self.windows)
+        epochs = positions // self.windows_in_epoch
         pairs = zip(epochs.tolist(), indexes.tolist(), strict=True)
         return np.array(
             [key("polarity", self.seed, epoch, index)[0] & 1 for epoch, index in pairs], dtype=bool

@@ -179,6 +179,12 @@ def _corpus_problems(config: RunConfig, corpus: Corpus) -> list[str]:
         except (WindowError, ManifestError) as error:
             found.append(str(error))
             continue
+        unique = config.unique_windows
+        if windows_of is training_windows and unique and len(windows) < unique:
+            found.append(
+                f"windows.unique is {config.windows.unique}, but {corpus.name} has "
+                f"{windows.targets_in_epoch} targets to train on: write that or less"
+            )
         if len(windows) < wanted:
             found.append(
                 f"validation.windows is {wanted}, but {corpus.name} has {len(windows)} held-out "

@@ -42,7 +42,8 @@ class WindowsConfig(Section):
     the same targets; without it the run's own context is kept. ``short`` says what becomes of
     targets with less than a context before them: they are left out, or their windows are padded on
     the left and the padding masked, from ``history`` samples on (without it, one chunk).
-    ``polarity`` inverts each training window or not, by a fair coin.
+    ``polarity`` inverts each training window or not, by a fair coin. With ``unique`` a run has
+    so many different targets alone, in whole windows drawn by its seed, and then has them again.
     """
 
     targets: Mode = "last"
@@ -51,6 +52,7 @@ class WindowsConfig(Section):
     history: Positive | None = None
     short: Literal["leave_out", "pad"] = "leave_out"
     polarity: bool = False
+    unique: Positive | None = None
 
 
 class TrainConfig(Section):
@@ -177,6 +179,12 @@ class RunConfig(Section):
     def targets_per_window(self) -> int:
         """Targets of one training window."""
         return self.positions * self.targets.phases
+
+    @property
+    def unique_windows(self) -> int | None:
+        """Different windows that the run trains on, where it is not all of them."""
+        unique = self.windows.unique
+        return -(-unique // self.targets_per_window) if unique else None
 
     @property
     def targets_per_step(self) -> int:

@@ -26,6 +26,7 @@ def training_stream(config: RunConfig, corpus: Corpus, workers: int = 1) -> Stre
         workers,
         corpus.levels,
         config.windows.polarity,
+        config.unique_windows,
     )
 
 

@@ -18,7 +18,7 @@ from scaling.job import Job
 from scaling.log import RunHistory
 from scaling.place import Place
 from scaling.record import ContextLoss, CurvePoint, Restart
-from scaling.targets import HELD_OUT
+from scaling.targets import HELD_OUT, targets_in_epoch
 from scaling.validation import Scores
 
 CURVE_POINTS = 100
@@ -32,7 +32,7 @@ def run_record(
     history = RunHistory.read(job.run_folder)
     now = datetime.now(UTC)
     started = history.starts[0]["date"]
-    targets = _targets(job, stream, place, history)
+    targets = _targets(job, corpus, stream, place, history)
     per_target, naive = accounting.training_operations_per_target(
         config.model, config.targets, config.positions
     )
@@ -88,7 +88,9 @@ def _corpus(corpus: Corpus) -> record.Corpus:
     )
 
 
-def _targets(job: Job, stream: Stream, place: Place, history: RunHistory) -> record.Targets:
+def _targets(
+    job: Job, corpus: Corpus, stream: Stream, place: Place, history: RunHistory
+) -> record.Targets:
     config = job.config
     seen = place.step * config.targets_per_step
     return record.Targets(
@@ -99,7 +101,7 @@ def _targets(job: Job, stream: Stream, place: Place, history: RunHistory) -> rec
         per_step=config.targets_per_step,
         steps=place.step,
         seen=seen,
-        unique=min(seen, stream.windows.targets_in_epoch),
+        unique=min(seen, targets_in_epoch(config, corpus)),
         left_out=stream.windows.left_out,
         padded_windows=stream.windows.padded_windows,
         order_digest=place.order_digest,

@@ -16,7 +16,7 @@ from scaling.memory_plan import Memory, advice, memory, memory_by_stage
 from scaling.nodes import OnNodes, on_nodes
 from scaling.nodes import notes as node_notes
 from scaling.rates import Rates
-from scaling.targets import training_windows
+from scaling.targets import targets_in_epoch
 
 
 @dataclass(frozen=True)
@@ -142,10 +142,10 @@ def _plan(
     per_target, naive = accounting.training_operations_per_target(
         config.model, config.targets, config.positions
     )
-    epoch = training_windows(config, corpus).targets_in_epoch if corpus else None
+    epoch = targets_in_epoch(config, corpus) if corpus else None
     if epoch and targets > epoch:
         notes.append(
-            f"run {config.id} trains on {targets} targets, and its corpus offers {epoch}: it sees "
+            f"run {config.id} trains on {targets} targets, of which {epoch} differ: it sees "
             f"each {targets / epoch:.1f} times"
         )
     return PlannedRun(

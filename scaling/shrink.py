@@ -40,6 +40,7 @@ def shrunk(config: RunConfig, storage: Path, workers: int, steps: int, every: in
         "train.steps": steps,
         "train.seconds": None,
         "train.checkpoint_every": every,
+        "windows.unique": None,
         "validation": {"windows": 4, "per_window": 4, "spacing": 1_000, "every": steps},
         "cluster": {
             "workers": workers,

@@ -25,6 +25,13 @@ def training_windows(config: RunConfig, corpus: Corpus) -> Windows:
     )
 
 
+def targets_in_epoch(config: RunConfig, corpus: Corpus) -> int:
+    """Different targets that a run trains on before one comes again."""
+    if config.unique_windows:
+        return config.unique_windows * config.targets_per_window
+    return training_windows(config, corpus).targets_in_epoch
+
+
 def held_out_windows(config: RunConfig, corpus: Corpus) -> Windows:
     """The windows that the frozen held-out targets are drawn from, the same at every context."""
     return Windows.of(

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from scaling import check, load
+from scaling.targets import targets_in_epoch
 from tests.conftest import CLONE
 from tests.runs import BASELINES, baseline_run, small_run
 
@@ -62,6 +63,16 @@ def test_padded_windows_need_a_history_of_a_chunk_alone(embedded_corpus):
     assert "windows.history is 1999, shorter than model.chunk = 2000: write 2000 or" in problem
     overrides[2] = "windows.history=2000"
     assert check.problems(load.run(DEMO, overrides), embedded_corpus, MACHINE) == []
+
+
+def test_no_more_different_targets_can_be_asked_for_than_the_corpus_has(embedded_corpus):
+    run = load.run(DEMO, ["windows.unique=200000"])
+    offered = targets_in_epoch(load.run(DEMO), embedded_corpus)
+    # Whole windows of 64 targets.
+    assert targets_in_epoch(run, embedded_corpus) == 200_192 < offered
+    assert check.problems(run, embedded_corpus) == []
+    (problem,) = check.problems(load.run(DEMO, ["windows.unique=900000000"]), embedded_corpus)
+    assert f"{offered} targets to train on: write that or less" in problem
 
 
 def test_polarity_needs_codes_that_are_symmetric(embedded_corpus):

@@ -138,6 +138,26 @@ def test_two_epochs_hold_every_target_once_each_through_stops_and_other_worlds(e
         assert len(np.unique(offsets)) == windows.targets_in_epoch
 
 
+@pytest.mark.parametrize("unique", [1, 7, 20])
+def test_so_many_windows_alone_come_once_an_epoch_and_fewer_are_among_more(embedded_corpus, unique):
+    stream = stream_of(embedded_corpus, 1, unique=unique)
+    epochs = stream.indexes(np.arange(5 * unique)).reshape(5, unique)
+    drawn = set(epochs[0].tolist())
+    assert len(drawn) == unique < len(stream.windows)
+    assert all(set(epoch.tolist()) == drawn for epoch in epochs)
+    assert unique == 1 or not all(np.array_equal(epoch, epochs[0]) for epoch in epochs)
+    more = replace(stream, unique=50).indexes(np.arange(50))
+    assert drawn < set(more.tolist())
+    other = replace(stream, seed=4).indexes(np.arange(unique))
+    assert set(other.tolist()) != drawn
+
+
+def test_all_windows_drawn_are_all_windows(embedded_corpus):
+    every = len(stream_of(embedded_corpus, 1).windows)
+    stream = stream_of(embedded_corpus, 1, unique=every)
+    assert sorted(stream.indexes(np.arange(every))) == list(range(every))
+
+
 @pytest.mark.fault("Corpora", "1, 2, 3 or 4 workers", "the same global batches in the same order")
 def test_global_batches_do_not_depend_on_the_number_of_workers(embedded_corpus):
     for step in (0, 5, 1_000_003):
