@@ -45,8 +45,8 @@ class Stream:
 
     ``batch`` windows make a step, over ``workers`` workers, each with an equal share. ``levels``
     are those of the codes. ``polarity`` inverts each window or not by a fair coin, drawn from
-    (seed, epoch, index). With ``unique`` an epoch has only so many windows, drawn by the seed: fewer
-    of them are among more.
+    (seed, epoch, index). With ``unique`` an epoch has so many windows alone, drawn by the seed, of
+    which fewer are among more.
     """
 
     folder: Folder

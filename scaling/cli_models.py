@@ -89,7 +89,7 @@ def evaluate(
         Path | None, typer.Option(help="Another run's folder: the paired difference to it.")
     ] = None,
     corpus: Annotated[
-        str | None, typer.Option(help="The corpus's folder, where it is not the run's own.")
+        str | None, typer.Option(help="Another corpus's folder, or the run's own that moved.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -116,7 +116,10 @@ def evaluate(
     with bars(console) as show:
         watch = partial(show, "targets")
         found = [
-            evaluate_run(one, prepared, split, watch, protocol, number, history) for one in runs
+            evaluate_run(
+                one, prepared, split, watch, protocol, number, history, transfer=bool(corpus)
+            )
+            for one in runs
         ]
     paths = [one.write(of.folder) for of, one in zip(runs, found, strict=True)]
     _show_evaluations(found, paths, as_json=as_json)

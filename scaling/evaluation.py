@@ -22,20 +22,19 @@ def evaluate(
     protocol: Protocol = "full-context",
     positions: int | None = None,
     history: int | None = None,
+    *,
+    transfer: bool = False,
 ) -> Evaluation:
     """Score a split by a protocol.
 
     ``full-context`` scores every sample, or ``positions`` random ones, rounded up to whole windows,
     of those with ``history`` samples before them (without it, the model's context).
     ``from-silence`` scores every sample of every whole chunk. ``progress`` is called with targets
-    done and targets in all. EvaluationError where the corpus is not the run's, WindowError and
+    done and targets in all. With ``transfer`` the corpus may be another than the run's, of codes
+    that mean the same; EvaluationError where it is not what it may be, WindowError and
     ManifestError where the split holds no target.
     """
-    if corpus.fingerprint != run.record.corpus.fingerprint:
-        raise EvaluationError(
-            f"{corpus.folder} has the fingerprint {corpus.fingerprint[:12]}, and the run was "
-            f"trained on {run.record.corpus.fingerprint[:12]}: prepare the run's corpus again"
-        )
+    other = _other(run, corpus, transfer=transfer)
     context = run.config.model.context
     if protocol == "from-silence":
         positions, history = None, 0
@@ -54,6 +53,7 @@ def evaluate(
     loss = Loss.of(*clustered_mean(of_run, counts))
     return Evaluation(
         run=run.record.id,
+        other_corpus=other,
         corpus_fingerprint=corpus.fingerprint,
         quantiser=Quantiser(**{name: getattr(corpus, name) for name in Quantiser.model_fields}),
         split=split,
@@ -73,6 +73,29 @@ def evaluate(
         by_second=seconds,
         root_mean_square=run.network.root_mean_square(loss.nats),
     )
+
+
+def _other(run: Trained, corpus: Corpus, *, transfer: bool) -> str | None:
+    """The corpus's name, where it is not the run's; EvaluationError where it may not be that."""
+    own = run.record.corpus
+    if corpus.fingerprint == own.fingerprint:
+        return None
+    if not transfer:
+        raise EvaluationError(
+            f"{corpus.folder} has the fingerprint {corpus.fingerprint[:12]}, and the run was "
+            f"trained on {own.fingerprint[:12]}: prepare the run's corpus again"
+        )
+    differ = [
+        f"{name} is {getattr(corpus, name)} and was {getattr(own, name)}"
+        for name in Quantiser.model_fields
+        if getattr(corpus, name) != getattr(own, name)
+    ]
+    if differ:
+        raise EvaluationError(
+            f"the codes of {corpus.folder} do not mean what those mean that the run was trained "
+            f"on: {', '.join(differ)}. Prepare it with the values that were"
+        )
+    return corpus.name
 
 
 def _by_second(scoring: Scoring, rate: int, progress: Progress) -> list[Second]:

@@ -76,7 +76,8 @@ class Evaluation(Kept):
     the split that cannot be in it. ``clusters`` of ``clustered_by`` carry the standard errors.
     ``linear`` and ``histogram`` are the plain references on the same targets, and ``margin`` is the
     paired difference of the run to the former. ``root_mean_square`` is the root of the mean squared
-    error, in codes, of a run that learned one value from it.
+    error, in codes, of a run that learned one value from it. ``other_corpus`` is the name of the
+    corpus where it is not the one that the run was trained on.
     """
 
     refused = EvaluationError
@@ -101,6 +102,7 @@ class Evaluation(Kept):
     margin: Loss
     by_second: list[Second]
     root_mean_square: float | None = None
+    other_corpus: str | None = None
 
     @property
     def sentence(self) -> str:
@@ -111,8 +113,9 @@ class Evaluation(Kept):
             else "in chunks that begin with silence"
         )
         loss, margin = self.loss, self.margin
+        where = f" of {self.other_corpus}, a corpus that it never saw" if self.other_corpus else ""
         return (
-            f"{self.run} on {self.split}, {self.protocol}: {loss.bits:.4f} bits "
+            f"{self.run} on {self.split}{where}, {self.protocol}: {loss.bits:.4f} bits "
             f"({loss.nats:.4f} nats) a sample, standard error {loss.standard_error_bits:.4f} bits "
             f"({self.clusters:,} {self.clustered_by}), over {self.targets:,} targets, {seen} "
             f"({self.left_out:,} samples of the split are left out); "
@@ -133,10 +136,11 @@ class Evaluation(Kept):
 
     def write(self, folder: Path) -> Path:
         """Write it as JSON into the run's folder, whole or not at all."""
-        return self.keep(
-            folder
-            / file_name(self.split, self.protocol, self.positions, self.history, self.context)
-        )
+        split = self.split
+        if self.other_corpus:
+            split += f"-{self.corpus_fingerprint[:12]}"
+        name = file_name(split, self.protocol, self.positions, self.history, self.context)
+        return self.keep(folder / name)
 
 
 def file_name(split: str, protocol: Protocol, positions: str, history: int, context: int) -> str:

@@ -14,6 +14,7 @@ from model import dense
 from model.targets import Targets
 from scaling import protocols
 from scaling.clusters import mean_and_error
+from scaling.comparison import check_comparable
 from scaling.evaluation import evaluate
 from scaling.scores import Evaluation, EvaluationError
 from tests.test_cli import scaling
@@ -121,6 +122,23 @@ def test_another_corpus_is_refused_with_both_fingerprints(short_corpus, tmp_path
     other = dataclasses.replace(short_corpus, fingerprint="f" * 64)
     with pytest.raises(EvaluationError, match=r"ffffffffffff.*prepare the run's corpus again"):
         evaluate(run, other, "test", unwatched)
+
+
+def test_another_corpus_is_scored_where_it_is_asked_for_and_its_codes_mean_the_same(
+    short_corpus, tmp_path
+):
+    run = trained(short_corpus, tmp_path)
+    other = dataclasses.replace(short_corpus, name="elsewhere", fingerprint="f" * 64)
+    own = evaluate(run, short_corpus, "test", unwatched, positions=30)
+    found = evaluate(run, other, "test", unwatched, positions=30, transfer=True)
+    assert found.loss == own.loss
+    assert "on test of elsewhere, a corpus that it never saw, full-context: " in found.sentence
+    assert found.write(tmp_path) != own.write(tmp_path)
+    with pytest.raises(EvaluationError, match="corpus_fingerprint"):
+        check_comparable([found, own])
+    louder = dataclasses.replace(other, rate=8_000, codec="linear")
+    with pytest.raises(EvaluationError, match="rate is 8000 and was 16000, codec is linear and"):
+        evaluate(run, louder, "test", unwatched, transfer=True)
 
 
 def test_two_runs_are_scored_on_the_same_targets_and_their_difference_is_paired(
