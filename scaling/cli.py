@@ -14,6 +14,7 @@ from scaling import (
     cli_fit,
     cli_listen,
     cli_models,
+    cli_plan,
     cli_report,
     load,
 )
@@ -53,71 +54,10 @@ VERBS: tuple[Callable[..., None], ...] = (
     cli_fit.fit,
     *(cli_design.design, cli_design.power),
     cli_report.report,
+    cli_plan.plan,
 )
 for verb in VERBS:
     app.command()(verb)
-
-
-@app.command()
-def plan(
-    words: Words = None,
-    config: Config = None,
-    hardware: Annotated[
-        Path | None, typer.Option(help="What trains, such as configs/hardware/a100.yaml.")
-    ] = None,
-    measured: Annotated[
-        Path | None, typer.Option(help="A record of `bench data --json`; else the one in docs.")
-    ] = None,
-    rates: Annotated[
-        Path | None,
-        typer.Option(help="A record of `bench --json`, or a study: how fast steps were there."),
-    ] = None,
-    nodes: Annotated[
-        str | None, typer.Option(help="Forecast each run on these numbers of nodes, as 1,8,64.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """What a run or a sweep would do: parameters, operations, memory, cost, and every problem."""
-    from scaling.calibration import Calibration
-    from scaling.delivery import RECORD, Measured
-    from scaling.node_tables import figures_table, node_tables
-    from scaling.nodes import counts
-    from scaling.plan import make
-    from scaling.plan_tables import cost_tables, forecast_table, plan_table
-    from scaling.rates import Rates
-
-    runs = load.sweep(*file_and_overrides(config, words)).runs
-    hardware = hardware or runs[0][1].cluster.hardware
-    trains_on = load.hardware(hardware) if hardware else None
-    for option, given in (("--measured", measured), ("--nodes", nodes), ("--rates", rates)):
-        if given and not trains_on:
-            raise ConfigError(
-                [f"{option} needs --hardware: add --hardware configs/hardware/a100.yaml"]
-            )
-    stream = Measured.read(measured or RECORD) if trains_on else None
-    calibration = Calibration.read() if nodes else None
-    seen = Rates.read(rates) if rates else None
-    planned = make(runs, trains_on, stream, calibration, counts(nodes) if nodes else (), seen)
-    if as_json:
-        print(json.dumps(planned.as_json()))
-    elif planned.runs:
-        console.print(plan_table(planned))
-        for table in cost_tables(planned):
-            console.print(table)
-        if trains_on:
-            console.print(forecast_table(planned))
-        if trains_on and stream and calibration:
-            configs = {run.id: run for _, run in runs}
-            for run in planned.runs:
-                console.print(figures_table(configs[run.id], trains_on, stream, calibration))
-                for table in node_tables(configs[run.id], trains_on, run.nodes):
-                    console.print(table)
-        for sentence in planned.verdicts:
-            console.print(sentence, markup=False, highlight=False, soft_wrap=True)
-        for note in planned.notes:
-            console.print(f"note: {note}", markup=False, soft_wrap=True)
-    if planned.problems:
-        raise ConfigError(planned.problems)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from scaling.calibration import Calibration
 from scaling.config import RunConfig
 from scaling.cost import Cost, cost
 from scaling.delivery import Forecast, Hardware, Measured, forecast, window_bytes
+from scaling.match_parameters import Match
 from scaling.memory_plan import Memory, advice, memory, memory_by_stage
 from scaling.nodes import OnNodes, on_nodes
 from scaling.nodes import notes as node_notes
@@ -53,11 +54,15 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """The planned runs, what stops them, and what a reader should know."""
+    """The planned runs, what stops them, and what a reader should know.
+
+    ``match`` is the value that was found for a number of parameters, where one was asked for.
+    """
 
     runs: list[PlannedRun]
     problems: list[str]
     notes: list[str]
+    match: Match | None = None
 
     @property
     def verdicts(self) -> list[str]:

@@ -45,6 +45,7 @@ CPU = ["--hardware", "configs/hardware/cpu.yaml"]
         ["plan", "configs/sweeps/demo.yaml", *A100],
         ["plan", "configs/runs/paper.yaml", *A100, "--nodes", "1,5"],
         ["plan", "configs/sweeps/demo.yaml", *CPU, "--rates", "docs/measurements/bench-cpu.json"],
+        ["plan", "configs/runs/paper.yaml", "--parameters", "3.14M", "--vary", "model.width"],
         ["design", "configs/runs/demo.yaml", "--axis", "model.layers=1,2", "--flops", "1e15"],
         ["power", "--difference", "0.01", "--seed-noise", "0.004", "--target-noise", "0.4"],
         ["report", "--help"],
