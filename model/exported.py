@@ -9,6 +9,7 @@ Reading one takes torch, numpy and safetensors, and unpickles nothing.
 
 import json
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,8 @@ class Exported:
         if problems := sampling.problems():
             raise ValueError("; ".join(problems))
         prompt_S = codes_S[-self.network.architecture.context :].long()
-        codes = generate(self.network, prompt_S, sampling, seed, batch)
-        return torch.stack([codes_B for _, codes_B in zip(range(steps), codes, strict=False)], 1)
+        made = islice(generate(self.network, prompt_S, sampling, seed, batch), steps)
+        return torch.stack([codes_B for codes_B, _ in made], 1)
 
 
 def load(folder: str | Path) -> Exported:

@@ -19,11 +19,13 @@ def generate(
     seed: int,
     batch: int = 1,
     compiled: bool = False,
-) -> Iterator[Tensor]:
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Codes (B,) of ``batch`` continuations of a prompt (S,), step after step, without end.
 
-    Continuation b depends on (seed, b) alone. On a GPU a latent Transformer's step is recorded; on
-    a CPU ``compiled`` asks for a compiled one. ValueError where the prompt is shorter than a chunk.
+    With them come their nats (B,) under the model's own distribution, whatever ``sampling`` made of
+    it. Continuation b depends on (seed, b) alone. On a GPU a latent Transformer's step is recorded;
+    on a CPU ``compiled`` asks for a compiled one. ValueError where the prompt is shorter than a
+    chunk.
     """
     prompt_BS = prompt_S.expand(batch, -1)
     streams = (
@@ -42,5 +44,6 @@ def generate(
     while True:
         with torch.no_grad():
             codes_B = network.draw(said_BO, uniforms.step().to(device), sampling)
-        yield codes_B
+            nats_B = network.cost(said_BO, codes_B)
+        yield codes_B, nats_B
         said_BO = step(codes_B)

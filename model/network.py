@@ -133,6 +133,11 @@ class LatentTransformer(nn.Module):
         codes_B: Tensor = self.head.likelihood.draw(said_BO, uniform_B, sampling)
         return codes_B
 
+    def cost(self, said_BO: Tensor, codes_B: Tensor) -> Tensor:
+        """The nats (B,) of codes (B,) under what is said of them."""
+        nats_B: Tensor = self.head.likelihood.nats(said_BO, codes_B)
+        return nats_B
+
     def root_mean_square(self, nats: float) -> float | None:
         """The root of the mean squared error, in codes, of targets that cost so many nats each.
 

@@ -13,7 +13,9 @@ from scaling.load import ConfigError
 
 def generate(
     run: Run,
-    prompt: Annotated[Path, typer.Option(help="An audio file to continue.")],
+    prompt: Annotated[
+        Path | None, typer.Option(help="An audio file to continue; without it, silence.")
+    ] = None,
     seconds: Annotated[float, typer.Option(help="Seconds to add.")] = 1.0,
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest code.")] = 1.0,
     top_k: Annotated[int | None, typer.Option(help="Only the k likeliest codes.")] = None,
@@ -35,12 +37,12 @@ def generate(
         Path | None, typer.Option(help="A folder; without it the run's `generated`.")
     ] = None,
 ) -> None:
-    """Continuations of an audio file, as WAV files, each with a picture of its spectrogram.
+    """Continuations of an audio file or of silence: WAV files with pictures of their spectrograms.
 
-    Ctrl-C ends them early, and what is there is kept.
+    The likeliest is named first. Ctrl-C ends them early, and what is there is kept.
     """
     from model.sampling import Sampling
-    from scaling.continuation import Asked, continue_prompt
+    from scaling.continuation import Asked, continue_prompt, listing
     from scaling.progress import bars
     from scaling.trained import Trained
 
@@ -58,8 +60,8 @@ def generate(
             out or run / "generated",
             lambda done, total: show(step, done, total),
         )
-    for one in written:
-        console.print(f"{one.wav} {one.picture}", soft_wrap=True, highlight=False)
+    for line in listing(written):
+        console.print(line, markup=False, soft_wrap=True, highlight=False)
     took = time.monotonic() - begun
     console.print(
         f"{made:.4g} s of audio{'' if batch == 1 else ' each'} in {took:.4g} s: "

@@ -1,4 +1,5 @@
-"""A prompt's continuations as files: each a WAV of what was generated, and its spectrogram."""
+"""Continuations as files, of a prompt or of silence: each a WAV of what was generated, and its
+spectrogram."""
 
 import math
 import os
@@ -23,6 +24,8 @@ from model.architecture import Architecture
 from model.codes import codes_tensor
 from model.generation import generate
 from model.sampling import Sampling
+from scaling.record import bits
+from scaling.runaway import runaway
 from scaling.sound_picture import spectrogram
 from scaling.trained import Trained
 
@@ -32,6 +35,8 @@ COMPILED_STEPS = 20_000
 PROGRESS_SECONDS = 0.1
 MOST_SEEDS = 2**32
 LEAD_SECONDS = 1.0
+UNPROMPTED = "unprompted"
+"""Where there is no prompt, what stands in the files' names instead of its name."""
 
 
 class PromptError(ValueError):
@@ -40,12 +45,18 @@ class PromptError(ValueError):
 
 @dataclass(frozen=True)
 class Continuation:
-    """One of the continuations of a prompt: its audio and its picture. ``number`` counts from 0."""
+    """One of the continuations of a prompt: its audio and its picture. ``number`` counts from 0.
+
+    ``nats`` is the mean that its samples cost under the model's own distribution, whatever
+    the sampling made of it; ``alarms`` is what :func:`scaling.runaway.runaway` says of it.
+    """
 
     wav: Path
     picture: Path
     seed: int
     number: int
+    nats: float
+    alarms: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -63,10 +74,11 @@ class Asked:
 
 
 def continue_prompt(
-    run: Trained, prompt: Path, asked: Asked, out: Path, progress: Progress
+    run: Trained, prompt: Path | None, asked: Asked, out: Path, progress: Progress
 ) -> tuple[list[Continuation], float]:
     """Continue an audio file as asked and write each continuation into the folder ``out``.
 
+    Without a file, a whole context of silence is continued, and ``PROMPT`` is ``unprompted``.
     ``PROMPT-seedSEED-NUMBER.wav`` holds round(seconds * rate) samples (16-bit PCM, mono, at the
     corpus rate), the ``.png`` beside it the spectrogram of the prompt's last second and of them.
     They come with the seconds that were made. Files of these names are replaced. ``progress`` gets
@@ -80,22 +92,37 @@ def continue_prompt(
     """
     rate = run.record.corpus.rate
     _check(asked, rate)
-    codes_S = _prompt_codes(run, prompt)
+    codes_S = _silence(run) if prompt is None else _prompt_codes(run, prompt)
     out.mkdir(parents=True, exist_ok=True)
-    stems = [out / f"{prompt.stem}-seed{asked.seed}-{number}" for number in range(asked.batch)]
-    made = [
-        Continuation(Path(f"{stem}.wav"), Path(f"{stem}.png"), asked.seed, number)
-        for number, stem in enumerate(stems)
+    begin = f"{UNPROMPTED if prompt is None else prompt.stem}-seed{asked.seed}"
+    names = [
+        (out / f"{begin}-{number}.wav", out / f"{begin}-{number}.png")
+        for number in range(asked.batch)
     ]
     with ExitStack() as files:
-        pictures = [files.enter_context(replacing(one.picture)) for one in made]
-        partials = [files.enter_context(replacing(one.wav)) for one in made]
+        pictures = [files.enter_context(replacing(picture)) for _, picture in names]
+        partials = [files.enter_context(replacing(wav)) for wav, _ in names]
         wavs = [files.enter_context(_wav(partial, rate)) for partial in partials]
-        codes_BT = _written(run, codes_S, asked, wavs, progress)
-        for one, picture, codes_T in zip(made, pictures, codes_BT, strict=True):
+        codes_BT, nats_B = _written(run, codes_S, asked, wavs, progress)
+        made = []
+        rows = zip(names, pictures, codes_BT, nats_B, strict=True)
+        for number, (pair, picture, codes_T, nats) in enumerate(rows):
+            alarms = tuple(runaway(codes_T, codes_S, run.record.corpus))
+            one = Continuation(*pair, asked.seed, number, float(nats), alarms)
+            made.append(one)
             # The format is named because the temporary file's name does not end on it.
             _picture(run, one, codes_S, codes_T, asked.sampling).savefig(picture, format="png")
     return made, codes_BT.shape[1] / rate
+
+
+def listing(made: Sequence[Continuation]) -> list[str]:
+    """A line for each continuation, the likeliest first, and a sentence for each alarm below it."""
+    lines = []
+    for one in sorted(made, key=lambda one: one.nats):
+        cost = f"{bits(one.nats):.3f} bits ({one.nats:.3f} nats) a sample"
+        lines.append(f"{one.wav} {one.picture} {cost}")
+        lines += [f"warning: {one.wav.name} {alarm}" for alarm in one.alarms]
+    return lines
 
 
 def _wav(path: Path, rate: int) -> soundfile.SoundFile:
@@ -108,19 +135,23 @@ def _written(
     asked: Asked,
     wavs: Sequence[soundfile.SoundFile],
     progress: Progress,
-) -> np.ndarray:
-    """The codes (B, T) of all continuations, each of which is in its file as far as it is there."""
-    corpus, parts = run.record.corpus, []
+) -> tuple[np.ndarray, np.ndarray]:
+    """The codes (B, T) of all continuations, each of which is in its file as far as it is there.
+
+    With the mean of their nats (B).
+    """
+    corpus, parts, costs = run.record.corpus, [], []
     try:
-        for codes_BT in blocks(run, codes_S, asked, progress):
+        for codes_BT, nats_BT in blocks(run, codes_S, asked, progress):
             parts.append(codes_BT)
+            costs.append(nats_BT)
             for wav, codes_T in zip(wavs, codes_BT, strict=True):
                 wav.write(quantise.decode(codes_T, corpus.codec, corpus.levels))
                 wav.flush()
     except KeyboardInterrupt:
         if not parts:
             raise
-    return np.concatenate(parts, 1)
+    return np.concatenate(parts, 1), np.concatenate(costs, 1).mean(1)
 
 
 def _check(asked: Asked, rate: int) -> None:
@@ -160,10 +191,17 @@ def _prompt_codes(run: Trained, prompt: Path) -> np.ndarray:
     return codes_S[-max(model.context, _lead(corpus.rate)) :]
 
 
+def _silence(run: Trained) -> np.ndarray:
+    """The codes of silence ([S]): as many as :func:`_prompt_codes` gives at most."""
+    corpus = run.record.corpus
+    samples = max(run.config.model.context, _lead(corpus.rate))
+    return quantise.encode(np.zeros(samples), corpus.codec, corpus.levels)
+
+
 def blocks(
     run: Trained, codes_S: np.ndarray, asked: Asked, progress: Progress
-) -> Iterator[np.ndarray]:
-    """The codes of continuations of the codes [S], [batch, some], as they come."""
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The codes of continuations of the codes [S], [batch, some], as they come, and their nats."""
     rate, levels = run.record.corpus.rate, run.record.corpus.levels
     steps = round(asked.seconds * rate)
     patience = None if asked.silence is None else round(asked.silence * rate)
@@ -177,12 +215,12 @@ def blocks(
         and any(shutil.which(name) for name in ("c++", "g++"))
     )
     codes = generate(run.network, prompt_S, asked.sampling, asked.seed, asked.batch, compiled)
-    fresh: list[torch.Tensor] = []
+    fresh: list[tuple[torch.Tensor, torch.Tensor]] = []
     quiet_B = torch.zeros(asked.batch, dtype=torch.int64, device=device)
     progress(0, steps)
     told = time.monotonic()
-    for step, codes_B in zip(range(steps), codes, strict=False):
-        fresh.append(codes_B)
+    for step, (codes_B, nats_B) in zip(range(steps), codes, strict=False):
+        fresh.append((codes_B, nats_B))
         over = step + 1 == steps
         if patience is not None:
             # Silence lies between the two middle codes.
@@ -190,7 +228,8 @@ def blocks(
             quiet_B = (quiet_B + 1) * silent_B
             over |= bool((quiet_B >= patience).all())
         if over or time.monotonic() - told >= PROGRESS_SECONDS:
-            yield torch.stack(fresh, 1).cpu().numpy().astype(quantise.dtype(levels))
+            codes_BT, nats_BT = (torch.stack(one, 1).cpu() for one in zip(*fresh, strict=True))
+            yield codes_BT.numpy().astype(quantise.dtype(levels)), nats_BT.double().numpy()
             progress(step + 1, steps)
             fresh, told = [], time.monotonic()
         if over:
@@ -199,7 +238,7 @@ def blocks(
 
 def generated(run: Trained, codes_S: np.ndarray, asked: Asked, progress: Progress) -> np.ndarray:
     """The codes of continuations of the codes [S], [batch, steps]."""
-    return np.concatenate(list(blocks(run, codes_S, asked, progress)), 1)
+    return np.concatenate([codes for codes, _ in blocks(run, codes_S, asked, progress)], 1)
 
 
 def _picture(

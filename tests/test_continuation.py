@@ -1,4 +1,4 @@
-from itertools import islice, repeat
+from itertools import chain, islice, repeat
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -77,12 +77,12 @@ def contents(folder):
 
 
 def endlessly(codes):
-    """A stand-in for ``generate`` that yields these codes [batch] of each step, then zeros."""
+    """A stand-in for ``generate``: these codes [batch] of each step, then zeros, for nothing."""
 
     def generate(network, prompt_S, sampling, seed, batch, compiled):
         generate.prompt_S, generate.compiled = prompt_S, compiled
-        yield from codes
-        yield from repeat(torch.zeros(batch, dtype=torch.int64))
+        for codes_B in chain(codes, repeat(torch.zeros(batch, dtype=torch.int64))):
+            yield codes_B, torch.zeros(batch)
 
     return generate
 
@@ -94,7 +94,7 @@ def test_a_wav_holds_the_codes_that_generate_yields_for_the_seed(tmp_path, promp
     codes_S = quantise.encode(soundfile.read(prompt, dtype="float32")[0], "mulaw")[-2_000:]
     sampling = Sampling(temperature=0.9, top_k=200, top_p=0.95)
     steps = generation.generate(run.network, torch.from_numpy(codes_S).long(), sampling, 7)
-    codes_T = torch.cat(list(islice(steps, STEPS))).numpy()
+    codes_T = torch.cat([codes for codes, _ in islice(steps, STEPS)]).numpy()
     samples_T, rate = soundfile.read(only.wav, dtype="float64")
     assert (rate, soundfile.info(only.wav).subtype) == (RATE, "PCM_16")
     assert len(samples_T) == STEPS and len(set(codes_T)) > 20

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 import soundfile
-from scipy.signal import welch
 
 from datasets import quantise, shards
 from scaling import load
+from scaling.runaway import flatness, spectrum
 from scaling.train import make_job, train
 from tests.conftest import CLONE
 from tests.test_cli import scaling
@@ -47,17 +47,6 @@ def prompt(embedded_corpus, tmp_path_factory):
     return path
 
 
-def spectrum(samples):
-    """Power in bands of 31 Hz, from 31 Hz to 8 kHz."""
-    return welch(samples, RATE, nperseg=512)[1][1:]
-
-
-def flatness(samples):
-    """Geometric over arithmetic mean of the spectrum: 1 for white noise, 0 for a tone."""
-    power = spectrum(samples)
-    return float(np.exp(np.log(power).mean()) / power.mean())
-
-
 def decibels(samples):
     return float(10 * np.log10(np.square(samples).mean()))
 
@@ -81,16 +70,16 @@ def test_continuations_have_the_prompts_level_and_are_neither_silence_nor_white_
     paths = sorted(tmp_path.glob("*.wav"))
     assert len(paths) == len(list(tmp_path.glob("*.png"))) == 2
     noise = np.random.default_rng(0).normal(size=SECONDS * RATE)
-    assert flatness(noise) > 0.9
+    assert flatness(noise, RATE) > 0.9
     for path in paths:
         made, rate = soundfile.read(path)
         assert (len(made), rate) == (SECONDS * RATE, RATE)
         assert abs(decibels(made) - decibels(given)) < 10
         # A minute's training leaves them far noisier than the prompt, and far from white.
-        assert flatness(given) < flatness(made) < 0.8
+        assert flatness(given, RATE) < flatness(made, RATE) < 0.8
         # White noise has a quarter of its power below 2 kHz, the prompt nearly all.
-        low = spectrum(made)[: len(spectrum(made)) // 4].sum() / spectrum(made).sum()
-        assert low > 0.45
+        power = spectrum(made, RATE)
+        assert power[: len(power) // 4].sum() / power.sum() > 0.45
 
 
 def test_an_unknown_split_and_a_prompt_that_is_no_audio_are_sentences(demo, tmp_path):

@@ -33,8 +33,8 @@ def lively(recent=64, **model):
 
 def generated(network, prompt, steps, seed=3, sampling=PLAIN, **options):
     """So many codes (B, steps) of each continuation."""
-    codes = generate(network, prompt, sampling, seed, **options)
-    return torch.stack(list(islice(codes, steps)), 1)
+    made = islice(generate(network, prompt, sampling, seed, **options), steps)
+    return torch.stack([codes for codes, _ in made], 1)
 
 
 def naive_loop(network, prompt, steps, seed, sampling, batch, logits_of=naive_logits):
@@ -83,6 +83,26 @@ def test_a_continuation_depends_on_its_seed_and_number_alone(model):
     for batch in (1, 3):
         assert torch.equal(generated(network, prompt, 150, batch=batch), five[:batch])
     assert all((one != five[0]).float().mean() > 0.5 for one in five[1:])
+
+
+def test_a_codes_nats_are_those_of_the_logits_before_temperature_and_truncation():
+    network, prompt = lively(), codes_of(1, 100)[0]
+    for sampling in (PLAIN, GREEDY, NARROW):
+        sequence = prompt.expand(2, -1)
+        for codes, nats in islice(generate(network, prompt, sampling, 3, 2), 20):
+            expected = -naive_logits(network, sequence).log_softmax(-1).gather(1, codes[:, None])
+            torch.testing.assert_close(nats, expected[:, 0], rtol=0, atol=1e-9)
+            sequence = torch.cat([sequence, codes[:, None].to(sequence.dtype)], 1)
+
+
+@NETWORKS
+@torch.no_grad()
+def test_a_codes_nats_under_a_baseline_are_those_of_its_logits(network_of):
+    model, sequence = model_of(network_of(), context=24), codes_of(1, 24)
+    for codes, nats in islice(generate(model, sequence[0], SHARP, 3), 20):
+        expected = -parallel_logits(model, sequence).log_softmax(-1).gather(1, codes[:, None])
+        torch.testing.assert_close(nats, expected[:, 0], rtol=0, atol=1e-9)
+        sequence = torch.cat([sequence, codes[:, None].to(sequence.dtype)], 1)
 
 
 @NETWORKS

@@ -1,6 +1,7 @@
 """What heads say, by slow twins; and that all ways to a code's nats agree, whatever the head."""
 
 import math
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -194,14 +195,14 @@ def test_codes_from_silence_cost_what_single_windows_say(kind):
 def test_a_continuation_is_drawn_from_the_logits_of_its_own_past(kind):
     network = network_of(likelihood=kind, levels=FINE, recent=64, **TINY).eval()
     prompt = codes_of(1, 240)[0].long()
-    made = [
-        codes for _, codes in zip(range(6), generate(network, prompt, Sampling(), 3), strict=False)
-    ]
+    made = list(islice(generate(network, prompt, Sampling(), 3), 6))
     uniforms, known = Uniforms(3, 1), prompt
-    for code in made:
+    for code, cost in made:
         window = torch.cat([known[-240:], known[-1:]])[None]
         logits = network.logits(window, Targets("last", 80))[:, 0, 0]
         assert torch.equal(code, draw(logits, uniforms.step(), Sampling()))
+        direct = network(torch.cat([known[-240:], code])[None], Targets("last", 80))[1]
+        torch.testing.assert_close(cost, direct.flatten(), rtol=0, atol=1e-9)
         known = torch.cat([known, code])
 
 

@@ -75,6 +75,10 @@ class SequenceModel(nn.Module):
         """Codes (B,) by their logits, from a uniform number each."""
         return draw(said_BQ, uniform_B, sampling)
 
+    def cost(self, said_BQ: Tensor, codes_B: Tensor) -> Tensor:
+        """The nats (B,) of codes (B,) under their logits."""
+        return nats(said_BQ, codes_B)
+
     def root_mean_square(self, nats: float) -> float | None:
         """None: it says more than one value."""
         return None
