@@ -14,8 +14,10 @@ from scaling.drawing import (
     Panel,
     band,
     empty,
+    explain_repeats,
     line,
     points,
+    symbol_of,
     titled,
 )
 from scaling.figures import LN2
@@ -54,12 +56,15 @@ def reducible(law: Analysis, records: Sequence[RunRecord]) -> Panel:
             PALETTE[0] if fitted else PALETTE[1],
             name=name,
             marker={
-                "symbol": "circle" if fitted else "circle-open",
+                "symbol": [
+                    symbol_of("circle" if fitted else "circle-open", records[at]) for at in chosen
+                ],
                 "size": 6 if fitted else 11,
                 "line": {"width": 0 if fitted else 2},
             },
             opacity=0.6 if fitted else 1.0,
         )
+    explain_repeats(figure, [records[at] for at in np.flatnonzero(law.table.usable).tolist()])
     note = ""
     if law.best:
         best = sorted(law.best.best, key=lambda point: point.budget)
