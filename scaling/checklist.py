@@ -56,7 +56,7 @@ def _check(name: str, good: bool, text: str) -> Check:
 
 def _of_runs(records: Sequence[RunRecord], lost: int) -> list[Check]:
     sizes = sorted({run.targets.per_step for run in records})
-    passes = max(run.targets.seen / run.targets.unique for run in records)
+    passes = max(run.targets.passes for run in records)
     tuned = RATE in varied(records)
     warned = [run.id for run in records if run.warnings]
     return [

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from scaling.checklist import checklist
+from scaling.doubling import Doubling, longest_doublings
 from scaling.fates import uses
 from scaling.law_content import law_content, law_sentences
 from scaling.planned import planned_content
@@ -14,7 +15,7 @@ from scaling.plates import Analysed
 from scaling.provenance import counted, departures, provenance, setup
 from scaling.record import RunRecord, bits
 from scaling.records import rows
-from scaling.series import SEED, Series, configuration, name_of, varied, written
+from scaling.series import CONTEXT, SEED, Series, configuration, name_of, varied, written
 from scaling.slope import FitError, Slope, fit_slope, replicate_noise
 
 
@@ -38,6 +39,9 @@ def content_of(study: Analysed, lost: Sequence[dict[str, Any]]) -> dict[str, Any
             for name in ("linear_on_targets", "linear", "histogram")
         },
         "slopes": {axis: _common_slope(series) for axis, series in axes.items()},
+        "doublings": [
+            _doubling(one) for one in longest_doublings(study.law, axes.get(CONTEXT, []))
+        ],
         "fits": [_fit(series) for group in axes.values() for series in group],
         "law": law_content(study.law, study.choices),
         "noise": _noise(records, keys),
@@ -83,9 +87,24 @@ def _headlines(content: dict[str, Any], axis: str) -> list[str]:
         f"Each doubling of {name} changes the loss by {slope['per_doubling']['bits']:+.4f} bits "
         f"({slope['per_doubling']['nats']:+.4f} nats) a sample (95% interval {low:+.4f} to "
         f"{high:+.4f} bits; {slope['configurations']} configurations in {slope['groups']} groups): "
-        f"{verdict}."
+        f"{verdict}.{_doublings_said(content['doublings'])}"
     )
     return [*lines, *law]
+
+
+def _doublings_said(doublings: Sequence[dict[str, Any]]) -> str:
+    """What the law says of single doublings of the context, after the slope over all of them."""
+    said = []
+    for one in doublings:
+        change, error = one["change"], one["standard_error"]["bits"]
+        low, high = one["interval"]["bits"]
+        beyond = f" ({one['beyond']:.3g} times beyond its runs)" if one["beyond"] > 1 else ""
+        said.append(
+            f"from {one['start']:,} to {2 * one['start']:,} samples{beyond} changes the loss by "
+            f"{change['bits']:+.4f} \u00b1 {error:.4f} bits ({change['nats']:+.4f} nats; 95% "
+            f"interval {low:+.4f} to {high:+.4f} bits)"
+        )
+    return f" By {doublings[0]['law']}, doubling the context {', and '.join(said)}." if said else ""
 
 
 def _law_headline(fits: list[dict[str, Any]], name: str) -> str:
@@ -117,6 +136,17 @@ def _slope(slope: Slope | None) -> dict[str, Any] | None:
         "interval": _both_ends(slope.interval),
         "configurations": slope.num_configurations,
         "groups": slope.num_groups,
+    }
+
+
+def _doubling(one: Doubling) -> dict[str, Any]:
+    return {
+        "law": one.law,
+        "start": one.start,
+        "beyond": one.beyond,
+        "change": _both(one.nats),
+        "standard_error": _both(one.standard_error),
+        "interval": _both_ends(one.interval),
     }
 
 

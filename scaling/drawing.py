@@ -11,7 +11,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from scaling.record import bits
+from scaling.record import RunRecord, bits
 from scaling.series import CONTEXT, name_of
 from scaling.slope import Floats
 
@@ -76,6 +76,24 @@ def symbols_of(labels: Sequence[str]) -> dict[str, str]:
     """A symbol for each different label."""
     known = dict.fromkeys(labels)
     return {label: SYMBOLS[index % len(SYMBOLS)] for index, label in enumerate(known)}
+
+
+def symbol_of(symbol: str, *runs: RunRecord) -> str:
+    """The symbol of a point: hollow with a dot where one of its runs saw its data repeatedly."""
+    repeated = any(run.targets.passes > 1 for run in runs)
+    return f"{symbol.removesuffix('-open')}-open-dot" if repeated else symbol
+
+
+def explain_repeats(figure: go.Figure, runs: Sequence[RunRecord]) -> None:
+    """An entry of the legend for :func:`symbol_of`, where a run of the figure needs it."""
+    if any(run.targets.passes > 1 for run in runs):
+        figure.add_scatter(
+            x=[None],
+            y=[None],
+            mode="markers",
+            marker={"color": GREY, "size": 9, "symbol": "circle-open-dot"},
+            name="hollow, with a dot: repeated data",
+        )
 
 
 def points(

@@ -14,8 +14,10 @@ from scaling.drawing import (
     band,
     colours_of,
     empty,
+    explain_repeats,
     line,
     short,
+    symbol_of,
     titled,
 )
 from scaling.record import ContextLoss, RunRecord, bits
@@ -49,6 +51,7 @@ def loss_panels(series: Sequence[Series]) -> list[Panel]:
         for offset, one in enumerate(members):
             dodge = 1 + 0.02 * (offset - (len(members) - 1) / 2)
             _draw(figure, one, colours[one.label], SYMBOLS[offset % len(SYMBOLS)], dodge)
+        explain_repeats(figure, [run for one in members for run in one.records])
         ticks = sorted({value for one in members for value in one.positions})
         figure.update_xaxes(type="log")
         if len(ticks) <= MOST_TICKS:
@@ -171,7 +174,11 @@ def _draw(figure: go.Figure, one: Series, colour: str, symbol: str, dodge: float
         ],
         hovertemplate=HOVER,
         mode="markers",
-        marker={"color": colour, "size": 9, "symbol": symbol},
+        marker={
+            "color": colour,
+            "size": 9,
+            "symbol": [symbol_of(symbol, *runs) for runs in cells.values()],
+        },
         name=one.label,
     )
 

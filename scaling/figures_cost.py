@@ -15,9 +15,11 @@ from scaling.drawing import (
     band,
     colours_of,
     empty,
+    explain_repeats,
     line,
     points,
     scales,
+    symbol_of,
     symbols_of,
     titled,
 )
@@ -57,7 +59,11 @@ def profile_panels(law: Analysis, records: Sequence[RunRecord]) -> list[Panel]:
             label = f"{profile.budget:.2g}"
             line(figure, x, law.fit.predicted[rows] / LN2, colour)
             says = [f"run {records[fitted[row]].id}, {label} operations" for row in rows]
-            points(figure, x, law.fit.points.loss[rows].tolist(), says, colour, name=label)
+            runs = [records[fitted[row]] for row in rows]
+            marker = {"symbol": [symbol_of("circle", run) for run in runs]}
+            nats = law.fit.points.loss[rows].tolist()
+            points(figure, x, nats, says, colour, name=label, marker=marker)
+        explain_repeats(figure, [records[at] for at in fitted if budget[at]])
         figure.update_xaxes(type="log")
         caption = (
             "A colour for each budget (operations); lines: the joint fit at the runs' own sizes. "
@@ -173,12 +179,14 @@ def chunk_panel(law: Analysis | None, records: Sequence[RunRecord]) -> Panel | N
         x = [setting(records[at], CHUNK) for at in rows]
         says = [f"run {records[at].id}, {one:.3g} operations" for at in rows]
         nats = [records[at].validation.nats for at in rows]
-        points(figure, x, nats, says, colour, name=f"{one:.2g}")
+        marker = {"symbol": [symbol_of("circle", records[at]) for at in rows]}
+        points(figure, x, nats, says, colour, name=f"{one:.2g}", marker=marker)
         if law:
             values = np.array(
                 [[law.table.values[name][at] for name in law.fit.points.names] for at in rows]
             )
             line(figure, x, law.fit.at(values) / LN2, colour)
+    explain_repeats(figure, [records[at] for at in of])
     figure.update_xaxes(type="log")
     caption = "A colour for each budget (operations); lines: the joint fit at the runs' own sizes."
     optimum = f"{names.get(CHUNK)}.optimum"
@@ -250,5 +258,10 @@ def _draw_runs(figure: go.Figure, records: Sequence[RunRecord], x: Sequence[floa
             [f"run {records[at].id}, {depth}" for at in of],
             colours[depth],
             name=depth,
-            marker={"symbol": symbols[depth], "size": 6, "opacity": 0.75},
+            marker={
+                "symbol": [symbol_of(symbols[depth], records[at]) for at in of],
+                "size": 6,
+                "opacity": 0.75,
+            },
         )
+    explain_repeats(figure, records)

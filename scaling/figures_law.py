@@ -6,7 +6,20 @@ import numpy as np
 import plotly.graph_objects as go
 from scipy.special import ndtri
 
-from scaling.drawing import GREY, PALETTE, SYMBOLS, Panel, band, empty, line, points, titled
+from scaling.doubling import context_column, per_doubling
+from scaling.drawing import (
+    GREY,
+    PALETTE,
+    SYMBOLS,
+    Panel,
+    band,
+    empty,
+    explain_repeats,
+    line,
+    points,
+    symbol_of,
+    titled,
+)
 from scaling.figures import LN2
 from scaling.fit import Fit
 from scaling.record import RunRecord, bits
@@ -17,7 +30,6 @@ from scaling.table_fit import Analysis
 from scaling.trade import instead_of_context
 from scaling.uncertainty import PERCENTILES
 
-DOUBLING = 0.01  # of a doubling, over which a slope is taken
 NUM_DRAWN = 40
 
 
@@ -44,12 +56,15 @@ def reducible(law: Analysis, records: Sequence[RunRecord]) -> Panel:
             PALETTE[0] if fitted else PALETTE[1],
             name=name,
             marker={
-                "symbol": "circle" if fitted else "circle-open",
+                "symbol": [
+                    symbol_of("circle" if fitted else "circle-open", records[at]) for at in chosen
+                ],
                 "size": 6 if fitted else 11,
                 "line": {"width": 0 if fitted else 2},
             },
             opacity=0.6 if fitted else 1.0,
         )
+    explain_repeats(figure, [records[at] for at in np.flatnonzero(law.table.usable).tolist()])
     note = ""
     if law.best:
         best = sorted(law.best.best, key=lambda point: point.budget)
@@ -153,19 +168,18 @@ def marginal_of_law(
     law: StudyLaw, records: Sequence[RunRecord], noise: float | None
 ) -> Panel | None:
     """What one more doubling of context buys by the joint fit; None where it knows no context."""
-    names = {column: name for name, column in law.columns.items()}
-    if law.analysis is None or names.get(CONTEXT) not in law.analysis.fit.form.terms:
+    index = context_column(law)
+    if law.analysis is None or index is None:
         return None
     made = law.analysis.fit
-    index = made.points.names.index(names[CONTEXT])
     usable = np.flatnonzero(law.analysis.table.usable).tolist()
     reference = min(usable, key=lambda at: records[at].validation.nats)
     row = np.array([law.analysis.table.values[name][reference] for name in made.points.names])
     contexts = np.geomspace(*_ends(made.points.x[:, index]), NUM_DRAWN)
     rows = np.tile(row, (len(contexts), 1))
     rows[:, index] = contexts
-    gain = _per_doubling(made, rows, index, made.parameters[None])[0]
-    drawn = _per_doubling(made, rows, index, made.redraws)
+    gain = per_doubling(made, rows, index, made.parameters[None])[0]
+    drawn = per_doubling(made, rows, index, made.redraws)
     figure = empty(titled(CONTEXT), vertical="bits a sample gained by a doubling")
     if len(drawn) > 1:
         low, high = np.percentile(drawn, PERCENTILES, axis=0) / LN2
@@ -197,8 +211,8 @@ def marginal_of_curves(series: Sequence[Series], noise: float | None) -> Panel |
         assert one.law is not None
         made, colour = one.law.fitted, PALETTE[number % len(PALETTE)]
         contexts = np.geomspace(*_ends(made.points.x[:, 0]), NUM_DRAWN)
-        gain = _per_doubling(made, contexts[:, None], 0, made.parameters[None])[0]
-        drawn = _per_doubling(made, contexts[:, None], 0, made.redraws)
+        gain = per_doubling(made, contexts[:, None], 0, made.parameters[None])[0]
+        drawn = per_doubling(made, contexts[:, None], 0, made.redraws)
         if len(drawn) > 1:
             low, high = np.percentile(drawn, PERCENTILES, axis=0) / LN2
             band(figure, contexts, low, high, colour)
@@ -207,14 +221,6 @@ def marginal_of_curves(series: Sequence[Series], noise: float | None) -> Panel |
     figure.update_xaxes(type="log")
     figure.update_yaxes(type="log")
     return Panel("what a doubling of context buys", figure, caption)
-
-
-def _per_doubling(made: Fit, rows: Floats, index: int, parameters: Floats) -> Floats:
-    """Fall of the loss (nats) with a doubling of one column, at its own slope, (sets, rows)."""
-    step = np.ones(rows.shape[1])
-    step[index] = 2**DOUBLING
-    fall: Floats = made.curves(rows / step, parameters) - made.curves(rows * step, parameters)
-    return fall / (2 * DOUBLING)
 
 
 def _gain_line(

@@ -69,8 +69,9 @@ def _law(content: dict[str, Any], fit: dict[str, Any]) -> str:
         for name, term in fit["terms"].items()
         if term.get("optimum") is not None
     ]
-    low_high = fit["intervals"]["E"]
-    floor = f" (95% interval {bits(low_high[0]):.3f} to {bits(low_high[1]):.3f} bits)"
+    floor = ""
+    if low_high := fit["intervals"]["E"]:
+        floor = f" (95% interval {bits(low_high[0]):.3f} to {bits(low_high[1]):.3f} bits)"
     verdict = (
         ""
         if content["readable"]
@@ -80,7 +81,7 @@ def _law(content: dict[str, Any], fit: dict[str, Any]) -> str:
     return (
         f"Law of the whole study, {fit['n']} runs in {fit['configurations']} configurations: the "
         f"loss falls towards {bits(fit['E']):.3f} bits ({fit['E']:.3f} nats) a sample"
-        f"{floor if low_high else ''}, with exponents {', '.join(exponents)}.{''.join(optima)}"
+        f"{floor}, with exponents {', '.join(exponents)}.{''.join(optima)}"
         f"{verdict}"
     )
 

@@ -174,6 +174,11 @@ class Targets(Part):
     padded_windows: int
     order_digest: str
 
+    @property
+    def passes(self) -> float:
+        """How often a target was seen: more than once where the data was repeated."""
+        return self.seen / self.unique
+
 
 class Operations(Part):
     """Floating-point operations (2 for a multiply-add), forward and backward, by formula.

@@ -23,6 +23,7 @@ from scaling.clips import clips_of, first_of
 from scaling.content import content_of
 from scaling.context_use import context_uses
 from scaling.fates import unfinished
+from scaling.origins import origins
 from scaling.page import drawn_rows, plain_plates, render
 from scaling.plates import Analysed, plates
 from scaling.record import RunRecord
@@ -92,6 +93,7 @@ def write(found: Analysed, folder: Path, *, study: str, skipped: Sequence[str] =
         "reproduce": f"python -m scaling report {folder}",
         "skipped": list(skipped),
         **content_of(found, unfinished(folder, found.records)),
+        "origins": origins(folder, found.records),
     }
     uses = context_uses(folder, [run.id for run in found.records])
     content["context_use"] = [one.model_dump() | {"sentence": one.sentence} for one in uses]

@@ -14,6 +14,8 @@ from scaling.config import RunConfig
 from scaling.log import FAILURE_NAME, LOG_NAME, PRUNED_NAME, RunHistory, read_failure
 
 STUDY_NAME = "study.json"
+CONFIG_NAME = "config.yaml"
+"""What a run's own folder holds of its configuration: every value, for `train` to read."""
 TUNE_NAME = "tune"
 SILENT_SECONDS = 120
 """A run that has not written for so long, and has not ended, is taken for stopped."""

@@ -16,8 +16,6 @@ from scaling.job import Job
 from scaling.log import FAILURE_NAME, note_failure
 from scaling.record import RunRecord
 
-CONFIG_NAME = "config.yaml"
-
 
 def make_job(config: Run, axes: dict[str, Any], faults: tuple[Fault, ...] = ()) -> Job:
     """What the workers are told, with absolute paths; in a rehearsal with faults."""
@@ -49,7 +47,7 @@ def advance(job: Job) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with lease.held(folder):
         (folder / FAILURE_NAME).unlink(missing_ok=True)
-        with replacing(folder / CONFIG_NAME) as partial:
+        with replacing(folder / study.CONFIG_NAME) as partial:
             partial.write_text(yaml.safe_dump(config.resolved(), sort_keys=False))
         try:
             attempts.run(job)

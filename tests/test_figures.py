@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scaling import figures, figures_learning
+from scaling import figures, figures_cost, figures_learning
 from scaling.record import bits
 from scaling.series import CONTEXT, curve_axes, curves
 from tests.records import HISTOGRAM, falling, run, study
@@ -40,6 +40,21 @@ def test_replicates_are_one_point_with_their_spread(series):
     point = markers(figures.loss_panels(series)[0])[0]
     assert len(point.x) == 4
     assert point.error_y.array[0] != pytest.approx(point.error_y.array[1])
+
+
+def test_points_of_repeated_data_are_hollow_and_the_legend_says_so():
+    runs = study()
+    again = runs[0].targets.model_copy(update={"unique": runs[0].targets.seen // 2})
+    repeated = [runs[0].model_copy(update={"targets": again}), *runs[1:]]
+    panels = [figures.loss_panels(curves(repeated, CONTEXT))[0]]
+    panels += [figures_cost.compute_panel(repeated), figures_cost.time_panel(repeated)]
+    for panel in panels:
+        *drawn, said = markers(panel)
+        assert said.name == "hollow, with a dot: repeated data"
+        symbols = [symbol for trace in drawn for symbol in trace.marker.symbol]
+        assert sum(symbol.endswith("-open-dot") for symbol in symbols) == 1
+    for panel in (figures.loss_panels(curves(runs, CONTEXT))[0], figures_cost.time_panel(runs)):
+        assert not any("open" in symbol for one in markers(panel) for symbol in one.marker.symbol)
 
 
 def test_undetermined_curves_are_straight_lines_and_determined_ones_power_laws():

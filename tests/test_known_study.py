@@ -60,6 +60,15 @@ def test_the_known_law_lies_inside_its_intervals(content):
     assert low < LAW["chunk"][1] < high
 
 
+def test_the_last_doubling_of_context_changes_the_loss_by_what_the_law_says(content):
+    amplitude, exponent = LAW["context"]
+    for one in content["doublings"]:
+        start, end = (amplitude * (one["start"] * k / 128_000) ** -exponent for k in (1, 2))
+        low, high = one["interval"]["nats"]
+        assert one["law"] == "the law of the whole study" and low < end - start < high
+    assert [one["start"] for one in content["doublings"]] == [512_000, 1_024_000]
+
+
 def test_the_answer_says_the_law_its_test_and_what_to_buy(paths, content):
     law, held, best = paths.headlines[2:]
     for name in ("parameters", "targets", "context"):

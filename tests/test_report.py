@@ -130,6 +130,14 @@ def test_a_clear_law_is_reported_with_its_exponent(tmp_path):
     assert exponents == pytest.approx([0.4] * 4, abs=0.05)
 
 
+def test_as_many_runs_as_a_law_has_parameters_are_reported_without_intervals(tmp_path):
+    """Three runs of one axis leave nothing to say how far off their law is."""
+    paths = write_report(study(falling)[:3], tmp_path, study="demo")
+    law = json.loads(paths.json.read_text())["law"]
+    assert law["fit"]["intervals"]["E"] is None and not law["readable"]
+    assert "bits (" in paths.headlines[2] and "95% interval" not in paths.headlines[2]
+
+
 def test_one_context_gives_a_sentence_and_no_curve(tmp_path):
     page = write_report([run({"seed": seed}, 3.3) for seed in (0, 1)], tmp_path, study="demo")
     text = page.html.read_text()
