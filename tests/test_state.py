@@ -52,15 +52,18 @@ def process(rank: int, scenario: Scenario, port: int, folder: Path) -> None:
     os.environ.update({name: str(value) for name, value in place.items()})
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), DS_ACCELERATOR="cpu")
     torch.distributed.init_process_group("gloo", rank=rank, world_size=scenario.workers)
-    losses = train(rank, scenario, folder / str(scenario.zero))
+    losses, reached = train(rank, scenario, folder / str(scenario.zero))
     if rank == 0:
-        (folder / f"{port}.json").write_text(json.dumps(losses))
+        (folder / f"{port}.json").write_text(json.dumps([losses, reached]))
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 
 
-def train(rank: int, scenario: Scenario, folder: Path) -> list[float]:
-    """The losses of the steps that this process takes part in."""
+def train(rank: int, scenario: Scenario, folder: Path) -> tuple[list[float], bool]:
+    """The losses of the steps that this process takes part in.
+
+    With them comes whether weights that rank 0 puts at last are those of all ranks.
+    """
     settings = TrainConfig(batch=BATCH, zero=scenario.zero, learning_rate=2e-3)
     # Another start than the saved run's, so that what is not loaded shows.
     torch.manual_seed(99 if scenario.resume else 0)
@@ -78,7 +81,16 @@ def train(rank: int, scenario: Scenario, folder: Path) -> list[float]:
         if step + 1 == SAVED and not scenario.resume:
             tensors = state.gathered(engine, rank, scenario.workers, lambda: None)
             Writer(folder, "first", rank, scenario.workers).write(tensors, Place(SAVED, "d", 1.5))
-    return losses
+    return losses, _reaches_all(engine, rank)
+
+
+def _reaches_all(engine: Any, rank: int) -> bool:
+    moved = {name: tensor + 1 for name, tensor in engines.weights(engine).items()}
+    engines.put(engine, moved if rank == 0 else None)
+    weights = engines.weights(engine)
+    reached = torch.tensor(float(all(torch.equal(weights[name], moved[name]) for name in moved)))
+    torch.distributed.all_reduce(reached, torch.distributed.ReduceOp.MIN)
+    return bool(reached)
 
 
 def _step(engine: Any, step: int, rank: int, workers: int) -> float:
@@ -96,19 +108,19 @@ def _step(engine: Any, step: int, rank: int, workers: int) -> float:
 
 
 @pytest.fixture(scope="module")
-def losses(tmp_path_factory) -> dict[Scenario, list[float]]:
-    """The losses of every scenario."""
+def found(tmp_path_factory) -> dict[Scenario, tuple[list[float], bool]]:
+    """What :func:`train` gives of every scenario."""
     folder = tmp_path_factory.mktemp("state")
     # Processes are forked from one that has imported everything, and that takes seconds.
     multiprocessing.set_forkserver_preload(["scaling.state", "scaling.engine"])
-    losses = {}
+    found = {}
     for scenario in SCENARIOS:
         port = free_port()
         torch.multiprocessing.start_processes(
             process, (scenario, port, folder), scenario.workers, start_method="forkserver"
         )
-        losses[scenario] = json.loads((folder / f"{port}.json").read_text())
-    return losses
+        found[scenario] = tuple(json.loads((folder / f"{port}.json").read_text()))
+    return found
 
 
 @pytest.mark.fault(
@@ -118,10 +130,17 @@ def losses(tmp_path_factory) -> dict[Scenario, list[float]]:
 )
 @pytest.mark.slow
 @pytest.mark.parametrize("zero", range(4))
-def test_a_run_of_two_workers_goes_on_with_any_number_of_them(losses, zero):
-    whole = losses[Scenario(zero, 2, resume=False)]
+def test_a_run_of_two_workers_goes_on_with_any_number_of_them(found, zero):
+    whole, _ = found[Scenario(zero, 2, resume=False)]
     assert whole[SAVED] != whole[SAVED + 1]
     for scenario in SCENARIOS:
         if scenario.zero == zero and scenario.resume:
             tolerance = 0.0 if scenario.workers == 2 else 1e-5
-            assert losses[scenario] == pytest.approx(whole[SAVED:], abs=tolerance, rel=0), scenario
+            losses, _ = found[scenario]
+            assert losses == pytest.approx(whole[SAVED:], abs=tolerance, rel=0), scenario
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("zero", range(4))
+def test_weights_that_the_first_rank_puts_are_those_of_all_ranks(found, zero):
+    assert all(reached for scenario, (_, reached) in found.items() if scenario.zero == zero)
