@@ -207,6 +207,9 @@ def blocks(
     patience = None if asked.silence is None else round(asked.silence * rate)
     prompt_S = codes_tensor(codes_S[-run.config.model.context :]).long()
     device = next(run.network.parameters()).device
+    # As in training: one step has too little work for more, and what is summed in other parts on
+    # other machines would not be the same bytes.
+    torch.set_num_threads(min(run.config.cluster.cpus_per_worker, os.cpu_count() or 1))
     compiled = (
         device.type == "cpu"
         and isinstance(run.config.model, Architecture)
