@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -32,6 +33,12 @@ def commands(start):
     return sorted(found)
 
 
+@cache
+def known(verb):
+    """Whether the program has this verb; each takes a process, and many commands share one."""
+    return scaling(verb, "--help").returncode == 0
+
+
 def test_the_documents_tell_what_to_type():
     assert len(commands("python -m scaling")) > 5
     assert {"make study", "make test"} <= set(commands("make "))
@@ -49,7 +56,7 @@ def test_every_command_of_the_documents_is_one_that_the_program_takes(command):
     if not words:
         return
     verb, *rest = words
-    assert scaling(verb, "--help").returncode == 0
+    assert known(verb)
     files = [CLONE / word for word in rest if re.search(r"^(?!.*/hardware/).*\.yaml$", word)]
     options = ("--axis", "--guess")
     plain = [word for before, word in pairwise(["", *rest]) if before not in options]
