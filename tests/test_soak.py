@@ -1,9 +1,15 @@
 """A run of minutes whose workers are killed: nothing is lost, done twice, or grows."""
 
+import json
+
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
-from scaling.soak import GROWTH, Level, Seen
+from scaling.rehearsal import Rehearsal
+from scaling.soak import GROWTH, Level, Seen, Soak
+from tests.conftest import CLONE
+from tests.test_node_tables import markdown
 from tests.test_rehearsal import rehearse
 
 
@@ -24,6 +30,18 @@ def test_a_level_is_the_median_of_its_quarter():
     first = Seen(rows).levels()[0]
     assert first == Level("driver memory (MB)", 2.5, 5.0, 9.0)
     assert Seen().levels() == []
+
+
+def test_the_document_has_the_table_of_the_hour():
+    record = json.loads((CLONE / "docs/measurements/soak-cpu.json").read_text())
+    del record["hardware"], record["versions"]
+    levels = TypeAdapter(list[Level]).validate_python(record.pop("levels"))
+    seconds, killed = record.pop("seconds"), record.pop("killed")
+    hour = Soak(seconds, killed, TypeAdapter(Rehearsal).validate_python(record), levels)
+    assert seconds >= 3_600 and killed == 60 and hour.problems == []
+    document = (CLONE / "docs/reliability.md").read_text()
+    assert markdown(hour.table()) in document
+    assert f"{seconds / 60:.0f} minutes, {killed} workers killed" in document
 
 
 @pytest.mark.fault(
