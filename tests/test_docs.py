@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 from datasets import shards
 from scaling import load
 from tests.conftest import CLONE
 from tests.test_cli import scaling
+from tests.test_probe import lagged
 
 DOCUMENTS = [CLONE / "README.md", CLONE / "CONTRIBUTING.md", *sorted((CLONE / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -77,6 +79,23 @@ def test_the_lines_that_read_a_shard_without_longwave_read_its_codes(embedded_co
     assert names["entry"]["name"] == entry.name
     expected = shards.read(embedded_corpus.folder, entry.place, 0, entry.samples)
     assert np.array_equal(names["codes"], expected)
+
+
+def test_the_lines_that_write_a_corpus_of_a_known_lag_write_the_one_that_the_probe_is_held_to(
+    tmp_path,
+):
+    text = (CLONE / "docs" / "using.md").read_text()
+    (program,) = [
+        block for language, block in BLOCK.findall(text) if language == "python" and "LAG" in block
+    ]
+    short = program.replace("data/source/lagged", str(tmp_path)).replace("10_000", "1_000")
+    exec(short, {})
+    files = sorted(tmp_path.glob("*.wav"))
+    assert len(files) == 24
+    for seed, file in enumerate(files):
+        samples, rate = soundfile.read(file)
+        assert rate == 16_000
+        np.testing.assert_allclose(samples, lagged(1_000, seed), atol=2**-15)
 
 
 def test_links_between_the_documents_lead_somewhere():
