@@ -108,7 +108,11 @@ def evaluate(
     prepared = Corpus.load(corpus or runs[0].config.corpus)
     number = None if positions == "all" else int(positions)
     if seen:
-        _evaluate_contexts(runs[0], prepared, split, seen, number, history, as_json=as_json)
+        _evaluate_contexts(
+            *(runs[0], prepared, split, seen, number, history),
+            transfer=bool(corpus),
+            as_json=as_json,
+        )
         return
     # Two runs are scored on the same targets: those that have the longer one's context.
     longest = max(one.config.model.context for one in runs)
@@ -152,6 +156,7 @@ def _evaluate_contexts(
     positions: int | None,
     history: int | None,
     *,
+    transfer: bool,
     as_json: bool,
 ) -> None:
     from scaling.context_curve import context_curve
@@ -167,6 +172,7 @@ def _evaluate_contexts(
             lambda done, total: show("targets", done, total),
             positions,
             history,
+            transfer=transfer,
         )
     for one in evaluations:
         one.write(run.folder)

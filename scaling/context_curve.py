@@ -17,12 +17,14 @@ def context_curve(
     progress: Progress,
     positions: int | None,
     history: int | None = None,
+    *,
+    transfer: bool = False,
 ) -> tuple[list[Seen], list[Evaluation]]:
     """The run at these contexts (samples) and its own, the shortest first, and each evaluation.
 
     All are scored on the same targets: those with ``history`` samples before them, without it as
-    many as the longest context has. EvaluationError where that is less, TrainedError where a
-    context cannot be.
+    many as the longest context has. ``transfer`` is that of :func:`evaluate`. EvaluationError where
+    the history is less, TrainedError where a context cannot be.
     """
     own = run.config.model.context
     asked = sorted({*contexts, own})
@@ -34,7 +36,10 @@ def context_curve(
         )
     runs = [run.with_context(context) for context in asked]
     found = [
-        evaluate(one, corpus, split, progress, "full-context", positions, history) for one in runs
+        evaluate(
+            one, corpus, split, progress, "full-context", positions, history, transfer=transfer
+        )
+        for one in runs
     ]
     reference = found[asked.index(own)]
     return [_seen(one, reference, corpus.rate) for one in found], found

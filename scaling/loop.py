@@ -79,7 +79,7 @@ class _Worker:
             tick=self.pulse.tick,
             warn=lambda sentence: self._write("warning", sentence=sentence),
         )
-        if start.checkpoint and self.rank == 0:
+        if start.checkpoint and self.rank == 0 and self.config.validation.patience:
             self.saver.best = state.best(Checkpoint.read(start.checkpoint))
         self.tracking = (
             Tracking(self.config, self.place.step, self.log.began) if self.log is not None else None

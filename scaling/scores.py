@@ -113,7 +113,9 @@ class Evaluation(Kept):
             else "in chunks that begin with silence"
         )
         loss, margin = self.loss, self.margin
-        where = f" of {self.other_corpus}, a corpus that it never saw" if self.other_corpus else ""
+        where = ""
+        if self.other_corpus:
+            where = f" of {self.other_corpus}, another corpus than it was trained on"
         return (
             f"{self.run} on {self.split}{where}, {self.protocol}: {loss.bits:.4f} bits "
             f"({loss.nats:.4f} nats) a sample, standard error {loss.standard_error_bits:.4f} bits "

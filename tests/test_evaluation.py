@@ -15,6 +15,7 @@ from model.targets import Targets
 from scaling import protocols
 from scaling.clusters import mean_and_error
 from scaling.comparison import check_comparable
+from scaling.context_curve import context_curve
 from scaling.evaluation import evaluate
 from scaling.scores import Evaluation, EvaluationError
 from tests.test_cli import scaling
@@ -132,8 +133,13 @@ def test_another_corpus_is_scored_where_it_is_asked_for_and_its_codes_mean_the_s
     own = evaluate(run, short_corpus, "test", unwatched, positions=30)
     found = evaluate(run, other, "test", unwatched, positions=30, transfer=True)
     assert found.loss == own.loss
-    assert "on test of elsewhere, a corpus that it never saw, full-context: " in found.sentence
+    assert (
+        "on test of elsewhere, another corpus than it was trained on, full-context: "
+        in found.sentence
+    )
     assert found.write(tmp_path) != own.write(tmp_path)
+    curve, scored = context_curve(run, other, "test", [1_000], unwatched, 30, transfer=True)
+    assert len(curve) == 2 and all(one.other_corpus == "elsewhere" for one in scored)
     with pytest.raises(EvaluationError, match="corpus_fingerprint"):
         check_comparable([found, own])
     louder = dataclasses.replace(other, rate=8_000, codec="linear")

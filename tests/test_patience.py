@@ -13,7 +13,7 @@ from scaling.load import ConfigError
 from scaling.log import RunHistory
 from scaling.place import Place
 from scaling.train import make_job, train
-from scaling.trained import WEIGHTS_NAME, Trained
+from scaling.trained import Trained
 from tests.runs import plain_steps, small_run
 
 TRAIN = TrainConfig(steps=10, second_phase=0.5)
@@ -93,4 +93,3 @@ def test_a_run_ends_early_with_the_weights_that_the_plain_loop_had_at_the_best_v
                 torch.testing.assert_close(kept[name], tensor, rtol=1e-3, atol=1e-4)
             break
     assert len(history.starts) == 1 + len(faults)
-    assert (config.folder / WEIGHTS_NAME).exists()
