@@ -18,7 +18,8 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 TRACKERS := $(VENV)/.trackers
 SITE := $(VENV)/.site
-QUICK := OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile -m "not slow"
+# Two processes share the cores, a thread each: whole-system tests wait as long as they compute.
+TESTS := OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile
 
 .PHONY: study compare test quick site matrix check clean
 
@@ -31,16 +32,11 @@ compare: $(INSTALLED)
 	$(RUN) -m scaling prepare --config configs/corpora/embedded.yaml
 	$(RUN) -m scaling compare --config configs/compare/embedded.yaml $(ARGS)
 
-# The quick tests share the cores, a thread each; the whole-system ones have the machine to
-# themselves. Both are run where the first fail, and 5 says that ARGS chose none of them.
 test: $(INSTALLED) $(TRACKERS) $(SITE)
-	@quick=0; whole=0; \
-	$(QUICK) $(ARGS) || quick=$$?; \
-	$(RUN) -m pytest -m slow $(ARGS) || whole=$$?; \
-	for code in $$quick $$whole; do test $$code -eq 0 -o $$code -eq 5 || exit $$code; done
+	$(TESTS) $(ARGS)
 
 quick: $(INSTALLED) $(TRACKERS) $(SITE)
-	$(QUICK) $(ARGS)
+	$(TESTS) -m "not slow" $(ARGS)
 
 site: $(SITE)
 	$(RUN) -m sphinx --fail-on-warning --quiet -b html -c configs/site docs site
