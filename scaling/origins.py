@@ -27,7 +27,9 @@ class Origin:
 
     ``targets_twice`` are counted twice in its log; ``log_problem`` is what keeps that from being
     the whole truth, and without a log both say so. ``repeated`` is the share of its targets that it
-    had seen before. ``command`` trains it again; None where its folder lacks the configuration.
+    had seen before. ``weights_of`` is the step whose weights it kept: the last one, or with
+    ``validation.patience`` the best. ``command`` trains it again; None where its folder lacks the
+    configuration.
     """
 
     run: str
@@ -38,6 +40,7 @@ class Origin:
     log_problem: str | None
     order_digest: str
     repeated: float
+    weights_of: int
     goodput: float
     operations_per_second: float
     command: str | None
@@ -64,6 +67,7 @@ def origin(folder: Path, run: RunRecord) -> Origin:
         log_problem=_log_problem(steps, numbers, run),
         order_digest=run.targets.order_digest,
         repeated=1 - 1 / run.targets.passes,
+        weights_of=run.targets.steps if run.validation.step is None else run.validation.step,
         goodput=run.throughput.goodput,
         operations_per_second=run.operations.per_target * run.throughput.targets_per_second,
         command=shlex.join(command) if config.exists() else None,

@@ -95,6 +95,21 @@ def test_the_share_of_repeated_data_is_what_had_been_seen_before(tmp_path):
     assert again.repeated == pytest.approx(0.75)
 
 
+def test_the_weights_that_a_run_kept_are_of_its_last_step_or_its_best(tmp_path):
+    last = disturbed()
+    validation = last.validation.model_copy(update={"step": 4})
+    best = last.model_copy(update={"id": "patient", "validation": validation})
+    assert origin(tmp_path, last).weights_of == STEPS
+    assert origin(tmp_path, best).weights_of == 4
+    paths = write_report([last, best], tmp_path, study="demo")
+    rows = (tmp_path / "report.md").read_text().splitlines()
+    column = ["weights of step" in row for row in rows].index(True)
+    place = rows[column].split("|").index(" weights of step ")
+    kept = {row.split("|")[1].strip(): row.split("|")[place] for row in rows[column + 2 :][:2]}
+    assert kept == {last.id: f" {STEPS} ", "patient": " 4 "}
+    assert "weights<br>of step" in paths.html.read_text()
+
+
 def test_the_command_trains_the_same_run_into_another_folder(tmp_path):
     config = RunConfig.model_validate(BASE)
     assert origin(tmp_path, disturbed()).command is None
