@@ -55,14 +55,17 @@ def run(job: Job) -> None:
     """Start the run's workers, again and again, until it has ended, or waits at its rung.
 
     TrainingError where ``max_failures`` restarts in a row brought no newer checkpoint, where a
-    step's loss is no number twice, or where there is no room for the workers, or for one window.
+    step's loss is no number twice, where there is no room for the workers, or for one window, or
+    where the call has cost as much as it may.
     """
     progress, first = Progress(), True
     while True:
+        if job.cap and (spent := job.cap.reached(job.run_folder.parent)):
+            raise TrainingError(spent)
         _await_storage(job.run_folder)
         start = _next_start(job, progress, first=first)
         first = False
-        supervision = Supervision(job.config, start)
+        supervision = Supervision(job, start)
         try:
             with supervision.kept():
                 ending = _fit(job, start, supervision)

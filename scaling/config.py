@@ -110,7 +110,8 @@ class ClusterConfig(Section):
     run's figures, too.
 
     ``hardware`` is a file such as ``configs/hardware/a100.yaml`` that says what trains and what it
-    costs; runs that are planned to cost more than ``max_dollars`` together are not started.
+    costs; runs that are planned to cost more than ``max_dollars`` together are not started, and
+    where they do cost so much they stop in their checkpoints.
     """
 
     workers: Positive = 1

@@ -49,7 +49,7 @@ def cost(
         steps = min(steps, train.seconds)
     seconds = steps + validation
     hours = seconds * workers / SECONDS_PER_HOUR
-    price = hardware.dollars_per_hour
+    price = hardware.dollars_per_worker_hour
     return Cost(
         hardware=hardware.name,
         utilisation=hardware.utilisation,
@@ -57,7 +57,7 @@ def cost(
         validation_seconds=validation,
         seconds=seconds,
         accelerator_hours=hours,
-        dollars=None if price is None else hours * price / hardware.accelerators_per_node,
+        dollars=None if price is None else hours * price,
         bytes_per_second=train.batch * window_bytes / step.seconds,
     )
 

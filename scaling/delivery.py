@@ -56,6 +56,12 @@ class Hardware(Section):
     storage_bytes_per_second: Rate | None = None
     dollars_per_hour: Rate | None = None
 
+    @property
+    def dollars_per_worker_hour(self) -> float | None:
+        """What a worker pays of its node; None where the price is not stated."""
+        price = self.dollars_per_hour
+        return None if price is None else price / self.accelerators_per_node
+
 
 @dataclass(frozen=True)
 class Measured:

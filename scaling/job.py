@@ -7,6 +7,7 @@ from typing import Any, Literal, TypedDict
 from datasets.storage import Folder
 from scaling.config import RunConfig
 from scaling.faults import Fault
+from scaling.spent import Cap
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,8 @@ class Job:
     """The run, what its sweep varied, and where things are (absolute paths).
 
     ``faults`` are done to the run on purpose, in a rehearsal. The run waits, in a checkpoint, where
-    it has come to the share ``until`` of its schedule; None trains it to its end.
+    it has come to the share ``until`` of its schedule; None trains it to its end. ``cap`` is what
+    the command that trains it may cost.
     """
 
     config: RunConfig
@@ -24,6 +26,7 @@ class Job:
     code_version: str
     faults: tuple[Fault, ...] = ()
     until: float | None = None
+    cap: Cap | None = None
 
 
 @dataclass(frozen=True)

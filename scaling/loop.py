@@ -235,7 +235,7 @@ class _Worker:
 
         Mean losses, longest wait, all windows in global order, and why to stop after the step.
         """
-        stop = notice.current() or (notice.ASKED if self.pulse.asked else notice.NONE)
+        stop = notice.current() or self.pulse.asked
         own = [stop, float(self.saver.failed), waited, *losses, *windows]
         rows = agreement.told(own, self.start.workers, self.engine.device)
         if rows[:, 1].any():

@@ -16,6 +16,8 @@ from typing import Any
 
 import ray
 
+from scaling.notice import NONE
+
 BEAT_SECONDS = 0.5
 STEPS_REMEMBERED = 20
 SLOW = 5
@@ -56,10 +58,10 @@ class Watch:
 
     def __init__(self) -> None:
         self._beats: dict[int, tuple[Beat, float, float]] = {}
-        self._asked = False
+        self._asked = NONE
 
-    def beat(self, beat: Beat) -> bool:
-        """Take a beat; whether the workers are asked to stop."""
+    def beat(self, beat: Beat) -> int:
+        """Take a beat; why the workers are asked to stop, by the number of its notice."""
         now = time.monotonic()
         before = self._beats.get(beat.rank)
         progress = now if before is None or before[0].ticks != beat.ticks else before[2]
@@ -71,9 +73,9 @@ class Watch:
         now = time.monotonic()
         return [Seen(beat, now - came, now - told) for beat, came, told in self._beats.values()]
 
-    def ask(self) -> None:
-        """Ask the workers to stop at the end of their step."""
-        self._asked = True
+    def ask(self, why: int) -> None:
+        """Ask the workers to stop at the end of their step, for this reason or a graver one."""
+        self._asked = max(self._asked, why)
 
 
 class Pulse:
@@ -91,7 +93,7 @@ class Pulse:
         stacks.parent.mkdir(parents=True, exist_ok=True)
         self._stacks = stacks.open("w")
         self._over = threading.Event()
-        self.asked = False
+        self.asked = NONE
         self._thread = threading.Thread(target=self._send, daemon=True)
         self._thread.start()
 

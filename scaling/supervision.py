@@ -1,11 +1,11 @@
-"""What the driver does while workers train: it ends those that are stuck, and asks for more."""
+"""What the driver does while workers train: it ends those that are stuck, and minds the cost."""
 
 import contextlib
 import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import ray
@@ -13,12 +13,13 @@ from ray.exceptions import RayError
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from scaling import pulse, workers
-from scaling.config import RunConfig
-from scaling.job import Start
+from scaling import notice, pulse, workers
+from scaling.job import Job, Start
+from scaling.polling import polled
 from scaling.pulse import Seen, Watch
 
 LOOK_SECONDS = 0.5
+CAP_SECONDS = 10.0
 
 
 class Supervision:
@@ -27,8 +28,8 @@ class Supervision:
     ``blame`` says which worker was stuck, once one was.
     """
 
-    def __init__(self, config: RunConfig, start: Start) -> None:
-        self._config, self._start = config, start
+    def __init__(self, job: Job, start: Start) -> None:
+        self._job, self._start = job, start
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self.handle: Any = ray.remote(num_cpus=0)(Watch).options(scheduling_strategy=here).remote()
         self.blame: str | None = None
@@ -40,7 +41,8 @@ class Supervision:
         thread = threading.Thread(target=self._look, daemon=True)
         thread.start()
         try:
-            yield
+            with polled(self._mind_the_cap, CAP_SECONDS) if self._job.cap else nullcontext():
+                yield
         finally:
             self._over.set()
             thread.join()
@@ -58,10 +60,17 @@ class Supervision:
                     if request is None and self._all_step(seen):
                         request = self._more_room()
                     if request is not None and request.wait(0):
-                        ray.get(self.handle.ask.remote(), timeout=10)
+                        ray.get(self.handle.ask.remote(notice.ROOM), timeout=10)
         finally:
             if request is not None:
                 remove_placement_group(request)
+
+    def _mind_the_cap(self) -> None:
+        """Ask the workers to stop in a checkpoint where the call has cost as much as it may."""
+        assert self._job.cap is not None
+        with contextlib.suppress(RayError, TimeoutError, OSError):
+            if self._job.cap.reached(self._job.run_folder.parent):
+                ray.get(self.handle.ask.remote(notice.SPENT), timeout=10)
 
     def _all_step(self, seen: list[Seen]) -> bool:
         """Whether all workers are at work: before, room for more could be taken from them."""
@@ -72,10 +81,11 @@ class Supervision:
 
         While it waits, it is also what Ray's autoscaler buys nodes for.
         """
-        larger = [size for size in workers.sizes(self._config) if size > self._start.workers]
+        config = self._job.config
+        larger = [size for size in workers.sizes(config) if size > self._start.workers]
         if not larger:
             return None
-        return workers.room(self._config.cluster, larger[-1] - self._start.workers)
+        return workers.room(config.cluster, larger[-1] - self._start.workers)
 
 
 def _end(found: list[Seen]) -> None:

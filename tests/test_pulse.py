@@ -2,6 +2,7 @@
 
 import pytest
 
+from scaling.notice import NONE, ROOM, SPENT
 from scaling.pulse import START_SECONDS, WAITING, Beat, Seen, Watch, sentence, stuck
 
 
@@ -49,9 +50,10 @@ def test_the_watch_counts_the_time_since_progress_and_not_since_the_beat(monkeyp
     watch = Watch()
     for ticks, moment in ((1, 100.0), (2, 103.0), (2, 110.0)):
         now[0] = moment
-        assert watch.beat(Beat(0, 1, "node", ticks=ticks)) is False
+        assert watch.beat(Beat(0, 1, "node", ticks=ticks)) == NONE
     now[0] = 111.0
     (one,) = watch.seen()
     assert (one.silent_seconds, one.idle_seconds) == (1.0, 8.0)
-    watch.ask()
-    assert watch.beat(Beat(0, 1, "node", ticks=3)) is True
+    watch.ask(SPENT)
+    watch.ask(ROOM)
+    assert watch.beat(Beat(0, 1, "node", ticks=3)) == SPENT
