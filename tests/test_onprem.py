@@ -111,7 +111,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         cluster = Cluster(network, file)
         cluster.succeeds("ray", "up", "--yes", "--no-config-cache", str(file))
         network.start("ray", "dashboard", "--no-config-cache", str(file))
-        assert within(60, lambda: len(cluster.nodes()) == 3), log_of_autoscaler(cluster)
+        assert within(300, lambda: len(cluster.nodes()) == 3), log_of_autoscaler(cluster)
         yield cluster
 
 
