@@ -21,6 +21,7 @@ from scaling import (
     notice,
     outcome,
     pulse,
+    reasons,
     state,
     step_checks,
     validation,
@@ -246,7 +247,7 @@ class _Worker:
             means,
             float(rows[:, 2].max()),
             rows[:, split:].astype(int).ravel().tolist(),
-            notice.SENTENCES[int(rows[:, 0].max())],
+            reasons.SENTENCES[int(rows[:, 0].max())],
         )
 
     def _longest(self, seconds: float) -> float:

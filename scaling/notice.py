@@ -6,15 +6,7 @@ from types import FrameType
 from ray.train.v2._internal.execution.callback import WorkerCallback
 from ray.train.v2._internal.execution.context import get_train_context
 
-NONE, ENDING, DRAINING, ROOM, SPENT = range(5)
-SENTENCES = (
-    "",
-    "a worker was told to end (SIGTERM)",
-    "a node is being taken away",
-    "there is room for more workers",
-    "what cluster.max_dollars allows is spent",
-)
-"""Why workers stop after a step, by number, so that they can agree by their sums."""
+from scaling.reasons import DRAINING, ENDING, NONE
 
 _received: list[int] = []
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import ray
 
-from scaling.notice import NONE
+from scaling.reasons import NONE
 
 BEAT_SECONDS = 0.5
 STEPS_REMEMBERED = 20
@@ -61,7 +61,7 @@ class Watch:
         self._asked = NONE
 
     def beat(self, beat: Beat) -> int:
-        """Take a beat; why the workers are asked to stop, by the number of its notice."""
+        """Take a beat; why the workers are asked to stop, by number."""
         now = time.monotonic()
         before = self._beats.get(beat.rank)
         progress = now if before is None or before[0].ticks != beat.ticks else before[2]

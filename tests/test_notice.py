@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from scaling import notice
-from scaling.notice import DRAINING, ENDING, NONE, SENTENCES, Noticed
+from scaling.notice import Noticed
+from scaling.reasons import DRAINING, ENDING, NONE, SENTENCES
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import pytest
 
-from scaling.notice import NONE, ROOM, SPENT
 from scaling.pulse import START_SECONDS, WAITING, Beat, Seen, Watch, sentence, stuck
+from scaling.reasons import NONE, ROOM, SPENT
 
 
 def seen(rank, doing, idle, silent=0.1, limit=20.0):
