@@ -23,7 +23,7 @@ def scaling(*words, **environment):
         cwd=CLONE,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         env={**os.environ, **environment},
     )
 
