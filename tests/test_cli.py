@@ -23,7 +23,7 @@ def scaling(*words, **environment):
         cwd=CLONE,
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=300,
         env={**os.environ, **environment},
     )
 

@@ -50,7 +50,7 @@ def digests(config):
 
 def wait_for_steps(config, count):
     """Return once the run's log holds so many steps; every test that waits has an end."""
-    deadline = time.monotonic() + 900
+    deadline = time.monotonic() + 240
     while len(RunHistory.read(config.folder).steps) < count:
         assert time.monotonic() < deadline, f"no {count} steps in {config.folder}"
         time.sleep(0.05)
