@@ -18,7 +18,7 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 TRACKERS := $(VENV)/.trackers
 SITE := $(VENV)/.site
-# Two processes share the cores, a thread each: whole-system tests wait as long as they compute.
+# Two processes share the cores, a thread each: whole-system tests wait for much of their time.
 TESTS := OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile
 
 .PHONY: study compare test quick site matrix check clean

@@ -60,9 +60,9 @@ def run(job: Job) -> None:
     """
     progress, first = Progress(), True
     while True:
-        if job.cap and (spent := job.cap.reached(job.run_folder.parent)):
-            raise TrainingError(spent)
         _await_storage(job.run_folder)
+        if job.cap and (reached := job.cap.reached(job.run_folder.parent)):
+            raise TrainingError(reached)
         start = _next_start(job, progress, first=first)
         first = False
         supervision = Supervision(job, start)

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 from datasets.storage import Folder
+from scaling.cap import Cap
 from scaling.config import RunConfig
 from scaling.faults import Fault
-from scaling.spent import Cap
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the driver does while workers train: it ends those that are stuck, and minds the cost."""
+"""What the driver does while workers train: ends the stuck, asks for more, minds the cost."""
 
 import contextlib
 import os
@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import ray
@@ -14,6 +15,7 @@ from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from scaling import pulse, reasons, workers
+from scaling.cap import Cap
 from scaling.job import Job, Start
 from scaling.polling import polled
 from scaling.pulse import Seen, Watch
@@ -41,7 +43,8 @@ class Supervision:
         thread = threading.Thread(target=self._look, daemon=True)
         thread.start()
         try:
-            with polled(self._mind_the_cap, CAP_SECONDS) if self._job.cap else nullcontext():
+            cap = self._job.cap
+            with polled(partial(self._mind, cap), CAP_SECONDS) if cap else nullcontext():
                 yield
         finally:
             self._over.set()
@@ -65,11 +68,11 @@ class Supervision:
             if request is not None:
                 remove_placement_group(request)
 
-    def _mind_the_cap(self) -> None:
+    def _mind(self, cap: Cap) -> None:
         """Ask the workers to stop in a checkpoint where the call has cost as much as it may."""
-        assert self._job.cap is not None
+        # A storage that is away for a while is met where checkpoints are written.
         with contextlib.suppress(RayError, TimeoutError, OSError):
-            if self._job.cap.reached(self._job.run_folder.parent):
+            if cap.reached(self._job.run_folder.parent):
                 ray.get(self.handle.ask.remote(reasons.SPENT), timeout=10)
 
     def _all_step(self, seen: list[Seen]) -> bool:

@@ -6,8 +6,9 @@ import yaml
 
 from datasets.files import replacing
 from datasets.storage import Folder
-from scaling import attempts, lease, record, spent, study
+from scaling import attempts, lease, record, study
 from scaling.attempts import DivergedError, TrainingError
+from scaling.cap import Cap
 from scaling.checkpoints import CheckpointError
 from scaling.config import RunConfig as Run
 from scaling.environment import code_version
@@ -26,7 +27,7 @@ def make_job(config: Run, axes: dict[str, Any], faults: tuple[Fault, ...] = ()) 
         run_folder=config.folder,
         code_version=code_version(),
         faults=faults,
-        cap=spent.cap(config.cluster),
+        cap=Cap.of(config.cluster),
     )
 
 

@@ -1,8 +1,9 @@
-"""What runs have cost since their command was typed, and whether it may cost more."""
+"""The most that a call may cost, and what its runs have cost so far."""
 
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from scaling import load
 from scaling.config import ClusterConfig
@@ -21,13 +22,27 @@ class Cap:
     dollars_per_worker_hour: float
     called: float
 
+    @classmethod
+    def of(cls, cluster: ClusterConfig) -> Self | None:
+        """That of a call that is made now; None where it has none.
+
+        A cap without a price is refused before (:mod:`scaling.spending`).
+        """
+        if cluster.max_dollars is None or cluster.hardware is None:
+            return None
+        price = load.hardware(cluster.hardware).dollars_per_worker_hour
+        return None if price is None else cls(cluster.max_dollars, price, time.time())
+
     def reached(self, study: Path) -> str | None:
-        """The sentence that what the study's runs have cost since the call is the cap, or None."""
-        hours = sum(
+        """The sentence that the study's runs have cost so much since the call; None before.
+
+        OSError where their logs cannot be read.
+        """
+        seconds = sum(
             _worker_seconds(RunHistory.read(log.parent), self.called)
             for log in study.glob(f"*/{LOG_NAME}")
         )
-        cost = hours / SECONDS_PER_HOUR * self.dollars_per_worker_hour
+        cost = seconds / SECONDS_PER_HOUR * self.dollars_per_worker_hour
         if cost < self.dollars:
             return None
         return (
@@ -36,17 +51,6 @@ class Cap:
             "it again, which goes on from the newest checkpoints; or write another "
             "cluster.max_dollars"
         )
-
-
-def cap(cluster: ClusterConfig) -> Cap | None:
-    """That of a call that is made now; None where it has none.
-
-    A cap without a price is refused before (:mod:`scaling.spending`).
-    """
-    if cluster.max_dollars is None or cluster.hardware is None:
-        return None
-    price = load.hardware(cluster.hardware).dollars_per_worker_hour
-    return None if price is None else Cap(cluster.max_dollars, price, time.time())
 
 
 def _worker_seconds(history: RunHistory, since: float) -> float:

@@ -8,9 +8,9 @@ import yaml
 
 from scaling import supervision
 from scaling.attempts import TrainingError
+from scaling.cap import Cap
 from scaling.config import ClusterConfig
 from scaling.log import LOG_NAME, RunHistory, read_failure
-from scaling.spent import Cap, cap
 from scaling.study import finished
 from scaling.train import make_job, train
 from tests.conftest import CLONE
@@ -44,9 +44,9 @@ def test_runs_that_have_not_begun_cost_nothing(tmp_path):
 def test_a_worker_pays_for_its_share_of_a_node():
     a100 = CLONE / "configs/hardware/a100.yaml"
     price = yaml.safe_load(a100.read_text())["dollars_per_hour"]
-    made = cap(ClusterConfig(max_dollars=5, hardware=a100))
+    made = Cap.of(ClusterConfig(max_dollars=5, hardware=a100))
     assert made.dollars == 5 and made.dollars_per_worker_hour == pytest.approx(price / 8)
-    assert cap(ClusterConfig()) is None
+    assert Cap.of(ClusterConfig()) is None
 
 
 @pytest.mark.slow
