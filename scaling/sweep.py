@@ -27,7 +27,7 @@ def run(sweep: Sweep, concurrent: int) -> list[TrainingError]:
     """Train every run that has not ended, ``concurrent`` at once; failed ones are tried again.
 
     Of a cell's candidates one trains to its end (:mod:`scaling.halving`). One run's failure does
-    not stop the others. The reasons of all failures are returned.
+    not stop the others. The reasons of all failures are returned, each once.
     """
     study.register(sweep.study_folder, sweep.runs)
     search = _Search(sweep.cells, sweep.rungs)
@@ -48,8 +48,18 @@ def run(sweep: Sweep, concurrent: int) -> list[TrainingError]:
     )
     tuner.fit()
     halving.note_pruned(sweep.cells)
-    lost = [job for id, job in jobs.items() if id in search.failed]
-    return [TrainingError(f"run {job.config.id} failed: {_failure(job)}") for job in lost]
+    return failures({id: _failure(jobs[id]) for id in jobs if id in search.failed})
+
+
+def failures(reasons: Mapping[str, str]) -> list[TrainingError]:
+    """One for each reason, with the ids of all runs that failed for it."""
+    runs: dict[str, list[str]] = {}
+    for id, reason in reasons.items():
+        runs.setdefault(reason, []).append(id)
+    return [
+        TrainingError(f"run{'s' * (len(ids) > 1)} {', '.join(ids)} failed: {reason}")
+        for reason, ids in runs.items()
+    ]
 
 
 class _Search(Searcher):

@@ -36,6 +36,11 @@ def test_as_many_runs_train_at_once_as_the_cluster_has_room_for(embedded_corpus,
     assert sweep.concurrent(with_gpus, {"CPU": 64, "GPU": 8}) == 8
 
 
+def test_what_many_runs_failed_for_is_said_once():
+    said = sweep.failures({"a": "no room", "b": "too dear", "c": "no room"})
+    assert [*map(str, said)] == ["runs a, c failed: no room", "run b failed: too dear"]
+
+
 @pytest.mark.fault(
     "Sweeps and records",
     "a run of a sweep fails for good",
