@@ -121,7 +121,7 @@ def _next_start(job: Job, progress: Progress, *, first: bool) -> Start:
 
 
 def _fit(job: Job, start: Start, supervision: Supervision) -> Ending:
-    """Train with Ray Train until this start's workers end."""
+    """Train with Ray Train until this start's workers end; KeyboardInterrupt where Ctrl-C does."""
     cluster = job.config.cluster
     trainer = TorchTrainer(
         loop.train_loop,  # type: ignore[arg-type]
@@ -147,7 +147,11 @@ def _fit(job: Job, start: Start, supervision: Supervision) -> Ending:
             execution_options=ExecutionOptions(preserve_order=True), enable_shard_locality=False
         ),
     )
-    ending: Ending = trainer.fit().return_value  # type: ignore[attr-defined]
+    try:
+        ending: Ending = trainer.fit().return_value  # type: ignore[attr-defined]
+    except SystemExit as end:
+        # Ray Train takes Ctrl-C for itself, aborts the run and would end the process.
+        raise KeyboardInterrupt from end
     return ending
 
 

@@ -18,7 +18,7 @@ from scaling import (
     cli_report,
     load,
 )
-from scaling.arguments import Config, Json, Words, console, file_and_overrides
+from scaling.arguments import Config, Json, Words, console, file_and_overrides, resumable
 from scaling.load import ConfigError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def train(words: Words = None, config: Config = None) -> None:
     from scaling.train import make_job
     from scaling.train import train as train_run
 
-    with cluster_for([run]):
+    with resumable(), cluster_for([run]):
         register(run.study_folder, [({}, run)])
         with shown(run.study_folder, 1, console):
             record = train_run(make_job(run, {}))
@@ -205,7 +205,7 @@ def _sweep(asked: load.Sweep) -> "list[TrainingError]":
     from scaling.progress import shown
     from scaling.start import cluster_for
 
-    with cluster_for([run for _, run in asked.runs]):
+    with resumable(), cluster_for([run for _, run in asked.runs]):
         concurrent = sweeps.concurrent(asked, offered())
         with shown(asked.study_folder, concurrent, console):
             return sweeps.run(asked, concurrent)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from scaling import load
-from scaling.arguments import Config, Json, Words, console, file_and_overrides
+from scaling.arguments import Config, Json, Words, console, file_and_overrides, resumable
 from scaling.load import ConfigError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def compare(words: Words = None, config: Config = None, as_json: Json = False) -
     from scaling.sweep import concurrent
 
     asked, runs = load.comparison(*file_and_overrides(config, words))
-    with cluster_for(runs):
+    with resumable(), cluster_for(runs):
         at_once = concurrent(load.Sweep([({}, run) for run in runs], asked.concurrent), offered())
         rows = comparing.trained(asked, runs)
         with shown(rows[0].study_folder, at_once, console):

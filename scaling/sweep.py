@@ -27,7 +27,8 @@ def run(sweep: Sweep, concurrent: int) -> list[TrainingError]:
     """Train every run that has not ended, ``concurrent`` at once; failed ones are tried again.
 
     Of a cell's candidates one trains to its end (:mod:`scaling.halving`). One run's failure does
-    not stop the others. The reasons of all failures are returned, each once.
+    not stop the others. The reasons of all failures are returned, each once. KeyboardInterrupt
+    where Ctrl-C ended it.
     """
     study.register(sweep.study_folder, sweep.runs)
     search = _Search(sweep.cells, sweep.rungs)
@@ -47,6 +48,9 @@ def run(sweep: Sweep, concurrent: int) -> list[TrainingError]:
         ),
     )
     tuner.fit()
+    if search.unfinished:
+        # Tune takes the signal for itself, ends the trials and returns.
+        raise KeyboardInterrupt
     halving.note_pruned(sweep.cells)
     return failures({id: _failure(jobs[id]) for id in jobs if id in search.failed})
 
@@ -77,6 +81,11 @@ class _Search(Searcher):
         training = list(self._training.values())
         found = halving.tasks(self._cells, self._rungs, self.failed)
         self.waiting = [task for task in found if task not in training]
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether there is a run that has not come as far as it was to, and has not failed."""
+        return bool(self.waiting or self._training)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """The next run; None where it depends on those that train."""

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from scaling import load, sweep
+from scaling.arguments import INTERRUPTED
 from scaling.config import RunConfig
 from scaling.log import RunHistory
 from scaling.record import FILE_NAME, RunRecord
@@ -107,6 +108,28 @@ def test_a_sweep_whose_driver_was_killed_repeats_no_finished_run_and_ends_with_t
     for run in (first, second):
         assert digests(run) == expected_digests(run, embedded_corpus)
         np.testing.assert_allclose(losses(run), plain_losses(run, embedded_corpus), atol=2e-3)
+
+
+@pytest.mark.fault(
+    "Sweeps and records",
+    "a run or a sweep is interrupted (Ctrl-C)",
+    "it says how to go on, and its exit code is that of no success",
+)
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["train", "sweep"])
+def test_what_is_interrupted_says_how_to_go_on_and_is_no_success(embedded_corpus, tmp_path, verb):
+    config = small_run(embedded_corpus, tmp_path, train__steps=4_000)
+    content = config.resolved() | ({"sweep": {"grid": {"seed": [0]}}} if verb == "sweep" else {})
+    path = tmp_path / "given.yaml"
+    path.write_text(yaml.safe_dump(content))
+    words = [sys.executable, "-m", "scaling", verb, str(path)]
+    driver = subprocess.Popen(words, cwd=CLONE, stdout=subprocess.PIPE, text=True)
+    wait_for_steps(config, 2)
+    driver.send_signal(signal.SIGINT)
+    said, _ = driver.communicate(timeout=120)
+    assert driver.returncode == INTERRUPTED
+    assert "interrupted: the same command goes on from the newest checkpoints" in said
+    assert "ended" not in said
 
 
 @pytest.mark.slow
