@@ -8,11 +8,13 @@ import deepspeed.ops
 import torch
 import torch.distributed
 from deepspeed.runtime import compiler
+from deepspeed.runtime.zero.utils import ZERO_SUPPORTED_OPTIMIZERS
 from torch import Tensor, nn
 
 from datasets.files import replacing
 from model.build import Model, parameter_groups
 from model.network import LatentTransformer
+from scaling.adam import Adam
 from scaling.checkpoints import save_tensors
 from scaling.config import TrainConfig
 from scaling.place import Place
@@ -20,6 +22,8 @@ from scaling.place import Place
 # DeepSpeed has its Muon optimizer compiled wherever an optimizer is checked, which loads all of
 # PyTorch's compiler into every worker at every start. Nothing here uses Muon.
 compiler.compile = lambda: compiler.dummy_decorator
+# It knows PyTorch's Adam, of which ours is one.
+ZERO_SUPPORTED_OPTIMIZERS.append(Adam)
 
 
 def precision(train: TrainConfig) -> str:
@@ -53,7 +57,7 @@ def start(network: Model, train: TrainConfig, workers: int, pieces: int) -> Any:
         network.in_groups = train.zero < 3
     engine, *_ = deepspeed.initialize(
         model=network,
-        model_parameters=optimizer_groups(network),
+        optimizer=Adam(optimizer_groups(network), lr=train.learning_rate),
         config=_settings(train, workers, pieces),
     )
     return engine
@@ -70,10 +74,6 @@ def _settings(train: TrainConfig, workers: int, pieces: int) -> dict[str, Any]:
         "train_micro_batch_size_per_gpu": train.batch // (workers * pieces),
         "gradient_accumulation_steps": pieces,
         "zero_optimization": {"stage": train.zero},
-        "optimizer": {
-            "type": "Adam",
-            "params": {"lr": train.learning_rate, "torch_adam": True, "adam_w_mode": False},
-        },
         # DeepSpeed clips at 1.0 unless told otherwise; the paper does not clip.
         "gradient_clipping": 0.0,
         "steps_per_print": 2**62,
