@@ -18,6 +18,8 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 TRACKERS := $(VENV)/.trackers
 SITE := $(VENV)/.site
+# What is never imported, most of the files, need not be compiled.
+INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --requirement
 # Two processes share the cores, a thread each: whole-system tests wait for much of their time.
 TESTS := OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile
 
@@ -59,16 +61,16 @@ $(INSTALLED): constraints.txt
 	Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Type: make PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "Making $(VENV) with $$($(PYTHON) -V) and the pinned packages of constraints.txt"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --requirement constraints.txt
+	@$(INSTALL) constraints.txt
 	@touch $@
 
 # What runs need for none of the two commands, and the tests of it do.
 $(TRACKERS): trackers.txt $(INSTALLED)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --requirement trackers.txt
+	@$(INSTALL) trackers.txt
 	@touch $@
 
 $(SITE): site.txt $(INSTALLED)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --requirement site.txt
+	@$(INSTALL) site.txt
 	@touch $@
 
 clean:
