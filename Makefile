@@ -18,9 +18,7 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 TRACKERS := $(VENV)/.trackers
 SITE := $(VENV)/.site
-# pip compiles what it installs: where PYTHONDONTWRITEBYTECODE is set, as in many containers, each
-# process would do so again.
-INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --compile --requirement
+INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --requirement
 # Two processes share the cores, a thread each: whole-system tests wait for much of their time.
 TESTS := OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile
 

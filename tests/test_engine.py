@@ -89,7 +89,9 @@ for zero in range(4):
         loss, _ = made(window, targets)
         made.backward(loss)
     made.step()
-    print("stepped", zero, "torch._dynamo" in sys.modules)
+    print("stepped", zero)
+    # DeepSpeed's own code for stage 3 asks for PyTorch's compiler.
+    assert zero == 3 or "torch._dynamo" not in sys.modules
 """
 
 
@@ -104,8 +106,5 @@ def test_no_step_compiles_anything_and_below_stage_3_none_loads_a_compiler(tmp_p
         env={**os.environ, "TORCH_EXTENSIONS_DIR": str(built), "RANK": "0", "WORLD_SIZE": "1"}
         | {"LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"},
     )
-    # PyTorch's compiler takes a second to load, of each start of each worker. DeepSpeed's own code
-    # for stage 3 asks for it.
-    loads = [f"stepped {zero} {zero == 3}\n" for zero in range(4)]
-    assert done.stdout == "".join(loads), done.stderr
+    assert done.returncode == 0 and done.stdout.count("stepped") == 4, done.stderr
     assert not built.exists() or not list(built.rglob("*.*"))
