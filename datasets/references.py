@@ -7,7 +7,7 @@ and the last code, with the scale s fitted by maximum likelihood.
 """
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+import scipy
 from scipy.special import log_expit
 
 from datasets.manifest import Reference
@@ -106,7 +106,7 @@ def fit_scale(codes: np.ndarray, centres: np.ndarray, levels: int = LEVELS) -> f
     def mean_nats(log_scale: float) -> float:
         return float(discretised_logistic_nats(codes, centres, np.exp(log_scale), levels).mean())
 
-    best = minimize_scalar(
+    best = scipy.optimize.minimize_scalar(
         mean_nats,
         bounds=(np.log(SMALLEST_SCALE), np.log(LARGEST_SCALE * levels / LEVELS)),
         method="bounded",

@@ -11,7 +11,6 @@ from uuid import uuid4
 from ray.data import ExecutionOptions
 from ray.exceptions import RayActorError
 from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchTrainer
 
 from scaling import checkpoints, feeds, loop, workers
 from scaling.job import Ending, Job, Start
@@ -19,6 +18,7 @@ from scaling.notice import Noticed
 from scaling.rendezvous import rendezvous
 from scaling.supervision import Supervision
 from scaling.targets import HELD_OUT, TRAIN
+from scaling.trainer import Trainer
 
 RAY_FOLDER = "ray"
 """What Ray Train itself keeps of a start. Longwave goes on from its own checkpoints alone."""
@@ -123,10 +123,15 @@ def _next_start(job: Job, progress: Progress, *, first: bool) -> Start:
 def _fit(job: Job, start: Start, supervision: Supervision) -> Ending:
     """Train with Ray Train until this start's workers end; KeyboardInterrupt where Ctrl-C does."""
     cluster = job.config.cluster
-    trainer = TorchTrainer(
-        loop.train_loop,  # type: ignore[arg-type]
-        train_loop_config={"job": job, "start": start, "watch": supervision.handle},
-        torch_config=rendezvous(job.run_folder / RAY_FOLDER),
+    trainer = Trainer(
+        loop.train_loop,
+        train_loop_config={
+            "job": job,
+            "start": start,
+            "watch": supervision.handle,
+            "meeting": job.run_folder / RAY_FOLDER / f"meeting-{start.id}",
+        },
+        backend_config=rendezvous(),
         scaling_config=ScalingConfig(
             num_workers=start.workers,
             use_gpu=cluster.gpu,
@@ -144,7 +149,10 @@ def _fit(job: Job, start: Start, supervision: Supervision) -> Ending:
             HELD_OUT: partial(feeds.held_out_dataset, job, start),
         },
         dataset_config=DataConfig(
-            execution_options=ExecutionOptions(preserve_order=True), enable_shard_locality=False
+            # A worker alone takes the stream itself, without a process that deals it out.
+            datasets_to_split="all" if start.workers > 1 else [],
+            execution_options=ExecutionOptions(preserve_order=True),
+            enable_shard_locality=False,
         ),
     )
     try:

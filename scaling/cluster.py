@@ -26,6 +26,8 @@ ENVIRONMENT = {
     # Workers are started where there is room for them, so that one that has to wait lost it.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20",
     "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1",
+    # Its controller calls for values that are there already.
+    "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0",
     "OMP_NUM_THREADS": "1",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
 }

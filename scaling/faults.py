@@ -4,38 +4,18 @@ import os
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from scaling import checkpoints
+from scaling.job import Fault
 
 FOLDER = "faults"
-
-Kind = Literal["kill", "terminate", "freeze", "stall", "pause", "raise", "memory", "nan", "damage"]
 
 PAUSE_SECONDS = 0.5
 
 
 class InjectedError(RuntimeError):
     """The error of a fault of kind ``raise``."""
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What happens to one rank before its step ``step`` (from 1).
-
-    ``kill``, ``terminate`` and ``freeze`` are the signals SIGKILL, SIGTERM and SIGSTOP; a ``stall``
-    never comes back, with the process alive; a ``pause`` lasts half a second; ``raise`` is an
-    exception, ``memory`` that of an allocation that was refused; ``nan`` makes the loss no number;
-    ``damage`` changes a bit of the newest checkpoint and kills the process. A fault strikes
-    ``once``, or at each attempt.
-    """
-
-    kind: Kind
-    step: int
-    rank: int = 0
-    once: bool = True
 
 
 def strike(faults: Sequence[Fault], run_folder: Path, step: int, rank: int) -> bool:

@@ -7,7 +7,27 @@ from typing import Any, Literal, TypedDict
 from datasets.storage import Folder
 from scaling.cap import Cap
 from scaling.config import RunConfig
-from scaling.faults import Fault
+
+FaultKind = Literal[
+    "kill", "terminate", "freeze", "stall", "pause", "raise", "memory", "nan", "damage"
+]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens to one rank before its step ``step`` (from 1).
+
+    ``kill``, ``terminate`` and ``freeze`` are the signals SIGKILL, SIGTERM and SIGSTOP; a ``stall``
+    never comes back, with the process alive; a ``pause`` lasts half a second; ``raise`` is an
+    exception, ``memory`` that of an allocation that was refused; ``nan`` makes the loss no number;
+    ``damage`` changes a bit of the newest checkpoint and kills the process. A fault strikes
+    ``once``, or at each attempt.
+    """
+
+    kind: FaultKind
+    step: int
+    rank: int = 0
+    once: bool = True
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ from scaling.job import Ending, Job, Start
 from scaling.log import RunLog
 from scaling.place import Place
 from scaling.pulse import Pulse
+from scaling.rendezvous import together
 from scaling.saving import Saver, patiently
 from scaling.targets import HELD_OUT, TRAIN
 from scaling.trackers import Tracking
@@ -48,14 +49,15 @@ def train_loop(settings: dict[str, Any]) -> Ending:
     """Train one run to its end, or until the workers are to stop."""
     job: Job = settings["job"]
     torch.set_num_threads(job.config.cluster.cpus_per_worker)
-    worker = _Worker(job, settings["start"], settings["watch"])
-    try:
-        return worker.train()
-    except step_checks.NonFiniteLoss as error:
-        # Every rank sees the same sum and stops here.
-        return Ending(kind="no number", why=str(error), step=worker.place.step + 1)
-    finally:
-        worker.close()
+    with together(settings["meeting"], job.config.cluster.gpu):
+        worker = _Worker(job, settings["start"], settings["watch"])
+        try:
+            return worker.train()
+        except step_checks.NonFiniteLoss as error:
+            # Every rank sees the same sum and stops here.
+            return Ending(kind="no number", why=str(error), step=worker.place.step + 1)
+        finally:
+            worker.close()
 
 
 class _Worker:
@@ -66,6 +68,9 @@ class _Worker:
         self.rank = ray.train.get_context().get_world_rank()
         stacks = job.run_folder / STACKS / f"{start.id}-{self.rank}.txt"
         self.pulse = Pulse(watch, self.rank, self.config.cluster.hang_seconds, stacks)
+        # First of all: what deals them out starts while the network is built.
+        self.pulse.tick("asking for its share of the stream")
+        self.shards = {name: ray.train.get_dataset_shard(name) for name in (TRAIN, HELD_OUT)}
         self.corpus = Corpus.load(job.corpus_folder)
         self.stream = feeds.training_stream(self.config, self.corpus, start.workers)
         self.place = Place()
@@ -174,10 +179,8 @@ class _Worker:
     def _batches(self) -> Iterator[dict[str, torch.Tensor]]:
         if self.place.ended(self.config):
             return iter(())
-        self.pulse.tick("asking for its share of the stream")
-        shard = ray.train.get_dataset_shard(TRAIN)
         size = self.stream.share // self.start.pieces
-        return batches(shard, self.stream, size, self.engine.device)
+        return batches(self.shards[TRAIN], self.stream, size, self.engine.device)
 
     def _step(self, batches_left: Iterator[dict[str, torch.Tensor]]) -> str:
         """One step of the optimizer; why the workers should stop after it, or nothing."""
@@ -275,9 +278,8 @@ class _Worker:
 
     def _score(self, scored: Sequence[int] = ()) -> validation.Scores:
         """Score the frozen targets, at the contexts ``scored`` besides the model's own."""
-        shard = ray.train.get_dataset_shard(HELD_OUT)
         stream = feeds.held_out_stream(self.config, self.corpus, self.start.workers)
-        held_out = self._ticking(batches(shard, stream, 1, self.engine.device))
+        held_out = self._ticking(batches(self.shards[HELD_OUT], stream, 1, self.engine.device))
         return validation.score(self.engine, held_out, self.corpus, self.config, scored)
 
     def _ticking(

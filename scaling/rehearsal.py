@@ -21,14 +21,14 @@ from scaling.attempts import TrainingError
 from scaling.bed import Bed
 from scaling.checkpoints import Checkpoint
 from scaling.config import RunConfig
-from scaling.faults import Fault, Kind
+from scaling.job import Fault, FaultKind
 from scaling.log import RunHistory
 from scaling.outcome import restarts
 from scaling.record import Restart
 from scaling.shrink import shrunk
 from scaling.train import make_job, train
 
-INSIDE: dict[str, Kind] = {
+INSIDE: dict[str, FaultKind] = {
     "error": "raise",
     "nan": "nan",
     "worker": "kill",

@@ -1,56 +1,54 @@
 """Where the workers of a run meet: on one machine in a file, so that no port is opened for it."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
 import ray
+import ray.train
+from ray.train.backend import BackendConfig
 from ray.train.torch import TorchConfig
 from ray.train.torch.config import (
+    TorchConfigContextManager,
     _set_torch_distributed_env_vars,
     _setup_torch_process_group,
-    _TorchBackend,
 )
+from torch import distributed
+
+from scaling.meeting import OneMachine
 
 COLLECTIVE_SECONDS = 300
 """The most that one rank may wait for the others in a collective."""
 
 
-def rendezvous(folder: Path) -> TorchConfig:
-    """How the workers of the connected cluster meet, who may leave files in ``folder``."""
-    if not ip_address(ray.util.get_node_ip_address()).is_loopback:
-        return TorchConfig(timeout_s=COLLECTIVE_SECONDS)
-    folder.mkdir(parents=True, exist_ok=True)
-    return _InAFile(timeout_s=COLLECTIVE_SECONDS, file=folder / f"meeting-{uuid4().hex}")
+def rendezvous() -> BackendConfig:
+    """How the workers of the connected cluster meet."""
+    if ip_address(ray.util.get_node_ip_address()).is_loopback:
+        return OneMachine()
+    return TorchConfig(timeout_s=COLLECTIVE_SECONDS)
 
 
-@dataclass
-class _InAFile(TorchConfig):
-    file: Path = Path()
+@contextmanager
+def together(meeting: Path, gpu: bool) -> Iterator[None]:
+    """In a worker: the process group of all workers of its start, by the file ``meeting``.
 
-    @property
-    def backend_cls(self) -> type[_TorchBackend]:
-        return _FileBackend
-
-
-class _FileBackend(_TorchBackend):
-    """Ray Train's own set-up opens a port on all addresses of the machine, to anyone."""
-
-    def on_start(self, worker_group: Any, backend_config: Any) -> None:
-        worker_group.execute(_set_torch_distributed_env_vars)
-        backend = "nccl" if worker_group.get_resources_per_worker().get("GPU") else "gloo"
-        calls = [
-            worker_group.execute_single_async(
-                rank,
-                _setup_torch_process_group,
-                backend=backend,
-                world_rank=rank,
-                world_size=len(worker_group),
-                init_method=backend_config.file.as_uri(),
-                timeout_s=backend_config.timeout_s,
-            )
-            for rank in range(len(worker_group))
-        ]
-        ray.get(calls)
+    Ray Train's own set-up, which makes the group where there are more machines, opens a port on all
+    addresses of the machine, to anyone.
+    """
+    if distributed.is_initialized():
+        yield
+        return
+    _set_torch_distributed_env_vars()
+    context = ray.train.get_context()
+    with TorchConfigContextManager():
+        _setup_torch_process_group(
+            backend="nccl" if gpu else "gloo",
+            world_rank=context.get_world_rank(),
+            world_size=context.get_world_size(),
+            init_method=meeting.as_uri(),
+            timeout_s=COLLECTIVE_SECONDS,
+        )
+        yield
+    # Not where a rank has failed: the others wait for it, and Ray ends their processes.
+    distributed.destroy_process_group()

@@ -14,7 +14,7 @@ import psutil
 from pydantic import TypeAdapter
 from rich.table import Table
 
-from scaling.faults import Fault
+from scaling.job import Fault
 from scaling.polling import polled
 from scaling.rehearsal import EVERY, Asked, Rehearsal, judged, train_under
 from scaling.terminal import table_of

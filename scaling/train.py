@@ -12,8 +12,7 @@ from scaling.cap import Cap
 from scaling.checkpoints import CheckpointError
 from scaling.config import RunConfig as Run
 from scaling.environment import code_version
-from scaling.faults import Fault
-from scaling.job import Job
+from scaling.job import Fault, Job
 from scaling.log import FAILURE_NAME, note_failure
 from scaling.record import RunRecord
 

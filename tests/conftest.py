@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 import ray
 from pyarrow import fs
+from ray._private import ray_constants
 
 from datasets.manifest import Corpus
 from datasets.prepare import prepare
@@ -30,6 +31,8 @@ SESSION_ENVIRONMENT = {
     **EMBEDDED,
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "DS_ACCELERATOR": "cpu",
+    # As `python -m scaling` sets it for an embedded cluster: its node's address is the loopback.
+    ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0",
     # Workers and child processes import datasets, model and scaling from the clone.
     "PYTHONPATH": str(CLONE),
 }
@@ -88,15 +91,18 @@ def ray_session(tmp_path_factory: pytest.TempPathFactory, s3_port: int) -> Itera
         # A token of the session's own: Ray, which asks for one by default, would otherwise write
         # it into the user's home.
         environment.setenv("RAY_AUTH_TOKEN_PATH", str(token_file))
+        # Ray read it when it was imported.
+        environment.setattr(ray_constants, "ENABLE_RAY_CLUSTER", False)
         # The port is chosen here so that the workers, too, start with RAY_ADDRESS: without it the
         # actor that frees a stopped trial's workers may ask another Ray of the same machine.
         port = free_port()
-        address = f"{ray.util.get_node_ip_address()}:{port}"
+        address = f"127.0.0.1:{port}"
         environment.setenv("RAY_GCS_SERVER_PORT", str(port))
         environment.setenv("RAY_ADDRESS", address)
         ray.init(
             address="local",
             num_cpus=4,
+            _node_ip_address="127.0.0.1",
             # Tune's cleaner asks the dashboard which trial workers to free.
             include_dashboard=True,
             dashboard_host="127.0.0.1",

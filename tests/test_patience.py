@@ -8,7 +8,7 @@ import torch
 
 from scaling import load
 from scaling.config import TrainConfig
-from scaling.faults import Fault
+from scaling.job import Fault
 from scaling.load import ConfigError
 from scaling.log import RunHistory
 from scaling.place import Place
