@@ -85,14 +85,16 @@ def _score(
     # Phase by phase: the N + m - 1 latents that its m contexts share.
     latents_CMD = filled.unflatten(0, (-1, a.chunk)).transpose(0, 1)
     size = max(1, READ_LATENTS[codes_T.device.type] // (contexts * a.latents))
-    read = torch.cat([_read(network, part, layers) for part in latents_CMD.split(size)])
+    read = torch.cat([full_contexts(network, part, layers) for part in latents_CMD.split(size)])
     newest_TD = read.transpose(0, 1).flatten(0, 1)[:targets]
     recent = network.after_each(codes_T[None, a.context - a.recent : -1]) if a.recent else None
     said = network.head(newest_TD[None], recent)
     return network.head.likelihood.nats(said, codes_T[None, -targets:].long())[0]
 
 
-def _read(network: LatentTransformer, latents_GMD: Tensor, layers: "ReusedLayers") -> Tensor:
+def full_contexts(
+    network: LatentTransformer, latents_GMD: Tensor, layers: "ReusedLayers"
+) -> Tensor:
     """The newest latents (G, m, D) of the m contexts in each of G phases (G, N + m - 1, D)."""
     a = network.architecture
     contexts_GmND = latents_GMD.unfold(1, a.latents, 1).transpose(2, 3)

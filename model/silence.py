@@ -4,15 +4,15 @@ A latent Transformer predicts a code from the chunks that end right before it, a
 at least one, of which the oldest may begin in the silence before the signal.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from model.activations import GROUPED_LATENTS
-from model.attention import Folded
 from model.baselines.sequence import SequenceModel
+from model.dense import SHARED_CONTEXTS, ReusedLayers, full_contexts
 from model.network import LatentTransformer
 from model.targets import Targets
 
@@ -31,9 +31,10 @@ def nats_from_silence(network: LatentTransformer | SequenceModel, codes_T: Tenso
     # Phase by phase: code t is read from the latents t, t - C, t - 2C and so on.
     filled = functional.pad(latents_TD, (0, 0, 0, -len(codes_T) % a.chunk))
     latents_CMD = filled.unflatten(0, (-1, a.chunk)).transpose(0, 1)
-    size = max(1, GROUPED_LATENTS[codes_T.device.type] // latents_CMD.shape[1])
-    folded = network.transformer.fold()
-    parts = [list(_read(network, part, folded)) for part in latents_CMD.split(size)]
+    together = min(len(latents_CMD[0]), a.latents + SHARED_CONTEXTS - 1)
+    size = max(1, GROUPED_LATENTS[codes_T.device.type] // together)
+    layers = ReusedLayers(network.transformer, network.transformer.fold())
+    parts = [list(_read(network, part, layers)) for part in latents_CMD.split(size)]
     read_CMD = torch.cat([torch.cat(pieces, 1) for pieces in parts])
     read_TD = read_CMD.transpose(0, 1).flatten(0, 1)[: len(codes_T)]
     recent = network.after_each(known_1T[:, before - a.recent : -1]) if a.recent else None
@@ -42,16 +43,19 @@ def nats_from_silence(network: LatentTransformer | SequenceModel, codes_T: Tenso
 
 
 def _read(
-    network: LatentTransformer, latents_GMD: Tensor, folded: Sequence[Folded] | None
+    network: LatentTransformer, latents_GMD: Tensor, layers: ReusedLayers
 ) -> Iterator[Tensor]:
     """What each of the latents of G phases (G, M, D) reads of those up to it, in pieces (G, m, D).
 
     In a causal model the first N are one pass; else each is a context of its own.
     """
     transformer, longest = network.transformer, network.architecture.latents
-    alone = 0
+    first_GND = latents_GMD[:, :longest]
     if transformer.causal:
-        yield transformer.states(latents_GMD[:, :longest], folded)[-1]
-        alone = longest
-    for end in range(alone + 1, latents_GMD.shape[1] + 1):
-        yield transformer.newest(latents_GMD[:, max(0, end - longest) : end], folded)[:, None]
+        yield transformer.states(first_GND, layers.folded)[-1]
+    else:
+        for end in range(1, first_GND.shape[1] + 1):
+            yield transformer.newest(first_GND[:, :end], layers.folded)[:, None]
+    for first in range(1, latents_GMD.shape[1] - longest + 1, SHARED_CONTEXTS):
+        shared_GMD = latents_GMD[:, first : first + longest - 1 + SHARED_CONTEXTS]
+        yield full_contexts(network, shared_GMD, layers)

@@ -20,7 +20,8 @@ SINGLE = {**TINY, "chunk": 80, "context": 80}
 
 @pytest.fixture(autouse=True)
 def several_groups(monkeypatch):
-    """A signal's phases a few at a time."""
+    """A signal's phases, and their contexts, a few at a time."""
+    monkeypatch.setattr(silence_module, "SHARED_CONTEXTS", 3)
     monkeypatch.setitem(silence_module.GROUPED_LATENTS, "cpu", 20)
 
 
