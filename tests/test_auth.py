@@ -136,13 +136,13 @@ def test_a_run_on_this_machine_is_reached_from_nowhere_else_and_writes_its_token
 ):
     words = [
         *("train", "--config", "configs/runs/demo.yaml", f"corpus={embedded_corpus.folder}"),
-        *("train.steps=40", "train.batch=2", "cluster.workers=2", f"cluster.storage={home}/runs"),
+        *("train.steps=4", "train.batch=2", "cluster.workers=2", f"cluster.storage={home}/runs"),
     ]
     run = subprocess.Popen([sys.executable, "-m", "scaling", *words], cwd=CLONE, env=outside(home))
     listening = set()
     while run.poll() is None:
         listening |= listeners(run.pid)
-        time.sleep(0.3)
+        time.sleep(0.5)
     assert run.returncode == 0
     # Ray's head, its agents, its dashboard and both workers.
     assert len({name for _, name in listening}) >= 5, listening
