@@ -13,6 +13,9 @@ from ray.util import placement_group_table
 from scaling.cluster import ENVIRONMENT, READING_CPUS
 from scaling.shrink import CPUS
 
+OVERLOADED = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""The nodes have more threads than the machine has cores: those that wait let go of theirs."""
+
 
 class Bed:
     """A cluster of this machine: a head that reads, and nodes with room for one worker each."""
@@ -66,7 +69,7 @@ def _node_settings() -> dict[str, Any]:
 @contextmanager
 def bed(nodes: int) -> Iterator[Bed]:
     """A bed that this process is connected to while the block runs."""
-    os.environ.update(ENVIRONMENT)
+    os.environ.update(ENVIRONMENT | OVERLOADED)
     made = Bed(nodes)
     os.environ["RAY_ADDRESS"] = made.address
     ray.init(log_to_driver=False, logging_level=logging.ERROR)

@@ -1,5 +1,9 @@
 """What a step keeps for its backward pass, by formula and as torch saves and allocates it."""
 
+import json
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -11,6 +15,7 @@ from model.network import LatentTransformer
 from model.targets import Targets
 from scaling.traffic import peak_bytes
 from tests.architectures import QUIET
+from tests.conftest import CLONE
 
 SHAPE = {
     "context": 16_000,
@@ -123,3 +128,39 @@ def test_the_papers_batch_keeps_what_was_measured():
 
 def test_the_baselines_have_no_formula():
     assert activations(WaveNetArchitecture(), Targets("sequence", 1), 4_096, 1) is None
+
+
+A_MILLION_SAMPLES = """
+import json, resource, torch
+from model.architecture import Architecture
+from model.network import LatentTransformer
+from model.targets import Targets
+
+architecture = Architecture(context=1_024_000, attention="causal")
+network = LatentTransformer(architecture)
+targets = Targets("samples", 2_000, 100)
+window = torch.randint(0, 256, (1, targets.samples(512, architecture)), dtype=torch.uint8)
+loss, nats = network(window, targets)
+loss.backward()
+gradients = all(weight.grad is not None for weight in network.encoder.parameters())
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+found = {"loss": loss.item(), "targets": nats.numel(), "gradients": gradients, "peak": peak}
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+def test_a_window_of_1024000_samples_trains_within_12_gib_at_the_papers_width():
+    done = subprocess.run(
+        [sys.executable, "-c", A_MILLION_SAMPLES],
+        cwd=CLONE,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["targets"] == 512 * 100
+    assert found["gradients"]
+    assert 5 < found["loss"] < 7
+    assert found["peak"] < 12 * 2**30
