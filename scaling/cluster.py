@@ -26,7 +26,7 @@ ENVIRONMENT = {
     # Workers are started where there is room for them, so that one that has to wait lost it.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20",
     "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1",
-    # Its controller calls for values that are there already.
+    # Ray would warn of each call for which the controller of Ray Train waits, as it is built to.
     "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0",
     "OMP_NUM_THREADS": "1",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
