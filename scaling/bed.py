@@ -10,7 +10,7 @@ import ray
 from ray.cluster_utils import Cluster
 from ray.util import placement_group_table
 
-from scaling.cluster import ENVIRONMENT, READING_CPUS
+from scaling.cluster import ENVIRONMENT, READING_CPUS, announce
 from scaling.shrink import CPUS
 
 OVERLOADED = {"OMP_WAIT_POLICY": "PASSIVE"}
@@ -25,6 +25,9 @@ class Bed:
             initialize_head=True,
             head_node_args={
                 "num_cpus": READING_CPUS,
+                "include_dashboard": True,
+                # The next port that is free: another cluster may have the usual one.
+                "dashboard_port": None,
                 # Workers are few and start at once: Ray would warn of each.
                 "_system_config": {"worker_maximum_startup_concurrency": 16},
                 **_node_settings(),
@@ -32,11 +35,6 @@ class Bed:
         )
         self._nodes = [self._node() for _ in range(nodes)]
         self._cluster.wait_for_nodes()
-
-    @property
-    def address(self) -> str:
-        """What ``RAY_ADDRESS`` is to say."""
-        return str(self._cluster.address)
 
     def lose_a_node(self) -> None:
         """Kill a node that has a worker, as a machine that is switched off."""
@@ -63,15 +61,15 @@ class Bed:
 
 
 def _node_settings() -> dict[str, Any]:
-    return {"object_store_memory": 100 * 2**20, "include_dashboard": False}
+    return {"object_store_memory": 100 * 2**20}
 
 
 @contextmanager
 def bed(nodes: int) -> Iterator[Bed]:
     """A bed that this process is connected to while the block runs."""
     os.environ.update(ENVIRONMENT | OVERLOADED)
+    announce(ray.util.get_node_ip_address())
     made = Bed(nodes)
-    os.environ["RAY_ADDRESS"] = made.address
     ray.init(log_to_driver=False, logging_level=logging.ERROR)
     try:
         yield made

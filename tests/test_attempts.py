@@ -33,15 +33,18 @@ class Head:
     """The head of a cluster of its own, which can be killed whole and started again."""
 
     def __init__(self, folder):
-        self.port = free_port()
+        self.port, dashboard = free_port(), free_port()
         self._words = [
             *("ray", "start", "--head", "--block", f"--port={self.port}", "--num-cpus=3"),
-            *("--node-ip-address=127.0.0.1", "--include-dashboard=false", f"--temp-dir={folder}"),
+            *("--node-ip-address=127.0.0.1", f"--temp-dir={folder}"),
+            *("--include-dashboard=true", f"--dashboard-port={dashboard}"),
         ]
         self.environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "RAY_ADDRESS": f"127.0.0.1:{self.port}",
+            # What asks what became of a controller must not ask the session's Ray.
+            "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}",
             # A driver without its head gives up in seconds, not in a minute.
             "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
         }
