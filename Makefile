@@ -10,6 +10,9 @@
 # PYTHON=/path/to/python3.12 chooses the interpreter, ARGS="..." goes to the command of the target
 # (for study: to the sweep).
 
+# A container that forbids it would have every process of a run compile Longwave anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?= $(firstword $(shell command -v python3.11 python3))
 ARGS ?=
 

@@ -8,7 +8,6 @@ and the last code, with the scale s fitted by maximum likelihood.
 
 import numpy as np
 import scipy
-from scipy.special import log_expit
 
 from datasets.manifest import Reference
 
@@ -84,8 +83,8 @@ def discretised_logistic_nats(
     ``sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(-(a - b)))`` with ``a - b = 1 / s``
     keeps every digit far out in the tails.
     """
-    upper = log_expit((codes + 0.5 - centre) / scale)
-    lower = log_expit((centre - codes + 0.5) / scale)
+    upper = scipy.special.log_expit((codes + 0.5 - centre) / scale)
+    lower = scipy.special.log_expit((centre - codes + 0.5) / scale)
     inside = upper + lower + np.log(-np.expm1(-1.0 / scale))
     return np.asarray(-np.where(codes == 0, upper, np.where(codes == levels - 1, lower, inside)))
 

@@ -7,7 +7,7 @@ Where there are few, the clusters are blocks of time, as long as leaves enough o
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import stdtrit
+import scipy
 
 FEWEST = 20
 """Clusters below which blocks are not made longer: an error from fewer is itself uncertain."""
@@ -62,4 +62,4 @@ def clustered_mean(sums: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
 
 def half_interval(error: float, clusters: int) -> float:
     """Half of the 95 % interval around a mean with this standard error, by Student's t."""
-    return float(stdtrit(max(clusters - 1, 1), 0.975) * error)
+    return float(scipy.special.stdtrit(max(clusters - 1, 1), 0.975) * error)
