@@ -58,9 +58,13 @@ def connected() -> Iterator[None]:
         auth.keep()
         _start_embedded()
     else:
-        auth.refuse_without(os.environ["RAY_ADDRESS"])
+        address = os.environ["RAY_ADDRESS"]
+        auth.refuse_without(address)
         ray.init(
-            runtime_env={"env_vars": ENVIRONMENT}, log_to_driver=False, logging_level=logging.ERROR
+            # Its processes may not have the address, and find another cluster of their machine.
+            runtime_env={"env_vars": {**ENVIRONMENT, "RAY_ADDRESS": address}},
+            log_to_driver=False,
+            logging_level=logging.ERROR,
         )
     try:
         yield
