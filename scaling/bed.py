@@ -10,11 +10,15 @@ import ray
 from ray.cluster_utils import Cluster
 from ray.util import placement_group_table
 
-from scaling.cluster import ENVIRONMENT, READING_CPUS, announce
+from scaling.cluster import ENVIRONMENT, READING_CPUS
 from scaling.shrink import CPUS
 
 OVERLOADED = {"OMP_WAIT_POLICY": "PASSIVE"}
 """The nodes have more threads than the machine has cores: those that wait let go of theirs."""
+
+UNASKED = {"RAY_API_SERVER_ADDRESS": "http://127.0.0.1:9"}
+"""There is no dashboard, a dozen processes. Ray Train, which asks one whether its controller lives,
+would ask whoever has the usual port, and take the workers' room back where a stranger says no."""
 
 
 class Bed:
@@ -25,9 +29,6 @@ class Bed:
             initialize_head=True,
             head_node_args={
                 "num_cpus": READING_CPUS,
-                "include_dashboard": True,
-                # The next port that is free: another cluster may have the usual one.
-                "dashboard_port": None,
                 # Workers are few and start at once: Ray would warn of each.
                 "_system_config": {"worker_maximum_startup_concurrency": 16},
                 **_node_settings(),
@@ -35,6 +36,11 @@ class Bed:
         )
         self._nodes = [self._node() for _ in range(nodes)]
         self._cluster.wait_for_nodes()
+
+    @property
+    def address(self) -> str:
+        """What ``RAY_ADDRESS`` is to say."""
+        return str(self._cluster.address)
 
     def lose_a_node(self) -> None:
         """Kill a node that has a worker, as a machine that is switched off."""
@@ -61,15 +67,15 @@ class Bed:
 
 
 def _node_settings() -> dict[str, Any]:
-    return {"object_store_memory": 100 * 2**20}
+    return {"object_store_memory": 100 * 2**20, "include_dashboard": False}
 
 
 @contextmanager
 def bed(nodes: int) -> Iterator[Bed]:
     """A bed that this process is connected to while the block runs."""
-    os.environ.update(ENVIRONMENT | OVERLOADED)
-    announce(ray.util.get_node_ip_address())
+    os.environ.update(ENVIRONMENT | OVERLOADED | UNASKED)
     made = Bed(nodes)
+    os.environ["RAY_ADDRESS"] = made.address
     ray.init(log_to_driver=False, logging_level=logging.ERROR)
     try:
         yield made

@@ -74,23 +74,15 @@ def connected() -> Iterator[None]:
             del os.environ["RAY_ADDRESS"]
 
 
-def announce(host: str) -> None:
-    """Choose the address of the cluster that this process is about to start on ``host``.
-
-    Ray's clean-up after stopped trials and lost controllers looks the cluster up by RAY_ADDRESS,
-    and picks a stranger's where several run on one machine: every process is to have it from the
-    start. It asks the dashboard there, without which it would ask whoever has the usual port.
-    """
-    with socket.socket() as free:
-        free.bind((host, 0))
-        port = free.getsockname()[1]
-    os.environ["RAY_GCS_SERVER_PORT"] = str(port)
-    os.environ["RAY_ADDRESS"] = f"{host}:{port}"
-
-
 def _start_embedded() -> None:
+    # Ray's clean-up of stopped trials looks the cluster up by RAY_ADDRESS and picks a stranger's
+    # where several run on one machine, so the port is chosen here and told to every process.
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     os.environ.update(ENVIRONMENT | EMBEDDED)
-    announce("127.0.0.1")
+    os.environ["RAY_GCS_SERVER_PORT"] = str(port)
+    os.environ["RAY_ADDRESS"] = f"127.0.0.1:{port}"
     ray.init(
         address="local",
         _node_ip_address="127.0.0.1",

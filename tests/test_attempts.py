@@ -1,10 +1,16 @@
 """A run's starts: after which failures there is another one, and where the cluster is lost."""
 
 import contextlib
+import os
+import socket
 import subprocess
 import sys
+import tempfile
+import time
+from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 import yaml
@@ -18,10 +24,75 @@ from scaling.config import RunConfig
 from scaling.job import Job
 from scaling.log import RunHistory
 from scaling.place import Place
-from tests.conftest import CLONE
-from tests.head import running_head
+from tests import itself
+from tests.conftest import CLONE, free_port
 from tests.runs import plain_losses, small_run
 from tests.test_train import digests, expected_digests, losses, wait_for_steps
+
+
+class Head:
+    """The head of a cluster of its own, which can be killed whole and started again."""
+
+    def __init__(self, folder):
+        self.port = free_port()
+        self._words = [
+            *("ray", "start", "--head", "--block", f"--port={self.port}", "--num-cpus=3"),
+            *("--node-ip-address=127.0.0.1", f"--temp-dir={folder}"),
+            *("--include-dashboard=true", f"--dashboard-port={free_port()}"),
+        ]
+        self.environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "RAY_ADDRESS": f"127.0.0.1:{self.port}",
+            # A driver without its head gives up in seconds, not in a minute.
+            "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
+        }
+
+    def start(self):
+        self._process = subprocess.Popen(
+            self._words, env={**self.environment, "RAY_ADDRESS": ""}, stdout=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 60
+        while not self._answers():
+            assert time.monotonic() < deadline, "the head does not answer"
+            time.sleep(0.2)
+
+    def _answers(self):
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def kill(self):
+        """SIGKILL to everything of the head at once, as a machine that is switched off."""
+        if self._process.poll() is not None:
+            return
+        processes = psutil.Process(self._process.pid).children(recursive=True)
+        for process in [self._process, *processes]:
+            process.kill()
+        self._process.wait()
+        psutil.wait_procs(processes)
+
+
+@pytest.fixture(scope="module")
+def head(ray_session):
+    """A cluster beside the session's."""
+    # The path of a socket may not be longer than 107 characters.
+    with tempfile.TemporaryDirectory(prefix="ray") as folder:
+        head = Head(folder)
+        head.start()
+        try:
+            yield head
+        finally:
+            head.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.fault(
+    "Nodes and networks",
+    "another Ray cluster runs on the same machine",
+    "each asks its own whether a controller is alive, and keeps its workers' room",
+)
+def test_what_runs_on_a_named_cluster_asks_that_one_what_became_of_an_actor(head):
+    assert itself.states("scaling.cluster", "connected", "", head.environment) == ["ALIVE"]
 
 
 @pytest.mark.fault(
@@ -30,21 +101,20 @@ from tests.test_train import digests, expected_digests, losses, wait_for_steps
     "the job ends; submitted again it goes on, in the order and with the losses undisturbed",
 )
 @pytest.mark.slow
-def test_a_run_whose_head_was_killed_goes_on_under_a_new_head(embedded_corpus, tmp_path):
+def test_a_run_whose_head_was_killed_goes_on_under_a_new_head(head, embedded_corpus, tmp_path):
     config = small_run(embedded_corpus, tmp_path, train__steps=80)
     path = tmp_path / "run.yaml"
     path.write_text(yaml.safe_dump(config.resolved()))
     command = [sys.executable, "-m", "scaling", "train", "--config", str(path)]
-    with running_head() as head:
-        driver = subprocess.Popen(command, cwd=CLONE, env=head.environment)
-        wait_for_steps(config, 20)
-        head.kill()
-        assert driver.wait(timeout=120) != 0
-        head.start()
-        done = subprocess.run(
-            command, cwd=CLONE, env=head.environment, capture_output=True, timeout=300
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    driver = subprocess.Popen(command, cwd=CLONE, env=head.environment)
+    wait_for_steps(config, 20)
+    head.kill()
+    assert driver.wait(timeout=120) != 0
+    head.start()
+    done = subprocess.run(
+        command, cwd=CLONE, env=head.environment, capture_output=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
     first, second = RunHistory.read(config.folder).starts
     assert first["step"] == 0 and second["step"] >= 3
     assert digests(config) == expected_digests(config, embedded_corpus)

@@ -3,8 +3,6 @@ from pathlib import Path
 import pytest
 
 from scaling import cluster
-from tests import itself
-from tests.head import running_head
 
 
 def test_a_named_cluster_is_used_and_left_running(ray_session):
@@ -12,17 +10,6 @@ def test_a_named_cluster_is_used_and_left_running(ray_session):
     with cluster.connected():
         assert cluster.offered() == {"CPU": 3.0, "GPU": 0}
     assert cluster.offered()["CPU"] == 3.0
-
-
-@pytest.mark.slow
-@pytest.mark.fault(
-    "Nodes and networks",
-    "another Ray cluster runs on the same machine",
-    "each asks its own whether a controller is alive, and keeps its workers' room",
-)
-def test_what_runs_on_a_named_cluster_asks_that_one_what_became_of_an_actor(ray_session):
-    with running_head() as head:
-        assert itself.states("scaling.cluster", "connected", "", head.environment) == ["ALIVE"]
 
 
 def test_a_folder_that_every_node_sees_is_shared(ray_session, tmp_path):
