@@ -1,5 +1,6 @@
 """The cluster files for other places than AWS: what reads them takes them, and nothing is open."""
 
+import os
 import re
 import subprocess
 import sys
@@ -48,6 +49,37 @@ def test_its_dashboard_is_private_and_every_ray_starts_with_the_token(name):
 @pytest.mark.parametrize("name", LAUNCHED)
 def test_set_up_ends_with_the_check_of_the_node(name):
     assert read(name)["setup_commands"][-1].rstrip("; }").endswith("node_check.py constraints.txt")
+
+
+@pytest.mark.fault(
+    "Nodes and networks",
+    "a host's `ray start` gives up, on a disk that is slow",
+    "tried once more; the second time the host is left aside, with what Ray said",
+)
+@pytest.mark.parametrize(("failures", "code"), [(0, 0), (1, 0), (2, 1)])
+def test_a_start_that_ray_gave_up_is_tried_once_more(tmp_path, failures, code):
+    programs = tmp_path / "longwave" / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    ray = programs / "ray"
+    ray.write_text(
+        f"#!/bin/sh\n[ $1 = start ] || exit 0\necho start >> {tmp_path}/starts\n"
+        f"[ $(wc -l < {tmp_path}/starts) -gt {failures} ] || {{ echo timed out; exit 1; }}\n"
+        "echo Ray runtime started\n"
+    )
+    ray.chmod(0o755)
+    start = read("onprem.yaml")["worker_start_ray_commands"][-1]
+    # As Ray's launcher runs it.
+    done = subprocess.run(
+        ["bash", "--login", "-c", "-i", f"true && ({start})"],
+        env={**os.environ, "HOME": str(tmp_path), "RAY_HEAD_IP": "10.0.0.1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == code, done.stderr
+    assert ("timed out" in done.stdout) == bool(code)
+    assert len((tmp_path / "starts").read_text().splitlines()) == min(failures + 1, 2)
 
 
 @pytest.mark.parametrize("name", LAUNCHED)
