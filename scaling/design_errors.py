@@ -11,10 +11,9 @@ import numpy as np
 
 from model import accounting
 from scaling.design import Cell, Design
-from scaling.fit import Fit, fit
+from scaling.fit import Fit, fits
 from scaling.forms import Additive
 from scaling.isoflop import isoflop
-from scaling.objective import Objective
 from scaling.points import Points
 from scaling.slope import FitError, Floats, Numbers, fit_slope
 from scaling.uncertainty import percentiles, spread_of
@@ -64,12 +63,13 @@ def expected(
     columns, truth = surface(made, guesses)
     rows = np.repeat(np.arange(len(made.cells)), [cell.seeds for cell in made.cells])
     generator = np.random.default_rng(seed)
+    drawn = truth[rows] + noise * generator.normal(size=(simulations, len(rows)))
+    # What is fitted to losses without noise is the truth.
+    losses, seeds = np.vstack([truth[rows], drawn]), [0, *range(simulations)]
+    known, *measured = _measured(made, columns, rows, losses, seeds)
     found: dict[str, list[float]] = {}
-    for number in range(simulations):
-        loss = truth[rows] + noise * generator.normal(size=len(rows))
-        for name, value in _measured(made, columns, rows, loss, number).items():
-            found.setdefault(name, []).append(value)
-    known = _measured(made, columns, rows, truth[rows], 0)
+    for name, value in (pair for one in measured for pair in one.items()):
+        found.setdefault(name, []).append(value)
     return [
         Expected(name, known.get(name), spread_of(np.array(v)), percentiles(np.array(v)))
         for name, v in found.items()
@@ -106,20 +106,17 @@ def surface(made: Design, guesses: Mapping[str, Guess]) -> tuple[dict[str, Float
 
 
 def _measured(
-    made: Design, columns: dict[str, Floats], rows: Numbers, loss: Floats, seed: int
-) -> dict[str, float]:
-    """What is fitted to the losses (runs,) of one sweep, by name."""
+    made: Design, columns: dict[str, Floats], rows: Numbers, losses: Floats, seeds: list[int]
+) -> list[dict[str, float]]:
+    """What is fitted to the losses (sweeps, runs) of each sweep, by name."""
     x = {name: column[rows] for name, column in columns.items()}
+    fitted = _fitted(x, losses, seeds)
     if made.kind == "isoflop":
-        return _best_size(made, x, rows, loss, seed)
-    found = _slopes(x, loss)
-    fitted = _fitted(x, loss, seed)
-    if fitted:
-        found |= {
-            name: value
-            for name, value in fitted.natural.items()
-            if name.endswith((".exponent", ".optimum"))
-        }
+        return [_best_size(made, rows, one) for one in fitted] or [{}] * len(losses)
+    found = [_slopes(x, loss) for loss in losses]
+    for slopes, one in zip(found, fitted, strict=False):
+        ends = (".exponent", ".optimum")
+        slopes |= {name: value for name, value in one.natural.items() if name.endswith(ends)}
     return found
 
 
@@ -137,8 +134,8 @@ def _slopes(x: dict[str, Floats], loss: Floats) -> dict[str, float]:
     return found
 
 
-def _fitted(x: dict[str, Floats], loss: Floats, seed: int) -> Fit | None:
-    """The additive form over the axes with enough values; None where they do not carry it."""
+def _fitted(x: dict[str, Floats], losses: Floats, seeds: list[int]) -> list[Fit]:
+    """The additive form over the axes with enough values; nothing where they do not carry it."""
     enough = {
         name: column
         for name, column in x.items()
@@ -147,21 +144,17 @@ def _fitted(x: dict[str, Floats], loss: Floats, seed: int) -> Fit | None:
     terms = tuple(name for name in enough if name != CHUNK)
     bends = tuple(name for name in enough if name == CHUNK)
     if not terms:
-        return None
-    points = Points.of({name: enough[name] for name in (*terms, *bends)}, loss)
+        return []
+    used = {name: enough[name] for name in (*terms, *bends)}
+    sets = [Points.of(used, loss) for loss in losses]
     try:
-        return fit(points, Additive(terms, bends), Objective(), num_redraws=0, seed=seed)
+        return fits(sets, Additive(terms, bends), seeds)
     except FitError:
-        return None
+        return []
 
 
-def _best_size(
-    made: Design, x: dict[str, Floats], rows: Numbers, loss: Floats, seed: int
-) -> dict[str, float]:
+def _best_size(made: Design, rows: Numbers, fitted: Fit) -> dict[str, float]:
     """Exponents of the surface, and of the best size in the budget."""
-    fitted = _fitted(x, loss, seed)
-    if fitted is None:
-        return {}
     found = {name: value for name, value in fitted.natural.items() if name.endswith(".exponent")}
     budget = np.array([cell.share for cell in made.cells])[rows]
     powers = isoflop(fitted, budget).powers[SIZE]

@@ -6,7 +6,8 @@ objective stops early. Covariates are centred, gradients analytic, starts come f
 several of many must agree on the optimum. Losses are in the unit of the points.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -114,22 +115,57 @@ def fit(
     Raises :class:`FitError` where the form has more parameters than there are different places in
     the columns, or a column has too few different values.
     """
-    _check(points, form)
     generator = np.random.default_rng(seed)
-    problem = problem_of(points, form, objective)
-    starts = form.starts(points.loss, NUM_STARTS, generator)
+    (found,) = _fitted([points], form, objective, [generator])
+    if num_redraws and enough_to_redraw(points, form):
+        problem = problem_of(points, form, objective)
+        redraws = redraw(problem, points, form, found.parameters, num_redraws, generator)
+        return replace(found, redraws=redraws)
+    return found
+
+
+def fits(sets: Sequence[Points], form: Additive, seeds: Sequence[int]) -> list[Fit]:
+    """Fits to sets of points that differ in nothing but their losses, all at once.
+
+    Each is what :func:`fit` gives with its seed, the default objective and no redraws, and raises
+    the same.
+    """
+    return _fitted(sets, form, Objective(), [np.random.default_rng(seed) for seed in seeds])
+
+
+def _fitted(
+    sets: Sequence[Points],
+    form: Additive,
+    objective: Objective,
+    generators: Sequence[np.random.Generator],
+) -> list[Fit]:
+    """The best of many starts for each set."""
+    first = sets[0]
+    _check(first, form)
+    starts = [
+        form.starts(points.loss, NUM_STARTS, generator)
+        for points, generator in zip(sets, generators, strict=True)
+    ]
+    loss, lower, upper = (
+        np.repeat(np.stack(each), NUM_STARTS, axis=0)
+        for each in zip(*[(points.loss, *form.box(points.loss)) for points in sets], strict=True)
+    )
     optima = minimise(
-        problem,
-        np.ones((NUM_STARTS, len(points.loss))),
-        starts,
-        widths=objective.widths(points.loss),
+        Problem(form, objective, first.position, loss, lower, upper),
+        np.ones_like(loss),
+        np.concatenate(starts),
+        widths=objective.widths(first.loss),
         iterations=ITERATIONS,
         tolerance=TOLERANCE,
     )
+    return [
+        _best(points, form, objective, optima.of(slice(at * NUM_STARTS, (at + 1) * NUM_STARTS)))
+        for at, points in enumerate(sets)
+    ]
+
+
+def _best(points: Points, form: Additive, objective: Objective, optima: Optima) -> Fit:
     best = int(np.argmin(optima.values))
-    redraws = np.empty((0, form.num_parameters))
-    if num_redraws and enough_to_redraw(points, form):
-        redraws = redraw(problem, points, form, optima.parameters[best], num_redraws, generator)
     return Fit(
         points=points,
         form=form,
@@ -137,7 +173,7 @@ def fit(
         parameters=optima.parameters[best],
         value=float(optima.values[best]),
         optima=optima,
-        redraws=redraws,
+        redraws=np.empty((0, form.num_parameters)),
     )
 
 

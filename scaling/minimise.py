@@ -1,4 +1,4 @@
-"""Many fits of one surface at once: from many starts, or to many reweighted sets of rows.
+"""Many fits of one surface at once: from many starts, to reweighted rows, or to many losses.
 
 Each step solves a damped least-squares problem whose weights turn squares into the objective
 (iteratively reweighted squares with the damping of Marquardt, doi:10.1137/0111030), and near the
@@ -6,7 +6,7 @@ optimum Newton's. Only steps that lower the objective are taken, and only relati
 fit, so the scale and the reduction of the objective cannot stop it early.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -36,7 +36,11 @@ class Surface(Protocol):
 
 @dataclass(frozen=True)
 class Problem:
-    """A surface, the rows it is fitted to, and the box that its parameters stay in."""
+    """A surface, the rows it is fitted to, and the box that its parameters stay in.
+
+    ``loss`` has shape (rows,) and the bounds (parameters,); or all three have an axis of fits
+    before, where each is to losses of its own.
+    """
 
     surface: Surface
     objective: Objective
@@ -44,6 +48,12 @@ class Problem:
     loss: Floats
     lower: Floats
     upper: Floats
+
+    def of(self, fits: Mask | slice) -> "Problem":
+        """The problem of these fits alone."""
+        if self.loss.ndim == 1:
+            return self
+        return replace(self, loss=self.loss[fits], lower=self.lower[fits], upper=self.upper[fits])
 
     def residuals(self, parameters: Floats) -> tuple[Floats, Floats]:
         """Residuals (fits, rows) and their gradients (fits, rows, parameters)."""
@@ -66,6 +76,10 @@ class Optima:
     parameters: Floats
     values: Floats
     ended: Mask
+
+    def of(self, fits: slice) -> "Optima":
+        """Where these fits ended."""
+        return Optima(self.parameters[fits], self.values[fits], self.ended[fits])
 
 
 def minimise(
@@ -95,12 +109,10 @@ def _in_batches(
     iterations: int,
     tolerance: float,
 ) -> Optima:
-    each = max(1, LARGEST_BATCH // (len(problem.loss) * starts.shape[1]))
+    each = max(1, LARGEST_BATCH // (weights.shape[1] * starts.shape[1]))
     parts = [
-        _narrowed(
-            problem, weights[at : at + each], starts[at : at + each], widths, iterations, tolerance
-        )
-        for at in range(0, len(starts), each)
+        _narrowed(problem.of(some), weights[some], starts[some], widths, iterations, tolerance)
+        for some in (slice(at, at + each) for at in range(0, len(starts), each))
     ]
     return Optima(
         np.concatenate([part.parameters for part in parts]),
@@ -140,14 +152,15 @@ def _descend(
     running = np.arange(len(starts))
     residual, gradient = problem.residuals(parameters)
     value = np.sum(weights * objective.losses(residual, width), axis=1)
+    own = problem
     for _ in range(iterations):
         pulls = weights[running] * objective.weights(residual, width)
         bends = np.where(np.abs(residual) <= width, pulls, tails[running, None] * pulls)
         slope = np.matmul((pulls * residual)[:, None, :], gradient)[:, 0]
         matrix = np.matmul((bends[..., None] * gradient).transpose(0, 2, 1), gradient)
-        step = _step(problem, parameters[running], slope, matrix, damping[running])
-        tried = np.clip(parameters[running] + step, problem.lower, problem.upper)
-        new_residual, new_gradient = problem.residuals(tried)
+        step = _step(own, parameters[running], slope, matrix, damping[running])
+        tried = np.clip(parameters[running] + step, own.lower, own.upper)
+        new_residual, new_gradient = own.residuals(tried)
         new_value = np.sum(weights[running] * objective.losses(new_residual, width), axis=1)
         better = new_value < value[running]
         counts = better & (value[running] - new_value > tolerance * value[running])
@@ -160,6 +173,7 @@ def _descend(
         residual[better], gradient[better] = new_residual[better], new_gradient[better]
         going = (idle[running] < PATIENCE) & (damping[running] < STIFFEST)
         running, residual, gradient = running[going], residual[going], gradient[going]
+        own = own.of(going)
         if not len(running):
             break
     ended = np.ones(len(starts), bool)

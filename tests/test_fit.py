@@ -6,6 +6,7 @@ import pytest
 from scaling import fit as fitting
 from scaling.forms import Additive, Coupled, Overtraining, Shifted
 from scaling.objective import Objective
+from scaling.points import Points
 from scaling.slope import FitError
 from tests.surfaces import TRUTH, design, grid, made, square, surface
 
@@ -121,3 +122,18 @@ def test_too_few_rows_are_refused_in_a_sentence(rows, message):
     n, d, loss = (column[rows] for column in design())
     with pytest.raises(FitError, match=message):
         made({"N": n, "D": d}, loss)
+
+
+def test_fits_to_many_losses_at_once_are_those_one_by_one():
+    losses = [
+        surface(N, D) + np.random.default_rng(seed).normal(0, 0.02, N.size) for seed in (1, 2, 3)
+    ]
+    sets = [Points.of({"N": N, "D": D}, loss) for loss in losses]
+    form = Additive(("N", "D"))
+    found = fitting.fits(sets, form, [7, 8, 9])
+    for points, seed, one in zip(sets, (7, 8, 9), found, strict=True):
+        alone = fitting.fit(points, form, Objective(), num_redraws=0, seed=seed)
+        np.testing.assert_allclose(one.parameters, alone.parameters, rtol=1e-10)
+        assert one.value == pytest.approx(alone.value, rel=1e-10)
+        assert one.starts_agreeing == alone.starts_agreeing
+    assert len({one.value for one in found}) == 3
