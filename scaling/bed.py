@@ -10,7 +10,7 @@ import ray
 from ray.cluster_utils import Cluster
 from ray.util import placement_group_table
 
-from scaling.cluster import ENVIRONMENT, READING_CPUS
+from scaling.cluster import ENVIRONMENT, READING_CPUS, UNFOLLOWED
 from scaling.shrink import CPUS
 
 OVERLOADED = {"OMP_WAIT_POLICY": "PASSIVE"}
@@ -73,7 +73,7 @@ def _node_settings() -> dict[str, Any]:
 @contextmanager
 def bed(nodes: int) -> Iterator[Bed]:
     """A bed that this process is connected to while the block runs."""
-    os.environ.update(ENVIRONMENT | OVERLOADED | UNASKED)
+    os.environ.update(ENVIRONMENT | UNFOLLOWED | OVERLOADED | UNASKED)
     made = Bed(nodes)
     os.environ["RAY_ADDRESS"] = made.address
     ray.init(log_to_driver=False, logging_level=logging.ERROR)

@@ -32,17 +32,22 @@ ENVIRONMENT = {
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
 }
 
+UNFOLLOWED = {
+    # Ray looks for new files of output and at every process once a minute, and not ten times a
+    # second and every five.
+    "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",
+    "LOG_NAME_UPDATE_INTERVAL_S": "60",
+    "REPORTER_UPDATE_INTERVAL_MS": "60000",
+}
+"""Where nobody follows what workers print, or how busy the nodes are."""
+
 EMBEDDED = {
+    **UNFOLLOWED,
     # What keeps the workers from being reached from outside.
     "GLOO_SOCKET_IFNAME": "lo",
     "NCCL_SOCKET_IFNAME": "lo",
     # Nobody takes the only node away; a process that asks takes two seconds of each start.
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    # Nobody follows what workers print, or how busy the node is: Ray looks for new files of output
-    # and at every process once a minute, and not ten times a second and every five.
-    "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",
-    "LOG_NAME_UPDATE_INTERVAL_S": "60",
-    "REPORTER_UPDATE_INTERVAL_MS": "60000",
 }
 """What is different on an embedded cluster, which is this machine alone."""
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 DEMO = CLONE / "configs/runs/demo.yaml"
 RATE = 16_000
-SECONDS = 2
+SECONDS = 1
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def demo(embedded_corpus, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def prompt(embedded_corpus, tmp_path_factory):
-    """The first two seconds of the test split as a WAV file."""
+    """The first second of the test split as a WAV file."""
     (recording,) = embedded_corpus.recordings
     begin, _ = recording.ranges["test"]
     codes = shards.read(embedded_corpus.folder, recording.place, begin, SECONDS * RATE)

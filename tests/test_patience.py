@@ -54,8 +54,8 @@ def test_a_search_that_compares_candidates_at_the_same_shares_refuses_runs_that_
 
 @pytest.mark.fault(
     "Processes",
-    "a run that keeps its best weights is killed after it found them, and told to end at a "
-    "validation",
+    "a run at ZeRO 3 that keeps its best weights is killed after it found them, and told to end at "
+    "a validation",
     "each validation once, and the same weights as undisturbed",
 )
 @pytest.mark.slow

@@ -151,15 +151,13 @@ def test_a_storage_that_refuses_checkpoints_for_20_seconds_stops_nothing(found):
 
 @pytest.mark.fault(
     "Nodes and networks",
-    "a node of four is lost",
+    "a node of three is lost",
     "goes on with as many workers as divide the batch",
 )
-def test_four_workers_go_on_with_three_or_two_where_none_replaces_the_lost_one(embedded_corpus):
-    found = rehearse(embedded_corpus, "--faults", "node", "--workers", "4")
+def test_three_workers_go_on_with_two_where_none_replaces_the_lost_one(embedded_corpus):
+    found = rehearse(embedded_corpus, "--faults", "node", "--workers", "3")
     assert found["problems"] == []
-    sizes = [restart["workers"] for restart in found["restarts"]]
-    assert sizes[0] in (3, 2)
-    assert sizes[-1] == 4
+    assert [restart["workers"] for restart in found["restarts"]] == [2, 3]
 
 
 def test_the_document_has_the_table_of_the_record():

@@ -175,13 +175,13 @@ def kill_a_worker_after(config, steps):
 
 @pytest.mark.fault(
     "Processes",
-    "a worker is killed (SIGKILL), at ZeRO 0 to 3",
+    "a worker is killed (SIGKILL), at ZeRO 0 and 1",
     "goes on from the newest checkpoint; each window once, in order; undisturbed losses",
 )
-@pytest.mark.parametrize("zero", [0, 1, 2, 3])
-def test_every_zero_stage_trains_and_resumes_on_two_workers(embedded_corpus, tmp_path, zero):
+@pytest.mark.parametrize("zero", [0, 1])
+def test_a_run_of_two_workers_goes_on_where_one_was_killed(embedded_corpus, tmp_path, zero):
     config = small_run(
-        embedded_corpus, tmp_path, train__zero=zero, train__steps=60, cluster__workers=2
+        embedded_corpus, tmp_path, train__zero=zero, train__steps=40, cluster__workers=2
     )
     killer = threading.Thread(target=kill_a_worker_after, args=(config, 7))
     killer.start()
@@ -203,7 +203,7 @@ def test_every_zero_stage_trains_and_resumes_on_two_workers(embedded_corpus, tmp
 )
 def test_a_run_killed_with_its_driver_goes_on_where_it_stood(embedded_corpus, tmp_path):
     drops = {"model__dropout": 0.1, "model__encoder_dropout": 0.2, "model__token_drop": 0.1}
-    config = small_run(embedded_corpus, tmp_path, train__steps=80, **drops)
+    config = small_run(embedded_corpus, tmp_path, train__steps=50, **drops)
     path = tmp_path / "run.yaml"
     path.write_text(yaml.safe_dump(config.resolved()))
     command = [sys.executable, "-m", "scaling", "train", "--config", str(path)]
