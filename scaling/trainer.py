@@ -22,6 +22,9 @@ from ray.train.v2._internal.execution.worker_group import Worker, WorkerGroup
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+CLEANING_SECONDS = 5.0
+"""How often Ray Train's helper asks the dashboard whether a controller lives: no small question."""
+
 
 class Trainer(DataParallelTrainer):
     """Trains as Ray Train does; what a controller needs stays for the next start."""
@@ -40,7 +43,7 @@ class Trainer(DataParallelTrainer):
         datasets: Any = self.datasets
         ours = {
             DatasetsCallback: _Shards(self.train_run_context, datasets),
-            PlacementGroupCleanerCallback: _Cleaner(),
+            PlacementGroupCleanerCallback: _Cleaner(CLEANING_SECONDS),
         }
         return [ours.get(type(theirs), theirs) for theirs in super()._create_default_callbacks()]
 
