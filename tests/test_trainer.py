@@ -3,12 +3,14 @@
 import os
 import signal
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import ray
 from ray.util.state import list_actors
 
+from scaling.job import Fault
 from scaling.train import make_job, train
 from tests.runs import plain_losses, small_run
 from tests.test_train import digests, expected_digests, losses, wait_for_steps
@@ -43,6 +45,7 @@ def test_what_a_run_starts_has_no_environment_of_its_own(chunks_run, name):
 def test_a_run_takes_the_controllers_of_the_one_before_and_goes_on_where_they_are_killed(
     chunks_run, embedded_corpus, tmp_path
 ):
+    """A worker fails besides."""
     before = {name: alive(name) for name in OF_A_RUN}
     assert before["Controllers"]
     config = small_run(embedded_corpus, tmp_path, train__steps=40, cluster__workers=2)
@@ -54,10 +57,9 @@ def test_a_run_takes_the_controllers_of_the_one_before_and_goes_on_where_they_ar
 
     killer = threading.Thread(target=kill_after_steps)
     killer.start()
-    record = train(make_job(config, {}))
+    record = train(replace(make_job(config, {}), faults=(Fault("raise", 20, 1),)))
     killer.join()
-    (restart,) = record.restarts
-    assert restart.workers == 2
+    assert [restart.workers for restart in record.restarts] == [2, 2]
     assert digests(config) == expected_digests(config, embedded_corpus)
     np.testing.assert_allclose(losses(config), plain_losses(config, embedded_corpus), atol=2e-3)
     assert [len(alive(name) - before[name]) for name in OF_A_RUN] == [1, 0, 0, 0]
