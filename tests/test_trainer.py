@@ -45,7 +45,6 @@ def test_what_a_run_starts_has_no_environment_of_its_own(chunks_run, name):
 def test_a_run_takes_the_controllers_of_the_one_before_and_goes_on_where_they_are_killed(
     chunks_run, embedded_corpus, tmp_path
 ):
-    """A worker fails besides."""
     before = {name: alive(name) for name in OF_A_RUN}
     assert before["Controllers"]
     config = small_run(embedded_corpus, tmp_path, train__steps=40, cluster__workers=2)
@@ -57,9 +56,19 @@ def test_a_run_takes_the_controllers_of_the_one_before_and_goes_on_where_they_ar
 
     killer = threading.Thread(target=kill_after_steps)
     killer.start()
-    record = train(replace(make_job(config, {}), faults=(Fault("raise", 20, 1),)))
+    record = train(make_job(config, {}))
     killer.join()
-    assert [restart.workers for restart in record.restarts] == [2, 2]
+    (restart,) = record.restarts
+    assert restart.workers == 2
     assert digests(config) == expected_digests(config, embedded_corpus)
     np.testing.assert_allclose(losses(config), plain_losses(config, embedded_corpus), atol=2e-3)
     assert [len(alive(name) - before[name]) for name in OF_A_RUN] == [1, 0, 0, 0]
+
+
+@pytest.mark.slow
+def test_the_error_of_a_worker_keeps_nothing_that_was_started_for_it(embedded_corpus, tmp_path):
+    before = {name: alive(name) for name in OF_A_RUN[1:]}
+    config = small_run(embedded_corpus, tmp_path, cluster__workers=2)
+    record = train(replace(make_job(config, {}), faults=(Fault("raise", 4, 1),)))
+    assert len(record.restarts) == 1
+    assert [alive(name) - before[name] for name in OF_A_RUN[1:]] == [set(), set(), set()]
