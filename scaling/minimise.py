@@ -65,7 +65,7 @@ class Problem:
     def nothing(self) -> float:
         """An objective of a fit that is exact but for rounding."""
         rounding = 1e-9 * self.objective.unit(self.loss)
-        return self.loss.shape[-1] * float(self.objective.losses(np.array(rounding)))
+        return int(self.loss.shape[-1]) * float(self.objective.losses(np.array(rounding)))
 
 
 @dataclass(frozen=True)
