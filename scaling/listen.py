@@ -48,6 +48,19 @@ class Listening:
         return [Sampling(temperature=temperature) for temperature in self.temperatures]
 
 
+@dataclass
+class _Together:
+    """Tells how far all continuations are together, of which each tells how far it is itself."""
+
+    progress: Progress
+    continuations: int
+    over: int = 0
+
+    def __call__(self, done: int, steps: int) -> None:
+        self.progress(self.over * steps + done, self.continuations * steps)
+        self.over += done == steps
+
+
 @dataclass(frozen=True)
 class _Prompt:
     """A place of a recording: ``codes`` [T] up to the end of what truly follows from ``start``."""
@@ -64,7 +77,8 @@ def listen(folders: Sequence[Path], asked: Listening, progress: Progress) -> tup
     ``folders`` are runs, or studies. The last prompt ends ``seconds`` before the end of the test
     split, the others lie before it at equal distances. Beside the continuations stand each prompt
     and what truly follows it, both through the codes and back, and the loss of every run on that,
-    second by second. The index is returned with a sentence for each run left out. PromptError or
+    second by second. ``progress`` gets (samples drawn, samples to draw) of all continuations
+    together. The index is returned with a sentence for each run left out. PromptError or
     TrainedError where no run can continue a prompt.
     """
     if problems := [one for drawn in asked.drawn for one in drawn.problems()]:
@@ -79,12 +93,14 @@ def listen(folders: Sequence[Path], asked: Listening, progress: Progress) -> tup
             f"{record.config['corpus']} is not the corpus that all of these runs were trained on: "
             "their fingerprints differ. Put that one back, or name runs of one corpus"
         )
+    prompts = _prompts(corpus, asked, max(run.config["model"]["context"] for _, run in chosen))
+    told = _Together(progress, len(prompts) * len(chosen) * len(asked.temperatures))
     clips, continued = [], 0
-    for prompt in _prompts(corpus, asked, max(run.config["model"]["context"] for _, run in chosen)):
+    for prompt in prompts:
         clips += _given(prompt, corpus)
         for folder, _ in chosen:
             try:
-                clips += _continued(folder, prompt, asked, progress)
+                clips += _continued(folder, prompt, asked, told)
                 continued += 1
             except (TrainedError, PromptError) as error:
                 skipped.append(str(error))

@@ -61,6 +61,16 @@ def test_a_seed_fixes_every_byte_and_the_best_come_first(folder):
     assert len(json.loads(index.read_text())) == 3
 
 
+def test_progress_counts_the_samples_of_all_continuations_together(folder, embedded_corpus):
+    told = []
+    how = Listening(SECONDS, temperatures=(0.5, 1.0), prompts=2, most=2)
+    listen([folder], how, lambda done, total: told.append((done, total)))
+    samples = 2 * 2 * 2 * round(SECONDS * embedded_corpus.rate)
+    assert {total for _, total in told} == {samples}
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert told[0][0] == 0 and told[-1][0] == samples
+
+
 def test_the_report_plays_them_from_its_own_file(folder, tmp_path):
     heard(folder)
     records, _ = load_records(folder)
