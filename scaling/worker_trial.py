@@ -5,9 +5,10 @@ Without Ray: the engine finds the process group that it is started in.
 
 import gc
 import json
+import multiprocessing
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from uuid import uuid4
 
 import torch
 import torch.distributed
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import spawn, start_processes
 
 from model.architecture import Architecture
 from model.build import Model, build
@@ -71,9 +72,18 @@ class Trial:
 
 
 def run(trial: Trial) -> list[list[dict[str, Any]]]:
-    """Train and count every case in fresh processes: for each worker what it found in each."""
-    spawn(_train, (trial, uuid4().hex), nprocs=trial.workers)
+    """Train and count every case in new processes: for each worker what it found in each."""
+    forked(_train, (trial, uuid4().hex), trial.workers)
     return trial.found()
+
+
+def forked(work: Callable[..., None], arguments: tuple[Any, ...], workers: int) -> None:
+    """Run ``work(rank, *arguments)`` in a process for each of so many workers.
+
+    They are forked from one that has imported everything, which takes each of fresh ones seconds.
+    """
+    multiprocessing.set_forkserver_preload([__name__])
+    start_processes(work, arguments, workers, start_method="forkserver")
 
 
 def resume(trial: Trial) -> list[list[dict[str, Any]]]:

@@ -2,7 +2,6 @@
 
 import pytest
 from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
-from torch.multiprocessing.spawn import spawn
 
 from scaling import communication, engine, footprint, worker_trial
 from scaling.communication import Volume, volume
@@ -91,7 +90,7 @@ def test_new_processes_go_on_from_what_a_trial_saved(trial):
 @pytest.mark.parametrize("distance", [0, 4_000_000])
 def test_stage_3_gathers_again_what_was_used_too_long_ago(tmp_path, distance):
     trial = Trial(2, (Case(3, "float32"),), 0, tmp_path)
-    spawn(_forgetful, (trial, "meeting", distance), nprocs=2)
+    worker_trial.forked(_forgetful, (trial, "meeting", distance), 2)
     found = trial.found()[0][0]
     given, parameters = found["given"]["gathered"], found["parameters"]
     # DeepSpeed looks past the distance to the end of a module, here of up to 4.2 M parameters.

@@ -10,9 +10,9 @@ from model import accounting
 from scaling import compare, load
 from scaling.comparison import FILE_NAME
 from scaling.load import ConfigError
+from tests.command import scaling
 from tests.conftest import CLONE
 from tests.runs import small_run
-from tests.test_cli import scaling
 
 TINY = {
     "WaveNet": {"kind": "wavenet", "blocks": 1, "layers": 4, "embedding": 8, "residual": 8},

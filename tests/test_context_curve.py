@@ -13,7 +13,7 @@ from scaling.evaluation import evaluate
 from scaling.record import FILE_NAME, RunRecord
 from scaling.scores import EvaluationError
 from scaling.trained import Trained, TrainedError
-from tests.test_cli import scaling
+from tests.command import scaling
 from tests.trained import trained, trained_baseline
 
 

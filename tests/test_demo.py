@@ -10,8 +10,8 @@ from datasets import quantise, shards
 from scaling import load
 from scaling.runaway import flatness, spectrum
 from scaling.train import make_job, train
+from tests.command import scaling
 from tests.conftest import CLONE
-from tests.test_cli import scaling
 
 pytestmark = pytest.mark.slow
 

@@ -18,7 +18,7 @@ from scaling.comparison import check_comparable
 from scaling.context_curve import context_curve
 from scaling.evaluation import evaluate
 from scaling.scores import Evaluation, EvaluationError
-from tests.test_cli import scaling
+from tests.command import scaling
 from tests.trained import trained
 
 

@@ -23,8 +23,8 @@ from scaling.export import export
 from scaling.feeds import held_out_stream
 from scaling.record import FILE_NAME, RunRecord, bits
 from scaling.trained import WEIGHTS_NAME, Trained, TrainedError
+from tests.command import scaling
 from tests.conftest import CLONE
-from tests.test_cli import scaling
 from tests.trained import trained, trained_baseline
 
 SCORE = """

@@ -5,7 +5,6 @@ import json
 
 import pytest
 import torch
-from torch.multiprocessing.spawn import spawn
 
 from model import accounting
 from model.activations import activations
@@ -67,7 +66,7 @@ def _peak_of(case):
 @pytest.fixture(scope="module")
 def peaks(tmp_path_factory):
     trial = Trial(WORKERS, CASES, 0, tmp_path_factory.mktemp("peaks"))
-    spawn(_worker, (trial, "meeting"), nprocs=WORKERS)
+    worker_trial.forked(_worker, (trial, "meeting"), WORKERS)
     return dict(zip(CASES, trial.found()[0], strict=True))
 
 

@@ -14,8 +14,8 @@ from scaling.forecast import forecast
 from scaling.score_tables import forecast_table
 from scaling.scores import EvaluationError
 from tests import sounds
+from tests.command import scaling
 from tests.conftest import CLONE
-from tests.test_cli import scaling
 from tests.test_columns import COLUMN, table
 from tests.trained import trained
 

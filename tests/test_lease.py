@@ -10,8 +10,8 @@ import yaml
 
 from scaling import lease
 from scaling.lease import FILE_NAME, LeaseError, held
+from tests.command import scaling
 from tests.runs import small_run
-from tests.test_cli import scaling
 
 HOLD = """
 import sys, time

@@ -17,7 +17,7 @@ from scaling.probe import probe
 from scaling.scores import EvaluationError, Loss
 from scaling.trained import TrainedError
 from tests import sounds
-from tests.test_cli import scaling
+from tests.command import scaling
 from tests.trained import _saved, trained, trained_baseline
 
 CHUNK, LAG, LATENTS = 64, 8, 32

@@ -9,8 +9,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from scaling.rehearsal import APART, EVERY, SENTENCES, Rehearsal
+from tests.command import scaling
 from tests.conftest import CLONE
-from tests.test_cli import scaling
 from tests.test_node_tables import markdown
 
 pytestmark = pytest.mark.slow

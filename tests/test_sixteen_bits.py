@@ -12,8 +12,8 @@ from datasets.storage import Folder
 from scaling import load
 from scaling.runaway import flatness, spectrum
 from scaling.train import make_job, train
+from tests.command import scaling
 from tests.conftest import CLONE
-from tests.test_cli import scaling
 from tests.test_demo import decibels
 
 pytestmark = pytest.mark.slow

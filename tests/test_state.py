@@ -1,7 +1,6 @@
 """A checkpoint's content: the same whatever sharded it, and loadable by any number of workers."""
 
 import json
-import multiprocessing
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed
-import torch.multiprocessing
 
 from model.build import build
 from model.targets import Targets
@@ -19,6 +17,7 @@ from scaling import state
 from scaling.checkpoints import Checkpoint, Writer, committed
 from scaling.config import TrainConfig
 from scaling.place import Place
+from scaling.worker_trial import forked
 from tests.architectures import small
 from tests.conftest import free_port
 
@@ -111,14 +110,10 @@ def _step(engine: Any, step: int, rank: int, workers: int) -> float:
 def found(tmp_path_factory) -> dict[Scenario, tuple[list[float], bool]]:
     """What :func:`train` gives of every scenario."""
     folder = tmp_path_factory.mktemp("state")
-    # Processes are forked from one that has imported everything, and that takes seconds.
-    multiprocessing.set_forkserver_preload(["scaling.state", "scaling.engine"])
     found = {}
     for scenario in SCENARIOS:
         port = free_port()
-        torch.multiprocessing.start_processes(
-            process, (scenario, port, folder), scenario.workers, start_method="forkserver"
-        )
+        forked(process, (scenario, port, folder), scenario.workers)
         found[scenario] = tuple(json.loads((folder / f"{port}.json").read_text()))
     return found
 

@@ -15,9 +15,9 @@ from scaling.arguments import INTERRUPTED
 from scaling.config import RunConfig
 from scaling.log import RunHistory
 from scaling.record import FILE_NAME, RunRecord
+from tests.command import scaling
 from tests.conftest import CLONE
 from tests.runs import plain_losses, small_run
-from tests.test_cli import scaling
 from tests.test_train import digests, expected_digests, losses, wait_for_steps
 
 
