@@ -21,7 +21,8 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 TRACKERS := $(VENV)/.trackers
 SITE := $(VENV)/.site
-INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --requirement
+# Python compiles what it imports; compiling all that is installed would take a minute more.
+INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --requirement
 # Two processes share the cores, a thread each: whole-system tests wait for much of their time.
 TESTS := OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile
 
@@ -64,6 +65,8 @@ $(INSTALLED): constraints.txt
 	@echo "Making $(VENV) with $$($(PYTHON) -V) and the pinned packages of constraints.txt"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(INSTALL) constraints.txt
+	@# Now, and not in each of the first processes that start at once.
+	@$(RUN) -c "import scaling.train, scaling.sweep, scaling.report"
 	@touch $@
 
 # What runs need for none of the two commands, and the tests of it do.
