@@ -16,10 +16,6 @@ from scaling.shrink import CPUS
 OVERLOADED = {"OMP_WAIT_POLICY": "PASSIVE"}
 """The nodes have more threads than the machine has cores: those that wait let go of theirs."""
 
-UNASKED = {"RAY_API_SERVER_ADDRESS": "http://127.0.0.1:9"}
-"""There is no dashboard, a dozen processes. Ray Train, which asks one whether its controller lives,
-would ask whoever has the usual port, and take the workers' room back where a stranger says no."""
-
 
 class Bed:
     """A cluster of this machine: a head that reads, and nodes with room for one worker each."""
@@ -73,7 +69,7 @@ def _node_settings() -> dict[str, Any]:
 @contextmanager
 def bed(nodes: int) -> Iterator[Bed]:
     """A bed that this process is connected to while the block runs."""
-    os.environ.update(ENVIRONMENT | UNFOLLOWED | OVERLOADED | UNASKED)
+    os.environ.update(ENVIRONMENT | UNFOLLOWED | OVERLOADED)
     made = Bed(nodes)
     os.environ["RAY_ADDRESS"] = made.address
     ray.init(log_to_driver=False, logging_level=logging.ERROR)

@@ -3,7 +3,11 @@
 Ray Train calls these in its controller, so nothing here imports torch or DeepSpeed.
 """
 
+from dataclasses import dataclass
+
 import ray.data
+from ray.data import DataIterator
+from ray.train.v2._internal.data_integration.interfaces import DatasetShardMetadata
 
 from datasets.manifest import Corpus
 from datasets.stream import Stream
@@ -13,6 +17,17 @@ from scaling.targets import held_out_windows, training_windows
 
 HELD_OUT_SEED = 0
 """The seed of the frozen list: the same for every run, so that all are scored on it."""
+
+
+@dataclass(frozen=True)
+class Dealt:
+    """A worker's shards, as Ray Train asks for them."""
+
+    shards: dict[str, DataIterator]
+
+    def get_dataset_shard(self, asked: DatasetShardMetadata) -> DataIterator:
+        """The shard of one dataset."""
+        return self.shards[asked.dataset_name]
 
 
 def training_stream(config: RunConfig, corpus: Corpus, workers: int = 1) -> Stream:

@@ -93,8 +93,8 @@ def ray_session(tmp_path_factory: pytest.TempPathFactory, s3_port: int) -> Itera
         environment.setenv("RAY_AUTH_TOKEN_PATH", str(token_file))
         # Ray read it when it was imported.
         environment.setattr(ray_constants, "ENABLE_RAY_CLUSTER", False)
-        # The port is chosen here so that the workers, too, start with RAY_ADDRESS: without it the
-        # actor that frees a stopped trial's workers may ask another Ray of the same machine.
+        # The port is chosen here so that the workers, too, start with RAY_ADDRESS, as they do on an
+        # embedded cluster.
         port = free_port()
         address = f"127.0.0.1:{port}"
         environment.setenv("RAY_GCS_SERVER_PORT", str(port))
@@ -103,9 +103,7 @@ def ray_session(tmp_path_factory: pytest.TempPathFactory, s3_port: int) -> Itera
             address="local",
             num_cpus=4,
             _node_ip_address="127.0.0.1",
-            # Tune's cleaner asks the dashboard which trial workers to free.
-            include_dashboard=True,
-            dashboard_host="127.0.0.1",
+            include_dashboard=False,
             logging_level="warning",
             log_to_driver=False,
         )

@@ -144,7 +144,7 @@ def test_a_run_on_this_machine_is_reached_from_nowhere_else_and_writes_its_token
         listening |= listeners(run.pid)
         time.sleep(0.5)
     assert run.returncode == 0
-    # Ray's head, its agents, its dashboard and both workers.
+    # Ray's head, its agents and both workers.
     assert len({name for _, name in listening}) >= 5, listening
     assert {place for place in listening if place[0] not in LOOPBACK} == set()
     file = home / ".ray" / "auth_token"

@@ -3,12 +3,15 @@
 import os
 import signal
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import ray
-from ray.util.state import list_actors
+from ray._private.state import state
+from ray.core.generated.gcs_pb2 import ActorTableData
+from ray.util import placement_group_table
 
 from scaling.job import Fault
 from scaling.train import make_job, train
@@ -19,21 +22,36 @@ OF_A_RUN = ("Controllers", "RayTrainWorker", "SynchronizationActor", "SplitCoord
 
 
 def started(name):
-    """The actors of this class that this process has asked for."""
-    job = ray.get_runtime_context().get_job_id()
-    return list_actors(filters=[("class_name", "=", name), ("job_id", "=", job)], detail=True)
+    """The actors of this class that this process has asked for, or what it started."""
+    job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id())
+    rows = state._connect_and_get_accessor().get_actor_table(job, None)
+    found = [ActorTableData.FromString(row) for row in rows]
+    return [actor for actor in found if actor.class_name == name]
 
 
 def alive(name):
     """The processes of those that have not ended."""
-    return {actor.pid for actor in started(name) if actor.state == "ALIVE"}
+    return {actor.pid for actor in started(name) if actor.state == ActorTableData.ALIVE}
+
+
+def until(holds):
+    """Return once it holds: what is killed takes a moment to end."""
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def kept_rooms():
+    """The rooms of workers that nobody has given back."""
+    return {room for room, is_ in placement_group_table().items() if is_["state"] != "REMOVED"}
 
 
 @pytest.mark.parametrize("name", ["Controllers", "SynchronizationActor", "RayTrainWorker"])
 def test_what_a_run_starts_has_no_environment_of_its_own(chunks_run, name):
     found = started(name)
     assert found
-    assert {actor.serialized_runtime_env for actor in found} == {"{}"}
+    assert {actor.serialized_runtime_env for actor in found} <= {"", "{}"}
 
 
 @pytest.mark.fault(
@@ -62,7 +80,7 @@ def test_a_run_takes_the_controllers_of_the_one_before_and_goes_on_where_they_ar
     assert restart.workers == 2
     assert digests(config) == expected_digests(config, embedded_corpus)
     np.testing.assert_allclose(losses(config), plain_losses(config, embedded_corpus), atol=2e-3)
-    assert [len(alive(name) - before[name]) for name in OF_A_RUN] == [1, 0, 0, 0]
+    until(lambda: [len(alive(name) - before[name]) for name in OF_A_RUN] == [1, 0, 0, 0])
 
 
 @pytest.mark.slow
@@ -71,4 +89,27 @@ def test_the_error_of_a_worker_keeps_nothing_that_was_started_for_it(embedded_co
     config = small_run(embedded_corpus, tmp_path, cluster__workers=2)
     record = train(replace(make_job(config, {}), faults=(Fault("raise", 4, 1),)))
     assert len(record.restarts) == 1
-    assert [alive(name) - before[name] for name in OF_A_RUN[1:]] == [set(), set(), set()]
+    until(lambda: not any(alive(name) - before[name] for name in OF_A_RUN[1:]))
+
+
+@pytest.mark.fault(
+    "Processes",
+    "a trial is killed while its workers train, and the sweep goes on",
+    "its workers' room is given back at once, and no dashboard is asked",
+)
+@pytest.mark.slow
+def test_the_room_of_a_killed_trial_is_given_back(embedded_corpus, tmp_path):
+    rooms, helpers = kept_rooms(), alive("Release")
+    config = small_run(embedded_corpus, tmp_path, train__steps=4_000, cluster__workers=2)
+
+    @ray.remote(num_cpus=0)
+    class Trial:
+        def train(self):
+            train(make_job(config, {}))
+
+    trial = Trial.remote()
+    trial.train.remote()
+    wait_for_steps(config, 7)
+    assert len(kept_rooms() - rooms) == len(alive("Release") - helpers) == 1
+    ray.kill(trial)
+    until(lambda: kept_rooms() == rooms and alive("Release") == helpers)
