@@ -62,7 +62,12 @@ def _started() -> Any:
     start: Any = ray.remote(num_cpus=0)(Controllers).options(scheduling_strategy=here)
     # The head is the node that is not taken away.
     head = {HEAD_NODE_RESOURCE_NAME: 0.001}
-    helper: Any = ray.remote(num_cpus=0)(Release).options(lifetime="detached", resources=head)
+    helper: Any = ray.remote(num_cpus=0)(Release).options(
+        lifetime="detached",
+        resources=head,
+        # Else a trial's own room, in which there is no head.
+        scheduling_strategy="DEFAULT",
+    )
     release = helper.remote()
     controllers = start.remote(release)
     release.wait.remote(controllers)

@@ -11,7 +11,8 @@ import pytest
 import ray
 from ray._private.state import state
 from ray.core.generated.gcs_pb2 import ActorTableData
-from ray.util import placement_group_table
+from ray.util import placement_group, placement_group_table, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from scaling.job import Fault
 from scaling.train import make_job, train
@@ -99,10 +100,13 @@ def test_the_error_of_a_worker_keeps_nothing_that_was_started_for_it(embedded_co
 )
 @pytest.mark.slow
 def test_the_room_of_a_killed_trial_is_given_back(embedded_corpus, tmp_path):
+    # Tune gives a trial a room of its own, and Ray puts all that it starts into that.
+    own = placement_group([{"CPU": 0.5}])
+    inside = PlacementGroupSchedulingStrategy(own, placement_group_capture_child_tasks=True)
     rooms, helpers = kept_rooms(), alive("Release")
     config = small_run(embedded_corpus, tmp_path, train__steps=4_000, cluster__workers=2)
 
-    @ray.remote(num_cpus=0)
+    @ray.remote(num_cpus=0.5, scheduling_strategy=inside)
     class Trial:
         def train(self):
             train(make_job(config, {}))
@@ -113,3 +117,4 @@ def test_the_room_of_a_killed_trial_is_given_back(embedded_corpus, tmp_path):
     assert len(kept_rooms() - rooms) == len(alive("Release") - helpers) == 1
     ray.kill(trial)
     until(lambda: kept_rooms() == rooms and alive("Release") == helpers)
+    remove_placement_group(own)
