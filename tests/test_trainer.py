@@ -96,7 +96,7 @@ def test_the_error_of_a_worker_keeps_nothing_that_was_started_for_it(embedded_co
 @pytest.mark.fault(
     "Processes",
     "a trial is killed while its workers train, and the sweep goes on",
-    "its workers' room is given back at once, and no dashboard is asked",
+    "its workers' room is given back, and no dashboard is asked",
 )
 @pytest.mark.slow
 def test_the_room_of_a_killed_trial_is_given_back(embedded_corpus, tmp_path):
