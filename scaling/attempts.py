@@ -17,7 +17,7 @@ from scaling.job import Ending, Job, Start
 from scaling.notice import Noticed
 from scaling.rendezvous import rendezvous
 from scaling.supervision import Supervision
-from scaling.targets import HELD_OUT, TRAIN
+from scaling.targets import TRAIN
 from scaling.trainer import Trainer
 
 RAY_FOLDER = "ray"
@@ -144,10 +144,7 @@ def _fit(job: Job, start: Start, supervision: Supervision) -> Ending:
             failure_config=FailureConfig(max_failures=0, controller_failure_limit=1),  # type: ignore[call-arg]
             callbacks=[Noticed()],  # type: ignore[list-item]
         ),
-        datasets={
-            TRAIN: partial(feeds.training_dataset, job, start),
-            HELD_OUT: partial(feeds.held_out_dataset, job, start),
-        },
+        datasets={TRAIN: partial(feeds.training_dataset, job, start)},
         dataset_config=DataConfig(
             # A worker alone takes the stream itself, without a process that deals it out.
             datasets_to_split="all" if start.workers > 1 else [],

@@ -1,7 +1,7 @@
 """The rows of a stream as batches of tensors, cut ahead of the step that takes them."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,15 +16,24 @@ AHEAD = 2
 """Batches that are made ready while a step computes."""
 
 
-def batches(
-    shard: Any, stream: Stream, size: int, device: torch.device
-) -> Iterator[dict[str, Tensor]]:
-    """A worker's ``shard`` of the stream's dataset in batches of ``size`` windows on ``device``.
+def dealt(shard: Any, stream: Stream) -> Iterator[dict[str, np.ndarray]]:
+    """A worker's ``shard`` of the stream's dataset in whole blocks: each asking costs a lot."""
+    blocks: Iterator[dict[str, np.ndarray]] = shard.iter_batches(
+        batch_size=stream.block_rows, batch_format="numpy", prefetch_batches=1
+    )
+    return blocks
 
+
+def batches(
+    blocks: Iterable[dict[str, np.ndarray]], stream: Stream, size: int, device: torch.device
+) -> Iterator[dict[str, Tensor]]:
+    """A worker's rows of the stream, in batches of ``size`` windows on ``device``.
+
+    A block holds position (n,), window (n,) and, where the stream's rows carry them, codes (n, T).
     A batch holds position (B,), window (B,), codes (B, T) and, where windows may be padded,
     padding (B,).
     """
-    made = (_made(rows, stream, device) for rows in _pieces(shard, stream, size))
+    made = (_made(rows, stream, device) for rows in _pieces(blocks, size))
     # One thread, which takes turns with nobody: what it frees it gets again, already mapped.
     thread = ThreadPoolExecutor(1)
     try:
@@ -36,12 +45,9 @@ def batches(
         thread.shutdown(wait=False, cancel_futures=True)
 
 
-def _pieces(shard: Any, stream: Stream, size: int) -> Iterator[dict[str, np.ndarray]]:
-    """The rows, ``size`` at a time. Ray Data hands over whole blocks: each batch costs it a lot."""
-    rows = shard.iter_batches(
-        batch_size=stream.block_rows, batch_format="numpy", prefetch_batches=1
-    )
-    for block in rows:
+def _pieces(blocks: Iterable[dict[str, np.ndarray]], size: int) -> Iterator[dict[str, np.ndarray]]:
+    """The rows, ``size`` at a time."""
+    for block in blocks:
         for first in range(0, len(block["position"]), size):
             yield {name: values[first : first + size] for name, values in block.items()}
 

@@ -1,10 +1,12 @@
-"""The datasets of one start of a run's workers: what is left from the checkpoint on, for so many.
+"""What one start of a run's workers is fed: the windows left from the checkpoint on, the held-out.
 
-Ray Train calls these in its controller, so nothing here imports torch or DeepSpeed.
+Ray Train calls some of this in its controller, so nothing here imports torch or DeepSpeed.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import ray.data
 from ray.data import DataIterator
 from ray.train.v2._internal.data_integration.interfaces import DatasetShardMetadata
@@ -57,8 +59,11 @@ def training_dataset(job: Job, start: Start) -> ray.data.Dataset:
     return stream.dataset(start.step, job.config.train.steps)
 
 
-def held_out_dataset(job: Job, start: Start) -> ray.data.Dataset:
-    """As many steps of the held-out stream as cover all held-out windows."""
-    steps = -(-job.config.validation.windows // start.workers)
-    stream = held_out_stream(job.config, Corpus.load(job.corpus_folder), start.workers)
-    return stream.dataset(0, steps)
+def held_out_rows(config: RunConfig, stream: Stream, rank: int) -> Iterator[dict[str, np.ndarray]]:
+    """A worker's rows of as many steps of the held-out stream as cover all held-out windows.
+
+    They are few, known to all and soon read: no task of Ray Data reads them ahead.
+    """
+    steps = -(-config.validation.windows // stream.workers)
+    positions = np.concatenate([stream.positions(step, rank) for step in range(steps)])
+    yield {"position": positions, "window": stream.indexes(positions)}

@@ -28,7 +28,7 @@ from scaling import (
     worker_memory,
 )
 from scaling import engine as engines
-from scaling.batches import batches
+from scaling.batches import batches, dealt
 from scaling.checkpoints import Checkpoint
 from scaling.counter import Counter
 from scaling.initial import build, step_seed
@@ -38,7 +38,7 @@ from scaling.place import Place
 from scaling.pulse import Pulse
 from scaling.rendezvous import together
 from scaling.saving import Saver, patiently
-from scaling.targets import HELD_OUT, TRAIN
+from scaling.targets import TRAIN
 from scaling.trackers import Tracking
 from scaling.trained import WEIGHTS_NAME
 
@@ -68,9 +68,9 @@ class _Worker:
         self.rank = ray.train.get_context().get_world_rank()
         stacks = job.run_folder / STACKS / f"{start.id}-{self.rank}.txt"
         self.pulse = Pulse(watch, self.rank, self.config.cluster.hang_seconds, stacks)
-        # First of all: what deals them out starts while the network is built.
+        # First of all: what deals it out starts while the network is built.
         self.pulse.tick("asking for its share of the stream")
-        self.shards = {name: ray.train.get_dataset_shard(name) for name in (TRAIN, HELD_OUT)}
+        self.shard = ray.train.get_dataset_shard(TRAIN)
         self.corpus = Corpus.load(job.corpus_folder)
         self.stream = feeds.training_stream(self.config, self.corpus, start.workers)
         self.place = Place()
@@ -180,7 +180,7 @@ class _Worker:
         if self.place.ended(self.config):
             return iter(())
         size = self.stream.share // self.start.pieces
-        return batches(self.shards[TRAIN], self.stream, size, self.engine.device)
+        return batches(dealt(self.shard, self.stream), self.stream, size, self.engine.device)
 
     def _step(self, batches_left: Iterator[dict[str, torch.Tensor]]) -> str:
         """One step of the optimizer; why the workers should stop after it, or nothing."""
@@ -279,7 +279,8 @@ class _Worker:
     def _score(self, scored: Sequence[int] = ()) -> validation.Scores:
         """Score the frozen targets, at the contexts ``scored`` besides the model's own."""
         stream = feeds.held_out_stream(self.config, self.corpus, self.start.workers)
-        held_out = self._ticking(batches(self.shards[HELD_OUT], stream, 1, self.engine.device))
+        rows = feeds.held_out_rows(self.config, stream, self.rank)
+        held_out = self._ticking(batches(rows, stream, 1, self.engine.device))
         return validation.score(self.engine, held_out, self.corpus, self.config, scored)
 
     def _ticking(

@@ -1,4 +1,12 @@
-from scaling.feeds import held_out_stream, training_dataset, training_stream
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from datasets.storage import Folder
+from scaling.batches import batches
+from scaling.feeds import held_out_rows, held_out_stream, training_dataset, training_stream
 from scaling.job import Start
 from scaling.train import make_job
 from tests.runs import small_run
@@ -11,6 +19,22 @@ def test_held_out_windows_do_not_depend_on_seed_context_or_workers(embedded_corp
         return stream.indexes(stream.positions(0, 0))[0], stream.windows.offsets([3])[1].tolist()
 
     assert indexes() == indexes(workers=2, seed=7, model__context=2_000)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_every_held_out_window_is_read_by_one_worker(embedded_corpus, tmp_path, workers, elsewhere):
+    run = small_run(embedded_corpus, tmp_path, validation__windows=6)
+    mapped = held_out_stream(run, embedded_corpus, workers)
+    stream = replace(mapped, folder=Folder.of(f"file://{mapped.folder}")) if elsewhere else mapped
+    found = {}
+    for rank in range(workers):
+        for batch in batches(held_out_rows(run, stream, rank), stream, 1, torch.device("cpu")):
+            found[batch["position"].item()] = batch["codes"][0].numpy()
+    # Four workers do not divide six windows: each scores as many, and the last two do not count.
+    assert sorted(found) == list(range(-(-6 // workers) * workers))
+    expected = mapped.read(np.array(list(found)))
+    assert np.array_equal(np.stack(list(found.values())), expected)
 
 
 def test_the_seed_changes_the_order_of_training(embedded_corpus, tmp_path):
