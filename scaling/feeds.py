@@ -3,7 +3,6 @@
 Ray Train calls some of this in its controller, so nothing here imports torch or DeepSpeed.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,11 +58,11 @@ def training_dataset(job: Job, start: Start) -> ray.data.Dataset:
     return stream.dataset(start.step, job.config.train.steps)
 
 
-def held_out_rows(config: RunConfig, stream: Stream, rank: int) -> Iterator[dict[str, np.ndarray]]:
+def held_out_rows(config: RunConfig, stream: Stream, rank: int) -> dict[str, np.ndarray]:
     """A worker's rows of as many steps of the held-out stream as cover all held-out windows.
 
     They are few, known to all and soon read: no task of Ray Data reads them ahead.
     """
     steps = -(-config.validation.windows // stream.workers)
     positions = np.concatenate([stream.positions(step, rank) for step in range(steps)])
-    yield {"position": positions, "window": stream.indexes(positions)}
+    return {"position": positions, "window": stream.indexes(positions)}

@@ -28,7 +28,7 @@ from scaling import (
     worker_memory,
 )
 from scaling import engine as engines
-from scaling.batches import batches, dealt
+from scaling.batches import batches, whole_blocks
 from scaling.checkpoints import Checkpoint
 from scaling.counter import Counter
 from scaling.initial import build, step_seed
@@ -180,7 +180,8 @@ class _Worker:
         if self.place.ended(self.config):
             return iter(())
         size = self.stream.share // self.start.pieces
-        return batches(dealt(self.shard, self.stream), self.stream, size, self.engine.device)
+        blocks = whole_blocks(self.shard, self.stream)
+        return batches(blocks, self.stream, size, self.engine.device)
 
     def _step(self, batches_left: Iterator[dict[str, torch.Tensor]]) -> str:
         """One step of the optimizer; why the workers should stop after it, or nothing."""
@@ -280,7 +281,7 @@ class _Worker:
         """Score the frozen targets, at the contexts ``scored`` besides the model's own."""
         stream = feeds.held_out_stream(self.config, self.corpus, self.start.workers)
         rows = feeds.held_out_rows(self.config, stream, self.rank)
-        held_out = self._ticking(batches(rows, stream, 1, self.engine.device))
+        held_out = self._ticking(batches([rows], stream, 1, self.engine.device))
         return validation.score(self.engine, held_out, self.corpus, self.config, scored)
 
     def _ticking(

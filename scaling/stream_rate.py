@@ -25,7 +25,7 @@ from datasets.manifest import Recording
 from datasets.storage import Folder
 from datasets.stream import Stream
 from datasets.windows import Windows
-from scaling.batches import AHEAD, batches, dealt
+from scaling.batches import AHEAD, batches, whole_blocks
 
 SHARD, RAW = "codes.parquet", "codes.raw"
 SAMPLES = 2**27
@@ -162,8 +162,8 @@ class Consumer:
     def first(self, part: Any) -> float:
         """Begin to take this part of the stream; seconds until the first batch is there."""
         began = time.perf_counter()
-        rows = dealt(part, self._stream)
-        self._batches = batches(rows, self._stream, BATCH, torch.device("cpu"))
+        blocks = whole_blocks(part, self._stream)
+        self._batches = batches(blocks, self._stream, BATCH, torch.device("cpu"))
         next(self._batches)
         return time.perf_counter() - began
 
