@@ -145,6 +145,10 @@ def test_top_p_keeps_the_smallest_set_that_reaches_p(top_p, count, expected):
     assert counts_of([0.2, 0.4, 0.3, 0.1], Sampling(top_p=top_p), count) == expected
 
 
+def test_a_share_that_is_reached_exactly_takes_no_further_code():
+    assert counts_of([0.5, 0.5, 0.0, 0.0], Sampling(top_p=0.5)) == [1_000, 0, 0, 0]
+
+
 def test_top_p_counts_the_probability_of_what_temperature_and_top_k_left():
     # Of 0.4 and 0.3 alone, 0.4 is 0.57.
     probabilities = [0.2, 0.4, 0.3, 0.1]
