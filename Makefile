@@ -48,7 +48,7 @@ site: $(SITE)
 	@echo site/index.html
 
 matrix: $(INSTALLED) $(TRACKERS) $(SITE)
-	@$(RUN) -m tests.matrix
+	@$(RUN) -m tests.helpers.fault_matrix
 
 check: $(INSTALLED)
 	$(RUN) -m ruff format --check .
@@ -66,7 +66,7 @@ $(INSTALLED): constraints.txt
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(INSTALL) constraints.txt
 	@# Now, and not in each of the first processes that start at once.
-	@$(RUN) -c "import scaling.train, scaling.sweep, scaling.report"
+	@$(RUN) -c "import scaling.orchestration.train, scaling.sweeps.sweep, scaling.reporting.report"
 	@touch $@
 
 # What runs need for none of the two commands, and the tests of it do.
