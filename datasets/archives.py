@@ -31,13 +31,13 @@ TARS: dict[str, Callable[[Path], io.BufferedIOBase]] = {
 SUFFIXES = (".zip", *TARS)
 
 # All in bytes.
-COMPONENT = 255  # the longest name that file systems take
-NAME = 1_000  # the longest path of a member: it bounds how deep folders go
-HEADERS = 2**16  # the most that the headers of one tar member may take
-PADDING = 2**24  # the most that may follow the end mark of a tar
-SMALL = 2**26  # unpacked; up to here no ratio is too high, as silence compresses well
-CLUSTER = 2**12  # what a folder or the rest of a file takes on a disk
-BLOCK = 2**16  # read at once
+MAX_NAME_BYTES = 255  # the longest name that file systems take
+MAX_PATH_BYTES = 1_000  # the longest path of a member: it bounds how deep folders go
+MAX_HEADER_BYTES = 2**16  # the most that the headers of one tar member may take
+MAX_PADDING_BYTES = 2**24  # the most that may follow the end mark of a tar
+RATIO_FREE_BYTES = 2**26  # unpacked; up to here no ratio is too high, as silence compresses well
+DISK_BLOCK_BYTES = 2**12  # what a folder or the rest of a file takes on a disk
+READ_BYTES = 2**16  # read at once
 
 ENCRYPTED = 0x41  # the flag bits of a zip member that is encrypted, in either way
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -123,7 +123,7 @@ def _write(member: _Member, path: Path) -> None:
     assert source is not None, "tarfile opens every member that is a file"
     written = 0
     with source, path.open("xb") as target:
-        while written <= member.size and (block := source.read(BLOCK)):
+        while written <= member.size and (block := source.read(READ_BYTES)):
             written += target.write(block)
     if written != member.size:
         raise ArchiveError(
@@ -143,8 +143,8 @@ def _checked(path: Path, limits: Limits, room: int) -> Iterator[tuple[str, _Memb
         _refuse(member, member.faults | _faults_of_name(member.name))
         name = "/".join(part for part in member.name.split("/") if part not in ("", "."))
         _refuse(member, _faults_of_place(name, member.folder, kinds))
-        count, most = len(kinds) - 1, max(SMALL, limits.ratio * own)
-        disk = member.end + CLUSTER * count
+        count, most = len(kinds) - 1, max(RATIO_FREE_BYTES, limits.ratio * own)
+        disk = member.end + DISK_BLOCK_BYTES * count
         so_far = f"takes it to {member.end} bytes unpacked"
         faults = {
             f"is file or folder {count}, allowed are {limits.members}": count > limits.members,
@@ -160,7 +160,7 @@ def _refuse(member: _Member, faults: dict[str, bool], remedy: str = REPACK) -> N
     """Raise ArchiveError for the first fault that holds."""
     for fault, holds in faults.items():
         if holds:
-            shown = repr(member.name[:NAME])
+            shown = repr(member.name[:MAX_PATH_BYTES])
             raise ArchiveError(f"it is refused: its member {shown} {fault}: {remedy}")
 
 
@@ -172,8 +172,9 @@ def _faults_of_name(name: str) -> dict[str, bool]:
         "has an absolute path": name.startswith("/") or (name[:1].isalpha() and name[1:2] == ":"),
         "has a backslash in its path": "\\" in name,
         "has '..' in its path": b".." in parts,
-        f"has a path of over {NAME} bytes": len(b"/".join(parts)) > NAME,
-        f"has over {COMPONENT} bytes in a part of its path": max(map(len, parts)) > COMPONENT,
+        f"has a path of over {MAX_PATH_BYTES} bytes": len(b"/".join(parts)) > MAX_PATH_BYTES,
+        f"has over {MAX_NAME_BYTES} bytes in a part of its path": max(map(len, parts))
+        > MAX_NAME_BYTES,
     }
 
 
@@ -219,7 +220,7 @@ def _members_of_zip(path: Path) -> Iterator[_Member]:
             }
             end += size
             # zipfile stops at the declared size: with a higher one, a member that goes on shows.
-            info.file_size += 2 * BLOCK
+            info.file_size += 2 * READ_BYTES
             opened = partial(archive.open, info)
             yield _Member(name, size, end, name.endswith("/"), faults, opened)
 
@@ -240,10 +241,10 @@ def _members_of_tar(path: Path, opened: Callable[[Path], io.BufferedIOBase]) -> 
             reader.left = info.size
             content = partial(archive.extractfile, info)
             yield _Member(info.name, info.size, end, info.isdir(), faults, content)
-            reader.left = HEADERS
+            reader.left = MAX_HEADER_BYTES
         # To the very end, because only there a compressed file's checksum is compared.
-        reader.left = PADDING
-        while block := reader.read(BLOCK):
+        reader.left = MAX_PADDING_BYTES
+        while block := reader.read(READ_BYTES):
             if any(block):
                 raise ArchiveError(
                     "it is refused: it goes on after its end mark, as joined archives do: "
@@ -256,7 +257,7 @@ class _Reader:
 
     def __init__(self, file: io.BufferedIOBase) -> None:
         self.file = file
-        self.left = HEADERS
+        self.left = MAX_HEADER_BYTES
         self.tell, self.seek, self.seekable = file.tell, file.seek, file.seekable
         # tarfile is typed to want these two; reading calls neither.
         self.write, self.close = file.write, file.close

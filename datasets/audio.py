@@ -17,11 +17,11 @@ import soxr
 
 from datasets import containers
 
-FRAMES = 2**18
+BLOCK_FRAMES = 2**18
 # Floats can be anything: what is louder than this is no audio, and the mean of two such samples, or
 # what a resampler makes of them, is no number.
-LOUDEST = 2.0**30
-LOWEST_RATE = 1_000
+MAX_AMPLITUDE = 2.0**30
+MIN_RATE = 1_000
 """In Hz: below, a few kilobytes of a damaged header's file would be resampled to gigabytes."""
 
 
@@ -29,7 +29,7 @@ class AudioError(ValueError):
     """A file that cannot be read whole, or no file at all; the message is the reason."""
 
 
-def digest(path: Path) -> str:
+def file_sha256(path: Path) -> str:
     """The SHA-256 (hex) of a file; AudioError where it cannot be opened."""
     try:
         with path.open("rb") as file:
@@ -38,13 +38,15 @@ def digest(path: Path) -> str:
         raise AudioError(f"it cannot be opened: {error.strerror}") from error
 
 
-def properties(path: Path) -> tuple[int, int]:
+def read_properties(path: Path) -> tuple[int, int]:
     """The file's own rate in Hz and its number of channels; AudioError as ``blocks``."""
     with _opened(path) as file:
         return file.samplerate, file.channels
 
 
-def blocks(path: Path, rate: int, frames: int = FRAMES, ratio: float = 1.0) -> Iterator[np.ndarray]:
+def read_blocks(
+    path: Path, rate: int, frames: int = BLOCK_FRAMES, ratio: float = 1.0
+) -> Iterator[np.ndarray]:
     """The file as mono float32 blocks (each [any]) at ``rate`` Hz, ``frames`` decoded at a time.
 
     ``ratio`` shifts its pitch by resampling: the file is read as if its own rate were that many
@@ -54,8 +56,8 @@ def blocks(path: Path, rate: int, frames: int = FRAMES, ratio: float = 1.0) -> I
     """
     _check_container(path)
     with _opened(path) as file:
-        if file.samplerate < LOWEST_RATE:
-            raise AudioError(f"its rate is {file.samplerate} Hz, below {LOWEST_RATE} Hz")
+        if file.samplerate < MIN_RATE:
+            raise AudioError(f"its rate is {file.samplerate} Hz, below {MIN_RATE} Hz")
         mono = _mono(file, frames)
         source_rate = file.samplerate * ratio
         if source_rate == rate:
@@ -69,7 +71,7 @@ def blocks(path: Path, rate: int, frames: int = FRAMES, ratio: float = 1.0) -> I
 
 def read(path: Path, rate: int) -> np.ndarray:
     """The whole file as mono float32 samples [T] at ``rate`` Hz; AudioError as ``blocks``."""
-    return np.concatenate(list(blocks(path, rate)))
+    return np.concatenate(list(read_blocks(path, rate)))
 
 
 def _opened(path: Path) -> soundfile.SoundFile:
@@ -95,7 +97,7 @@ def _mono(file: soundfile.SoundFile, frames: int) -> Iterator[np.ndarray]:
         if len(block) == 0:
             break
         # False for what is no number, too.
-        if not (np.abs(block) <= LOUDEST).all():
+        if not (np.abs(block) <= MAX_AMPLITUDE).all():
             raise AudioError(_no_amplitudes(block, done))
         done += len(block)
         yield _mean(block)
@@ -108,8 +110,8 @@ def _no_amplitudes(block: np.ndarray, done: int) -> str:
     bad = int(np.count_nonzero(~np.isfinite(block).all(axis=1)))
     if bad:
         return f"{bad} frames after frame {done} are NaN or infinite"
-    loud = int(np.count_nonzero((np.abs(block) > LOUDEST).any(axis=1)))
-    return f"{loud} frames after frame {done} are over {LOUDEST:,.0f} times full scale"
+    loud = int(np.count_nonzero((np.abs(block) > MAX_AMPLITUDE).any(axis=1)))
+    return f"{loud} frames after frame {done} are over {MAX_AMPLITUDE:,.0f} times full scale"
 
 
 def _mean(block: np.ndarray) -> np.ndarray:

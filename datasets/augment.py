@@ -13,8 +13,8 @@ import numpy as np
 
 from datasets import permutation
 
-LARGEST_GAIN = 40.0
-LARGEST_PITCH = 12.0
+MAX_GAIN_DECIBELS = 40.0
+MAX_PITCH_SEMITONES = 12.0
 
 
 class AugmentationError(ValueError):
@@ -53,18 +53,18 @@ class Augmentation:
     def __post_init__(self) -> None:
         """Raise AugmentationError for a range that is not possible."""
         # Written so that NaN, which no comparison holds for, is refused too.
-        if not 0 <= self.gain_decibels <= LARGEST_GAIN:
+        if not 0 <= self.gain_decibels <= MAX_GAIN_DECIBELS:
             raise AugmentationError(
                 f"A gain of up to {self.gain_decibels} decibels is not possible: "
-                f"write gain_decibels from 0 to {LARGEST_GAIN:g}."
+                f"write gain_decibels from 0 to {MAX_GAIN_DECIBELS:g}."
             )
-        if not 0 <= self.pitch_semitones <= LARGEST_PITCH:
+        if not 0 <= self.pitch_semitones <= MAX_PITCH_SEMITONES:
             raise AugmentationError(
                 f"A pitch shift of up to {self.pitch_semitones} semitones is not possible: "
-                f"write pitch_semitones from 0 to {LARGEST_PITCH:g}."
+                f"write pitch_semitones from 0 to {MAX_PITCH_SEMITONES:g}."
             )
 
-    def change(self, epoch: int, name: str) -> Change:
+    def draw_change(self, epoch: int, name: str) -> Change:
         """The change of the recording ``name`` in an epoch: none in epoch 0, drawn from 1 on.
 
         The three draws are independent of each other and of the ranges: to switch one off or to
@@ -85,12 +85,12 @@ class Augmentation:
 
     def _draw(self, epoch: int, name: str, quantity: str) -> float:
         """A number uniform in [-1, 1), by hashing."""
-        digest = permutation.key("augment", self.seed, epoch, name, quantity)
+        digest = permutation.derive_key("augment", self.seed, epoch, name, quantity)
         # 53 bits: all that a float holds exactly.
         return (int.from_bytes(digest, "big") >> (8 * len(digest) - 53)) / 2**52 - 1
 
 
-def apply(blocks: Iterator[np.ndarray], change: Change) -> Iterator[np.ndarray]:
+def apply_change(blocks: Iterator[np.ndarray], change: Change) -> Iterator[np.ndarray]:
     """The blocks (each float32 [any]) with the gain and the sign of a change, as new blocks.
 
     The ratio is not applied: the blocks have to come from a reader that was given it. Amplitudes

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 
-def regular(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
+def reblocked(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
     """The same values (each block [any]) in blocks [size], the last one shorter."""
     pending: list[np.ndarray] = []
     held = 0

@@ -23,14 +23,14 @@ from pydantic import TypeAdapter
 from datasets import audio, augment, quantise, references, shards, tables
 from datasets.audio import AudioError
 from datasets.augment import Change
-from datasets.blocks import regular
-from datasets.level import Level, Meter, joined
-from datasets.manifest import Part, Rejected
+from datasets.blocks import reblocked
+from datasets.level import Level, LevelMeter, merge_levels
+from datasets.manifest import RecordingPart, Rejected
 from datasets.settings import Settings
 from datasets.sources import Source
 from datasets.storage import Folder
 
-IN_MEMORY = 2**24
+SPOOL_BYTES = 2**24
 """Bytes of a recording's codes that are kept in memory before they go to the disk."""
 
 
@@ -50,34 +50,34 @@ class Take:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ConvertedRecording:
     """A recording of a shard: all that the manifest says of it but its splits."""
 
     name: str
     row: int
     samples: int
-    parts: tuple[Part, ...]
+    parts: tuple[RecordingPart, ...]
     level: Level
     epoch: int
 
 
 @dataclass(frozen=True)
-class Made:
+class ConvertedTake:
     """What became of a take: recordings (several where a file in its middle cannot be used)."""
 
     identity: str
-    entries: tuple[Entry, ...]
+    entries: tuple[ConvertedRecording, ...]
     rejected: tuple[Rejected, ...]
 
 
 @dataclass(frozen=True)
-class Facts:
+class ShardFacts:
     """A finished shard: its path below the corpus folder, bytes, SHA-256, and what is in it."""
 
     shard: str
     size: int
     sha256: str
-    made: tuple[Made, ...]
+    made: tuple[ConvertedTake, ...]
 
     @classmethod
     def of(cls, text: bytes) -> Self:
@@ -90,7 +90,7 @@ class Facts:
         return json.dumps(dataclasses.asdict(self)) + "\n"
 
 
-def convert(takes: Iterable[Take], folder: Folder, settings: Settings) -> Facts:
+def write_shard(takes: Iterable[Take], folder: Folder, settings: Settings) -> ShardFacts:
     """Write the shard of these takes below ``folder``, then its facts beside it (``.json``).
 
     Files that cannot be used are left out, each with its reason; a shard without any recording is
@@ -98,21 +98,23 @@ def convert(takes: Iterable[Take], folder: Folder, settings: Settings) -> Facts:
     """
     takes = tuple(takes)
     shard = _shard(takes, settings)
-    made: list[Made] = []
+    made: list[ConvertedTake] = []
     recordings = _recordings(takes, settings, made, folder)
     size, sha256 = 0, ""
     first = next(recordings, None)
     if first is not None:
         with folder.writing(shard) as path:
             size, sha256 = _write(path, itertools.chain([first], recordings), settings.levels)
-    facts = Facts(shard, size, sha256, tuple(made))
+    facts = ShardFacts(shard, size, sha256, tuple(made))
     folder.write_bytes(f"{shard}.json", facts.text().encode())
     return facts
 
 
-def encode(path: Path, settings: Settings, change: Change | None = None) -> Iterator[np.ndarray]:
+def encode_file(
+    path: Path, settings: Settings, change: Change | None = None
+) -> Iterator[np.ndarray]:
     """The codes of an audio file in blocks (each [any]); AudioError as :func:`audio.blocks`."""
-    return _encode(path, settings, change or Change(1.0, 1.0, 1), Meter(settings.rate))
+    return _encode(path, settings, change or Change(1.0, 1.0, 1), LevelMeter(settings.rate))
 
 
 @dataclass
@@ -121,7 +123,7 @@ class _Recording:
 
     spool: Any
     epoch: int
-    parts: list[Part]
+    parts: list[RecordingPart]
     levels: list[tuple[Level, int]]
     row: int = 0
 
@@ -138,27 +140,32 @@ class _Recording:
 
     def codes(self, levels: int) -> Iterator[np.ndarray]:
         self.spool.seek(0)
-        while content := self.spool.read(IN_MEMORY):
-            yield np.frombuffer(content, dtype=quantise.dtype(levels))
+        while content := self.spool.read(SPOOL_BYTES):
+            yield np.frombuffer(content, dtype=quantise.code_dtype(levels))
 
-    def entry(self) -> Entry:
-        return Entry(
-            self.name, self.row, self.samples, tuple(self.parts), joined(self.levels), self.epoch
+    def entry(self) -> ConvertedRecording:
+        return ConvertedRecording(
+            self.name,
+            self.row,
+            self.samples,
+            tuple(self.parts),
+            merge_levels(self.levels),
+            self.epoch,
         )
 
 
 def _recordings(
-    takes: Iterable[Take], settings: Settings, made: list[Made], folder: Folder
+    takes: Iterable[Take], settings: Settings, made: list[ConvertedTake], folder: Folder
 ) -> Iterator[_Recording]:
     """The recordings of the takes; what became of each take is appended to ``made`` after it."""
     for take in takes:
-        entries: list[Entry] = []
+        entries: list[ConvertedRecording] = []
         rejected: list[Rejected] = []
         for recording in _of_take(take, settings, rejected, folder):
             with recording.spool:
                 yield recording
             entries.append(recording.entry())
-        made.append(Made(take.identity(settings), tuple(entries), tuple(rejected)))
+        made.append(ConvertedTake(take.identity(settings), tuple(entries), tuple(rejected)))
 
 
 def _of_take(
@@ -168,9 +175,11 @@ def _of_take(
     scratch = str(folder.local / "shards") if folder.local else None
 
     def begun() -> _Recording:
-        return _Recording(tempfile.SpooledTemporaryFile(IN_MEMORY, dir=scratch), take.epoch, [], [])
+        return _Recording(
+            tempfile.SpooledTemporaryFile(SPOOL_BYTES, dir=scratch), take.epoch, [], []
+        )
 
-    change = settings.augmentation.change(take.epoch, take.sources[0].name)
+    change = settings.augmentation.draw_change(take.epoch, take.sources[0].name)
     recording = begun()
     for source, sha256 in zip(take.sources, take.sha256, strict=True):
         end = recording.spool.tell()
@@ -179,7 +188,7 @@ def _of_take(
             # own, and raises OSError.
             with source.folder.reading(os.fsdecode(source.path)) as path, path.open("rb"):
                 rate, channels = _properties(path, settings)
-                meter, samples = Meter(settings.rate), 0
+                meter, samples = LevelMeter(settings.rate), 0
                 for codes in _encode(path, settings, change, meter):
                     recording.spool.write(codes.tobytes())
                     samples += len(codes)
@@ -194,7 +203,7 @@ def _of_take(
                 recording = begun()
             continue
         begin = recording.samples
-        recording.parts.append(Part(source.name, sha256, rate, channels, begin))
+        recording.parts.append(RecordingPart(source.name, sha256, rate, channels, begin))
         recording.levels.append((meter.level, samples))
     if recording.parts:
         yield recording
@@ -204,11 +213,11 @@ def _of_take(
 
 def _write(path: Path, recordings: Iterable[_Recording], levels: int) -> tuple[int, str]:
     """Write a shard; its size in bytes and SHA-256."""
-    writer = shards.Writer(path, levels)
+    writer = shards.ShardWriter(path, levels)
     for recording in recordings:
         recording.row, _ = writer.add(recording.name, recording.codes(levels))
     writer.close()
-    return path.stat().st_size, audio.digest(path)
+    return path.stat().st_size, audio.file_sha256(path)
 
 
 def _shard(takes: tuple[Take, ...], settings: Settings) -> str:
@@ -220,17 +229,19 @@ def _shard(takes: tuple[Take, ...], settings: Settings) -> str:
 
 def _properties(path: Path, settings: Settings) -> tuple[int, int]:
     """The file's own rate and number of channels; a series has the corpus's rate and one."""
-    return (settings.rate, 1) if settings.series else audio.properties(path)
+    return (settings.rate, 1) if settings.series else audio.read_properties(path)
 
 
 def _amplitudes(path: Path, settings: Settings, ratio: float) -> Iterator[np.ndarray]:
     """The file's amplitudes in blocks (each [any])."""
     if settings.series:
-        return tables.blocks(path, settings.series)
-    return audio.blocks(path, settings.rate, ratio=ratio)
+        return tables.read_blocks(path, settings.series)
+    return audio.read_blocks(path, settings.rate, ratio=ratio)
 
 
-def _encode(path: Path, settings: Settings, change: Change, meter: Meter) -> Iterator[np.ndarray]:
+def _encode(
+    path: Path, settings: Settings, change: Change, meter: LevelMeter
+) -> Iterator[np.ndarray]:
     """The codes of an audio file in blocks; ``meter`` measures what is quantised."""
     ratio = change.ratio
     peak = 0.0
@@ -238,10 +249,10 @@ def _encode(path: Path, settings: Settings, change: Change, meter: Meter) -> Ite
         for block in _amplitudes(path, settings, ratio):
             peak = max(peak, float(np.abs(block).max(initial=0.0)))
     scaled = (block / (peak or 1.0) for block in _amplitudes(path, settings, ratio))
-    blocks = meter.through(augment.apply(scaled, change))
+    blocks = meter.measure(augment.apply_change(scaled, change))
     samples = 0
     if settings.scaling == "chunk":
-        blocks = regular(blocks, settings.chunk)
+        blocks = reblocked(blocks, settings.chunk)
     for block in blocks:
         samples += len(block)
         if settings.scaling == "chunk":

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from datasets.manifest import Part, Recording
+from datasets.manifest import Recording, RecordingPart
 
 
 @dataclass(frozen=True)
-class Expected:
+class KnownFigures:
     """Known figures of a corpus; None where nothing is known.
 
     ``rate`` is in Hz, ``shortest`` and ``longest`` are samples of one file at the corpus rate,
@@ -22,8 +22,8 @@ class Expected:
     splits: tuple[int, int, int] | None = None
 
 
-def differences(
-    expected: Expected, recordings: Iterable[Recording], splits: Sequence[int]
+def find_differences(
+    expected: KnownFigures, recordings: Iterable[Recording], splits: Sequence[int]
 ) -> tuple[str, ...]:
     """A sentence for each known figure that these recordings do not have.
 
@@ -63,7 +63,7 @@ def differences(
     return tuple(found)
 
 
-def _files(recording: Recording) -> list[tuple[Part, int]]:
+def _files(recording: Recording) -> list[tuple[RecordingPart, int]]:
     """The files of a recording, each with its samples."""
     ends = [*(part.begin for part in recording.parts[1:]), recording.samples]
     return [(part, end - part.begin) for part, end in zip(recording.parts, ends, strict=True)]

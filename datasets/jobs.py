@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import ray.data
 
-MOST_TASKS = 4096
+MAX_TASKS = 4096
 Progress = Callable[[str, int, int], None]
 """Called with a step, and how many of its parts are done of how many."""
 
@@ -20,13 +20,15 @@ Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 
-def grouped(pieces: Sequence[Piece], size: int) -> list[list[Piece]]:
+def group_pieces(pieces: Sequence[Piece], size: int) -> list[list[Piece]]:
     """The pieces in groups of ``size``, or of more where that would make too many tasks."""
-    size = max(size, -(-len(pieces) // MOST_TASKS))
+    size = max(size, -(-len(pieces) // MAX_TASKS))
     return [list(pieces[i : i + size]) for i in range(0, len(pieces), size)]
 
 
-def run(pieces: Sequence[Piece], work: Callable[[Piece], Result]) -> Iterator[tuple[Piece, Result]]:
+def run_tasks(
+    pieces: Sequence[Piece], work: Callable[[Piece], Result]
+) -> Iterator[tuple[Piece, Result]]:
     """Each piece with what ``work`` made of it, a task each, in the order in which they end.
 
     Ray must be connected. Pieces and results pass through the driver: they should be small.

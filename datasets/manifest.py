@@ -17,7 +17,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from datasets.augment import Augmentation
 from datasets.columns import Series
 from datasets.level import Level
-from datasets.shards import Place
+from datasets.shards import ShardLocation
 from datasets.storage import Folder
 
 SCHEMA = 2
@@ -30,7 +30,7 @@ class ManifestError(ValueError):
 
 
 @dataclass(frozen=True)
-class Part:
+class RecordingPart:
     """An audio file of a recording, which begins at its sample ``begin`` (at the corpus rate).
 
     ``rate`` is the file's own, in Hz, ``sha256`` that of the file.
@@ -62,15 +62,15 @@ class Recording:
     shard: str
     row: int
     samples: int
-    parts: tuple[Part, ...]
+    parts: tuple[RecordingPart, ...]
     level: Level
     epoch: int
     ranges: dict[str, tuple[int, int]]
 
     @property
-    def place(self) -> Place:
+    def location(self) -> ShardLocation:
         """Where its codes lie."""
-        return Place(self.shard, self.row, self.samples)
+        return ShardLocation(self.shard, self.row, self.samples)
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ class Corpus:
         folder.write_bytes(FILE_NAME, _text({"schema": SCHEMA, **fields}).encode("ascii"))
         return self.load(folder)
 
-    def longest(self, split: str) -> Recording:
+    def longest_recording(self, split: str) -> Recording:
         """The recording with the most samples before the end of its part of ``split``.
 
         That end is what a window has to fit under. ManifestError where the split is empty.

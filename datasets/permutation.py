@@ -14,10 +14,10 @@ import json
 import numpy as np
 
 ROUNDS = 8
-LARGEST = 2**62
+MAX_COUNT = 2**62
 
 
-def key(*parts: int | str) -> bytes:
+def derive_key(*parts: int | str) -> bytes:
     """A 16-byte key from its parts; parts that differ in value, type or grouping differ in key."""
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).digest()
 
@@ -28,7 +28,7 @@ def permute(indexes: np.ndarray, count: int, key: bytes) -> np.ndarray:
     A pure function: the same index, count and key give the same image everywhere. ValueError where
     an index is outside ``range(count)``.
     """
-    if not 1 <= count <= LARGEST:
+    if not 1 <= count <= MAX_COUNT:
         raise ValueError(f"A permutation of {count} indexes is not possible: 1 to 2**62 are.")
     images = np.asarray(indexes, dtype=np.int64)
     if images.size and (images.min() < 0 or images.max() >= count):

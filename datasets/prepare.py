@@ -16,11 +16,11 @@ import soundfile
 from natsort import natsorted
 
 from datasets import expectations, inventory, sources, summary, takes
-from datasets.inventory import Earlier
+from datasets.inventory import EarlierSplits
 from datasets.jobs import Progress
 from datasets.manifest import Corpus, ManifestError, Recording, Rejected
 from datasets.settings import Preparation
-from datasets.sources import Found
+from datasets.sources import FoundFiles
 from datasets.splits import SPLITS
 from datasets.storage import Folder
 
@@ -33,7 +33,7 @@ def _silent(step: str, done: int, total: int) -> None:
     """No progress is shown."""
 
 
-def prepare(
+def prepare_corpus(
     asked: Preparation, root: Folder, destination: Folder, progress: Progress = _silent
 ) -> Corpus:
     """Prepare the audio files below ``root`` in ``destination``, as asked; Ray must be connected.
@@ -45,25 +45,25 @@ def prepare(
     PrepareError where nothing usable is left or where ``strict`` forbids what was found,
     SummaryError where a split has nothing to score.
     """
-    destination.make("shards")
+    destination.make_folder("shards")
     for place in ("", "shards", "unpacked"):
-        destination.forget_partial(place)
+        destination.remove_partial(place)
     found = _found(asked, root, destination, progress)
     present = _present(destination)
-    own = inventory.stated(asked.split, found)
-    files, rejected, owned = inventory.usable(
+    own = inventory.read_stated_splits(asked.split, found)
+    files, rejected, owned = inventory.select_usable(
         asked.split, found, own, _earlier(asked, present), progress
     )
-    wanted = takes.takes(files, owned, asked.join, asked.copies)
-    results = takes.converted(wanted, files, asked.settings, destination, progress)
-    recordings, shards = takes.recordings(results, owned, asked.split)
+    wanted = takes.form_takes(files, owned, asked.join, asked.copies)
+    results = takes.convert_takes(wanted, files, asked.settings, destination, progress)
+    recordings, shards = takes.build_recordings(results, owned, asked.split)
     rejected += [
         dataclasses.replace(entry, split=owned.get(entry.name, ""))
         for take, _, made in results
         for entry in made.rejected
         if not take.epoch
     ]
-    differences = expectations.differences(asked.expected, recordings, _files(recordings))
+    differences = expectations.find_differences(asked.expected, recordings, _files(recordings))
     _refuse(asked, recordings, rejected, differences)
     settings = asked.settings
     fields: dict[str, Any] = {
@@ -86,15 +86,15 @@ def prepare(
     return corpus.write(destination)
 
 
-def _found(asked: Preparation, root: Folder, destination: Folder, progress: Progress) -> Found:
-    unpacked = destination.below("unpacked")
+def _found(asked: Preparation, root: Folder, destination: Folder, progress: Progress) -> FoundFiles:
+    unpacked = destination.subfolder("unpacked")
     archives: list[str] = []
 
     def unpacking(name: str) -> None:
         archives.append(name)
         progress(f"unpack {name}", len(archives) - 1, len(archives))
 
-    return sources.find(root, asked.patterns, unpacked, unpacking)
+    return sources.find_sources(root, asked.patterns, unpacked, unpacking)
 
 
 def _present(destination: Folder) -> Corpus | None:
@@ -105,10 +105,10 @@ def _present(destination: Folder) -> Corpus | None:
         return None
 
 
-def _earlier(asked: Preparation, present: Corpus | None) -> Earlier:
+def _earlier(asked: Preparation, present: Corpus | None) -> EarlierSplits:
     """The splits that an earlier call has assigned by the same rule."""
     if present is None or present.split_rule != str(asked.split):
-        return Earlier({}, {})
+        return EarlierSplits({}, {})
     used = [
         (part, split)
         for recording in present.recordings
@@ -117,7 +117,7 @@ def _earlier(asked: Preparation, present: Corpus | None) -> Earlier:
     ]
     names = {entry.name: entry.split for entry in present.rejected if entry.split}
     names |= {part.name: split for part, split in used}
-    return Earlier(names, {part.sha256: split for part, split in used})
+    return EarlierSplits(names, {part.sha256: split for part, split in used})
 
 
 def _files(recordings: Sequence[Recording]) -> list[int]:

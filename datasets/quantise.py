@@ -17,7 +17,7 @@ LEVELS = 256
 FINE_LEVELS = 65_536
 
 
-def dtype(levels: int) -> np.dtype:
+def code_dtype(levels: int) -> np.dtype:
     """The type of codes in [0, levels): uint8 for 256, uint16 for 65,536; ValueError otherwise."""
     if levels == LEVELS:
         return np.dtype(np.uint8)
@@ -37,7 +37,7 @@ def encode(samples: np.ndarray, codec: str, levels: int = LEVELS) -> np.ndarray:
     if codec == "mulaw":
         companded = np.sign(companded) * _compressed(np.abs(companded), levels)
     bins = np.floor((companded + 1.0) * (levels / 2))
-    return np.minimum(bins, levels - 1).astype(dtype(levels))
+    return np.minimum(bins, levels - 1).astype(code_dtype(levels))
 
 
 def decode(codes: np.ndarray, codec: str, levels: int = LEVELS) -> np.ndarray:
@@ -91,7 +91,7 @@ def _compressed(magnitudes: np.ndarray, levels: int) -> np.ndarray:
 def _check(codec: str, levels: int) -> None:
     if codec not in CODECS:
         raise ValueError(f"Codec {codec!r} is unknown: write one of {', '.join(CODECS)}.")
-    if dtype(levels) != np.uint8 and codec == "mulaw":
+    if code_dtype(levels) != np.uint8 and codec == "mulaw":
         raise ValueError(
             f"Codec 'mulaw' with {levels} levels is not known: "
             f"write {LEVELS} levels, or the codec 'linear'."

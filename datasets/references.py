@@ -14,7 +14,7 @@ from datasets.manifest import Reference
 ORDER = 32
 LEVELS = 256
 BLOCK = 2**16
-SMALLEST_SCALE, LARGEST_SCALE = 1e-2, 1e3
+MIN_SCALE, MAX_SCALE = 1e-2, 1e3
 
 
 def histogram_bits(counts: np.ndarray) -> float:
@@ -23,7 +23,7 @@ def histogram_bits(counts: np.ndarray) -> float:
     return float(-(shares * np.log2(shares)).sum())
 
 
-def pairs(codes: np.ndarray) -> np.ndarray:
+def count_pairs(codes: np.ndarray) -> np.ndarray:
     """Counts [256, 256] (int64) of each 8-bit code (row) followed by another (column)."""
     joint = codes[:-1].astype(np.uint16) * LEVELS + codes[1:]
     return np.bincount(joint, minlength=LEVELS * LEVELS).reshape(LEVELS, LEVELS)
@@ -37,7 +37,7 @@ def pair_bits(counts: np.ndarray) -> float:
     return histogram_bits(counts.ravel()) - histogram_bits(counts.sum(1))
 
 
-def gram(codes: np.ndarray, levels: int = LEVELS, order: int = ORDER) -> np.ndarray:
+def gram_matrix(codes: np.ndarray, levels: int = LEVELS, order: int = ORDER) -> np.ndarray:
     """The sums of products [order + 2, order + 2] behind the least squares of codes[order:].
 
     Rows and columns: the ``order`` codes before the target, newest first, a constant 1, the target.
@@ -53,7 +53,7 @@ def gram(codes: np.ndarray, levels: int = LEVELS, order: int = ORDER) -> np.ndar
     return np.asarray(design.T @ design)
 
 
-def solve(gram: np.ndarray, levels: int = LEVELS) -> Reference:
+def fit_linear(gram: np.ndarray, levels: int = LEVELS) -> Reference:
     """The least-squares predictor of a ``gram``, with scale 1 until ``fit_scale`` gives its own.
 
     Where the audio leaves the coefficients open (silence), the smallest ones.
@@ -64,7 +64,7 @@ def solve(gram: np.ndarray, levels: int = LEVELS) -> Reference:
     return Reference(len(coefficients), tuple(coefficients.tolist()), float(uncentred), 1.0)
 
 
-def predict(codes: np.ndarray, reference: Reference) -> np.ndarray:
+def predict_centres(codes: np.ndarray, reference: Reference) -> np.ndarray:
     """The centres [..., n] of codes[..., order:], from codes [..., order + n]; the last is unused.
 
     Each centre is predicted from the ``order`` codes before it.
@@ -91,7 +91,7 @@ def discretised_logistic_nats(
 
 def linear_nats(runs: np.ndarray, reference: Reference, levels: int = LEVELS) -> np.ndarray:
     """Nats [...] of the linear predictor on the last code of each run [..., order + 1]."""
-    centres = predict(runs, reference)[..., 0]
+    centres = predict_centres(runs, reference)[..., 0]
     return discretised_logistic_nats(runs[..., -1], centres, reference.scale, levels)
 
 
@@ -107,7 +107,7 @@ def fit_scale(codes: np.ndarray, centres: np.ndarray, levels: int = LEVELS) -> f
 
     best = scipy.optimize.minimize_scalar(
         mean_nats,
-        bounds=(np.log(SMALLEST_SCALE), np.log(LARGEST_SCALE * levels / LEVELS)),
+        bounds=(np.log(MIN_SCALE), np.log(MAX_SCALE * levels / LEVELS)),
         method="bounded",
         options={"xatol": 1e-6},
     )

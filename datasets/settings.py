@@ -9,9 +9,9 @@ import numpy as np
 from datasets import quantise
 from datasets.augment import Augmentation
 from datasets.columns import Series
-from datasets.expectations import Expected
+from datasets.expectations import KnownFigures
 from datasets.sources import Patterns
-from datasets.splits import Rule
+from datasets.splits import SplitRule
 
 SCALINGS = ("none", "file", "chunk")
 
@@ -83,11 +83,11 @@ class Preparation:
     name: str
     licence: str
     settings: Settings
-    split: Rule
+    split: SplitRule
     patterns: Patterns = field(default=Patterns())
     join: bool = False
     copies: int = 0
-    expected: Expected = field(default=Expected())
+    expected: KnownFigures = field(default=KnownFigures())
     strict: bool = False
 
     def __post_init__(self) -> None:

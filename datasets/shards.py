@@ -19,14 +19,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datasets.blocks import regular
-from datasets.quantise import FINE_LEVELS, LEVELS, dtype
+from datasets.blocks import reblocked
+from datasets.quantise import FINE_LEVELS, LEVELS, code_dtype
 from datasets.storage import Folder
 
 BLOCK = 2**24
-OPEN_FILES = 256
+MAX_OPEN_FILES = 256
 COLUMNS = 3
-DTYPES = {str(levels).encode(): dtype(levels) for levels in (LEVELS, FINE_LEVELS)}
+DTYPES = {str(levels).encode(): code_dtype(levels) for levels in (LEVELS, FINE_LEVELS)}
 LENGTH_BYTES = 4
 """A binary value in a Parquet page follows its own length."""
 
@@ -36,7 +36,7 @@ class ShardError(ValueError):
 
 
 @dataclass(frozen=True)
-class Place:
+class ShardLocation:
     """Where the codes of a recording lie: its shard, first row group, and number of samples."""
 
     shard: str
@@ -44,7 +44,7 @@ class Place:
     samples: int
 
 
-class Writer:
+class ShardWriter:
     """A shard that is being written, recording by recording. Memory is bounded by one block."""
 
     def __init__(self, path: Path, levels: int) -> None:
@@ -54,7 +54,7 @@ class Writer:
             pa.field("codes", pa.large_binary(), nullable=False),
         ]
         self._schema = pa.schema(fields, metadata={"levels": str(levels)})
-        self._dtype = dtype(levels)
+        self._dtype = code_dtype(levels)
         self._file = pq.ParquetWriter(
             path, self._schema, compression="none", use_dictionary=False, write_statistics=False
         )
@@ -63,7 +63,7 @@ class Writer:
     def add(self, recording: str, blocks: Iterable[np.ndarray]) -> tuple[int, int]:
         """Write the codes (each [any]) of a recording; returns its first row and its samples."""
         first, samples = self._rows, 0
-        for codes in regular(blocks, BLOCK):
+        for codes in reblocked(blocks, BLOCK):
             content = codes.astype(self._dtype, copy=False).tobytes()
             self._file.write_table(
                 pa.table([[recording], [samples], [content]], schema=self._schema)
@@ -77,7 +77,7 @@ class Writer:
         self._file.close()
 
 
-def read(folder: Folder, place: Place, begin: int, length: int) -> np.ndarray:
+def read(folder: Folder, place: ShardLocation, begin: int, length: int) -> np.ndarray:
     """Codes [length] of a recording from sample ``begin``; ShardError beyond its ends.
 
     A copy where the slice lies in several blocks or elsewhere than on this machine, else a view of
@@ -89,7 +89,7 @@ def read(folder: Folder, place: Place, begin: int, length: int) -> np.ndarray:
     return np.concatenate(parts) if parts else np.empty(0, _opened(folder, place.shard).dtype)
 
 
-def read_into(out: np.ndarray, folder: Folder, place: Place, begin: int) -> None:
+def read_into(out: np.ndarray, folder: Folder, place: ShardLocation, begin: int) -> None:
     """As ``read``, copied once: the codes from sample ``begin`` on into ``out`` [length]."""
     filled = 0
     for part in _parts(folder, place, begin, len(out)):
@@ -97,18 +97,18 @@ def read_into(out: np.ndarray, folder: Folder, place: Place, begin: int) -> None
         filled += len(part)
 
 
-def codes(folder: Folder, place: Place) -> Iterator[np.ndarray]:
+def read_blocks(folder: Folder, place: ShardLocation) -> Iterator[np.ndarray]:
     """The blocks [2**24] (the last one shorter) of a recording, in order."""
     for begin in range(0, place.samples, BLOCK):
         yield read(folder, place, begin, min(BLOCK, place.samples - begin))
 
 
-def rows(folder: Folder, shard: str) -> list[tuple[str, int]]:
+def read_row_groups(folder: Folder, shard: str) -> list[tuple[str, int]]:
     """The recording and the offset of each row group.
 
     OSError or pyarrow.ArrowException with the reason where the file cannot be read or is no shard.
     """
-    system, path = folder.file(shard)
+    system, path = folder.filesystem_path(shard)
     try:
         with system.open_input_file(path) as file:
             table = pq.ParquetFile(file).read(["recording", "offset"])
@@ -118,7 +118,7 @@ def rows(folder: Folder, shard: str) -> list[tuple[str, int]]:
         raise OSError(f"it is no shard: {error}") from error
 
 
-def _parts(folder: Folder, place: Place, begin: int, length: int) -> Iterator[np.ndarray]:
+def _parts(folder: Folder, place: ShardLocation, begin: int, length: int) -> Iterator[np.ndarray]:
     """Codes [length] of a recording from sample ``begin``, block by block."""
     end = begin + length
     if begin < 0 or length < 0 or end > place.samples:
@@ -137,7 +137,7 @@ class _Opened:
     """A shard's bytes, and where each of its blocks ends."""
 
     def __init__(self, folder: Folder, name: str) -> None:
-        system, path = folder.file(name)
+        system, path = folder.filesystem_path(name)
         self.name = name
         try:
             if folder.local is None:
@@ -190,13 +190,13 @@ def _opened(folder: Folder, name: str) -> _Opened:
         # It is known by its name alone, which is a hash of what it holds.
         return _cached(folder, name, 0, 0)
     try:
-        status = os.stat(f"{folder.place}/{name}")
+        status = os.stat(f"{folder.uri}/{name}")
     except OSError as error:
         raise _unreadable(folder, name, error) from error
     # One that was replaced is opened again.
     return _cached(folder, name, status.st_mtime_ns, status.st_ino)
 
 
-@lru_cache(maxsize=OPEN_FILES)
+@lru_cache(maxsize=MAX_OPEN_FILES)
 def _cached(folder: Folder, name: str, modified: int, inode: int) -> _Opened:
     return _Opened(folder, name)

@@ -35,17 +35,17 @@ class Source:
     """
 
     name: str
-    place: str
+    folder_uri: str
     path: bytes
 
     @property
     def folder(self) -> Folder:
         """The folder that ``path`` is relative to."""
-        return Folder(self.place)
+        return Folder(self.folder_uri)
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundFiles:
     """The audio files in natural order of their names, and what was refused before it was read.
 
     ``folders`` are the root and the unpacked archives, each with what names in it begin with.
@@ -55,7 +55,7 @@ class Found:
     refused: tuple[Rejected, ...]
     folders: tuple[tuple[str, Folder], ...]
 
-    def texts(self, pattern: str) -> list[tuple[str, str]]:
+    def read_texts(self, pattern: str) -> list[tuple[str, str]]:
         """The text of the one file that ``pattern`` matches in a folder with audio, and the folder.
 
         A folder ("" or with a slash at its end) is what the names of the audio in it begin with.
@@ -64,7 +64,7 @@ class Found:
         """
         matches = {}
         for prefix, folder in self.folders:
-            for name in folder.files():
+            for name in folder.list_files():
                 directory = prefix + name[: name.rfind("/") + 1]
                 if re.match(glob_translate(pattern), name) and self._audio_in(directory):
                     matches[prefix + name] = (directory, folder.read_bytes(name))
@@ -98,7 +98,9 @@ class Patterns:
     members: tuple[str, ...] = EVERYTHING
 
 
-def find(root: Folder, patterns: Patterns, unpacked: Folder, unpacking: Unpacking) -> Found:
+def find_sources(
+    root: Folder, patterns: Patterns, unpacked: Folder, unpacking: Unpacking
+) -> FoundFiles:
     """The audio files below ``root``; archives are unpacked below ``unpacked``, a local folder.
 
     A file that is reached twice (patterns that overlap, links) is listed once, hidden files and
@@ -121,14 +123,14 @@ def find(root: Folder, patterns: Patterns, unpacked: Folder, unpacking: Unpackin
             continue
         folders.append((f"{match.name}/", inside))
         members, more = _matches(inside, patterns.members, patterns.exclude)
-        sources += [Source(f"{match.name}/{m.name}", m.place, m.path) for m in members]
+        sources += [Source(f"{match.name}/{m.name}", m.folder_uri, m.path) for m in members]
         refused += [Rejected(f"{match.name}/{entry.name}", entry.reason) for entry in more]
     if not sources and not refused:
         raise AudioError(
             f"No file under {root} matches {list(patterns.files)}: "
             "place the audio there, or write patterns such as '**/*.wav', relative to that folder."
         )
-    return Found(
+    return FoundFiles(
         tuple(natsorted(sources, key=lambda source: source.name)),
         tuple(natsorted(refused, key=lambda entry: entry.name)),
         tuple(folders),
@@ -184,7 +186,7 @@ def _local(
                 )
                 refused[name] = Rejected(name, reason)
                 continue
-            unique.setdefault(real, Source(name, root.place, os.fsencode(relative)))
+            unique.setdefault(real, Source(name, root.uri, os.fsencode(relative)))
     return list(unique.values()), list(refused.values())
 
 
@@ -194,12 +196,12 @@ def _remote(root: Folder, include: Sequence[str], exclude: Sequence[str]) -> lis
     wanted = [(pattern, re.compile(glob_translate(pattern))) for pattern in include]
     names = [
         name
-        for name in root.files()
+        for name in root.list_files()
         if not name.rpartition("/")[2].startswith(".")
         and not any(pattern.match(part) for pattern in left_out for part in _with_parents(name))
         and any(regex.match(name) and _wanted(name, pattern) for pattern, regex in wanted)
     ]
-    return [Source(name, root.place, name.encode()) for name in names]
+    return [Source(name, root.uri, name.encode()) for name in names]
 
 
 def _with_parents(name: str) -> list[str]:
@@ -222,6 +224,6 @@ def _unpack(archive: Source, unpacked: Folder) -> Folder:
         )
     with archive.folder.reading(os.fsdecode(archive.path)) as path:
         unpacked.local.mkdir(parents=True, exist_ok=True)
-        target = unpacked.local / audio.digest(path)[:16]
+        target = unpacked.local / audio.file_sha256(path)[:16]
         archives.unpack(path, target)
     return Folder.of(target)

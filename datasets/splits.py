@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Kind = Literal["order", "time", "hash", "table", "lists"]
-KINDS: tuple[str, ...] = get_args(Kind)
+SplitKind = Literal["order", "time", "hash", "table", "lists"]
+KINDS: tuple[str, ...] = get_args(SplitKind)
 SPLITS = ("train", "validation", "test")
 
 
@@ -27,7 +27,7 @@ class SplitError(ValueError):
 
 
 @dataclass(frozen=True)
-class Rule:
+class SplitRule:
     """A kind of split, with the fractions of train, validation and test, which sum to 1.
 
     ``files`` are patterns, below the root or in an archive: of one table, whose ``columns`` hold a
@@ -62,13 +62,13 @@ class Rule:
         return f"{self.kind} {'/'.join(map(_at_least_two_places, self.fractions))}"
 
     @property
-    def cuts(self) -> tuple[float, float]:
+    def boundaries(self) -> tuple[float, float]:
         """Where train and validation end, as fractions; 0.88 + 0.06 is 0.94, not 0.9399..."""
         return self.fractions[0], round(self.fractions[0] + self.fractions[1], 12)
 
 
-def assign(
-    rule: Rule, names: Sequence[str], earlier: Mapping[str, str], own: Mapping[str, str]
+def assign_splits(
+    rule: SplitRule, names: Sequence[str], earlier: Mapping[str, str], own: Mapping[str, str]
 ) -> dict[str, str]:
     """The split of each file, in natural order, by name; none of one that ``table`` does not name.
 
@@ -83,25 +83,25 @@ def assign(
         return {name: own.get(name, "train") for name in names}
     assigned = {name: earlier[name] for name in names if name in earlier}
     if rule.kind == "order" and not earlier:
-        first, second = (int(cut * len(names)) for cut in rule.cuts)
+        first, second = (int(cut * len(names)) for cut in rule.boundaries)
         return {name: SPLITS[(i >= first) + (i >= second)] for i, name in enumerate(names)}
     for name in names:
-        place = sum(_fraction(name) >= cut for cut in rule.cuts)
+        place = sum(_fraction(name) >= cut for cut in rule.boundaries)
         assigned.setdefault(name, SPLITS[place])
     return assigned
 
 
-def cut(rule: Rule, samples: int) -> dict[str, tuple[int, int]]:
+def cut_by_time(rule: SplitRule, samples: int) -> dict[str, tuple[int, int]]:
     """The range [begin, end) of a recording's samples that each split owns under ``time``.
 
     Every sample is owned once; a split that owns nothing is absent.
     """
-    first, second = (int(cut * samples) for cut in rule.cuts)
+    first, second = (int(cut * samples) for cut in rule.boundaries)
     ranges = zip(SPLITS, ((0, first), (first, second), (second, samples)), strict=True)
     return {split: (begin, end) for split, (begin, end) in ranges if begin < end}
 
 
-def table_splits(rule: Rule, text: str) -> dict[str, str]:
+def read_split_table(rule: SplitRule, text: str) -> dict[str, str]:
     """The split of each name in a CSV; SplitError where a column is missing or a split unknown."""
     rows = csv.DictReader(io.StringIO(text, newline=""))
     if missing := [name for name in rule.columns if name not in (rows.fieldnames or ())]:

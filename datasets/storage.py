@@ -20,7 +20,7 @@ from pyarrow import fs
 
 from datasets.files import PARTIAL, replacing
 
-COPIED = 2**23
+COPY_BYTES = 2**23
 """Bytes that are copied at a time."""
 
 
@@ -32,44 +32,44 @@ class StorageError(ValueError):
 class Folder:
     """A folder by its URI, or by its absolute path where it is local. It may be missing yet."""
 
-    place: str
+    uri: str
 
     @classmethod
     def of(cls, place: "str | os.PathLike[str] | Folder") -> Self:
         """The folder at a URI or a local path; StorageError where no such file system is known."""
         if isinstance(place, Folder):
-            return cls(place.place)
+            return cls(place.uri)
         text = os.fspath(place)
         folder = cls(text if "://" in text else os.path.abspath(text))
         folder._system()
         return folder
 
     def __str__(self) -> str:
-        return self.place
+        return self.uri
 
-    def below(self, name: str) -> Self:
+    def subfolder(self, name: str) -> Self:
         """The folder ``name`` in this one."""
         if self.local is not None:
             return type(self)(str(self.local / name))
-        place, mark, options = self.place.partition("?")
+        place, mark, options = self.uri.partition("?")
         return type(self)(f"{place.rstrip('/')}/{name}{mark}{options}")
 
     @cached_property
     def local(self) -> Path | None:
         """The folder as a path of this machine; None where it is elsewhere."""
-        return None if "://" in self.place else Path(self.place)
+        return None if "://" in self.uri else Path(self.uri)
 
-    def file(self, name: str) -> "tuple[Any, str]":
+    def filesystem_path(self, name: str) -> "tuple[Any, str]":
         """The pyarrow file system and its path of the file ``name`` (relative, with slashes)."""
         system, root = self._system()
         return system, f"{root.rstrip('/')}/{name}" if name else root
 
     def exists(self, name: str) -> bool:
         """Whether there is a file of that name."""
-        system, path = self.file(name)
+        system, path = self.filesystem_path(name)
         return bool(system.get_file_info(path).type == fs.FileType.File)
 
-    def files(self, under: str = "") -> dict[str, int]:
+    def list_files(self, under: str = "") -> dict[str, int]:
         """The size in bytes of every file below ``under``, by name; none where it is missing."""
         if self.local is not None:
             # Not by pyarrow, which takes every name for UTF-8.
@@ -80,9 +80,9 @@ class Folder:
                 for path in paths
                 if path.is_file()
             }
-        system, path = self.file(under)
+        system, path = self.filesystem_path(under)
         selector = fs.FileSelector(path, allow_not_found=True, recursive=True)
-        prefix = len(self.file("")[1].rstrip("/")) + 1
+        prefix = len(self.filesystem_path("")[1].rstrip("/")) + 1
         return {
             entry.path[prefix:]: entry.size
             for entry in system.get_file_info(selector)
@@ -93,7 +93,7 @@ class Folder:
         """A whole file; OSError (FileNotFoundError where it is missing) with the reason."""
         if self.local is not None:
             return (self.local / name).read_bytes()
-        system, path = self.file(name)
+        system, path = self.filesystem_path(name)
         with system.open_input_file(path) as file:
             return bytes(file.read())
 
@@ -117,10 +117,10 @@ class Folder:
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / "file"
             yield path
-            system, target_path = self.file(name)
+            system, target_path = self.filesystem_path(name)
             try:
                 with path.open("rb") as source, system.open_output_stream(target_path) as target:
-                    shutil.copyfileobj(source, target, COPIED)
+                    shutil.copyfileobj(source, target, COPY_BYTES)
             except BaseException:
                 # To close a stream is to complete its upload, whatever it has been given.
                 if self.exists(name):
@@ -136,26 +136,26 @@ class Folder:
         with tempfile.TemporaryDirectory() as scratch:
             # The name's ending is kept: it says which formats need none of their own header.
             path = Path(scratch) / f"copy{os.path.splitext(name)[1]}"
-            system, source_path = self.file(name)
+            system, source_path = self.filesystem_path(name)
             with system.open_input_stream(source_path) as source, path.open("wb") as target:
-                shutil.copyfileobj(source, target, COPIED)
+                shutil.copyfileobj(source, target, COPY_BYTES)
             yield path
 
     def sha256(self, name: str) -> str:
         """The SHA-256 (hex) of a file; OSError with the reason where it cannot be read."""
-        system, path = self.file(name)
+        system, path = self.filesystem_path(name)
         digest = hashlib.sha256()
         with system.open_input_file(path) as file:
-            while block := file.read(COPIED):
+            while block := file.read(COPY_BYTES):
                 digest.update(block)
         return digest.hexdigest()
 
-    def make(self, under: str) -> None:
+    def make_folder(self, under: str) -> None:
         """Make a folder below this one where folders are made; OSError with the reason."""
         if self.local is not None:
             (self.local / under).mkdir(parents=True, exist_ok=True)
 
-    def forget_partial(self, under: str) -> None:
+    def remove_partial(self, under: str) -> None:
         """Remove what a killed process left half-written in the folder ``under``."""
         if self.local is None:
             return
@@ -166,7 +166,7 @@ class Folder:
                 leftover.unlink(missing_ok=True)
 
     def _system(self) -> "tuple[Any, str]":
-        return _resolved(self.place)
+        return _resolved(self.uri)
 
 
 @lru_cache(maxsize=64)

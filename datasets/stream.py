@@ -26,10 +26,10 @@ from ray.data.datasource import ReadTask
 from ray.data.extensions import ArrowTensorArray
 
 from datasets import shards
-from datasets.permutation import key, permute
-from datasets.quantise import dtype
+from datasets.permutation import derive_key, permute
+from datasets.quantise import code_dtype
 from datasets.storage import Folder
-from datasets.windows import Windows, order
+from datasets.windows import Windows, order_windows
 
 BLOCK_BYTES = 2**25
 BLOCK_ROWS = 2**12
@@ -64,33 +64,33 @@ class Stream:
         return self.unique or len(self.windows)
 
     @property
-    def carried(self) -> bool:
+    def carries_codes(self) -> bool:
         """Whether rows carry codes: where workers cannot map the shards."""
         return self.folder.local is None
 
     @property
-    def share(self) -> int:
+    def windows_per_worker(self) -> int:
         """Windows of one worker in one step."""
         return self.batch // self.workers
 
     @property
     def block_rows(self) -> int:
         """Windows of one worker in one block of the dataset: those of whole steps."""
-        bytes_of_codes = self.windows.length * dtype(self.levels).itemsize
-        rows = BLOCK_BYTES // bytes_of_codes if self.carried else BLOCK_ROWS
-        return max(1, rows // self.share) * self.share
+        bytes_of_codes = self.windows.length * code_dtype(self.levels).itemsize
+        rows = BLOCK_BYTES // bytes_of_codes if self.carries_codes else BLOCK_ROWS
+        return max(1, rows // self.windows_per_worker) * self.windows_per_worker
 
     def positions(self, step: int, rank: int) -> np.ndarray:
         """Positions (share,) in the global sequence that ``rank`` takes at ``step``."""
-        first = step * self.batch + rank * self.share
-        return np.arange(first, first + self.share, dtype=np.int64)
+        first = step * self.batch + rank * self.windows_per_worker
+        return np.arange(first, first + self.windows_per_worker, dtype=np.int64)
 
     def indexes(self, positions: np.ndarray) -> np.ndarray:
         """The windows (n,) at ``positions`` (n,) of the global sequence."""
-        indexes = order(positions, self.windows_in_epoch, self.seed)
+        indexes = order_windows(positions, self.windows_in_epoch, self.seed)
         if self.unique is None:
             return indexes
-        return permute(indexes, len(self.windows), key("unique", self.seed))
+        return permute(indexes, len(self.windows), derive_key("unique", self.seed))
 
     def read(self, positions: np.ndarray, indexes: np.ndarray | None = None) -> np.ndarray:
         """The codes (n, window length) of the windows at ``positions`` (n,).
@@ -101,13 +101,13 @@ class Stream:
         indexes = self.indexes(positions) if indexes is None else indexes
         recordings, firsts = self.windows.locate(indexes)
         length = self.windows.length
-        codes = np.empty((len(indexes), length), dtype=dtype(self.levels))
+        codes = np.empty((len(indexes), length), dtype=code_dtype(self.levels))
         places = zip(recordings.tolist(), firsts.tolist(), strict=True)
         for row, (recording, first) in enumerate(places):
             begin = first - self.windows.context
             filler = max(0, -begin)
             codes[row, :filler] = self.levels // 2
-            place = self.windows.recordings[recording].place
+            place = self.windows.recordings[recording].location
             shards.read_into(codes[row, filler:], self.folder, place, begin + filler)
         if self.polarity:
             inverted = self._inverted(positions, indexes)
@@ -119,7 +119,8 @@ class Stream:
         epochs = positions // self.windows_in_epoch
         pairs = zip(epochs.tolist(), indexes.tolist(), strict=True)
         return np.array(
-            [key("polarity", self.seed, epoch, index)[0] & 1 for epoch, index in pairs], dtype=bool
+            [derive_key("polarity", self.seed, epoch, index)[0] & 1 for epoch, index in pairs],
+            dtype=bool,
         )
 
     def dataset(self, first_step: int, last_step: int) -> ray.data.Dataset:
@@ -129,7 +130,7 @@ class Stream:
         ``streaming_split(equal=True)`` with the order preserved, rank r gets exactly
         ``positions(step, r)``, step after step.
         """
-        per_block = self.block_rows // self.share
+        per_block = self.block_rows // self.windows_per_worker
         blocks = [
             _Block(start, min(start + per_block, last_step), rank)
             for start in range(first_step, last_step, per_block)
@@ -184,11 +185,11 @@ class _WindowSource(Datasource):
         ]
 
     def _rows(self, block: _Block) -> int:
-        return (block.stop - block.start) * self._stream.share
+        return (block.stop - block.start) * self._stream.windows_per_worker
 
     def _size(self, block: _Block) -> int:
-        codes = self._stream.windows.length if self._stream.carried else 0
-        return self._rows(block) * (2 * ID_BYTES + codes * dtype(self._stream.levels).itemsize)
+        codes = self._stream.windows.length if self._stream.carries_codes else 0
+        return self._rows(block) * (2 * ID_BYTES + codes * code_dtype(self._stream.levels).itemsize)
 
 
 def _read(reference: "ray.ObjectRef[Stream]", block: _Block) -> Iterator[pa.Table]:
@@ -196,6 +197,6 @@ def _read(reference: "ray.ObjectRef[Stream]", block: _Block) -> Iterator[pa.Tabl
     steps = range(block.start, block.stop)
     positions = np.concatenate([stream.positions(step, block.rank) for step in steps])
     columns = {"position": positions, "window": stream.indexes(positions)}
-    if stream.carried:
+    if stream.carries_codes:
         columns["codes"] = ArrowTensorArray.from_numpy(stream.read(positions))
     yield pa.table(columns)

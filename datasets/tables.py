@@ -13,7 +13,7 @@ from datasets.columns import Series
 PARQUET = b"PAR1"
 
 
-def blocks(path: Path, series: Series) -> Iterator[np.ndarray]:
+def read_blocks(path: Path, series: Series) -> Iterator[np.ndarray]:
     """The column's amplitudes in order, float32 (each [any]).
 
     AudioError with the reason where there is no such column, where one of its cells is empty or no

@@ -8,26 +8,28 @@ from functools import partial
 from pydantic import ValidationError
 
 from datasets import jobs, splits
-from datasets.convert import Facts, Made, Take, convert
-from datasets.inventory import Hashed
+from datasets.convert import ConvertedTake, ShardFacts, Take, write_shard
+from datasets.inventory import HashedFile
 from datasets.jobs import Progress
 from datasets.manifest import Recording, Shard
 from datasets.settings import Settings
-from datasets.splits import Rule
+from datasets.splits import SplitRule
 from datasets.storage import Folder
 
 SHARD_BYTES, SHARD_TAKES = 2**26, 1_024
 """A shard is full with this many bytes of audio files, or this many takes."""
 
-Results = list[tuple[Take, Facts, Made]]
+Results = list[tuple[Take, ShardFacts, ConvertedTake]]
 
 
-def takes(files: Sequence[Hashed], owned: Mapping[str, str], join: bool, copies: int) -> list[Take]:
+def form_takes(
+    files: Sequence[HashedFile], owned: Mapping[str, str], join: bool, copies: int
+) -> list[Take]:
     """The takes of files in natural order: each file, or consecutive ones of a folder and a split.
 
     Training takes, and all where recordings are cut in time, come in ``copies`` changed ones too.
     """
-    key: Callable[[Hashed], object] = (
+    key: Callable[[HashedFile], object] = (
         (lambda file: (os.path.dirname(file.source.name), owned.get(file.source.name)))
         if join
         else (lambda file: file.source.name)
@@ -46,9 +48,9 @@ def takes(files: Sequence[Hashed], owned: Mapping[str, str], join: bool, copies:
     return plain + changed
 
 
-def converted(
+def convert_takes(
     asked: Sequence[Take],
-    files: Sequence[Hashed],
+    files: Sequence[HashedFile],
     settings: Settings,
     folder: Folder,
     progress: Progress,
@@ -64,16 +66,16 @@ def converted(
     sizes = {file.source.name: file.bytes for file in files}
     groups = [[asked[i] for i in group] for group in _full(missing, asked, sizes)]
     done = len(asked) - len(missing)
-    work = partial(convert, folder=folder, settings=settings)
-    for group, facts in jobs.run(groups, work):
+    work = partial(write_shard, folder=folder, settings=settings)
+    for group, facts in jobs.run_tasks(groups, work):
         known.update((made.identity, (facts, made)) for made in facts.made)
         done += len(group)
         progress("convert", done, len(asked))
     return [(take, *known[identity]) for take, identity in zip(asked, identities, strict=True)]
 
 
-def recordings(
-    results: Results, owned: Mapping[str, str], rule: Rule
+def build_recordings(
+    results: Results, owned: Mapping[str, str], rule: SplitRule
 ) -> tuple[tuple[Recording, ...], dict[str, Shard]]:
     """The recordings of these takes with the ranges that each split owns, and their shards."""
     found = []
@@ -81,7 +83,7 @@ def recordings(
     for take, facts, made in results:
         for entry in made.entries:
             if rule.kind == "time":
-                ranges = splits.cut(rule, entry.samples)
+                ranges = splits.cut_by_time(rule, entry.samples)
                 if take.epoch:
                     ranges = {split: own for split, own in ranges.items() if split == "train"}
             else:
@@ -102,14 +104,14 @@ def recordings(
     return tuple(found), shards
 
 
-def _known(folder: Folder) -> Iterator[tuple[str, tuple[Facts, Made]]]:
+def _known(folder: Folder) -> Iterator[tuple[str, tuple[ShardFacts, ConvertedTake]]]:
     """What the finished shards of a folder hold, by the identity of the take."""
-    files = folder.files("shards")
+    files = folder.list_files("shards")
     for name in sorted(files, reverse=True):
         if not name.endswith(".parquet.json"):
             continue
         try:
-            facts = Facts.of(folder.read_bytes(name))
+            facts = ShardFacts.of(folder.read_bytes(name))
         except ValidationError:
             continue  # Not written by this version: its shard counts as missing.
         if facts.sha256 and files.get(facts.shard) != facts.size:

@@ -19,7 +19,7 @@ AGAIN = "`python -m scaling prepare --config ...`, which makes it again"
 
 
 @dataclass(frozen=True)
-class Verified:
+class Verification:
     """What is wrong with a corpus, a sentence each, and the files that it does without.
 
     ``unnamed`` are the files in ``shards`` that the manifest does not name, with their bytes.
@@ -40,12 +40,12 @@ class Verified:
         )
 
 
-def verify(corpus: Corpus, progress: Callable[[str, int, int], None]) -> Verified:
+def verify_corpus(corpus: Corpus, progress: Callable[[str, int, int], None]) -> Verification:
     """Read every shard of a corpus and compare it with the manifest; Ray is not needed.
 
     ``progress`` is called with a step, and how many of its parts are done of how many.
     """
-    present, owned = corpus.folder.files(), _owned(corpus)
+    present, owned = corpus.folder.list_files(), _owned(corpus)
     problems = [
         f"{name} ({size:,} bytes) is half-written, by a call that was killed: where no "
         f"`prepare` of this corpus is running, {_remove(corpus.folder, name)}."
@@ -68,12 +68,12 @@ def verify(corpus: Corpus, progress: Callable[[str, int, int], None]) -> Verifie
         and (shard := name.removesuffix(".json")) in present
         and shard not in corpus.shards
     }
-    return Verified(tuple(problems), unnamed)
+    return Verification(tuple(problems), unnamed)
 
 
-def glance(corpus: Corpus) -> list[str]:
+def quick_check(corpus: Corpus) -> list[str]:
     """What is wrong with the sizes of the shards, or with the smallest one, which is read whole."""
-    present, owned = corpus.folder.files(), _owned(corpus)
+    present, owned = corpus.folder.list_files(), _owned(corpus)
     sizes = [_size_problem(corpus, shard, owned[shard], present) for shard in owned]
     if found := [sentence for sentence in sizes if sentence]:
         return found
@@ -121,7 +121,7 @@ def _problem(
                 f"{shard} is damaged, as it has the size and not the SHA-256 that {FILE_NAME} "
                 f"states: {remedy}"
             )
-        rows = shards.rows(corpus.folder, shard)
+        rows = shards.read_row_groups(corpus.folder, shard)
         lost = [entry for entry in owned if not _holds(corpus.folder, rows, entry)]
     except (OSError, pa.ArrowException) as error:
         return f"{shard} cannot be read ({error}): {remedy}"
@@ -146,7 +146,7 @@ def _holds(folder: Folder, rows: Sequence[tuple[str, int]], recording: Recording
     try:
         # A read of any code compares the length of its block.
         for offset in offsets:
-            shards.read(folder, recording.place, offset, 1)
+            shards.read(folder, recording.location, offset, 1)
     except ShardError:
         return False
     return True

@@ -17,9 +17,9 @@ from typing import Self
 import numpy as np
 
 from datasets.manifest import Corpus, Recording
-from datasets.permutation import key, permute
+from datasets.permutation import derive_key, permute
 
-HASHED_TARGETS = 2**20
+HASH_BLOCK = 2**20
 
 
 class WindowError(ValueError):
@@ -75,7 +75,7 @@ class Windows:
                 f"History {history} is shorter than the context {context}: "
                 "write a history of the longest context of the study."
             )
-        longest = corpus.longest(split)
+        longest = corpus.longest_recording(split)
         owners = tuple(recording for recording in corpus.recordings if split in recording.ranges)
         ranges = tuple(recording.ranges[split] for recording in owners)
         windows = cls(owners, ranges, context, spacing, targets, history, run, padded)
@@ -169,7 +169,7 @@ class Windows:
         return np.cumsum(self._counts)
 
 
-def order(positions: np.ndarray, count: int, seed: int) -> np.ndarray:
+def order_windows(positions: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Positions [n] of the endless global sequence to window indexes [n] in ``range(count)``.
 
     Position p is in epoch ``p // count``; each epoch is its own permutation of all windows, keyed
@@ -179,11 +179,11 @@ def order(positions: np.ndarray, count: int, seed: int) -> np.ndarray:
     indexes = np.empty_like(within)
     for epoch in np.unique(epochs):
         chosen = epochs == epoch
-        indexes[chosen] = permute(within[chosen], count, key("order", seed, int(epoch)))
+        indexes[chosen] = permute(within[chosen], count, derive_key("order", seed, int(epoch)))
     return indexes
 
 
-def targets_hash(windows: Windows, indexes: np.ndarray) -> str:
+def hash_targets(windows: Windows, indexes: np.ndarray) -> str:
     """SHA-256 (hex) of the sorted list of (recording name, offset) that the windows hold.
 
     It names a set of targets whatever the context, the grouping into windows and their order.
@@ -199,7 +199,7 @@ def targets_hash(windows: Windows, indexes: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def every_target_hash(windows: Windows) -> str:
+def hash_every_target(windows: Windows) -> str:
     """The :func:`targets_hash` of all windows, where these are single targets: in blocks."""
     digest = hashlib.sha256()
     targets = zip(windows.recordings, windows.ranges, strict=True)
@@ -208,8 +208,8 @@ def every_target_hash(windows: Windows) -> str:
         if first >= end:
             continue
         digest.update(_heading(recording.name, end - first))
-        for start in range(first, end, HASHED_TARGETS):
-            block = np.arange(start, min(start + HASHED_TARGETS, end), dtype="<i8")
+        for start in range(first, end, HASH_BLOCK):
+            block = np.arange(start, min(start + HASH_BLOCK, end), dtype="<i8")
             digest.update(block.tobytes())
     return digest.hexdigest()
 

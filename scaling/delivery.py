@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from datasets.manifest import Corpus
-from datasets.quantise import dtype
+from datasets.quantise import code_dtype
 from datasets.storage import Folder
 from model import accounting
 from scaling.config import Positive, Rate, RunConfig, Section
@@ -144,7 +144,7 @@ class Forecast:
 
 def window_bytes(config: RunConfig, corpus: Corpus | None) -> int:
     """Bytes of the codes of one training window; of 8 bits where the corpus is not known yet."""
-    width = dtype(corpus.levels).itemsize if corpus else 1
+    width = code_dtype(corpus.levels).itemsize if corpus else 1
     return width * config.targets.samples(config.positions, config.model)
 
 
@@ -241,4 +241,4 @@ def _memory(epoch: int | None, hardware: Hardware, taken: Demand) -> str:
 
 def _epoch_bytes(corpus: Corpus) -> int:
     samples = sum(entry.samples for entry in corpus.recordings if TRAIN in entry.ranges)
-    return samples * dtype(corpus.levels).itemsize
+    return samples * code_dtype(corpus.levels).itemsize

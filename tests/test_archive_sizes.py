@@ -69,6 +69,6 @@ def test_a_member_of_another_size_than_declared_is_refused(place, declared, forg
     data, true = zipped([("a.wav", bytes(MIB))]), bytes(declared if forged else MIB)
     values = (zlib.crc32(true), data.index(b"PK\1\2") - 35, declared)
     said = refused(place, "x.zip", patched(data, 14, 16, "<III", *values), early=False)
-    passed = min(declared + archives.BLOCK - declared % archives.BLOCK, MIB)
+    passed = min(declared + archives.READ_BYTES - declared % archives.READ_BYTES, MIB)
     sentence = f"{passed} bytes of its member 'a.wav' can be read, which declares {declared}"
     assert sentence in said or (forged and "Bad CRC" in said)

@@ -38,7 +38,7 @@ def waves(count):
 
 
 def read(path, column=COLUMN):
-    return np.concatenate(list(tables.blocks(path, column)))
+    return np.concatenate(list(tables.read_blocks(path, column)))
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.parquet", "parquet.dat"])

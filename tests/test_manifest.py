@@ -11,18 +11,21 @@ from datasets.level import Level
 from datasets.manifest import (
     Corpus,
     ManifestError,
-    Part,
     Recording,
+    RecordingPart,
     Reference,
     Rejected,
     Shard,
     SplitSummary,
 )
-from datasets.shards import Place
+from datasets.shards import ShardLocation
 from datasets.storage import Folder
 
 LEVEL = Level(0.5, 0.125, 3, 40)
-PARTS = (Part("a.wav", "ab" * 32, 44_100, 2, 0), Part("b.wav", "cd" * 32, 16_000, 1, 60))
+PARTS = (
+    RecordingPart("a.wav", "ab" * 32, 44_100, 2, 0),
+    RecordingPart("b.wav", "cd" * 32, 16_000, 1, 60),
+)
 
 
 def recording(name, samples, ranges, row=0):
@@ -94,14 +97,14 @@ def test_a_manifest_has_a_line_for_each_entry(tmp_path):
 
 
 def test_a_recordings_place_is_where_its_codes_lie():
-    assert CORPUS.recordings[1].place == Place("shards/s.parquet", 1, 90)
+    assert CORPUS.recordings[1].location == ShardLocation("shards/s.parquet", 1, 90)
 
 
 def test_longest_is_what_ends_latest():
-    assert CORPUS.longest("train").name.startswith("b")
-    assert CORPUS.longest("validation").name == "a"
+    assert CORPUS.longest_recording("train").name.startswith("b")
+    assert CORPUS.longest_recording("validation").name == "a"
     with pytest.raises(ManifestError, match=r"no samples in split 'test' \(rule: time 0.70"):
-        CORPUS.longest("test")
+        CORPUS.longest_recording("test")
 
 
 @pytest.mark.fault("Corpora", "the corpus is not prepared", "a sentence with what to type")

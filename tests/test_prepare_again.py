@@ -7,7 +7,7 @@ import pytest
 
 from datasets import audio, quantise, shards
 from datasets.manifest import Corpus
-from datasets.splits import Rule
+from datasets.splits import SplitRule
 from datasets.storage import Folder
 from tests.sounds import RATE, SETTINGS, codes_of, contents, noise, prepare, sound, state
 
@@ -76,7 +76,7 @@ def test_other_settings_or_audio_leave_the_earlier_shards_alone(tmp_path):
 )
 @pytest.mark.parametrize("kind", ["order", "hash"])
 def test_files_that_come_later_are_converted_alone_and_move_no_file(tmp_path, kind):
-    root, folder, rule = tmp_path / "root", tmp_path / "corpus", Rule(kind, (0.5, 0.25, 0.25))
+    root, folder, rule = tmp_path / "root", tmp_path / "corpus", SplitRule(kind, (0.5, 0.25, 0.25))
     for i in range(12):
         sound(root / f"{2 * i:02}.wav", noise(1_000 + i, i))
     (root / "05.wav").write_text("no audio")
@@ -111,15 +111,18 @@ def test_a_corpus_that_has_grown_is_made_again_bit_for_bit(tmp_path):
 
 def written(folder):
     """When each object of a bucket was written."""
-    system, _ = folder.file("")
-    times = {name: system.get_file_info(folder.file(name)[1]).mtime_ns for name in folder.files()}
+    system, _ = folder.filesystem_path("")
+    times = {
+        name: system.get_file_info(folder.filesystem_path(name)[1]).mtime_ns
+        for name in folder.list_files()
+    }
     assert all(times.values())
     return times
 
 
 def test_audio_in_a_bucket_is_prepared_into_the_bucket(bucket, takes, prepared, tmp_path):
     base = Folder.of(f"{bucket}/{tmp_path.name}")
-    root, destination = base.below("audio"), base.below("corpus")
+    root, destination = base.subfolder("audio"), base.subfolder("corpus")
     for name in ("take2.wav", "more/take10.flac"):
         root.write_bytes(name, (takes / name).read_bytes())
     corpus = prepare(root, destination)
@@ -128,9 +131,9 @@ def test_audio_in_a_bucket_is_prepared_into_the_bucket(bucket, takes, prepared, 
     for entry in corpus.recordings:
         expected = quantise.encode(audio.read(takes / entry.name, RATE), "mulaw")
         assert np.array_equal(codes_of(corpus, entry), expected)
-        part = shards.read(destination, entry.place, 1_234, 678)
+        part = shards.read(destination, entry.location, 1_234, 678)
         assert np.array_equal(part, expected[1_234 : 1_234 + 678])
     before = written(destination)
-    assert sorted(before) == sorted(destination.files())
+    assert sorted(before) == sorted(destination.list_files())
     assert prepare(root, destination).fingerprint == corpus.fingerprint
     assert written(destination) == before

@@ -59,7 +59,7 @@ def test_every_code_survives_a_round_trip(codec, levels):
     codes = np.arange(levels)
     encoded = quantise.encode(quantise.decode(codes, codec, levels), codec, levels)
     assert np.array_equal(encoded, codes)
-    assert encoded.dtype == quantise.dtype(levels)
+    assert encoded.dtype == quantise.code_dtype(levels)
 
 
 @CODES
@@ -104,7 +104,7 @@ def test_extremes_clip_and_silence_is_the_middle(codec, levels):
     samples = [-LARGEST, -9.0, -1.0, -SMALLEST, -0.0, 0.0, SMALLEST, 1.0, 9.0, LARGEST]
     codes = quantise.encode(np.array(samples, dtype=np.float32), codec, levels)
     assert codes.tolist() == [0] * 3 + [levels // 2] * 4 + [levels - 1] * 3
-    assert codes.dtype == quantise.dtype(levels)
+    assert codes.dtype == quantise.code_dtype(levels)
 
 
 @CODES
@@ -261,7 +261,7 @@ def test_unknown_codecs_and_levels_are_refused_in_a_sentence():
         with pytest.raises(ValueError, match=f"{levels} levels are not known: write 256 or 65536"):
             quantise.encode(np.zeros(1), "linear", levels)
         with pytest.raises(ValueError, match=f"{levels} levels are not known: write 256 or 65536"):
-            quantise.dtype(levels)
+            quantise.code_dtype(levels)
     with pytest.raises(ValueError, match="65536 levels is not known: write 256 levels, or the"):
         quantise.decode(np.zeros(1), "mulaw", 65_536)
 

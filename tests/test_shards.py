@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datasets import audio, quantise, shards
-from datasets.convert import convert
-from datasets.shards import Place, ShardError, Writer
+from datasets.convert import write_shard
+from datasets.shards import ShardError, ShardLocation, ShardWriter
 from datasets.storage import Folder
 from tests.sounds import RATE, SETTINGS, noise, sound, take
 
@@ -29,19 +29,19 @@ def small_blocks():
 
 def random_codes(samples, levels=256):
     codes = np.random.default_rng(samples).integers(0, levels, samples)
-    return codes.astype(quantise.dtype(levels))
+    return codes.astype(quantise.code_dtype(levels))
 
 
 def written(folder, recordings, levels=256, name=SHARD):
     """A shard of these recordings (each [any] or a list of blocks), and their places."""
     places = []
     with Folder.of(folder).writing(name) as path:
-        writer = Writer(path, levels)
+        writer = ShardWriter(path, levels)
         for number, blocks in enumerate(recordings):
             row, samples = writer.add(
                 f"r{number}", blocks if isinstance(blocks, list) else [blocks]
             )
-            places.append(Place(name, row, samples))
+            places.append(ShardLocation(name, row, samples))
         writer.close()
     return places
 
@@ -81,7 +81,7 @@ def test_reads_at_the_edges_of_blocks_are_the_codes(several, edge):
 def test_a_recording_is_passed_on_block_by_block(several):
     folder, codes, places = several
     for own, place in zip(codes, places, strict=True):
-        blocks = list(shards.codes(Folder.of(folder), place))
+        blocks = list(shards.read_blocks(Folder.of(folder), place))
         assert all(len(block) == BLOCK for block in blocks[:-1])
         assert np.array_equal(np.concatenate(blocks), own)
 
@@ -210,7 +210,7 @@ def test_one_changed_bit_in_the_name_of_a_column_makes_rows_that_cannot_be_read(
     path = tmp_path / SHARD
     path.write_bytes(path.read_bytes().replace(b"offset", name))
     with pytest.raises(OSError, match="it is no shard: "):
-        shards.rows(Folder.of(tmp_path), SHARD)
+        shards.read_row_groups(Folder.of(tmp_path), SHARD)
 
 
 @pytest.mark.parametrize("uri", ["{}", "file://{}"])
@@ -220,9 +220,12 @@ def test_one_changed_bit_in_the_name_of_a_column_makes_rows_that_cannot_be_read(
 def test_a_place_that_the_file_does_not_hold_is_refused(tmp_path, uri, row, samples):
     written(tmp_path, [random_codes(10), random_codes(2 * BLOCK + 10)])
     folder = Folder.of(uri.format(tmp_path))
-    assert len(shards.read(folder, Place(SHARD, 1, 2 * BLOCK + 10), 0, 2 * BLOCK + 10)) == 2_010
+    assert (
+        len(shards.read(folder, ShardLocation(SHARD, 1, 2 * BLOCK + 10), 0, 2 * BLOCK + 10))
+        == 2_010
+    )
     with pytest.raises(ShardError, match="prepare the corpus again"):
-        shards.read(folder, Place(SHARD, row, samples), 0, samples)
+        shards.read(folder, ShardLocation(SHARD, row, samples), 0, samples)
 
 
 def test_a_shard_in_a_bucket_is_read_by_ranges(bucket, tmp_path):
@@ -233,7 +236,7 @@ def test_a_shard_in_a_bucket_is_read_by_ranges(bucket, tmp_path):
         found = shards.read(folder, places[number], begin, length)
         assert np.array_equal(found, codes[number][begin : begin + length])
     with pytest.raises(ShardError, match=r"The shard gone\.parquet of s3://.* cannot be read"):
-        shards.read(folder, Place("gone.parquet", 0, 10), 0, 10)
+        shards.read(folder, ShardLocation("gone.parquet", 0, 10), 0, 10)
 
 
 def test_a_hundred_thousand_random_reads_are_the_codes_of_the_audio_files(tmp_path):
@@ -243,11 +246,11 @@ def test_a_hundred_thousand_random_reads_are_the_codes_of_the_audio_files(tmp_pa
         stereo = np.stack([noise(9_000 + seed, seed), noise(9_000 + seed, 9 - seed)], axis=1)
         sound(root / name, stereo, rate)
     folder = Folder.of(tmp_path / "corpus")
-    folder.make("shards")
+    folder.make_folder("shards")
     takes = [take(root, name) for name in files]
-    made = [convert(takes[:3], folder, SETTINGS), convert(takes[3:], folder, SETTINGS)]
+    made = [write_shard(takes[:3], folder, SETTINGS), write_shard(takes[3:], folder, SETTINGS)]
     places = [
-        Place(facts.shard, entry.row, entry.samples)
+        ShardLocation(facts.shard, entry.row, entry.samples)
         for facts in made
         for each in facts.made
         for entry in each.entries

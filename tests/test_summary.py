@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from datasets import jobs, quantise, references, summary
-from datasets.shards import Place, Writer
+from datasets.shards import ShardLocation, ShardWriter
 from datasets.splits import SPLITS
 from datasets.storage import Folder
 from datasets.summary import SummaryError, summarise
@@ -27,9 +27,9 @@ RECORDINGS = (
 @pytest.fixture(autouse=True)
 def small_and_without_ray(monkeypatch):
     """Blocks and tasks that the recordings have several of; the last task ends first."""
-    monkeypatch.setattr(jobs, "run", in_process)
+    monkeypatch.setattr(jobs, "run_tasks", in_process)
     monkeypatch.setattr(references, "BLOCK", BLOCK)
-    monkeypatch.setattr(summary, "PARTS", 2)
+    monkeypatch.setattr(summary, "TASK_PARTS", 2)
 
 
 @pytest.fixture(params=[256, 65_536])
@@ -42,10 +42,10 @@ def prepared(request, tmp_path):
     ]
     entries = []
     with folder.writing("s") as path:
-        writer = Writer(path, levels)
+        writer = ShardWriter(path, levels)
         for own, (samples, ranges) in zip(codes, RECORDINGS, strict=True):
             row, _ = writer.add("r", [own])
-            entries.append(recording(Place("s", row, samples), ranges))
+            entries.append(recording(ShardLocation("s", row, samples), ranges))
         writer.close()
     return folder, entries, codes, levels
 
@@ -99,8 +99,8 @@ def expected_fit(codes, levels, scored, fitted):
 def test_figures_are_those_of_the_whole_corpus_or_of_an_even_choice_of_its_blocks(
     prepared, monkeypatch, scored, fitted
 ):
-    monkeypatch.setattr(summary, "SCORED", scored)
-    monkeypatch.setattr(summary, "FITTED", fitted)
+    monkeypatch.setattr(summary, "MAX_SCORED_SAMPLES", scored)
+    monkeypatch.setattr(summary, "MAX_FITTED_SAMPLES", fitted)
     folder, entries, codes, levels = prepared
     linear, found = summarise(entries, folder, RATE, levels, silent)
     solution, scale = expected_fit(codes, levels, scored, fitted)
@@ -126,7 +126,7 @@ def direct_pair_bits(parts):
 
 
 def test_counts_are_of_all_samples_whatever_is_scored(prepared, monkeypatch):
-    monkeypatch.setattr(summary, "SCORED", 700)
+    monkeypatch.setattr(summary, "MAX_SCORED_SAMPLES", 700)
     folder, entries, codes, levels = prepared
     _, found = summarise(entries, folder, RATE, levels, silent)
     for split in SPLITS:
@@ -166,8 +166,8 @@ def test_the_tasks_do_not_show(prepared, monkeypatch):
     folder, entries, _, levels = prepared
     expected = summarise(entries, folder, RATE, levels, silent)
     for parts, samples in ((1, 10**9), (100, 10**9), (100, 1), (3, 2_600)):
-        monkeypatch.setattr(summary, "PARTS", parts)
-        monkeypatch.setattr(summary, "SAMPLES", samples)
+        monkeypatch.setattr(summary, "TASK_PARTS", parts)
+        monkeypatch.setattr(summary, "TASK_SAMPLES", samples)
         linear, found = summarise(entries, folder, RATE, levels, silent)
         for split in SPLITS:
             assert found[split].histogram == expected[1][split].histogram
@@ -181,8 +181,8 @@ def test_a_group_is_full_with_so_many_parts_or_samples(prepared, monkeypatch):
     parts = summary._parts(prepared[1])
     sizes = [part.end - part.begin for part in parts]
     for most, samples in ((2, 10**9), (100, 3_000), (100, 1)):
-        monkeypatch.setattr(summary, "PARTS", most)
-        monkeypatch.setattr(summary, "SAMPLES", samples)
+        monkeypatch.setattr(summary, "TASK_PARTS", most)
+        monkeypatch.setattr(summary, "TASK_SAMPLES", samples)
         groups = summary._groups(parts)
         assert [part for group in groups for part in group] == parts
         assert all(len(group) <= most for group in groups)
