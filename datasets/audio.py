@@ -1,9 +1,9 @@
-"""Audio files to mono float blocks at the corpus rate, or the reason why a file cannot be used.
+"""Read audio files as mono float blocks at the corpus rate, or raise why a file cannot be used.
 
-Decoding is libsndfile's (WAV, FLAC, OGG Vorbis and Opus, MP3, AIFF and more, by content, not by
-extension), resampling is soxr's high quality. libsndfile reads truncated and damaged files short
-without an error, so a file is held to what its container says (:mod:`datasets.containers`), and the
-frames promised are compared with those read.
+libsndfile decodes (WAV, FLAC, OGG Vorbis and Opus, MP3, AIFF and more, by content, not by
+extension); soxr resamples at high quality. libsndfile reads truncated and damaged files short
+without an error. Each file is therefore checked against its container
+(:mod:`datasets.containers`), and the frames read are compared with the frames promised.
 """
 
 import hashlib
@@ -18,11 +18,10 @@ import soxr
 from datasets import containers
 
 BLOCK_FRAMES = 2**18
-# Floats can be anything: what is louder than this is no audio, and the mean of two such samples, or
-# what a resampler makes of them, is no number.
 MAX_AMPLITUDE = 2.0**30
+"""Louder floats are no audio: the mean of two, or a resampler's output, can overflow."""
 MIN_RATE = 1_000
-"""In Hz: below, a few kilobytes of a damaged header's file would be resampled to gigabytes."""
+"""In Hz: from a lower rate, a damaged header could blow a few kilobytes up to gigabytes."""
 
 
 class AudioError(ValueError):
@@ -30,7 +29,7 @@ class AudioError(ValueError):
 
 
 def file_sha256(path: Path) -> str:
-    """The SHA-256 (hex) of a file; AudioError where it cannot be opened."""
+    """Return the SHA-256 (hex) of a file; AudioError if it cannot be opened."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -39,26 +38,31 @@ def file_sha256(path: Path) -> str:
 
 
 def read_properties(path: Path) -> tuple[int, int]:
-    """The file's own rate in Hz and its number of channels; AudioError as ``blocks``."""
-    with _opened(path) as file:
+    """Return the file's own rate in Hz and its number of channels; AudioError if unreadable."""
+    with _open(path) as file:
         return file.samplerate, file.channels
 
 
 def read_blocks(
     path: Path, rate: int, frames: int = BLOCK_FRAMES, ratio: float = 1.0
 ) -> Iterator[np.ndarray]:
-    """The file as mono float32 blocks (each [any]) at ``rate`` Hz, ``frames`` decoded at a time.
+    """Yield the file as mono float32 blocks (each [any]) at ``rate`` Hz.
 
-    ``ratio`` shifts its pitch by resampling: the file is read as if its own rate were that many
-    times what it is, so that it sounds higher, and is shorter, by this ratio.
+    Args:
+        path: The audio file.
+        rate: Output rate in Hz.
+        frames: Frames that are decoded at a time.
+        ratio: Pitch shift: the file is read as if its own rate were ``ratio`` times as high, so it
+            sounds higher and lasts shorter by this factor.
 
-    AudioError with the reason, possibly after some blocks, where the file cannot be read whole.
+    Raises:
+        AudioError: The file cannot be read whole; possibly after some blocks.
     """
     _check_container(path)
-    with _opened(path) as file:
+    with _open(path) as file:
         if file.samplerate < MIN_RATE:
             raise AudioError(f"its rate is {file.samplerate} Hz, below {MIN_RATE} Hz")
-        mono = _mono(file, frames)
+        mono = _read_mono(file, frames)
         source_rate = file.samplerate * ratio
         if source_rate == rate:
             yield from mono
@@ -70,20 +74,20 @@ def read_blocks(
 
 
 def read(path: Path, rate: int) -> np.ndarray:
-    """The whole file as mono float32 samples [T] at ``rate`` Hz; AudioError as ``blocks``."""
+    """Return the whole file as mono float32 samples [T] at ``rate`` Hz; AudioError as above."""
     return np.concatenate(list(read_blocks(path, rate)))
 
 
-def _opened(path: Path) -> soundfile.SoundFile:
+def _open(path: Path) -> soundfile.SoundFile:
     try:
         return soundfile.SoundFile(os.fsencode(path))
     except (soundfile.SoundFileError, TypeError) as error:
-        # TypeError: a file named .raw, which soundfile takes for samples without a header.
+        # TypeError: soundfile takes a file named .raw for samples without a header.
         raise AudioError(f"it cannot be decoded: {_reason(error)}") from error
 
 
-def _mono(file: soundfile.SoundFile, frames: int) -> Iterator[np.ndarray]:
-    """The mean of the channels (float32 [up to frames]), checked while it is read."""
+def _read_mono(file: soundfile.SoundFile, frames: int) -> Iterator[np.ndarray]:
+    """Yield the mean of the channels (float32 [up to frames]), checked as it is read."""
     promised, done = file.frames, 0
     if promised == 0:
         raise AudioError("it holds no audio (0 frames)")
@@ -96,17 +100,17 @@ def _mono(file: soundfile.SoundFile, frames: int) -> Iterator[np.ndarray]:
             ) from error
         if len(block) == 0:
             break
-        # False for what is no number, too.
+        # The comparison is False for NaN too.
         if not (np.abs(block) <= MAX_AMPLITUDE).all():
-            raise AudioError(_no_amplitudes(block, done))
+            raise AudioError(_describe_invalid(block, done))
         done += len(block)
         yield _mean(block)
     if done < promised:
         raise AudioError(f"it is truncated: {done} of the {promised} frames promised can be read")
 
 
-def _no_amplitudes(block: np.ndarray, done: int) -> str:
-    """What is wrong with a block [frames, channels] that comes after ``done`` frames."""
+def _describe_invalid(block: np.ndarray, done: int) -> str:
+    """Describe the invalid frames of a block [frames, channels] that follows ``done`` frames."""
     bad = int(np.count_nonzero(~np.isfinite(block).all(axis=1)))
     if bad:
         return f"{bad} frames after frame {done} are NaN or infinite"
@@ -115,23 +119,22 @@ def _no_amplitudes(block: np.ndarray, done: int) -> str:
 
 
 def _mean(block: np.ndarray) -> np.ndarray:
-    """The mean of the channels [frames] of a block [frames, channels]."""
+    """Return the mean over the channels [frames] of a block [frames, channels]."""
     if block.shape[1] == 2:
-        # The same values as below; numpy's mean over so short an axis takes longer than decoding.
+        # Equal to numpy's mean, which takes longer than decoding over so short an axis.
         return np.asarray((block[:, 0] + block[:, 1]) / 2)
     return np.asarray(block.mean(axis=1))
 
 
 def _check_container(path: Path) -> None:
-    """Refuse a file that is not what its container says."""
     try:
-        found = containers.problem(path)
+        damage = containers.find_damage(path)
     except OSError as error:
         raise AudioError(f"it cannot be opened: {error.strerror}") from error
-    if found is not None:
-        raise AudioError(found)
+    if damage is not None:
+        raise AudioError(damage)
 
 
 def _reason(error: Exception) -> str:
-    """libsndfile's own words, without the path that the caller names anyway."""
+    """Return libsndfile's message without the path, which the caller adds."""
     return str(getattr(error, "error_string", error)).rstrip(".")

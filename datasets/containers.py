@@ -1,7 +1,7 @@
-"""What audio files say of their own size and content, to which libsndfile does not hold them.
+"""Check an audio file against the size and the checksums that its container states.
 
-It reads a cut WAV, AIFF, AU, RF64 or W64 short without an error, and an Ogg file without the pages
-that are damaged. FLAC has checksums of its own, and an MP3 promises a number of frames.
+libsndfile reads a cut WAV, AIFF, AU, RF64 or W64 short without an error, and skips damaged pages of
+an Ogg file. FLAC has its own checksums, and an MP3 states its number of frames.
 """
 
 import struct
@@ -9,26 +9,26 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-HEADER = 28
+HEADER_BYTES = 28
 """Bytes at the beginning of a file that state its size."""
-# Writers that stream leave sizes at these values: they then say nothing about the file.
+# Writers that stream leave sizes at these values, which then mean nothing.
 UNKNOWN_SIZES = (0, 2**32 - 1, 2**64 - 1)
 
 OGG = b"OggS"
-PAGE = 27
+PAGE_BYTES = 27
 """Bytes of an Ogg page's header, before the lengths of its segments."""
 CHECKSUM = slice(22, 26)
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-"""Each byte with its bits in the other order: Ogg's checksum is zlib's of such bytes."""
+"""Each byte with its bits in reverse order: Ogg's checksum is zlib's of such bytes."""
 
 
-def problem(path: Path) -> str | None:
-    """Why a file is not as it was written, where its container tells; OSError where it is none."""
+def find_damage(path: Path) -> str | None:
+    """Return how a file differs from what its container states, or None; raise OSError."""
     with path.open("rb") as file:
-        header = file.read(HEADER)
+        header = file.read(HEADER_BYTES)
         if header.startswith(OGG):
-            return _damaged_page(file)
-    stated, actual = _stated_size(header.ljust(HEADER, b"\0")), path.stat().st_size
+            return _find_damaged_page(file)
+    stated, actual = _stated_size(header.ljust(HEADER_BYTES, b"\0")), path.stat().st_size
     # One byte of leeway: some writers leave out the byte that pads an odd chunk.
     if stated is not None and stated > actual + 1:
         return f"it is truncated: {actual} bytes of the {stated} that its header states"
@@ -36,7 +36,7 @@ def problem(path: Path) -> str | None:
 
 
 def _stated_size(header: bytes) -> int | None:
-    """The bytes of the whole file by its header; None where that does not tell."""
+    """Return the bytes of the whole file by its header, or None if it does not state them."""
     kind = header[:4]
     if kind in (b"RIFF", b"RIFX", b"FORM"):
         size, more = _number(header, "<I" if kind == b"RIFF" else ">I", 4), 8
@@ -52,27 +52,27 @@ def _stated_size(header: bytes) -> int | None:
     return None if size in UNKNOWN_SIZES else size + more
 
 
-def _number(header: bytes, form: str, place: int) -> int:
-    return int(struct.unpack_from(form, header, place)[0])
+def _number(header: bytes, form: str, offset: int) -> int:
+    return int(struct.unpack_from(form, header, offset)[0])
 
 
-def _damaged_page(file: BinaryIO) -> str | None:
-    """The first page of an Ogg file that is not as it was written."""
-    place = 0
-    file.seek(place)
-    while header := file.read(PAGE):
-        lengths = file.read(header[-1]) if len(header) == PAGE else b""
+def _find_damaged_page(file: BinaryIO) -> str | None:
+    """Describe the first damaged page of an Ogg file."""
+    offset = 0
+    file.seek(offset)
+    while header := file.read(PAGE_BYTES):
+        lengths = file.read(header[-1]) if len(header) == PAGE_BYTES else b""
         body = file.read(sum(lengths))
         if header[:4] != OGG or len(body) < sum(lengths) or len(lengths) < header[-1]:
-            return f"it is damaged: no whole page of Ogg begins at its byte {place}"
+            return f"it is damaged: no whole page of Ogg begins at its byte {offset}"
         if _checksum(header, lengths, body) != int.from_bytes(header[CHECKSUM], "little"):
-            return f"it is damaged: the page of Ogg at its byte {place} has another checksum"
-        place += PAGE + len(lengths) + len(body)
+            return f"it is damaged: the page of Ogg at its byte {offset} has another checksum"
+        offset += PAGE_BYTES + len(lengths) + len(body)
     return None
 
 
 def _checksum(header: bytes, lengths: bytes, body: bytes) -> int:
-    """The checksum of a page: the cyclic one of 0x04C11DB7 from the highest bit on, from 0."""
+    """Return the CRC-32 of a page with polynomial 0x04C11DB7, highest bit first, started at 0."""
     page = header[: CHECKSUM.start] + bytes(4) + header[CHECKSUM.stop :] + lengths + body
     reflected = zlib.crc32(page.translate(REVERSED), 2**32 - 1) ^ (2**32 - 1)
     return int(f"{reflected:032b}"[::-1], 2)

@@ -1,8 +1,8 @@
-"""Takes of audio to one shard, and the facts of that shard as a small JSON beside it.
+"""Convert takes of audio to one shard, with the facts of that shard as a small JSON beside it.
 
-A shard's file name is a hash of what it holds (names and SHA-256 of the audio files, changes) and
-of the settings, so that a shard is there or is missing, never outdated, and an earlier manifest
-stays true while a new one is made.
+A shard's file name is a hash of its audio files (names and SHA-256), their changes and the
+settings. A shard is therefore present or missing, never outdated, and an earlier manifest stays
+valid while a new one is made.
 """
 
 import dataclasses
@@ -31,19 +31,19 @@ from datasets.sources import Source
 from datasets.storage import Folder
 
 SPOOL_BYTES = 2**24
-"""Bytes of a recording's codes that are kept in memory before they go to the disk."""
+"""Bytes of a recording's codes that stay in memory before they go to the disk."""
 
 
 @dataclass(frozen=True)
 class Take:
-    """What becomes a recording: consecutive files with their SHA-256, and which copy of them."""
+    """Consecutive files that become a recording, with their SHA-256; ``epoch`` numbers the copy."""
 
     sources: tuple[Source, ...]
     sha256: tuple[str, ...]
     epoch: int = 0
 
     def identity(self, settings: Settings) -> str:
-        """A hash (hex) of all that decides its codes."""
+        """Return a hash (hex) of everything that decides its codes."""
         names = [source.name for source in self.sources]
         content = json.dumps([names, self.sha256, self.epoch, settings.identity()])
         return hashlib.sha256(content.encode()).hexdigest()
@@ -51,7 +51,7 @@ class Take:
 
 @dataclass(frozen=True)
 class ConvertedRecording:
-    """A recording of a shard: all that the manifest says of it but its splits."""
+    """A recording of a shard: its manifest entry without the splits."""
 
     name: str
     row: int
@@ -63,7 +63,7 @@ class ConvertedRecording:
 
 @dataclass(frozen=True)
 class ConvertedTake:
-    """What became of a take: recordings (several where a file in its middle cannot be used)."""
+    """The recordings of a take: several if a file in its middle is rejected."""
 
     identity: str
     entries: tuple[ConvertedRecording, ...]
@@ -72,7 +72,7 @@ class ConvertedTake:
 
 @dataclass(frozen=True)
 class ShardFacts:
-    """A finished shard: its path below the corpus folder, bytes, SHA-256, and what is in it."""
+    """A finished shard: its path below the corpus folder, bytes, SHA-256, and its takes."""
 
     shard: str
     size: int
@@ -80,46 +80,50 @@ class ShardFacts:
     made: tuple[ConvertedTake, ...]
 
     @classmethod
-    def of(cls, text: bytes) -> Self:
-        """The facts from their JSON text; ValueError where it is none."""
+    def from_json(cls, text: bytes) -> Self:
+        """Parse the facts from JSON text; ValueError if it is malformed."""
         facts: Self = TypeAdapter(cls).validate_json(text)
         return facts
 
-    def text(self) -> str:
-        """The facts as JSON text."""
+    def to_json(self) -> str:
+        """Return the facts as JSON text."""
         return json.dumps(dataclasses.asdict(self)) + "\n"
 
 
 def write_shard(takes: Iterable[Take], folder: Folder, settings: Settings) -> ShardFacts:
     """Write the shard of these takes below ``folder``, then its facts beside it (``.json``).
 
-    Files that cannot be used are left out, each with its reason; a shard without any recording is
-    not written, and has no SHA-256.
+    Unusable files are left out, each with its reason. A shard without any recording is not written
+    and has no SHA-256.
     """
     takes = tuple(takes)
-    shard = _shard(takes, settings)
-    made: list[ConvertedTake] = []
-    recordings = _recordings(takes, settings, made, folder)
+    shard = _shard_name(takes, settings)
+    converted: list[ConvertedTake] = []
+    recordings = _convert_takes(takes, settings, converted, folder)
     size, sha256 = 0, ""
     first = next(recordings, None)
     if first is not None:
         with folder.writing(shard) as path:
             size, sha256 = _write(path, itertools.chain([first], recordings), settings.levels)
-    facts = ShardFacts(shard, size, sha256, tuple(made))
-    folder.write_bytes(f"{shard}.json", facts.text().encode())
+    facts = ShardFacts(shard, size, sha256, tuple(converted))
+    folder.write_bytes(f"{shard}.json", facts.to_json().encode())
     return facts
 
 
 def encode_file(
     path: Path, settings: Settings, change: Change | None = None
 ) -> Iterator[np.ndarray]:
-    """The codes of an audio file in blocks (each [any]); AudioError as :func:`audio.blocks`."""
+    """Yield the codes of an audio file in blocks (each [any]).
+
+    Raises:
+        AudioError: The file cannot be read whole, or is too short for the linear reference.
+    """
     return _encode(path, settings, change or Change(1.0, 1.0, 1), LevelMeter(settings.rate))
 
 
 @dataclass
 class _Recording:
-    """A recording whose codes lie in ``spool``, and its place once it is written."""
+    """A recording whose codes wait in ``spool``; ``row`` is set once it is written."""
 
     spool: Any
     epoch: int
@@ -133,7 +137,7 @@ class _Recording:
 
     @property
     def name(self) -> str:
-        """The file's name, those of the first and the last, and which changed copy it is."""
+        """The file's name, or those of the first and the last, and the number of the copy."""
         first, last = self.parts[0].name, self.parts[-1].name
         copy = f" copy {self.epoch}" if self.epoch else ""
         return (first if first == last else f"{first}..{last}") + copy
@@ -144,63 +148,56 @@ class _Recording:
             yield np.frombuffer(content, dtype=quantise.code_dtype(levels))
 
     def entry(self) -> ConvertedRecording:
-        return ConvertedRecording(
-            self.name,
-            self.row,
-            self.samples,
-            tuple(self.parts),
-            merge_levels(self.levels),
-            self.epoch,
-        )
+        parts, level = tuple(self.parts), merge_levels(self.levels)
+        return ConvertedRecording(self.name, self.row, self.samples, parts, level, self.epoch)
 
 
-def _recordings(
-    takes: Iterable[Take], settings: Settings, made: list[ConvertedTake], folder: Folder
+def _convert_takes(
+    takes: Iterable[Take], settings: Settings, converted: list[ConvertedTake], folder: Folder
 ) -> Iterator[_Recording]:
-    """The recordings of the takes; what became of each take is appended to ``made`` after it."""
+    """Yield the recordings of the takes; append each take to ``converted`` once it is finished."""
     for take in takes:
         entries: list[ConvertedRecording] = []
         rejected: list[Rejected] = []
-        for recording in _of_take(take, settings, rejected, folder):
+        for recording in _convert_take(take, settings, rejected, folder):
             with recording.spool:
                 yield recording
             entries.append(recording.entry())
-        made.append(ConvertedTake(take.identity(settings), tuple(entries), tuple(rejected)))
+        converted.append(ConvertedTake(take.identity(settings), tuple(entries), tuple(rejected)))
 
 
-def _of_take(
+def _convert_take(
     take: Take, settings: Settings, rejected: list[Rejected], folder: Folder
 ) -> Iterator[_Recording]:
-    # A long recording's codes wait on the corpus's own disk: the temporary folder may be memory.
+    # Long recordings spool to the corpus's own disk: the temporary folder may be memory.
     scratch = str(folder.local / "shards") if folder.local else None
 
-    def begun() -> _Recording:
-        return _Recording(
-            tempfile.SpooledTemporaryFile(SPOOL_BYTES, dir=scratch), take.epoch, [], []
-        )
+    def begin_recording() -> _Recording:
+        spool = tempfile.SpooledTemporaryFile(SPOOL_BYTES, dir=scratch)
+        return _Recording(spool, take.epoch, [], [])
 
     change = settings.augmentation.draw_change(take.epoch, take.sources[0].name)
-    recording = begun()
+    recording = begin_recording()
     for source, sha256 in zip(take.sources, take.sha256, strict=True):
         end = recording.spool.tell()
         try:
-            # Opened here: a file that could be hashed and now cannot be opened is no fault of its
-            # own, and raises OSError.
+            # Opened here to raise OSError: a file that was hashed and now cannot be opened is no
+            # fault of its own.
             with source.folder.reading(os.fsdecode(source.path)) as path, path.open("rb"):
-                rate, channels = _properties(path, settings)
+                rate, channels = _read_properties(path, settings)
                 meter, samples = LevelMeter(settings.rate), 0
                 for codes in _encode(path, settings, change, meter):
                     recording.spool.write(codes.tobytes())
                     samples += len(codes)
         except AudioError as error:
-            # Not an OSError: a full disk or a lost connection is no fault of the file, and what is
-            # rejected here is remembered.
+            # OSError is not caught: a full disk or a lost connection must not be remembered as a
+            # fault of the file.
             rejected.append(Rejected(source.name, str(error)))
             recording.spool.seek(end)
             recording.spool.truncate()
             if recording.parts:
                 yield recording
-                recording = begun()
+                recording = begin_recording()
             continue
         begin = recording.samples
         recording.parts.append(RecordingPart(source.name, sha256, rate, channels, begin))
@@ -212,7 +209,7 @@ def _of_take(
 
 
 def _write(path: Path, recordings: Iterable[_Recording], levels: int) -> tuple[int, str]:
-    """Write a shard; its size in bytes and SHA-256."""
+    """Write a shard; return its size in bytes and its SHA-256."""
     writer = shards.ShardWriter(path, levels)
     for recording in recordings:
         recording.row, _ = writer.add(recording.name, recording.codes(levels))
@@ -220,20 +217,19 @@ def _write(path: Path, recordings: Iterable[_Recording], levels: int) -> tuple[i
     return path.stat().st_size, audio.file_sha256(path)
 
 
-def _shard(takes: tuple[Take, ...], settings: Settings) -> str:
-    """A readable path that no other takes or settings share."""
+def _shard_name(takes: tuple[Take, ...], settings: Settings) -> str:
+    """Return a readable path that no other takes or settings share."""
     readable = re.sub(r"[^A-Za-z0-9]+", "_", takes[0].sources[0].name)[-48:].strip("_")
     identity = json.dumps([take.identity(settings) for take in takes])
     return f"shards/{readable}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.parquet"
 
 
-def _properties(path: Path, settings: Settings) -> tuple[int, int]:
-    """The file's own rate and number of channels; a series has the corpus's rate and one."""
+def _read_properties(path: Path, settings: Settings) -> tuple[int, int]:
+    """Return the file's own rate and channels; a series has the corpus's rate and one channel."""
     return (settings.rate, 1) if settings.series else audio.read_properties(path)
 
 
-def _amplitudes(path: Path, settings: Settings, ratio: float) -> Iterator[np.ndarray]:
-    """The file's amplitudes in blocks (each [any])."""
+def _read_amplitudes(path: Path, settings: Settings, ratio: float) -> Iterator[np.ndarray]:
     if settings.series:
         return tables.read_blocks(path, settings.series)
     return audio.read_blocks(path, settings.rate, ratio=ratio)
@@ -242,13 +238,12 @@ def _amplitudes(path: Path, settings: Settings, ratio: float) -> Iterator[np.nda
 def _encode(
     path: Path, settings: Settings, change: Change, meter: LevelMeter
 ) -> Iterator[np.ndarray]:
-    """The codes of an audio file in blocks; ``meter`` measures what is quantised."""
-    ratio = change.ratio
+    """Yield the codes of an audio file in blocks; ``meter`` measures what is quantised."""
     peak = 0.0
     if settings.scaling == "file":
-        for block in _amplitudes(path, settings, ratio):
+        for block in _read_amplitudes(path, settings, change.ratio):
             peak = max(peak, float(np.abs(block).max(initial=0.0)))
-    scaled = (block / (peak or 1.0) for block in _amplitudes(path, settings, ratio))
+    scaled = (block / (peak or 1.0) for block in _read_amplitudes(path, settings, change.ratio))
     blocks = meter.measure(augment.apply_change(scaled, change))
     samples = 0
     if settings.scaling == "chunk":

@@ -1,4 +1,4 @@
-"""What a corpus is known to be, and where the files that were given differ from it."""
+"""Compare a prepared corpus with its known figures."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from datasets.manifest import Recording, RecordingPart
 
 @dataclass(frozen=True)
 class KnownFigures:
-    """Known figures of a corpus; None where nothing is known.
+    """Known figures of a corpus; None if a figure is unknown.
 
     ``rate`` is in Hz, ``shortest`` and ``longest`` are samples of one file at the corpus rate,
     ``splits`` are files in train, validation and test.
@@ -25,7 +25,7 @@ class KnownFigures:
 def find_differences(
     expected: KnownFigures, recordings: Iterable[Recording], splits: Sequence[int]
 ) -> tuple[str, ...]:
-    """A sentence for each known figure that these recordings do not have.
+    """Return a sentence for each known figure from which these recordings differ.
 
     ``splits`` are their files in train, validation and test.
     """
@@ -37,8 +37,10 @@ def find_differences(
     ]
     found = []
     if expected.files not in (None, len(files)):
-        found.append(f"{len(files)} files can be used, and the corpus is known to have")
-        found[-1] += f" {expected.files}: look for files that are missing, left out or too many"
+        found.append(
+            f"{len(files)} files can be used, and the corpus is known to have {expected.files}: "
+            "look for files that are missing, left out or too many"
+        )
     if expected.splits is not None and tuple(splits) != tuple(expected.splits):
         found.append(
             f"train, validation and test have {', '.join(map(str, splits))} files, and are known "
@@ -50,7 +52,7 @@ def find_differences(
     ):
         others = [(name, value) for name, value in values if wanted not in (None, value)]
         if others:
-            found.append(_others(len(others), f"{wanted} {quantity}", *others[0]))
+            found.append(_describe(len(others), f"{wanted} {quantity}", *others[0]))
     shortest, longest = expected.shortest or 0, expected.longest
     outside = [
         (part.name, samples)
@@ -59,15 +61,15 @@ def find_differences(
     ]
     if outside:
         bounds = f"{shortest} to {longest if longest is not None else 'any number of'} samples"
-        found.append(_others(len(outside), bounds, *outside[0]))
+        found.append(_describe(len(outside), bounds, *outside[0]))
     return tuple(found)
 
 
 def _files(recording: Recording) -> list[tuple[RecordingPart, int]]:
-    """The files of a recording, each with its samples."""
+    """Return the files of a recording, each with its number of samples."""
     ends = [*(part.begin for part in recording.parts[1:]), recording.samples]
     return [(part, end - part.begin) for part, end in zip(recording.parts, ends, strict=True)]
 
 
-def _others(count: int, wanted: str, name: str, value: int) -> str:
+def _describe(count: int, wanted: str, name: str, value: int) -> str:
     return f"{count} files do not have {wanted}, as is known of the corpus: {name} has {value}"

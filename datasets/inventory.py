@@ -1,4 +1,4 @@
-"""The audio files that a corpus can use: hashed, each counted once, each with its split."""
+"""List the usable audio files of a corpus: hashed, each counted once, each with its split."""
 
 import dataclasses
 import os
@@ -13,7 +13,6 @@ from datasets.sources import FoundFiles, Source
 from datasets.splits import SplitRule
 
 FILES_PER_TASK = 64
-"""Files that a task hashes."""
 
 
 @dataclass(frozen=True)
@@ -27,16 +26,17 @@ class HashedFile:
 
 @dataclass(frozen=True)
 class EarlierSplits:
-    """The splits that an earlier preparation has assigned: by a file's name, and by its SHA-256."""
+    """Splits that an earlier preparation assigned, by file name and by SHA-256."""
 
     names: Mapping[str, str]
     contents: Mapping[str, str]
 
 
 def read_stated_splits(rule: SplitRule, found: FoundFiles) -> dict[str, str]:
-    """The splits that come with the corpus, by name; none where it has a rule of another kind.
+    """Return the splits that the corpus states, by file name; none for rules of other kinds.
 
-    SplitError or AudioError where the files that state them are missing or not as they should be.
+    Raises:
+        SplitError, AudioError: A file that states the splits is missing or malformed.
     """
     own: dict[str, str] = {}
     if rule.kind == "table":
@@ -57,12 +57,15 @@ def select_usable(
     earlier: EarlierSplits,
     progress: Progress,
 ) -> tuple[list[HashedFile], list[Rejected], dict[str, str]]:
-    """The files that can be opened, differ from all others and have a split; the rest; the splits.
+    """Select the files that can be opened, have a split, and repeat no other file's bytes.
 
-    ``own`` are the :func:`stated` splits. Of files with the same bytes one counts: that of an
-    earlier preparation, or the first.
+    Of files with the same bytes one counts: that of an earlier preparation, or the first. ``own``
+    are the splits of :func:`read_stated_splits`.
+
+    Returns:
+        The usable files, the rejected ones, and the split of each file by name.
     """
-    results = _hashed(found, progress)
+    results = _hash_files(found, progress)
     first: dict[str, str] = {}
     for source in sorted(found.sources, key=lambda source: source.name not in earlier.names):
         result = results[source.name]
@@ -70,44 +73,43 @@ def select_usable(
             first.setdefault(result.sha256, source.name)
     good: list[HashedFile] = []
     rejected = list(found.refused)
-    places: list[str] = []
+    counted: list[str] = []
     known = dict(earlier.names)
     for source in found.sources:
         name, result = source.name, results[source.name]
         if isinstance(result, str):
             reason = result
-            places.append(name)
+            counted.append(name)
         elif rule.kind == "table" and name not in own:
             reason = f"the split table {rule.files[0]} does not name it"
         elif (other := first[result.sha256]) != name:
             reason = f"its bytes are those of {other}, and a recording counts once"
-            # A second copy of a whole folder must not take places in the order of files.
+            # A second copy of a whole folder must not shift the order of files.
             if os.path.dirname(other) == os.path.dirname(name):
-                places.append(name)
+                counted.append(name)
         else:
             if result.sha256 in earlier.contents:
                 known.setdefault(name, earlier.contents[result.sha256])
             good.append(result)
-            places.append(name)
+            counted.append(name)
             continue
         rejected.append(Rejected(name, reason))
-    owned = splits.assign_splits(
-        rule, places, {name: known[name] for name in places if name in known}, own
-    )
+    before = {name: known[name] for name in counted if name in known}
+    owned = splits.assign_splits(rule, counted, before, own)
     rejected = [dataclasses.replace(entry, split=owned.get(entry.name, "")) for entry in rejected]
     return good, rejected, owned
 
 
-def _hashed(found: FoundFiles, progress: Progress) -> dict[str, HashedFile | str]:
+def _hash_files(found: FoundFiles, progress: Progress) -> dict[str, HashedFile | str]:
     results: dict[str, HashedFile | str] = {}
-    for _, hashed in jobs.run_tasks(jobs.group_pieces(found.sources, FILES_PER_TASK), _hash_all):
+    for _, hashed in jobs.run_tasks(jobs.group_pieces(found.sources, FILES_PER_TASK), _hash_group):
         results.update(hashed)
         progress("hash", len(results), len(found.sources))
     return results
 
 
-def _hash_all(sources: list[Source]) -> dict[str, HashedFile | str]:
-    """Each file by name, hashed, or the reason why it cannot be."""
+def _hash_group(sources: list[Source]) -> dict[str, HashedFile | str]:
+    """Return by name each file with its hash, or the reason why it cannot be hashed."""
     results: dict[str, HashedFile | str] = {}
     for source in sources:
         try:

@@ -1,4 +1,4 @@
-"""How loud a recording is: peak, root mean square, clipped samples and silence."""
+"""Measure the loudness of a recording: peak, root mean square, clipping and silence."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ import numpy as np
 from datasets.blocks import reblocked
 
 CLIPPING_AMPLITUDE = 1 - 2**-15
-"""Amplitude from which on a sample counts as clipped: the largest of 16-bit audio."""
+"""Smallest amplitude that counts as clipped: the largest of 16-bit audio."""
 FRAMES_PER_SECOND = 10
 SILENCE_RMS = 1e-3
-"""Root mean square (-60 dB of full scale) below which a tenth of a second counts as silent."""
+"""Root mean square (-60 dB of full scale) below which a frame counts as silent."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """``peak`` and ``rms`` are amplitudes (full scale is 1), the others numbers of samples."""
+    """Peak and RMS amplitude (full scale is 1), and the numbers of clipped and silent samples."""
 
     peak: float
     rms: float
@@ -25,7 +25,7 @@ class Level:
 
 
 class LevelMeter:
-    """Measures the blocks that pass through it."""
+    """Meter that measures the blocks that pass through it."""
 
     def __init__(self, rate: int) -> None:
         self._frame = max(1, rate // FRAMES_PER_SECOND)
@@ -33,7 +33,7 @@ class LevelMeter:
         self._samples = self._clipped = self._silent = 0
 
     def measure(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """The same samples (float32), in blocks of whole frames of a tenth of a second."""
+        """Yield the same samples (float32) in blocks of whole frames of a tenth of a second."""
         for block in reblocked(blocks, self._frame * 256):
             magnitudes = np.abs(block)
             self._peak = max(self._peak, float(magnitudes.max(initial=0.0)))
@@ -49,13 +49,13 @@ class LevelMeter:
 
     @property
     def level(self) -> Level:
-        """The level of all that has passed."""
+        """The level of all samples measured so far."""
         rms = float(np.sqrt(self._squares / max(self._samples, 1)))
         return Level(self._peak, rms, self._clipped, self._silent)
 
 
 def merge_levels(levels: Iterable[tuple[Level, int]]) -> Level:
-    """The level of parts together, each with its number of samples."""
+    """Return the level of several parts together, each given with its number of samples."""
     parts = list(levels)
     samples = sum(count for _, count in parts)
     squares = sum(level.rms**2 * count for level, count in parts)

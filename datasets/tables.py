@@ -1,4 +1,4 @@
-"""Tables, CSV with a header or Parquet, to blocks of one column's amplitudes."""
+"""Read one column of a table, CSV with a header or Parquet, as blocks of amplitudes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +14,13 @@ PARQUET = b"PAR1"
 
 
 def read_blocks(path: Path, series: Series) -> Iterator[np.ndarray]:
-    """The column's amplitudes in order, float32 (each [any]).
+    """Yield the column's amplitudes in order, float32 (each [any]).
 
-    AudioError with the reason where there is no such column, where one of its cells is empty or no
-    number, or where the file is no table.
+    Raises:
+        AudioError: The file is no table, has no such column, or a cell is empty or not a number.
     """
     row = 0
-    for values in _numbers(path, series.column):
+    for values in _read_numbers(path, series.column):
         if not np.isfinite(values).all():
             first = row + int(np.flatnonzero(~np.isfinite(values))[0])
             raise AudioError(
@@ -31,12 +31,12 @@ def read_blocks(path: Path, series: Series) -> Iterator[np.ndarray]:
         yield series.amplitudes(values).astype(np.float32)
 
 
-def _numbers(path: Path, column: str) -> Iterator[np.ndarray]:
-    """The column's numbers, float64 (each [any]); a missing one is NaN."""
+def _read_numbers(path: Path, column: str) -> Iterator[np.ndarray]:
+    """Yield the column's numbers, float64 (each [any]); a missing one is NaN."""
     try:
         with path.open("rb") as file:
-            table = _parquet if file.read(len(PARQUET)) == PARQUET else _csv
-        names, batches = table(path, column)
+            read = _read_parquet if file.read(len(PARQUET)) == PARQUET else _read_csv
+        names, batches = read(path, column)
         if column not in names:
             raise AudioError(f"it has no column {column!r}: its columns are {', '.join(names)}")
         for batch in batches:
@@ -46,14 +46,14 @@ def _numbers(path: Path, column: str) -> Iterator[np.ndarray]:
         raise AudioError(f"it cannot be read as a table: {str(error).splitlines()[0]}") from error
 
 
-def _parquet(path: Path, column: str) -> tuple[list[str], Iterator[pyarrow.RecordBatch]]:
-    """The names of the columns, and the batches of one of them."""
+def _read_parquet(path: Path, column: str) -> tuple[list[str], Iterator[pyarrow.RecordBatch]]:
+    """Return the names of all columns, and the batches of one."""
     table = parquet.ParquetFile(path)
     return table.schema_arrow.names, table.iter_batches(columns=[column])
 
 
-def _csv(path: Path, column: str) -> tuple[list[str], Iterator[pyarrow.RecordBatch]]:
-    """The same of a CSV file, whose cells are read as numbers."""
+def _read_csv(path: Path, column: str) -> tuple[list[str], Iterator[pyarrow.RecordBatch]]:
+    """Return the names of all columns, and the batches of one, parsed as numbers."""
     names = csv.open_csv(path).schema.names
     if column not in names:
         return names, iter(())

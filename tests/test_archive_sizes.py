@@ -54,7 +54,7 @@ def test_an_archive_over_a_limit_or_the_free_disk_is_refused(place, suffix, monk
     usage = shutil.disk_usage(place)._replace(free=100_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     for members in ([("a.wav", bytes(93_000))], [(f"{n}.wav", b"a") for n in range(24)]):
-        assert "where 95000 may be used: make" in refused(place, name, packed(members, suffix))
+        assert "of which 95000 may be used: make" in refused(place, name, packed(members, suffix))
     assert len(tree(unpacked(place, name, data, Limits(members=3, bytes=8_000)))) == 3
 
 

@@ -240,4 +240,4 @@ def test_facts_are_found_in_a_bucket(root, folder, bucket, tmp_path):
     assert made(root, elsewhere, NAMES, steps.append) == results
     assert steps == []
     (name,) = (name for name in elsewhere.list_files() if name.endswith(".json"))
-    assert ShardFacts.of(elsewhere.read_bytes(name)) == results[0][1]
+    assert ShardFacts.from_json(elsewhere.read_bytes(name)) == results[0][1]
