@@ -1,15 +1,15 @@
-"""The stream: windows in our order to the workers of a run, through Ray Data.
+"""Stream windows in a fixed order to the workers of a run, through Ray Data.
 
-Ray Data repeats neither its own order nor its position after a restart, so both are ours: the
-global sequence of windows is :func:`datasets.windows.order`, step s takes positions
-``[s * batch, (s + 1) * batch)`` of it, and rank r of W the r-th W-th of those. A dataset is made
-for a number of workers and a first step; its blocks are dealt to the workers in turn, and every
-row says which position it is, so that a worker can refuse a row that is not its own.
+Ray Data repeats neither its own order nor its position after a restart, so this module fixes both.
+The global sequence of windows is :func:`datasets.windows.order_windows`. Step s takes positions
+``[s * batch, (s + 1) * batch)`` of it, of which each of W ranks takes an equal, contiguous share. A
+dataset is made for a number of workers and a first step. Its blocks go to the workers in turn, and
+every row carries its position, so that a worker can refuse a row that is not its own.
 
-Where the shards are files that a worker can map into its memory, a row is a position alone, and the
-worker cuts the window while the step before computes: nothing is copied but the window itself.
-Where they lie elsewhere, Ray Data's tasks read the windows ahead, on all nodes, and rows carry them
-(``python -m scaling bench data`` measures both).
+If workers can map the shards into memory, a row is a position alone. The worker cuts the window
+during the previous step and copies nothing but the window itself. Otherwise Ray Data's tasks read
+the windows ahead on all nodes, and rows carry the codes (``python -m scaling bench data`` measures
+both).
 """
 
 from collections.abc import Iterator
@@ -32,21 +32,26 @@ from datasets.storage import Folder
 from datasets.windows import Windows, order_windows
 
 BLOCK_BYTES = 2**25
+"""Bytes of codes of one block."""
 BLOCK_ROWS = 2**12
-"""Bytes of codes, and rows without codes, of one block."""
+"""Rows of one block without codes."""
 ID_BYTES = 8
 READ_CPUS = 0.25
-"""Share of a CPU that a reading task claims: it waits for the network or only counts."""
+"""CPUs claimed by a reading task, which only waits for the network or counts."""
 
 
 @dataclass(frozen=True)
 class Stream:
     """The global sequence of batches of one run, and each worker's share of it.
 
-    ``batch`` windows make a step, over ``workers`` workers, each with an equal share. ``levels``
-    are those of the codes. ``polarity`` inverts each window or not by a fair coin, drawn from
-    (seed, epoch, index). With ``unique`` an epoch has so many windows alone, drawn by the seed, of
-    which fewer are among more.
+    folder: the corpus.
+    windows: the windows of one split.
+    seed: orders the windows.
+    batch: windows of one step, divided equally over ``workers``.
+    levels: number of levels of the codes.
+    polarity: whether a fair coin, drawn from (seed, epoch, index), inverts each window.
+    unique: number of windows in an epoch, a subset drawn by the seed; None takes all. A smaller
+        subset is part of a larger one.
     """
 
     folder: Folder
@@ -60,12 +65,12 @@ class Stream:
 
     @property
     def windows_in_epoch(self) -> int:
-        """Windows that come before one comes again."""
+        """Number of windows before one is repeated."""
         return self.unique or len(self.windows)
 
     @property
     def carries_codes(self) -> bool:
-        """Whether rows carry codes: where workers cannot map the shards."""
+        """Whether rows carry codes, because workers cannot map the shards."""
         return self.folder.local is None
 
     @property
@@ -75,47 +80,46 @@ class Stream:
 
     @property
     def block_rows(self) -> int:
-        """Windows of one worker in one block of the dataset: those of whole steps."""
+        """Windows of one worker in one block of the dataset, a multiple of a step's."""
         bytes_of_codes = self.windows.length * code_dtype(self.levels).itemsize
         rows = BLOCK_BYTES // bytes_of_codes if self.carries_codes else BLOCK_ROWS
         return max(1, rows // self.windows_per_worker) * self.windows_per_worker
 
     def positions(self, step: int, rank: int) -> np.ndarray:
-        """Positions (share,) in the global sequence that ``rank`` takes at ``step``."""
+        """Return the positions [windows per worker] that ``rank`` takes at ``step``."""
         first = step * self.batch + rank * self.windows_per_worker
         return np.arange(first, first + self.windows_per_worker, dtype=np.int64)
 
     def indexes(self, positions: np.ndarray) -> np.ndarray:
-        """The windows (n,) at ``positions`` (n,) of the global sequence."""
+        """Return the window indexes [n] at ``positions`` [n] of the global sequence."""
         indexes = order_windows(positions, self.windows_in_epoch, self.seed)
         if self.unique is None:
             return indexes
         return permute(indexes, len(self.windows), derive_key("unique", self.seed))
 
     def read(self, positions: np.ndarray, indexes: np.ndarray | None = None) -> np.ndarray:
-        """The codes (n, window length) of the windows at ``positions`` (n,).
+        """Read the codes [n, window length] of the windows at ``positions`` [n].
 
-        ``indexes`` (n,) are those of :meth:`indexes`, where they are known already. Samples before
-        a recording's first one are filler, the code of silence.
+        ``indexes`` [n] are those of :meth:`indexes`, if already computed. Samples before a
+        recording's first one are filled with the code of silence.
         """
         indexes = self.indexes(positions) if indexes is None else indexes
         recordings, firsts = self.windows.locate(indexes)
-        length = self.windows.length
-        codes = np.empty((len(indexes), length), dtype=code_dtype(self.levels))
-        places = zip(recordings.tolist(), firsts.tolist(), strict=True)
-        for row, (recording, first) in enumerate(places):
+        codes = np.empty((len(indexes), self.windows.length), dtype=code_dtype(self.levels))
+        located = zip(recordings.tolist(), firsts.tolist(), strict=True)
+        for row, (recording, first) in enumerate(located):
             begin = first - self.windows.context
             filler = max(0, -begin)
             codes[row, :filler] = self.levels // 2
-            place = self.windows.recordings[recording].location
-            shards.read_into(codes[row, filler:], self.folder, place, begin + filler)
+            location = self.windows.recordings[recording].location
+            shards.read_into(codes[row, filler:], self.folder, location, begin + filler)
         if self.polarity:
-            inverted = self._inverted(positions, indexes)
+            inverted = self._draw_inverted(positions, indexes)
             codes[inverted] = self.levels - 1 - codes[inverted]
         return codes
 
-    def _inverted(self, positions: np.ndarray, indexes: np.ndarray) -> np.ndarray:
-        """Which of the windows (n,) are inverted."""
+    def _draw_inverted(self, positions: np.ndarray, indexes: np.ndarray) -> np.ndarray:
+        """Return whether each of the windows [n] is inverted."""
         epochs = positions // self.windows_in_epoch
         pairs = zip(epochs.tolist(), indexes.tolist(), strict=True)
         return np.array(
@@ -124,9 +128,9 @@ class Stream:
         )
 
     def dataset(self, first_step: int, last_step: int) -> ray.data.Dataset:
-        """Steps ``[first_step, last_step)`` as rows of position and window (int64), and codes.
+        """Return steps ``[first_step, last_step)`` as rows of position and window (int64).
 
-        The codes are there where they are :attr:`carried`. Split over ``workers`` by
+        If :attr:`carries_codes`, rows have the codes too. Split over ``workers`` by
         ``streaming_split(equal=True)`` with the order preserved, rank r gets exactly
         ``positions(step, r)``, step after step.
         """
@@ -154,7 +158,7 @@ class _Block:
 
 
 class _WindowSource(Datasource):
-    """One read task for each block. The stream itself travels once, as an object."""
+    """Datasource with one read task per block. The stream itself travels once, as an object."""
 
     def __init__(self, stream: Stream, blocks: list[_Block]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -162,13 +166,13 @@ class _WindowSource(Datasource):
         self._blocks = blocks
 
     def estimate_inmemory_data_size(self) -> int:
-        """Bytes of all rows."""
+        """Return the bytes of all rows."""
         return sum(map(self._size, self._blocks))
 
     def get_read_tasks(
         self, parallelism: int, per_task_row_limit: int | None = None, data_context: object = None
     ) -> list[ReadTask]:
-        """The tasks, in the order of the blocks, whatever parallelism is asked for."""
+        """Return the tasks in the order of the blocks, whatever parallelism is asked for."""
         reference = ray.put(self._stream)
         return [
             ReadTask(

@@ -1,8 +1,8 @@
-"""What the codes of a corpus hold: histograms, entropies and the linear reference of each split.
+"""Compute the statistics of each split's codes: histogram, entropies and the linear reference.
 
-Two passes over the shards: count (codes, pairs of codes, and in train the sums for the least
-squares), then score (the linear reference). The counts are of all samples; the reference is fitted
-and scored on all of them too, or, in a longer split, on an even choice of its blocks.
+Two passes over the shards: the first counts codes and pairs of codes and, in train, sums the
+products for the least squares; the second scores the linear reference. All samples are counted. The
+reference is fitted and scored on all samples too or, in a longer split, on an even choice of blocks.
 """
 
 import dataclasses
@@ -22,13 +22,13 @@ from datasets.splits import SPLITS
 from datasets.storage import Folder
 
 MAX_SCORED_SAMPLES = 2**24
-"""Samples of a split that the linear reference is fitted to, and scored on, at most."""
+"""Most samples of a split that the linear reference is fitted to and scored on."""
 MAX_FITTED_SAMPLES = 2**22
-"""Samples of train that its scale is fitted to, at most."""
+"""Most samples of train that its scale is fitted to."""
 TASK_PARTS, TASK_SAMPLES = 1_024, 2**26
-"""Parts, and samples, that a task takes."""
+"""Parts, and samples, of one task."""
 HISTOGRAM_BINS = 256
-"""Bins of the histogram that a manifest keeps: with more levels, several codes share one."""
+"""Bins of a manifest's histogram: with more levels, several codes share one."""
 
 
 class SummaryError(ValueError):
@@ -37,9 +37,9 @@ class SummaryError(ValueError):
 
 @dataclass(frozen=True)
 class SplitRange:
-    """The samples [begin, end) of a recording, which ``split`` owns.
+    """The samples [begin, end) of a recording, which belong to ``split``.
 
-    ``blocks_before`` blocks of samples to score lie in the parts of this split before it.
+    ``blocks_before`` is the number of scorable blocks in the earlier ranges of this split.
     """
 
     location: ShardLocation
@@ -56,15 +56,18 @@ class SplitRange:
 
 @dataclass
 class CodeCounts:
-    """Codes (levels,), pairs of codes (levels, levels; empty with more than 256) and samples."""
+    """Counts of codes [levels] and of pairs [levels, levels], and the sums for the least squares.
+
+    ``pairs`` is empty with more than 256 levels.
+    """
 
     codes: np.ndarray
     pairs: np.ndarray
     gram: np.ndarray
 
     @classmethod
-    def none(cls, levels: int) -> "CodeCounts":
-        """Nothing counted yet."""
+    def zeros(cls, levels: int) -> "CodeCounts":
+        """Return counts of nothing."""
         width = levels if levels == quantise.LEVELS else 0
         order = references.ORDER + 2
         return cls(
@@ -72,7 +75,7 @@ class CodeCounts:
         )
 
     def add(self, other: "CodeCounts") -> None:
-        """Add what another part has counted."""
+        """Add the counts of another part."""
         self.codes += other.codes
         self.pairs += other.pairs
         self.gram += other.gram
@@ -81,22 +84,23 @@ class CodeCounts:
 def summarise(
     recordings: Iterable[Recording], folder: Folder, rate: int, levels: int, progress: Progress
 ) -> tuple[Reference, dict[str, SplitSummary]]:
-    """The linear reference, fitted on train, and the figures of every split that is not empty.
+    """Return the linear reference, fitted on train, and the summary of every non-empty split.
 
-    SummaryError where a split has samples but none to score.
+    Raises:
+        SummaryError: A split has samples but none to score.
     """
     parts = _parts(recordings)
     samples = {s: sum(part.end - part.begin for part in parts if part.split == s) for s in SPLITS}
     shares = {split: _share(MAX_SCORED_SAMPLES, count) for split, count in samples.items()}
     groups = _groups(parts)
-    totals = {split: CodeCounts.none(levels) for split in SPLITS}
-    for counted in _mapped("count", groups, partial(_count, folder, levels, shares), progress):
+    totals = {split: CodeCounts.zeros(levels) for split in SPLITS}
+    for counted in _map_groups("count", groups, partial(_count, folder, levels, shares), progress):
         for split, counts in counted.items():
             totals[split].add(counts)
     train = [part for part in parts if part.split == "train"]
     share = _share(MAX_FITTED_SAMPLES, samples["train"])
-    linear = _fitted(totals["train"].gram, train, folder, levels, share)
-    scored = _mapped("score", groups, partial(_score, folder, linear, levels, shares), progress)
+    linear = _fit_linear(totals["train"].gram, train, folder, levels, share)
+    scored = _map_groups("score", groups, partial(_score, folder, linear, levels, shares), progress)
     summaries = {}
     for split in SPLITS:
         if not samples[split]:
@@ -129,7 +133,7 @@ def _parts(recordings: Iterable[Recording]) -> list[SplitRange]:
 
 
 def _groups(parts: Sequence[SplitRange]) -> list[list[SplitRange]]:
-    """The parts in groups for a task each."""
+    """Group the parts into tasks."""
     groups: list[list[SplitRange]] = []
     room = 0
     for part in parts:
@@ -141,13 +145,13 @@ def _groups(parts: Sequence[SplitRange]) -> list[list[SplitRange]]:
     return groups
 
 
-def _mapped(
+def _map_groups(
     step: str,
     groups: list[list[SplitRange]],
     work: Callable[[list[SplitRange]], Any],
     progress: Progress,
 ) -> list[Any]:
-    """What ``work`` makes of each group, in their order, so that sums come out the same."""
+    """Return the result of ``work`` for each group, in order, so that sums are reproducible."""
     total = sum(map(len, groups))
     results, done = {}, 0
     for group, result in jobs.run_tasks(groups, work):
@@ -160,16 +164,14 @@ def _mapped(
 def _count(
     folder: Folder, levels: int, shares: dict[str, float], parts: list[SplitRange]
 ) -> dict[str, CodeCounts]:
-    """The counts of these parts by split; the sums for the least squares in train alone."""
+    """Return the counts of these parts by split, with the least squares' sums in train only."""
     counted: dict[str, CodeCounts] = {}
     for part in parts:
-        counts = counted.setdefault(part.split, CodeCounts.none(levels))
+        counts = counted.setdefault(part.split, CodeCounts.zeros(levels))
         for begin in range(part.begin, part.end, references.BLOCK):
-            # The first code of a block makes a pair with the last one of the block before.
-            first = max(part.begin, begin - 1)
-            codes = shards.read(
-                folder, part.location, first, min(begin + references.BLOCK, part.end) - first
-            )
+            # The first code of a block forms a pair with the last code of the block before.
+            first, end = max(part.begin, begin - 1), min(begin + references.BLOCK, part.end)
+            codes = shards.read(folder, part.location, first, end - first)
             counts.codes += np.bincount(codes[begin - first :], minlength=levels)
             if counts.pairs.size:
                 counts.pairs += references.count_pairs(codes)
@@ -186,7 +188,7 @@ def _score(
     shares: dict[str, float],
     parts: list[SplitRange],
 ) -> dict[str, tuple[float, int]]:
-    """By split, the sum of nats of the linear reference on these parts, and its samples."""
+    """Return by split the linear reference's sum of nats on these parts, and its samples."""
     scores: dict[str, list[tuple[float, int]]] = {}
     for part in parts:
         for codes in _chosen(folder, part, shares[part.split]):
@@ -202,19 +204,20 @@ def _score(
 
 
 def _chosen(folder: Folder, part: SplitRange, share: float) -> Iterator[np.ndarray]:
-    """Blocks of codes [order + n] of a part, whose last n are its part of an even share."""
+    """Yield blocks of codes [order + n]; their last n codes are the part's share of an even choice.
+
+    ``share`` is the fraction of the split's blocks to choose.
+    """
     for number, begin in enumerate(part.scorable, part.blocks_before):
         if math.floor((number + 1) * share) > math.floor(number * share):
-            length = min(references.BLOCK, part.end - begin)
-            yield shards.read(
-                folder, part.location, begin - references.ORDER, references.ORDER + length
-            )
+            first, end = begin - references.ORDER, min(begin + references.BLOCK, part.end)
+            yield shards.read(folder, part.location, first, end - first)
 
 
-def _fitted(
+def _fit_linear(
     gram: np.ndarray, train: list[SplitRange], folder: Folder, levels: int, share: float
 ) -> Reference:
-    """The linear reference from train's sums, with its scale from a share of train's blocks."""
+    """Return the linear reference from train's sums, its scale fitted on a share of its blocks."""
     if not gram[references.ORDER, references.ORDER]:
         raise SummaryError(_too_short("train", sum(part.end - part.begin for part in train)))
     linear = references.fit_linear(gram, levels)

@@ -258,7 +258,7 @@ def test_differences_from_what_is_known_are_kept_and_strict_allows_none(takes, p
         "1 files do not have 0 to 200000 samples, as is known of the corpus: take2.wav has 300000",
     )
     assert prepare(takes, tmp_path, expected=expected).differences == sentences
-    with pytest.raises(PrepareError, match="not what it is known to be, and strict") as error:
+    with pytest.raises(PrepareError, match="differs from its known figures, and strict") as error:
         prepare(takes, tmp_path, expected=expected, strict=True)
     assert all(f"\n  {sentence}" in str(error.value) for sentence in sentences)
     known = KnownFigures(files=3, shortest=20_000, longest=300_000, splits=(3, 3, 3))

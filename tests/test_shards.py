@@ -78,14 +78,6 @@ def test_reads_at_the_edges_of_blocks_are_the_codes(several, edge):
         assert np.array_equal(found, codes[0][begin:end])
 
 
-def test_a_recording_is_passed_on_block_by_block(several):
-    folder, codes, places = several
-    for own, place in zip(codes, places, strict=True):
-        blocks = list(shards.read_blocks(Folder.of(folder), place))
-        assert all(len(block) == BLOCK for block in blocks[:-1])
-        assert np.array_equal(np.concatenate(blocks), own)
-
-
 def test_pyarrow_reads_the_same_codes(several):
     folder, codes, _ = several
     table = pq.read_table(folder / SHARD)
@@ -130,7 +122,7 @@ def test_the_file_depends_on_the_codes_not_on_how_they_came(tmp_path_factory, si
 @pytest.mark.parametrize(("begin", "length"), [(-1, 5), (5, -1), (0, 10**9), (3 * BLOCK, 346)])
 def test_reads_beyond_the_ends_are_refused(several, begin, length):
     folder, _, places = several
-    with pytest.raises(ShardError, match=rf"holds samples 0\.\.3344 of the rec.*; {length} from"):
+    with pytest.raises(ShardError, match=rf"has samples 0\.\.3344 of the rec.*; {length} from"):
         shards.read(Folder.of(folder), places[0], begin, length)
 
 

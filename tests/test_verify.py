@@ -147,7 +147,7 @@ def test_a_recording_that_does_not_lie_where_the_manifest_says_is_found(local, f
     (problem,) = problems(changed(local, owned.name, **fields))
     stated = dataclasses.replace(owned, **fields)
     assert problem.startswith(
-        f"{owned.shard} does not hold 1 of its 2 recordings as corpus.json states them, such as "
+        f"{owned.shard} lacks 1 of its 2 recordings as corpus.json states them, such as "
         f"{stated.name!r} with {stated.samples:,} samples from row group {stated.row} on: "
     )
 
