@@ -87,10 +87,8 @@ def unpack(path: Path, destination: Path, limits: Limits = LIMITS) -> None:
 
     The parent of ``destination`` must exist. An existing ``destination`` is complete, and nothing
     is done. Archives inside stay files; modes, owners and times of members are ignored.
-
-    Raises:
-        ArchiveError: The archive is refused, cannot be read whole, or exceeds ``limits`` or the
-            free disk space. Nothing is left of it then.
+    ArchiveError if the archive is refused, cannot be read whole, or exceeds ``limits`` or the free
+    disk space; nothing of it is left then.
     """
     unfinished = destination.with_name(f"{destination.name}.{uuid4().hex}{PARTIAL}")
     try:

@@ -46,17 +46,11 @@ def read_properties(path: Path) -> tuple[int, int]:
 def read_blocks(
     path: Path, rate: int, frames: int = BLOCK_FRAMES, ratio: float = 1.0
 ) -> Iterator[np.ndarray]:
-    """Yield the file as mono float32 blocks (each [any]) at ``rate`` Hz.
+    """Yield the file as mono float32 blocks (each [any]) at ``rate`` Hz, ``frames`` at a time.
 
-    Args:
-        path: The audio file.
-        rate: Output rate in Hz.
-        frames: Frames that are decoded at a time.
-        ratio: Pitch shift: the file is read as if its own rate were ``ratio`` times as high, so it
-            sounds higher and lasts shorter by this factor.
-
-    Raises:
-        AudioError: The file cannot be read whole; possibly after some blocks.
+    ``ratio`` shifts the pitch: the file is read as if its own rate were ``ratio`` times as high, so
+    it sounds higher and lasts shorter by this factor. AudioError if the file cannot be read whole,
+    possibly after some blocks.
     """
     _check_container(path)
     with _open(path) as file:

@@ -85,7 +85,7 @@ class Augmentation:
     def _draw(self, epoch: int, name: str, quantity: str) -> float:
         """Return a uniform number in [-1, 1) by hashing."""
         digest = permutation.derive_key("augment", self.seed, epoch, name, quantity)
-        # 53 bits are all that a float holds exactly.
+        # A float is exact to 53 bits.
         return (int.from_bytes(digest, "big") >> (8 * len(digest) - 53)) / 2**52 - 1
 
 

@@ -113,11 +113,7 @@ def write_shard(takes: Iterable[Take], folder: Folder, settings: Settings) -> Sh
 def encode_file(
     path: Path, settings: Settings, change: Change | None = None
 ) -> Iterator[np.ndarray]:
-    """Yield the codes of an audio file in blocks (each [any]).
-
-    Raises:
-        AudioError: The file cannot be read whole, or is too short for the linear reference.
-    """
+    """Yield the codes of an audio file in blocks (each [any]); AudioError if it is unusable."""
     return _encode(path, settings, change or Change(1.0, 1.0, 1), LevelMeter(settings.rate))
 
 
@@ -184,7 +180,8 @@ def _convert_take(
             # Opened here to raise OSError: a file that was hashed and now cannot be opened is no
             # fault of its own.
             with source.folder.reading(os.fsdecode(source.path)) as path, path.open("rb"):
-                rate, channels = _read_properties(path, settings)
+                series = (settings.rate, 1) if settings.series else None
+                rate, channels = series or audio.read_properties(path)
                 meter, samples = LevelMeter(settings.rate), 0
                 for codes in _encode(path, settings, change, meter):
                     recording.spool.write(codes.tobytes())
@@ -222,11 +219,6 @@ def _shard_name(takes: tuple[Take, ...], settings: Settings) -> str:
     readable = re.sub(r"[^A-Za-z0-9]+", "_", takes[0].sources[0].name)[-48:].strip("_")
     identity = json.dumps([take.identity(settings) for take in takes])
     return f"shards/{readable}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.parquet"
-
-
-def _read_properties(path: Path, settings: Settings) -> tuple[int, int]:
-    """Return the file's own rate and channels; a series has the corpus's rate and one channel."""
-    return (settings.rate, 1) if settings.series else audio.read_properties(path)
 
 
 def _read_amplitudes(path: Path, settings: Settings, ratio: float) -> Iterator[np.ndarray]:

@@ -35,8 +35,7 @@ class EarlierSplits:
 def read_stated_splits(rule: SplitRule, found: FoundFiles) -> dict[str, str]:
     """Return the splits that the corpus states, by file name; none for rules of other kinds.
 
-    Raises:
-        SplitError, AudioError: A file that states the splits is missing or malformed.
+    SplitError or AudioError if a file that states them is missing or malformed.
     """
     own: dict[str, str] = {}
     if rule.kind == "table":
@@ -57,13 +56,10 @@ def select_usable(
     earlier: EarlierSplits,
     progress: Progress,
 ) -> tuple[list[HashedFile], list[Rejected], dict[str, str]]:
-    """Select the files that can be opened, have a split, and repeat no other file's bytes.
+    """Return the usable files, the rejected ones, and the split of each file by name.
 
-    Of files with the same bytes one counts: that of an earlier preparation, or the first. ``own``
-    are the splits of :func:`read_stated_splits`.
-
-    Returns:
-        The usable files, the rejected ones, and the split of each file by name.
+    A usable file can be opened, has a split, and repeats no other file's bytes. Of equal files one
+    counts: that of an earlier preparation, or the first. ``own`` are the stated splits.
     """
     results = _hash_files(found, progress)
     first: dict[str, str] = {}

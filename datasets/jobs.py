@@ -32,9 +32,7 @@ def run_tasks(
     """Run ``work`` on each piece in a task; yield piece and result in the order of completion.
 
     Ray must be connected. Pieces and results pass through the driver, so they should be small.
-
-    Raises:
-        JobError: The operating system refused something: a full disk, a lost connection.
+    JobError if the operating system refuses something: a full disk, a lost connection.
     """
     if not pieces:
         return

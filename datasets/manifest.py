@@ -221,11 +221,7 @@ class Corpus:
         return self.load(folder)
 
     def longest_recording(self, split: str) -> Recording:
-        """Return the recording whose range of ``split`` ends last: the one for the longest window.
-
-        Raises:
-            ManifestError: The split is empty.
-        """
+        """Return the recording that fits the longest window of ``split``; ManifestError if none."""
         owners = [recording for recording in self.recordings if split in recording.ranges]
         if not owners:
             raise ManifestError(

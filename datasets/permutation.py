@@ -24,10 +24,8 @@ def derive_key(*parts: int | str) -> bytes:
 def permute(indexes: np.ndarray, count: int, key: bytes) -> np.ndarray:
     """Return the images [n] (int64) of indexes [n] under the permutation that ``key`` selects.
 
-    A pure function: the same index, count and key give the same image everywhere.
-
-    Raises:
-        ValueError: An index is outside ``range(count)``, or ``count`` is not possible.
+    A pure function: the same index, count and key give the same image everywhere. ValueError if an
+    index is outside ``range(count)``.
     """
     if not 1 <= count <= MAX_COUNT:
         raise ValueError(f"A permutation of {count} indexes is not possible: use 1 to 2**62.")

@@ -29,23 +29,15 @@ class PrepareError(ValueError):
     """A corpus that cannot be prepared as asked, with what to change."""
 
 
-def _silent(step: str, done: int, total: int) -> None:
-    """Ignore the progress."""
-
-
 def prepare_corpus(
-    asked: Preparation, root: Folder, destination: Folder, progress: Progress = _silent
+    asked: Preparation, root: Folder, destination: Folder, progress: Progress = lambda *step: None
 ) -> Corpus:
     """Prepare the audio files below ``root`` in ``destination``; Ray must be connected.
 
     Files that cannot be read whole are left out and listed in ``Corpus.rejected``. Only one call at
-    a time may write to a destination.
-
-    Raises:
-        AudioError: No file matches.
-        SplitError: A file that states the splits is malformed.
-        PrepareError: Nothing usable is left, or ``strict`` forbids what was found.
-        SummaryError: A split has nothing to score.
+    a time may write to a destination. AudioError if no file matches, SplitError if a file that
+    states the splits is malformed, SummaryError if a split has nothing to score, PrepareError if
+    nothing usable is left or ``strict`` forbids what was found.
     """
     destination.make_folder("shards")
     for name in ("", "shards", "unpacked"):

@@ -100,8 +100,7 @@ def read_into(out: np.ndarray, folder: Folder, location: ShardLocation, begin: i
 def read_row_groups(folder: Folder, shard: str) -> list[tuple[str, int]]:
     """Return the recording and the offset of each row group.
 
-    Raises:
-        OSError, pyarrow.ArrowException: The file cannot be read or is no shard.
+    OSError or pyarrow.ArrowException if the file cannot be read or is no shard.
     """
     system, path = folder.filesystem_path(shard)
     try:

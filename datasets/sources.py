@@ -57,20 +57,17 @@ class FoundFiles:
     folders: tuple[tuple[str, Folder], ...]
 
     def read_texts(self, pattern: str) -> list[tuple[str, str]]:
-        """Read the one text that ``pattern`` matches in a folder with audio.
+        """Return the one text that ``pattern`` matches in folders with audio, with each's prefix.
 
-        Raises:
-            AudioError: No file matches, files of different texts match, or it is not UTF-8.
-
-        Returns:
-            Pairs of the folder's prefix ("" or ending with a slash) and the text. There are several
-            if folders have the same text, such as an archive beside its unpacked content.
+        The prefix is "" or ends with a slash. Several folders may have the same text, such as an
+        archive and its unpacked copy. AudioError if no file matches, or different texts do.
         """
         matches = {}
         for prefix, folder in self.folders:
             for name in folder.list_files():
                 directory = prefix + name[: name.rfind("/") + 1]
-                if re.match(glob_translate(pattern), name) and self._has_audio(directory):
+                audio_inside = any(entry.name.startswith(directory) for entry in self.sources)
+                if re.match(glob_translate(pattern), name) and audio_inside:
                     matches[prefix + name] = (directory, folder.read_bytes(name))
         if len({text for _, text in matches.values()}) != 1:
             raise AudioError(
@@ -79,13 +76,10 @@ class FoundFiles:
                 "only it matches."
             )
         try:
-            # utf-8-sig: a byte order mark, which some programs write, is not part of the first name.
+            # utf-8-sig drops a byte order mark, which some programs write.
             return [(folder, text.decode("utf-8-sig")) for folder, text in matches.values()]
         except UnicodeDecodeError as error:
             raise AudioError(f"{sorted(matches)[0]} is no UTF-8 text: {error}.") from error
-
-    def _has_audio(self, directory: str) -> bool:
-        return any(source.name.startswith(directory) for source in self.sources)
 
 
 @dataclass(frozen=True)
@@ -108,10 +102,8 @@ def find_sources(
     """Find the audio files below ``root``; unpack archives below ``unpacked``, a local folder.
 
     A file that is reached twice (overlapping patterns, links) is listed once. Hidden files and
-    links out of the root are not listed, and ``**`` does not follow links to folders.
-
-    Raises:
-        AudioError: Nothing matches.
+    links out of the root are not listed, and ``**`` does not follow links to folders. AudioError if
+    nothing matches.
     """
     # ``unpacked`` is left out, as it may lie below the root.
     matches, refused = _match(root, patterns.files, patterns.exclude, unpacked)

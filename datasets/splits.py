@@ -70,15 +70,10 @@ class SplitRule:
 def assign_splits(
     rule: SplitRule, names: Sequence[str], earlier: Mapping[str, str], own: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the split of each file by name, except of files that a ``table`` does not name.
+    """Return the split of each file in natural order, except of files that a ``table`` omits.
 
-    Under ``time`` files have no split: :func:`cut_by_time` divides the recordings.
-
-    Args:
-        rule: The split rule.
-        names: The files in natural order.
-        earlier: Splits of an earlier preparation, which stay.
-        own: Splits that the corpus states.
+    ``earlier`` are the splits of an earlier preparation, which stay; ``own`` are those that the
+    corpus states. Under ``time`` files have no split: :func:`cut_by_time` divides the recordings.
     """
     if rule.kind == "time":
         return {}

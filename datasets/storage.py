@@ -144,11 +144,8 @@ class Folder:
     def sha256(self, name: str) -> str:
         """Return the SHA-256 (hex) of a file; OSError with the reason if it cannot be read."""
         system, path = self.filesystem_path(name)
-        digest = hashlib.sha256()
-        with system.open_input_file(path) as file:
-            while block := file.read(COPY_BYTES):
-                digest.update(block)
-        return digest.hexdigest()
+        with system.open_input_stream(path, buffer_size=COPY_BYTES) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def make_folder(self, under: str) -> None:
         """Make a folder below this one, if its file system has folders; OSError with the reason."""

@@ -1,10 +1,10 @@
 """Stream windows in a fixed order to the workers of a run, through Ray Data.
 
 Ray Data repeats neither its own order nor its position after a restart, so this module fixes both.
-The global sequence of windows is :func:`datasets.windows.order_windows`. Step s takes positions
-``[s * batch, (s + 1) * batch)`` of it, of which each of W ranks takes an equal, contiguous share. A
-dataset is made for a number of workers and a first step. Its blocks go to the workers in turn, and
-every row carries its position, so that a worker can refuse a row that is not its own.
+The global sequence of windows is :func:`datasets.windows.order_windows`. Step s takes its positions
+``[s * batch, (s + 1) * batch)``, and each of W ranks an equal, contiguous share of them. A dataset
+is made for a number of workers and a first step. Its blocks go to the workers in turn. Every row
+carries its position, so that a worker can refuse a row of another worker.
 
 If workers can map the shards into memory, a row is a position alone. The worker cuts the window
 during the previous step and copies nothing but the window itself. Otherwise Ray Data's tasks read
@@ -15,6 +15,7 @@ both).
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -114,18 +115,16 @@ class Stream:
             location = self.windows.recordings[recording].location
             shards.read_into(codes[row, filler:], self.folder, location, begin + filler)
         if self.polarity:
-            inverted = self._draw_inverted(positions, indexes)
+            epochs = positions // self.windows_in_epoch
+            inverted = np.array(
+                [
+                    derive_key("polarity", self.seed, epoch, index)[0] & 1
+                    for epoch, index in zip(epochs.tolist(), indexes.tolist(), strict=True)
+                ],
+                dtype=bool,
+            )
             codes[inverted] = self.levels - 1 - codes[inverted]
         return codes
-
-    def _draw_inverted(self, positions: np.ndarray, indexes: np.ndarray) -> np.ndarray:
-        """Return whether each of the windows [n] is inverted."""
-        epochs = positions // self.windows_in_epoch
-        pairs = zip(epochs.tolist(), indexes.tolist(), strict=True)
-        return np.array(
-            [derive_key("polarity", self.seed, epoch, index)[0] & 1 for epoch, index in pairs],
-            dtype=bool,
-        )
 
     def dataset(self, first_step: int, last_step: int) -> ray.data.Dataset:
         """Return steps ``[first_step, last_step)`` as rows of position and window (int64).
@@ -148,8 +147,7 @@ class Stream:
         return dataset
 
 
-@dataclass(frozen=True)
-class _Block:
+class _Block(NamedTuple):
     """One worker's rows of steps [start, stop)."""
 
     start: int

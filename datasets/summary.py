@@ -1,8 +1,8 @@
 """Compute the statistics of each split's codes: histogram, entropies and the linear reference.
 
-Two passes over the shards: the first counts codes and pairs of codes and, in train, sums the
-products for the least squares; the second scores the linear reference. All samples are counted. The
-reference is fitted and scored on all samples too or, in a longer split, on an even choice of blocks.
+The first pass over the shards counts codes and pairs of codes and, in train, sums the products for
+the least squares. The second pass scores the linear reference. All samples are counted. The
+reference is fitted and scored on all samples or, in a long split, on an even choice of blocks.
 """
 
 import dataclasses
@@ -86,8 +86,7 @@ def summarise(
 ) -> tuple[Reference, dict[str, SplitSummary]]:
     """Return the linear reference, fitted on train, and the summary of every non-empty split.
 
-    Raises:
-        SummaryError: A split has samples but none to score.
+    SummaryError if a split has samples but none to score.
     """
     parts = _parts(recordings)
     samples = {s: sum(part.end - part.begin for part in parts if part.split == s) for s in SPLITS}

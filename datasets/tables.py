@@ -16,8 +16,7 @@ PARQUET = b"PAR1"
 def read_blocks(path: Path, series: Series) -> Iterator[np.ndarray]:
     """Yield the column's amplitudes in order, float32 (each [any]).
 
-    Raises:
-        AudioError: The file is no table, has no such column, or a cell is empty or not a number.
+    AudioError if the file is no table, has no such column, or a cell is empty or not a number.
     """
     row = 0
     for values in _read_numbers(path, series.column):

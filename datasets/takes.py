@@ -56,7 +56,7 @@ def convert_takes(
     folder: Folder,
     progress: Progress,
 ) -> Results:
-    """Convert the takes that no shard holds; return every take with its shard and its result.
+    """Convert the takes that are in no shard; return every take with its shard and its result.
 
     Takes fill the shards in order. After an interruption, the finished ones therefore do not change
     which of the others share a shard.

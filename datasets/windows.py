@@ -30,14 +30,10 @@ class WindowError(ValueError):
 class Windows:
     """The windows of one split, in the order of recordings, blocks and groups, stored as sums.
 
-    All lengths are in samples.
-
-    context: samples before a window's first target.
-    spacing: distance between the ``targets`` places of a window.
-    history: samples kept before the first target of a recording: at least ``context``, unless
-        windows may be ``padded``.
-    run: consecutive targets at each place; divides ``spacing``.
-    padded: whether a window may begin before its recording does.
+    All lengths are in samples. A window has ``targets`` places, ``spacing`` apart, with ``run``
+    consecutive targets each (``run`` divides ``spacing``). ``history`` is kept before the first
+    target of a recording: at least ``context``, or less if windows may be ``padded``, that is,
+    begin before their recording does.
     """
 
     recordings: tuple[Recording, ...]
@@ -63,9 +59,7 @@ class Windows:
     ) -> Self:
         """Return the windows of ``split``; ``history`` defaults to the context.
 
-        Raises:
-            ManifestError: The split is empty.
-            WindowError: No window fits, or a number is out of its bounds.
+        ManifestError if the split is empty, WindowError if no window fits or a number is invalid.
         """
         history = context if history is None else history
         if context < 0 or spacing < 1 or targets < 1:
