@@ -20,10 +20,11 @@ from typing import Any, Self
 import numpy as np
 from pydantic import TypeAdapter
 
-from datasets import audio, augment, quantise, references, shards, tables
+from datasets import audio, augment, columns, quantise, references, shards
 from datasets.audio import AudioError
 from datasets.augment import Change
 from datasets.blocks import reblocked
+from datasets.columns import SeriesError
 from datasets.level import Level, LevelMeter, merge_levels
 from datasets.manifest import RecordingPart, Rejected
 from datasets.settings import Settings
@@ -186,7 +187,7 @@ def _convert_take(
                 for codes in _encode(path, settings, change, meter):
                     recording.spool.write(codes.tobytes())
                     samples += len(codes)
-        except AudioError as error:
+        except (AudioError, SeriesError) as error:
             # OSError is not caught: a full disk or a lost connection must not be remembered as a
             # fault of the file.
             rejected.append(Rejected(source.name, str(error)))
@@ -223,7 +224,7 @@ def _shard_name(takes: tuple[Take, ...], settings: Settings) -> str:
 
 def _read_amplitudes(path: Path, settings: Settings, ratio: float) -> Iterator[np.ndarray]:
     if settings.series:
-        return tables.read_blocks(path, settings.series)
+        return columns.read_blocks(path, settings.series)
     return audio.read_blocks(path, settings.rate, ratio=ratio)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Self
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from datasets.augment import Augmentation
 from datasets.columns import Series
@@ -22,7 +22,6 @@ from datasets.storage import Folder
 
 SCHEMA = 2
 FILE_NAME = "corpus.json"
-STRICT = ConfigDict(extra="forbid", strict=True)
 
 
 class ManifestError(ValueError):
@@ -35,8 +34,6 @@ class RecordingPart:
 
     ``rate`` is the file's own, in Hz; ``sha256`` is the file's.
     """
-
-    __pydantic_config__ = STRICT
 
     name: str
     sha256: str
@@ -55,8 +52,6 @@ class Recording:
     (:mod:`datasets.augment`). ``ranges`` is the sample range [begin, end) of each split; splits
     without samples are absent.
     """
-
-    __pydantic_config__ = STRICT
 
     name: str
     shard: str
@@ -77,8 +72,6 @@ class Recording:
 class Shard:
     """A shard's size in bytes and its SHA-256 (hex)."""
 
-    __pydantic_config__ = STRICT
-
     bytes: int
     sha256: str
 
@@ -90,8 +83,6 @@ class Reference:
     The centre is ``intercept + sum_k coefficients[k] * code[t - 1 - k]`` (newest sample first), in
     codes; ``scale`` is the logistic's, in codes.
     """
-
-    __pydantic_config__ = STRICT
 
     order: int
     coefficients: tuple[float, ...]
@@ -109,8 +100,6 @@ class SplitSummary:
     train, over ``linear_samples`` samples: all with enough history, or an even choice of them.
     """
 
-    __pydantic_config__ = STRICT
-
     recordings: int
     samples: int
     seconds: float
@@ -124,8 +113,6 @@ class SplitSummary:
 @dataclass(frozen=True)
 class Rejected:
     """An audio file that was left out, with the reason and the split that it would be in."""
-
-    __pydantic_config__ = STRICT
 
     name: str
     reason: str
@@ -142,8 +129,6 @@ class Corpus:
     does not match. ``series`` gives the meaning of the codes if they are not audio. ``folder`` and
     ``fingerprint`` are set once the corpus is on disk.
     """
-
-    __pydantic_config__ = STRICT
 
     name: str
     rate: int
@@ -197,7 +182,8 @@ class Corpus:
             )
         try:
             # From JSON text: strict validation of Python values would refuse a list for a tuple.
-            corpus: Self = _reader(Corpus).validate_json(json.dumps(fields))
+            text = json.dumps(fields)
+            corpus: Self = _reader(Corpus).validate_json(text, strict=True, extra="forbid")
         except ValidationError as error:
             problems = (
                 f"{_shorten('.'.join(map(str, entry['loc'])))}: {entry['msg']} "
