@@ -21,7 +21,7 @@ from datasets import archives
 from datasets.archives import ArchiveError, Limits, is_archive, unpack
 from datasets.files import PARTIAL
 
-# What an archive unpacks to: the bytes of files, None for folders.
+# Expected content after unpacking: the bytes of files, None for folders.
 GOOD = {
     "a.wav": bytes(range(256)) * 300,
     "empty.wav": b"",
@@ -60,7 +60,7 @@ def tarred(members) -> bytes:
 
 
 def packed(members, suffix: str) -> bytes:
-    """An archive of (name or info, content) pairs, with names as they are given."""
+    """Return an archive of (name or info, content) pairs, with the names unchanged."""
     compress = COMPRESS.get(suffix.removeprefix(".tar") or suffix)
     return compress(tarred(members)) if compress else zipped(members)
 
@@ -78,7 +78,7 @@ def of_zip(name: str, mode: int) -> zipfile.ZipInfo:
 
 
 def patched(data: bytes, local: int, directory: int, form: str, *values: int) -> bytes:
-    """A zip of one member with other values at these offsets of its two headers."""
+    """Return a zip of one member, with other values at these offsets of its two headers."""
     changed = bytearray(data)
     struct.pack_into(form, changed, data.index(b"PK\3\4") + local, *values)
     struct.pack_into(form, changed, data.index(b"PK\1\2") + directory, *values)
@@ -86,13 +86,13 @@ def patched(data: bytes, local: int, directory: int, form: str, *values: int) ->
 
 
 def tree(folder: Path) -> dict[str, bytes | None]:
-    """Every path under a folder with the bytes of files, None for folders."""
+    """Return every path under a folder with the bytes of files, None for folders."""
     paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
     return {name: None if path.is_dir() else path.read_bytes() for name, path in paths.items()}
 
 
 def place_in(folder: Path) -> Path:
-    """A folder for archives, with neighbours that no archive may touch."""
+    """Make a folder for archives, with neighbours that no archive may touch."""
     (folder / "work" / "other").mkdir(parents=True)
     (folder / "outside.wav").write_bytes(b"outside")
     return folder / "work"
@@ -110,7 +110,7 @@ def unpacked(place: Path, name: str, data: bytes, limits: Limits = archives.LIMI
 
 
 def refused(place: Path, name: str, data: bytes, limits=archives.LIMITS, early=True) -> str:
-    """The sentence of a refusal that leaves all as it was, ``early``: without writing at all."""
+    """Return the error of a refusal that leaves no change, or if ``early`` writes nothing."""
     (place / name).write_bytes(data)
     before = tree(place.parent)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(ArchiveError) as caught:
@@ -128,7 +128,7 @@ def refused(place: Path, name: str, data: bytes, limits=archives.LIMITS, early=T
 def test_an_archive_is_known_by_its_name_in_any_case_and_unpacked_whole(place, suffix):
     assert is_archive(Path(f"a.b{suffix}")) and is_archive(Path(f"A{suffix.upper()}"))
     assert not any(is_archive(Path(f"a{suffix}{more}")) for more in ("x", ".part", ".wav"))
-    # A folder may be named after what it holds.
+    # A folder may have a name that ends like a file's.
     members = [*FILES, ("deep/", b"")] if suffix == ".zip" else FILES
     assert tree(unpacked(place, f"A{suffix.upper()}", packed(members, suffix))) == GOOD
 
@@ -223,7 +223,7 @@ def test_only_plain_files_and_folders_are_taken(place, data, sentence):
 @FAMILIES
 def test_a_truncated_archive_is_refused_wherever_it_is_cut(place, suffix):
     data = packed(FILES, suffix)
-    # A tar is whole with the first zero block after its last member.
+    # A tar is complete with the first zero block after its last member.
     end = len(data) if suffix != ".tar" else -(-len(data.rstrip(b"\0")) // 512) * 512 + 512
     cuts = {0, 1, 2, 511, 512, 513, 1024, end // 3, end // 2, end - 512, end - 2, end - 1}
     for cut in cuts & {*range(end)}:
@@ -239,7 +239,7 @@ def test_a_truncated_archive_is_refused_wherever_it_is_cut(place, suffix):
 def test_what_is_damaged_or_no_archive_is_refused(place, suffix):
     for data in (b"", b"text, not an archive\n" * 100, RANDOM, b"RIFF" + bytes(40)):
         assert refused(place, f"x{suffix}", data)
-    if suffix != ".tar":  # which has no checksum of its content
+    if suffix != ".tar":  # a plain tar has no checksum of its content
         damaged = bytearray(packed([("a.wav", RANDOM)], suffix))
         damaged[len(damaged) // 2] ^= 16
         assert refused(place, f"x{suffix}", bytes(damaged), early=suffix != ".zip")
@@ -249,7 +249,7 @@ def test_what_cannot_be_opened_or_written_leaves_nothing(place, monkeypatch):
     for name, reason in ((".", "Is a directory"), ("none", "No such file or directory")):
         with pytest.raises(ArchiveError, match=f"it cannot be unpacked: {reason}"):
             unpack(place / name, place / "out")
-    # The deepest folders that are allowed, written before the damage is found.
+    # The deepest allowed folders are written before the damage is found.
     damaged = zipped([("a/" * 499 + "b", b"deep"), ("c", b"content")], zipfile.ZIP_STORED)
     assert "CRC" in refused(place, "x.zip", damaged.replace(b"cont", b"mint"), early=False)
     for error in (OSError(28, "No space left on device"), KeyboardInterrupt()):

@@ -16,7 +16,7 @@ NAMES = [f"recording {index}.wav" for index in range(2_000)]
 
 
 def shifted(samples: np.ndarray, source_rate: int, rate: int, ratio: float) -> np.ndarray:
-    """What a reader hands on that treats the file as if its rate were ``ratio`` times its own."""
+    """Resample as a reader does that treats the file's rate as ``ratio`` times as high."""
     resampler = soxr.ResampleStream(source_rate * ratio, rate, 1, dtype="float32")
     blocks = [resampler.resample_chunk(block) for block in np.array_split(samples, 7)]
     return np.concatenate([*blocks, resampler.resample_chunk(samples[:0], last=True)])
@@ -42,7 +42,7 @@ def test_another_seed_epoch_or_name_draws_another_change(seed, epoch, name):
 
 
 def test_changes_are_pinned_for_all_time():
-    # Finished runs are repeated with these changes: others would be other runs.
+    # Pinned: finished runs are repeated with these changes.
     change = FULL.draw_change(1, "a.wav")
     assert change.gain == pytest.approx(0.8903671871059654, rel=1e-12)
     assert change.ratio == pytest.approx(1.0226763617288885, rel=1e-12)
@@ -69,9 +69,9 @@ def test_the_draws_are_uniform_and_have_nothing_to_do_with_each_other():
     signs = np.array([change.sign for change in changes])
     for values, limit in ((decibels, 6.0), (semitones, 2.0)):
         assert np.abs(values).max() <= limit * (1 + 1e-12)
-        # The mean of 2,000 is off by limit / 77 as a rule, and by four times that hardly ever.
+        # The mean of 2,000 has a standard error of limit / 77, and rarely errs by four.
         assert abs(values.mean()) < 4 * limit / 77
-        # Ten equal parts of the range hold 200 each: chi-squared, 9 degrees of freedom.
+        # 200 are expected in each tenth of the range: chi-squared, 9 degrees of freedom.
         parts = np.histogram(values, bins=10, range=(-limit, limit))[0]
         assert ((parts - 200) ** 2 / 200).sum() < 40
     assert abs((signs == -1).sum() - 1_000) < 4 * math.sqrt(500)

@@ -1,4 +1,4 @@
-"""Columns of tables become corpora as audio files do."""
+"""Columns of tables as corpora."""
 
 import numpy as np
 import pyarrow
@@ -18,7 +18,7 @@ COLUMN = Series("level", -20.0, 60.0)
 
 
 def table(path, values, column="level"):
-    """A table of this column beside one of dates and one of words."""
+    """Write a table of this column beside one of dates and one of words."""
     made = pyarrow.table(
         {
             "date": [f"2010-01-{day % 28 + 1:02}" for day in range(len(values))],
@@ -124,7 +124,7 @@ def test_a_series_is_prepared_and_its_codes_stand_for_its_numbers(ray_session, t
 
 
 def test_codes_of_audio_do_not_depend_on_there_being_series():
-    """The shards of a corpus that was prepared before keep their names."""
+    """Check that the shards of corpora without a series keep their names."""
     assert "series" not in Settings(16_000, "mulaw", 256, "none").identity()
 
 

@@ -18,7 +18,7 @@ FULL = Augmentation(gain_decibels=12.0, pitch_semitones=5.0, polarity=True, seed
 
 @pytest.fixture
 def root(tmp_path):
-    """Files of several formats, rates and lengths, none alike."""
+    """Write files of several formats, rates and lengths, all different."""
     for seed, (name, rate) in enumerate([("a.wav", RATE), ("b/c.flac", 44_100), ("d.wav", 8_000)]):
         stereo = np.stack([noise(3_000 + seed, seed), noise(3_000 + seed, 9 - seed)], axis=1)
         sound(tmp_path / "root" / name, stereo, rate)
@@ -39,7 +39,7 @@ def codes_of(folder, facts, entry):
 
 
 def converted(folder, takes, settings=SETTINGS):
-    """The facts, and the entries of all takes with their codes."""
+    """Return the facts, and the entries of all takes with their codes."""
     facts = convert.write_shard(takes, folder, settings)
     return facts, [(e, codes_of(folder, facts, e)) for made in facts.made for e in made.entries]
 
@@ -193,7 +193,7 @@ def test_joined_files_begin_where_they_say(root, folder):
 
 
 def broken(path):
-    """A FLAC of which two blocks can be decoded, enough for codes to be written, and not all."""
+    """Write a FLAC that fails after two decoded blocks, when codes are already written."""
     sound(path, np.random.default_rng(0).uniform(-0.9, 0.9, 3 * audio.BLOCK_FRAMES))
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.8)])
 
@@ -254,7 +254,7 @@ def test_a_call_that_fails_leaves_no_shard_and_changes_none(root, folder, monkey
     def killed(path):
         raise KeyboardInterrupt
 
-    # The last that is done to a shard before it is in its place.
+    # The last step before a shard is renamed.
     monkeypatch.setattr(audio, "file_sha256", killed)
     with pytest.raises(KeyboardInterrupt):
         convert.write_shard(takes, folder, SETTINGS)

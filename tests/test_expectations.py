@@ -16,7 +16,7 @@ def made(samples, *parts, epoch=0):
     )
 
 
-# Four files of 100, 40, 60 and 70 samples, and a changed copy that counts for nothing.
+# Four files of 100, 40, 60 and 70 samples, and a changed copy that must not count.
 RECORDINGS = (
     made(100, part("a.wav")),
     made(100, part("b.wav"), part("c.wav", begin=40)),

@@ -20,13 +20,13 @@ NOTHING = EarlierSplits({}, {})
 
 @pytest.fixture(autouse=True)
 def without_ray(monkeypatch):
-    """The work is done here, the last piece first."""
+    """Run the work in this process, the last piece first."""
     monkeypatch.setattr(inventory.jobs, "run_tasks", in_process)
     monkeypatch.setattr(inventory, "FILES_PER_TASK", 2)
 
 
 def tree(root, **contents):
-    """Files by name (``__`` for a slash, ``_`` for a dot) with their contents."""
+    """Write files by name (``__`` for a slash, ``_`` for a dot) with their contents."""
     for key, content in contents.items():
         path = root / key.replace("__", "/").replace("_", ".")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ def tree(root, **contents):
 
 
 def counted(root, rule=TIME, earlier=NOTHING, progress=lambda step, done, total: None):
-    """The files below ``root`` that count, the reasons against the others, and the splits."""
+    """Return the usable files below ``root``, the reasons against the others, and the splits."""
     found = find_sources(
         Folder.of(root), Patterns(), Folder.of(root / "unpacked"), lambda name: None
     )

@@ -10,7 +10,7 @@ FRAME = 3  # samples in a tenth of a second
 
 
 def signal(samples, seed=0):
-    """Loud and clipped noise between frames of silence and of nearly silence."""
+    """Return loud and clipped noise between frames of silence and near silence."""
     generator = np.random.default_rng(seed)
     loudness = generator.choice([0.0, 5e-4, 2e-3, 0.3, 3.0], samples // FRAME + 1)
     values = generator.uniform(-1, 1, samples) * np.repeat(loudness, FRAME)[:samples]

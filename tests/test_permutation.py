@@ -29,7 +29,7 @@ def test_an_image_does_not_depend_on_what_else_is_asked_for():
 
 
 def test_images_are_pinned_for_all_time():
-    # Stored runs resume in this order: a change of these figures breaks them.
+    # Pinned: stored runs resume in this order.
     assert permute(np.arange(8), 1000, derive_key("pinned", 1)).tolist() == [
         519,
         663,
@@ -47,7 +47,7 @@ def test_neighbours_are_scattered():
     images = permute(np.arange(count), count, derive_key("scatter", 3)).astype(float)
     assert abs(np.corrcoef(np.arange(count), images)[0, 1]) < 0.02
     assert abs(np.corrcoef(images[:-1], images[1:])[0, 1]) < 0.02
-    # The first tenth of the indexes goes evenly to all tenths: chi-squared, 9 degrees of freedom.
+    # The first tenth of the indexes spreads evenly: chi-squared, 9 degrees of freedom.
     parts = np.bincount((images[: count // 10] * 10 / count).astype(int), minlength=10)
     assert ((parts - 1000) ** 2 / 1000).sum() < 40
 

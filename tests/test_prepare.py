@@ -25,7 +25,7 @@ SMILE = "more/it's a \N{GRINNING FACE}\n.wav"
 
 @pytest.fixture(scope="module")
 def takes(tmp_path_factory):
-    """A folder of three good files: mono WAV, stereo FLAC at 44.1 kHz, one in a folder."""
+    """Write three good files: mono WAV, stereo FLAC at 44.1 kHz, one in a folder."""
     root = tmp_path_factory.mktemp("takes")
     sound(root / "take2.wav", noise(300_000, 2))
     sound(root / "take10.flac", np.stack([noise(88_200, 10), noise(88_200, 11)], axis=1), 44100)
@@ -167,7 +167,7 @@ def test_a_table_beside_the_audio_decides_the_splits(tmp_path):
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory):
-    """Four good files between bad ones of every kind."""
+    """Write four good files between bad ones of every kind."""
     root = tmp_path_factory.mktemp("mixed")
     for i in range(4):
         sound(root / f"{3 * i:02}_good.wav", noise(3_000 + i, i))
@@ -219,7 +219,7 @@ def test_each_bad_file_has_its_reason(sifted, name, reason):
 
 
 def test_file_order_counts_every_file_and_splits_those_that_can_be_used(sifted):
-    # 12 files: six train, three validate, three test, whatever they turn out to be.
+    # 12 files, usable or not: six in train, three in validation, three in test.
     assert [entry.ranges for entry in sifted.recordings] == [
         {"train": (0, 3000)},
         {"train": (0, 3001)},

@@ -1,4 +1,4 @@
-"""Preparations that are repeated: after losses, with more files or other settings; in a bucket."""
+"""Repeated preparations: after losses, with more files or other settings, in a bucket."""
 
 import dataclasses
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("ray_session")
 
 @pytest.fixture(scope="module")
 def takes(tmp_path_factory):
-    """A folder of two files."""
+    """Write a folder of two files."""
     root = tmp_path_factory.mktemp("takes")
     sound(root / "take2.wav", noise(30_000, 2))
     sound(root / "more" / "take10.flac", noise(20_000, 3), 44_100)
@@ -59,7 +59,7 @@ def test_other_settings_or_audio_leave_the_earlier_shards_alone(tmp_path):
     samples = audio.read(root / "a.wav", RATE)
     expected = quantise.encode(samples / np.abs(samples).max(), "linear")
     assert np.array_equal(codes_of(second, second.recordings[0]), expected)
-    # What an earlier manifest said is still there.
+    # The files of the earlier manifest are still there.
     assert np.array_equal(codes_of(first, first.recordings[0]), quantise.encode(samples, "mulaw"))
     sound(root / "a.wav", noise(4_000, 9))
     changed = prepare(root, folder)
@@ -110,7 +110,7 @@ def test_a_corpus_that_has_grown_is_made_again_bit_for_bit(tmp_path):
 
 
 def written(folder):
-    """When each object of a bucket was written."""
+    """Return the time at which each object of a bucket was written."""
     system, _ = folder.filesystem_path("")
     times = {
         name: system.get_file_info(folder.filesystem_path(name)[1]).mtime_ns

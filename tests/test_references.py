@@ -10,7 +10,7 @@ from datasets.manifest import Reference
 
 
 def music(samples, seed=0):
-    """Codes of a resonant, noisy signal that reaches the first and the last code."""
+    """Return codes of a resonant, noisy signal that reaches the first and the last code."""
     noise = np.random.default_rng(seed).normal(0, 30, samples)
     signal = np.zeros(samples)
     for t in range(2, samples):

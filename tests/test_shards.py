@@ -21,7 +21,7 @@ SHARD = "shards/s.parquet"
 
 @pytest.fixture(scope="module", autouse=True)
 def small_blocks():
-    """Blocks of a thousand codes, so that recordings have several."""
+    """Set blocks of a thousand codes, so that recordings have several."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shards, "BLOCK", BLOCK)
         yield
@@ -33,7 +33,7 @@ def random_codes(samples, levels=256):
 
 
 def written(folder, recordings, levels=256, name=SHARD):
-    """A shard of these recordings (each [any] or a list of blocks), and their places."""
+    """Write a shard of recordings (each [any] or a list of blocks); return their locations."""
     places = []
     with Folder.of(folder).writing(name) as path:
         writer = ShardWriter(path, levels)
@@ -48,7 +48,7 @@ def written(folder, recordings, levels=256, name=SHARD):
 
 @pytest.fixture(scope="module", params=[256, 65_536])
 def several(request, tmp_path_factory):
-    """A folder with a shard of several recordings: their codes and their places."""
+    """Return a folder with a shard of several recordings, their codes and their locations."""
     folder = tmp_path_factory.mktemp("several")
     codes = [random_codes(length, request.param) for length in LENGTHS]
     return folder, codes, written(folder, codes, request.param)
@@ -140,7 +140,7 @@ def test_a_replaced_file_is_opened_again(tmp_path):
     for samples in (900, 1_100, 1_000):
         codes = random_codes(samples)
         (place,) = written(tmp_path, [codes])
-        # As where both were written within one tick of the clock.
+        # As if both were written within one tick of the clock.
         os.utime(tmp_path / SHARD, ns=(1, 1))
         assert np.array_equal(shards.read(Folder.of(tmp_path), place, 0, samples), codes)
 

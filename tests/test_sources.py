@@ -1,4 +1,4 @@
-"""Which files are audio of a corpus, and which text beside them states its splits."""
+"""The audio files of a corpus, and the text beside them that states its splits."""
 
 import os
 import zipfile
@@ -122,7 +122,7 @@ def test_links_out_of_the_root_are_refused_by_name(tmp_path):
     tree(tmp_path, "other/b.wav", "rooted/c.wav")
     root = tree(tmp_path / "root", "a.wav")
     (root / "link.wav").symlink_to(tmp_path / "other" / "b.wav")
-    # A folder whose name only begins like the root's.
+    # A folder whose name merely begins like the root's.
     (root / "near.wav").symlink_to(tmp_path / "rooted" / "c.wav")
     (root / "folder").symlink_to(tmp_path / "other")
     assert names(root) == ["a.wav"]

@@ -10,7 +10,7 @@ from datasets.storage import Folder, StorageError
 
 @pytest.fixture(params=["local", "s3"])
 def folder(request, tmp_path):
-    """A folder that is not there yet: of this machine, and of a bucket."""
+    """Return a folder that does not exist yet, on this machine or in a bucket."""
     if request.param == "local":
         return Folder.of(tmp_path / "folder")
     return Folder.of(f"{request.getfixturevalue('bucket')}/{tmp_path.name}")

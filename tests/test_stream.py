@@ -29,7 +29,7 @@ def received(iterator):
 
 
 def delivered(stream, first, last):
-    """What each worker gets of steps [first, last), as Ray Train splits a dataset."""
+    """Return each worker's rows of steps [first, last), as Ray Train splits a dataset."""
     dataset = stream.dataset(first, last)
     dataset.context.execution_options = ExecutionOptions(preserve_order=True)
     splits = dataset.streaming_split(stream.workers, equal=True)
@@ -119,7 +119,7 @@ def test_two_epochs_hold_every_target_once_each_through_stops_and_other_worlds(e
     stops = sorted({0, steps, *draws.integers(1, steps, 6).tolist()})
     sequence = []
     for (start, stop), workers in zip(pairwise(stops), [1, 4, 2, 3, 1, 3, 2], strict=False):
-        # A worker that is killed has read more than it has trained: steps are done again.
+        # A killed worker has read more than it has trained, so steps are repeated.
         ahead = min(steps, stop + 2)
         ranks = delivered(replace(stream, workers=workers), start, ahead)
         share = stream.batch // workers

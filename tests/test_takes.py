@@ -16,13 +16,13 @@ NAMES = ("a/1.wav", "a/2.wav", "a/10.wav", "b/1.wav", "c.wav")
 
 @pytest.fixture(autouse=True)
 def without_ray(monkeypatch):
-    """The work is done here, the last piece first."""
+    """Run the work in this process, the last piece first."""
     monkeypatch.setattr(takes.jobs, "run_tasks", in_process)
 
 
 @pytest.fixture
 def root(tmp_path):
-    """Files that are a little different in length, ``NAMES`` and some more."""
+    """Write files of slightly different lengths, ``NAMES`` and some more."""
     for number, name in enumerate((*NAMES, "d.wav", "e.wav")):
         sound(tmp_path / "root" / name, noise(1_000 + 10 * number, number))
     return tmp_path / "root"
@@ -40,7 +40,7 @@ def grouped(asked):
 
 
 def made(root, folder, names, progress=lambda *step: None, copies=0, settings=SETTINGS):
-    """What ``converted`` gives for a take of each file."""
+    """Return the result of ``convert_takes`` for a take of each file."""
     files = hashed(root, *names)
     asked = takes.form_takes(files, {}, False, copies)
     return takes.convert_takes(asked, files, settings, folder, progress)
@@ -135,7 +135,7 @@ def test_what_a_killed_call_has_not_finished_comes_out_the_same(root, folder, mo
     assert len(lines) == 4
     for lost in itertools.chain.from_iterable(itertools.combinations(lines, n) for n in range(5)):
         for number, shard in enumerate(lost):
-            # Killed before the facts were written, or a shard that somebody has removed.
+            # As after a kill before the facts were written, or after somebody removed the shard.
             (folder.local / f"{shard}{'.json' if number % 2 else ''}").unlink()
         assert made(root, folder, names) == results
         after = state(folder.local)

@@ -1,4 +1,4 @@
-"""What `verify` says of a corpus, on this machine and in a bucket, and that its advice mends it."""
+"""Problems that `verify` reports, locally and in a bucket; following its advice mends them."""
 
 import dataclasses
 import json
@@ -30,7 +30,7 @@ def without_ray(monkeypatch):
 
 @pytest.fixture
 def root(tmp_path):
-    """Four recordings of one length, and a file of no use."""
+    """Write four recordings of one length, and an unusable file."""
     for seed, name in enumerate("abcd"):
         sound(tmp_path / f"audio/{name}.wav", noise(SAMPLES, seed))
     (tmp_path / "audio/e.wav").write_text("no audio")
@@ -39,10 +39,7 @@ def root(tmp_path):
 
 @pytest.fixture(params=["local", "s3"])
 def corpus(request, tmp_path, root):
-    """The recordings in two shards; a third one, of which only the description is there, has none.
-
-    One corpus on this machine, one in a bucket.
-    """
+    """Prepare the recordings in two shards, beside the facts of a third one without recordings."""
     place = tmp_path / "corpus"
     if request.param == "s3":
         place = f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
@@ -70,7 +67,7 @@ def flip(folder, name, byte):
 
 
 def changed(corpus, name, /, **fields):
-    """The corpus with other fields of one recording in its manifest."""
+    """Return the corpus with changed fields of one recording in its manifest."""
     recordings = [
         dataclasses.replace(entry, **fields) if entry.name == name else entry
         for entry in corpus.recordings

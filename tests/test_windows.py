@@ -12,7 +12,7 @@ from datasets.windows import WindowError, Windows, hash_every_target, hash_targe
 
 
 def corpus(*parts):
-    """A corpus whose recordings own [begin, end) of their samples in train."""
+    """Return a corpus whose recordings have [begin, end) of their samples in train."""
     level = Level(0.5, 0.1, 0, 0)
     recordings = tuple(
         Recording(f"r{i}", f"shards/r{i}", 0, end + 3, (), level, 0, {"train": (begin, end)})
@@ -67,7 +67,7 @@ def test_windows_partition_the_eligible_targets(parts, context, more_history, ru
     try:
         windows = Windows.of(corpus(*parts), "train", context, spacing, targets, history, run)
     except WindowError:
-        # Rightly refused only if every recording's eligible targets fall short of one block.
+        # A refusal is right only if no recording has eligible targets for one block.
         assert max(Counter(i for i, _ in eligible).values(), default=0) < targets * spacing
         return
     seen = all_targets(windows)
