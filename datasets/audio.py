@@ -21,22 +21,18 @@ import soundfile
 import soxr
 
 BLOCK_FRAMES = 2**18
-MAX_AMPLITUDE = 2.0**30
-"""Louder floats are no audio: the mean of two, or a resampler's output, can overflow."""
-MIN_RATE = 1_000
-"""In Hz: from a lower rate, a damaged header could blow a few kilobytes up to gigabytes."""
+MAX_AMPLITUDE = 2.0**30  # louder floats are no audio: a mean or a resampler can overflow
+MIN_RATE = 1_000  # Hz: a lower one in a damaged header could blow kilobytes up to gigabytes
 
-HEADER_BYTES = 28
-"""Bytes at the beginning of a file that state its size."""
+HEADER_BYTES = 28  # that state the size of a file
 # Writers that stream leave sizes at these values, which then mean nothing.
 UNKNOWN_SIZES = (0, 2**32 - 1, 2**64 - 1)
 
 OGG = b"OggS"
-PAGE_BYTES = 27
-"""Bytes of an Ogg page's header, before the lengths of its segments."""
+PAGE_BYTES = 27  # of an Ogg page's header, before the lengths of its segments
 CHECKSUM = slice(22, 26)
+# Each byte with its bits in reverse order: Ogg's checksum is zlib's of such bytes.
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-"""Each byte with its bits in reverse order: Ogg's checksum is zlib's of such bytes."""
 
 
 class AudioError(ValueError):

@@ -24,9 +24,8 @@ class AugmentationError(ValueError):
 class Change:
     """Change of one recording in one epoch.
 
-    gain: the factor of its amplitudes.
-    ratio: the factor of its frequencies, above 1 for higher; its duration is divided by it.
-    sign: 1, or -1 for inverted polarity.
+    ``gain`` is the factor of its amplitudes. ``ratio`` is the factor of its frequencies, by which
+    its duration is divided. ``sign`` is 1, or -1 for inverted polarity.
     """
 
     gain: float
@@ -38,10 +37,8 @@ class Change:
 class Augmentation:
     """Ranges of the changes; by default nothing changes.
 
-    gain_decibels: the gain is uniform in decibels, within plus and minus this (0 to 40).
-    pitch_semitones: the pitch shift is uniform in semitones, within plus and minus this (0 to 12).
-    polarity: whether a fair coin inverts the polarity.
-    seed: selects the draws.
+    The gain is uniform within +-``gain_decibels`` (0 to 40), the pitch shift within
+    +-``pitch_semitones`` (0 to 12). ``polarity`` lets a fair coin invert the polarity.
     """
 
     gain_decibels: float = 0.0

@@ -31,8 +31,7 @@ from datasets.settings import Settings
 from datasets.sources import Source
 from datasets.storage import Folder
 
-SPOOL_BYTES = 2**24
-"""Bytes of a recording's codes that stay in memory before they go to the disk."""
+SPOOL_BYTES = 2**24  # of a recording's codes: more go from memory to the disk
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,11 @@ def write_shard(takes: Iterable[Take], folder: Folder, settings: Settings) -> Sh
     first = next(recordings, None)
     if first is not None:
         with folder.writing(shard) as path:
-            size, sha256 = _write(path, itertools.chain([first], recordings), settings.levels)
+            writer = shards.ShardWriter(path, settings.levels)
+            for recording in itertools.chain([first], recordings):
+                recording.row, _ = writer.add(recording.name, recording.codes(settings.levels))
+            writer.close()
+            size, sha256 = path.stat().st_size, audio.file_sha256(path)
     facts = ShardFacts(shard, size, sha256, tuple(converted))
     folder.write_bytes(f"{shard}.json", facts.to_json().encode())
     return facts
@@ -204,15 +207,6 @@ def _convert_take(
         yield recording
     else:
         recording.spool.close()
-
-
-def _write(path: Path, recordings: Iterable[_Recording], levels: int) -> tuple[int, str]:
-    """Write a shard; return its size in bytes and its SHA-256."""
-    writer = shards.ShardWriter(path, levels)
-    for recording in recordings:
-        recording.row, _ = writer.add(recording.name, recording.codes(levels))
-    writer.close()
-    return path.stat().st_size, audio.file_sha256(path)
 
 
 def _shard_name(takes: tuple[Take, ...], settings: Settings) -> str:

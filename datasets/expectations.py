@@ -1,5 +1,6 @@
 """Compare a prepared corpus with its known figures."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -46,22 +47,23 @@ def find_differences(
             f"train, validation and test have {', '.join(map(str, splits))} files, and are known "
             f"to have {', '.join(map(str, expected.splits))}"
         )
-    for quantity, wanted, values in (
-        ("Hz", expected.rate, [(part.name, part.rate) for part, _ in files]),
-        ("channels", expected.channels, [(part.name, part.channels) for part, _ in files]),
-    ):
-        others = [(name, value) for name, value in values if wanted not in (None, value)]
-        if others:
-            found.append(_describe(len(others), f"{wanted} {quantity}", *others[0]))
     shortest, longest = expected.shortest or 0, expected.longest
-    outside = [
-        (part.name, samples)
-        for part, samples in files
-        if samples < shortest or (longest is not None and samples > longest)
-    ]
-    if outside:
-        bounds = f"{shortest} to {longest if longest is not None else 'any number of'} samples"
-        found.append(_describe(len(outside), bounds, *outside[0]))
+    most = math.inf if longest is None else longest
+    bounds = f"{shortest} to {'any number of' if longest is None else longest} samples"
+    rates = [(p, p.rate) for p, _ in files if expected.rate not in (None, p.rate)]
+    channels = [(p, p.channels) for p, _ in files if expected.channels not in (None, p.channels)]
+    lengths = [(p, samples) for p, samples in files if not shortest <= samples <= most]
+    for wanted, others in (
+        (f"{expected.rate} Hz", rates),
+        (f"{expected.channels} channels", channels),
+        (bounds, lengths),
+    ):
+        if others:
+            part, value = others[0]
+            found.append(
+                f"{len(others)} files do not have {wanted}, as is known of the corpus: "
+                f"{part.name} has {value}"
+            )
     return tuple(found)
 
 
@@ -69,7 +71,3 @@ def _files(recording: Recording) -> list[tuple[RecordingPart, int]]:
     """Return the files of a recording, each with its number of samples."""
     ends = [*(part.begin for part in recording.parts[1:]), recording.samples]
     return [(part, end - part.begin) for part, end in zip(recording.parts, ends, strict=True)]
-
-
-def _describe(count: int, wanted: str, name: str, value: int) -> str:
-    return f"{count} files do not have {wanted}, as is known of the corpus: {name} has {value}"

@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-PARTIAL = ".partial"
-"""Ending of temporary names."""
+PARTIAL = ".partial"  # ending of temporary names
 
 
 @contextmanager

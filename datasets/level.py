@@ -7,11 +7,9 @@ import numpy as np
 
 from datasets.blocks import reblocked
 
-CLIPPING_AMPLITUDE = 1 - 2**-15
-"""Smallest amplitude that counts as clipped: the largest of 16-bit audio."""
+CLIPPING_AMPLITUDE = 1 - 2**-15  # and above: the largest amplitude of 16-bit audio
 FRAMES_PER_SECOND = 10
-SILENCE_RMS = 1e-3
-"""Root mean square (-60 dB of full scale) below which a frame counts as silent."""
+SILENCE_RMS = 1e-3  # a frame below it (-60 dB of full scale) is silent
 
 
 @dataclass(frozen=True)

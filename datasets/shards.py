@@ -27,8 +27,7 @@ BLOCK = 2**24
 MAX_OPEN_FILES = 256
 COLUMNS = 3
 DTYPES = {str(levels).encode(): code_dtype(levels) for levels in (LEVELS, FINE_LEVELS)}
-LENGTH_BYTES = 4
-"""Bytes of the length that precedes a binary value in a Parquet page."""
+LENGTH_BYTES = 4  # of the length that precedes a binary value in a Parquet page
 
 
 class ShardError(ValueError):

@@ -20,8 +20,7 @@ from pyarrow import fs
 
 from datasets.files import PARTIAL, replacing
 
-COPY_BYTES = 2**23
-"""Bytes that are copied at a time."""
+COPY_BYTES = 2**23  # at a time
 
 
 class StorageError(ValueError):

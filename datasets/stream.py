@@ -32,27 +32,20 @@ from datasets.quantise import code_dtype
 from datasets.storage import Folder
 from datasets.windows import Windows, order_windows
 
-BLOCK_BYTES = 2**25
-"""Bytes of codes of one block."""
-BLOCK_ROWS = 2**12
-"""Rows of one block without codes."""
+BLOCK_BYTES = 2**25  # of codes
+BLOCK_ROWS = 2**12  # without codes
 ID_BYTES = 8
-READ_CPUS = 0.25
-"""CPUs claimed by a reading task, which only waits for the network or counts."""
+READ_CPUS = 0.25  # a reading task only waits for the network, or counts
 
 
 @dataclass(frozen=True)
 class Stream:
     """The global sequence of batches of one run, and each worker's share of it.
 
-    folder: the corpus.
-    windows: the windows of one split.
-    seed: orders the windows.
-    batch: windows of one step, divided equally over ``workers``.
-    levels: number of levels of the codes.
-    polarity: whether a fair coin, drawn from (seed, epoch, index), inverts each window.
-    unique: number of windows in an epoch, a subset drawn by the seed; None takes all. A smaller
-        subset is part of a larger one.
+    ``batch`` windows make a step, divided equally over ``workers``. ``levels`` is the number of
+    levels of the codes. With ``polarity`` a fair coin, drawn from (seed, epoch, index), inverts
+    each window. With ``unique`` an epoch has only that many windows, drawn by the seed; a smaller
+    draw is part of a larger one.
     """
 
     folder: Folder
@@ -80,10 +73,14 @@ class Stream:
         return self.batch // self.workers
 
     @property
+    def bytes_per_window(self) -> int:
+        """Bytes of the codes of one window."""
+        return self.windows.length * code_dtype(self.levels).itemsize
+
+    @property
     def block_rows(self) -> int:
         """Windows of one worker in one block of the dataset, a multiple of a step's."""
-        bytes_of_codes = self.windows.length * code_dtype(self.levels).itemsize
-        rows = BLOCK_BYTES // bytes_of_codes if self.carries_codes else BLOCK_ROWS
+        rows = BLOCK_BYTES // self.bytes_per_window if self.carries_codes else BLOCK_ROWS
         return max(1, rows // self.windows_per_worker) * self.windows_per_worker
 
     def positions(self, step: int, rank: int) -> np.ndarray:
@@ -190,8 +187,8 @@ class _WindowSource(Datasource):
         return (block.stop - block.start) * self._stream.windows_per_worker
 
     def _size(self, block: _Block) -> int:
-        codes = self._stream.windows.length if self._stream.carries_codes else 0
-        return self._rows(block) * (2 * ID_BYTES + codes * code_dtype(self._stream.levels).itemsize)
+        codes = self._stream.bytes_per_window if self._stream.carries_codes else 0
+        return self._rows(block) * (2 * ID_BYTES + codes)
 
 
 def _read(reference: "ray.ObjectRef[Stream]", block: _Block) -> Iterator[pa.Table]:

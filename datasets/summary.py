@@ -21,14 +21,10 @@ from datasets.shards import ShardLocation
 from datasets.splits import SPLITS
 from datasets.storage import Folder
 
-MAX_SCORED_SAMPLES = 2**24
-"""Most samples of a split that the linear reference is fitted to and scored on."""
-MAX_FITTED_SAMPLES = 2**22
-"""Most samples of train that its scale is fitted to."""
+MAX_SCORED_SAMPLES = 2**24  # of a split, to fit and to score the linear reference on
+MAX_FITTED_SAMPLES = 2**22  # of train, to fit its scale to
 TASK_PARTS, TASK_SAMPLES = 1_024, 2**26
-"""Parts, and samples, of one task."""
-HISTOGRAM_BINS = 256
-"""Bins of a manifest's histogram: with more levels, several codes share one."""
+HISTOGRAM_BINS = 256  # of a manifest: with more levels, several codes share a bin
 
 
 class SummaryError(ValueError):

@@ -16,8 +16,7 @@ from datasets.settings import Settings
 from datasets.splits import SplitRule
 from datasets.storage import Folder
 
-SHARD_BYTES, SHARD_TAKES = 2**26, 1_024
-"""Bytes of audio files, and takes, that fill a shard."""
+SHARD_BYTES, SHARD_TAKES = 2**26, 1_024  # of audio files, either fills a shard
 
 Results = list[tuple[Take, ShardFacts, ConvertedTake]]
 

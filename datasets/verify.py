@@ -13,8 +13,7 @@ from datasets.manifest import FILE_NAME, Corpus, Recording
 from datasets.shards import BLOCK, ShardError
 from datasets.storage import Folder
 
-THREADS = 8
-"""Shards that are read at once, each in blocks of some MiB."""
+THREADS = 8  # shards that are read at once, each in blocks of some MiB
 AGAIN = "`python -m scaling prepare --config ...`, which makes it again"
 
 

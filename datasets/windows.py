@@ -18,8 +18,7 @@ import numpy as np
 from datasets.manifest import Corpus, Recording
 from datasets.permutation import derive_key, permute
 
-HASH_BLOCK = 2**20
-"""Targets that are hashed at a time."""
+HASH_BLOCK = 2**20  # targets
 
 
 class WindowError(ValueError):
