@@ -1,4 +1,4 @@
-"""Read audio files as mono float blocks at the corpus rate, or raise why a file cannot be used.
+"""Read audio files as mono float blocks at the corpus rate, and refuse files that are not whole.
 
 libsndfile decodes (WAV, FLAC, OGG Vorbis and Opus, MP3, AIFF and more, by content, not by
 extension); soxr resamples at high quality.

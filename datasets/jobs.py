@@ -54,7 +54,7 @@ def run_tasks(
         if row["refusal"]:
             raise JobError(
                 f"A task could not be done: {row['refusal']}. Mend that and type the same command "
-                "again: what is finished stays."
+                "again: finished parts stay."
             )
         # Unpickling is safe: ``run_piece`` wrote the bytes in this very job.
         yield pieces[row["number"]], pickle.loads(row["result"])

@@ -1,8 +1,7 @@
 """Prepare a corpus from audio files: Ray Data jobs over the files, then the manifest.
 
-The steps: find the files, hash them, assign splits (:mod:`datasets.inventory`), convert what no
-shard has yet (:mod:`datasets.takes`), summarise the codes (:mod:`datasets.summary`), and write the
-manifest. To resume a call that was killed, repeat it: finished shards stay, and the corpus equals
+The steps: find the files, hash them and assign splits (:mod:`datasets.inventory`), convert new
+takes (:mod:`datasets.takes`), summarise the codes (:mod:`datasets.summary`), write the manifest. To resume a call that was killed, repeat it: finished shards stay, and the corpus equals
 that of an undisturbed call bit for bit. Of files that are added later only the new ones are
 converted, and no file changes its split.
 """
@@ -35,9 +34,13 @@ def prepare_corpus(
     """Prepare the audio files below ``root`` in ``destination``; Ray must be connected.
 
     Files that cannot be read whole are left out and listed in ``Corpus.rejected``. Only one call at
-    a time may write to a destination. AudioError if no file matches, SplitError if a file that
-    states the splits is malformed, SummaryError if a split has nothing to score, PrepareError if
-    nothing usable is left or ``strict`` forbids what was found.
+    a time may write to a destination.
+
+    Raises:
+        AudioError: No file matches.
+        SplitError: A file that states the splits is malformed.
+        PrepareError: Nothing usable is left, or ``strict`` forbids the findings.
+        SummaryError: A split has nothing to score.
     """
     destination.make_folder("shards")
     for name in ("", "shards", "unpacked"):
@@ -131,7 +134,7 @@ def _check_allowed(
     rejected: Sequence[Rejected],
     differences: Sequence[str],
 ) -> None:
-    """Raise PrepareError if nothing is left or ``strict`` forbids what was found."""
+    """Raise PrepareError if nothing is left or ``strict`` forbids the findings."""
     listing = "".join(f"\n  {entry.name}: {entry.reason}" for entry in rejected)
     if not recordings:
         raise PrepareError(

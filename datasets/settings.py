@@ -1,4 +1,4 @@
-"""Request of a preparation: which audio files, and what decides their codes."""
+"""The request of a preparation: the audio files, and the settings that decide their codes."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -98,5 +98,5 @@ class Preparation:
                 f"{self.copies} changed copies with a gain of up to {changes.gain_decibels:g} "
                 f"decibels, a pitch shift of up to {changes.pitch_semitones:g} semitones and "
                 f"{'' if changes.polarity else 'no '}inverted polarity: write both, copies of 1 or "
-                "more and what changes in them, or neither."
+                "more and a change in them, or neither."
             )
