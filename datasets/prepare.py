@@ -1,9 +1,11 @@
 """Prepare a corpus from audio files: Ray Data jobs over the files, then the manifest.
 
 The steps: find the files, hash them and assign splits (:mod:`datasets.inventory`), convert new
-takes (:mod:`datasets.takes`), summarise the codes (:mod:`datasets.summary`), write the manifest. To resume a call that was killed, repeat it: finished shards stay, and the corpus equals
-that of an undisturbed call bit for bit. Of files that are added later only the new ones are
-converted, and no file changes its split.
+takes (:mod:`datasets.takes`), summarise the codes (:mod:`datasets.summary`), write the manifest.
+
+To resume a call that was killed, repeat it: finished shards stay, and the corpus equals that of an
+undisturbed call bit for bit. Files that are added later are converted alone, and no file changes
+its split.
 """
 
 import dataclasses
