@@ -32,7 +32,7 @@ from tests.helpers.archives import (
     zipped,
 )
 
-# What an archive unpacks to: the bytes of files, None for folders.
+# Expected content after unpacking: the bytes of files, None for folders.
 GOOD = {
     "a.wav": bytes(range(256)) * 300,
     "empty.wav": b"",
@@ -70,7 +70,7 @@ def place(tmp_path) -> Path:
 def test_an_archive_is_known_by_its_name_in_any_case_and_unpacked_whole(place, suffix):
     assert is_archive(Path(f"a.b{suffix}")) and is_archive(Path(f"A{suffix.upper()}"))
     assert not any(is_archive(Path(f"a{suffix}{more}")) for more in ("x", ".part", ".wav"))
-    # A folder may be named after what it holds.
+    # A folder may have a name that ends like a file's.
     members = [*FILES, ("deep/", b"")] if suffix == ".zip" else FILES
     assert tree(unpacked(place, f"A{suffix.upper()}", packed(members, suffix))) == GOOD
 
@@ -165,7 +165,7 @@ def test_only_plain_files_and_folders_are_taken(place, data, sentence):
 @FAMILIES
 def test_a_truncated_archive_is_refused_wherever_it_is_cut(place, suffix):
     data = packed(FILES, suffix)
-    # A tar is whole with the first zero block after its last member.
+    # A tar is complete with the first zero block after its last member.
     end = len(data) if suffix != ".tar" else -(-len(data.rstrip(b"\0")) // 512) * 512 + 512
     cuts = {0, 1, 2, 511, 512, 513, 1024, end // 3, end // 2, end - 512, end - 2, end - 1}
     for cut in cuts & {*range(end)}:
@@ -181,7 +181,7 @@ def test_a_truncated_archive_is_refused_wherever_it_is_cut(place, suffix):
 def test_what_is_damaged_or_no_archive_is_refused(place, suffix):
     for data in (b"", b"text, not an archive\n" * 100, RANDOM, b"RIFF" + bytes(40)):
         assert refused(place, f"x{suffix}", data)
-    if suffix != ".tar":  # which has no checksum of its content
+    if suffix != ".tar":  # a plain tar has no checksum of its content
         damaged = bytearray(packed([("a.wav", RANDOM)], suffix))
         damaged[len(damaged) // 2] ^= 16
         assert refused(place, f"x{suffix}", bytes(damaged), early=suffix != ".zip")
@@ -191,7 +191,7 @@ def test_what_cannot_be_opened_or_written_leaves_nothing(place, monkeypatch):
     for name, reason in ((".", "Is a directory"), ("none", "No such file or directory")):
         with pytest.raises(ArchiveError, match=f"it cannot be unpacked: {reason}"):
             unpack(place / name, place / "out")
-    # The deepest folders that are allowed, written before the damage is found.
+    # The deepest allowed folders are written before the damage is found.
     damaged = zipped([("a/" * 499 + "b", b"deep"), ("c", b"content")], zipfile.ZIP_STORED)
     assert "CRC" in refused(place, "x.zip", damaged.replace(b"cont", b"mint"), early=False)
     for error in (OSError(28, "No space left on device"), KeyboardInterrupt()):

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from datasets import audio
-from datasets.level import Meter
+from datasets.level import LevelMeter
 from tests.helpers.audio_files import RATE, reason, tone, write
 
 
@@ -33,7 +33,7 @@ def test_channels_are_averaged(tmp_path):
     left, right = tone(0.3), tone(0.3, hertz=1000)
     path = write(tmp_path / "s.wav", np.stack([left, right], axis=1), subtype="FLOAT")
     assert np.allclose(audio.read(path, RATE), (left + right) / 2, atol=1e-7)
-    assert audio.properties(path) == (RATE, 2)
+    assert audio.read_properties(path) == (RATE, 2)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 6])
@@ -70,7 +70,7 @@ def test_the_size_of_the_blocks_does_not_show(tmp_path, rate):
     path = write(tmp_path / "n.wav", noise, rate, subtype="FLOAT")
     whole = audio.read(path, RATE)
     for frames in (1_000, 4_096, 49_999):
-        pieces = np.concatenate(list(audio.blocks(path, RATE, frames)))
+        pieces = np.concatenate(list(audio.read_blocks(path, RATE, frames)))
         assert pieces.shape == whole.shape
         assert np.abs(pieces - whole).max() < 1e-6
 
@@ -79,7 +79,7 @@ def test_the_size_of_the_blocks_does_not_show(tmp_path, rate):
 @pytest.mark.parametrize("ratio", [0.5, 2 ** (1 / 12), 1.5])
 def test_a_ratio_raises_the_pitch_and_shortens_the_file(tmp_path, rate, ratio):
     path = write(tmp_path / "r.wav", tone(1.0, rate), rate, subtype="FLOAT")
-    read = np.concatenate(list(audio.blocks(path, RATE, ratio=ratio)))
+    read = np.concatenate(list(audio.read_blocks(path, RATE, ratio=ratio)))
     assert abs(len(read) - RATE / ratio) <= 1
     inner = slice(1_000, len(read) - 1_000)
     assert (
@@ -90,7 +90,7 @@ def test_a_ratio_raises_the_pitch_and_shortens_the_file(tmp_path, rate, ratio):
 
 def test_a_ratio_that_makes_up_for_the_rate_leaves_the_samples_as_they_are(tmp_path):
     path = write(tmp_path / "r.wav", tone(0.5, 8_000), 8_000)
-    read = np.concatenate(list(audio.blocks(path, RATE, ratio=2.0)))
+    read = np.concatenate(list(audio.read_blocks(path, RATE, ratio=2.0)))
     assert np.array_equal(read, audio.read(path, 8_000))
 
 
@@ -104,7 +104,7 @@ def test_a_file_whose_name_is_no_text_is_read(tmp_path):
     path = tmp_path / os.fsdecode(b"caf\xe9.wav")
     (tmp_path / "a.wav").rename(path)
     assert len(audio.read(path, RATE)) == RATE // 10
-    assert len(audio.digest(path)) == 64
+    assert len(audio.file_sha256(path)) == 64
 
 
 @pytest.mark.fault(
@@ -140,8 +140,8 @@ def test_channels_of_opposite_sign_are_silence_and_counted_as_that(tmp_path):
     path = write(tmp_path / "t.wav", np.stack([tone(1.0), -tone(1.0)], axis=1), subtype="FLOAT")
     read = audio.read(path, RATE)
     assert np.all(read == 0)
-    meter = Meter(RATE)
-    list(meter.through([read]))
+    meter = LevelMeter(RATE)
+    list(meter.measure([read]))
     assert meter.level.silent == RATE
 
 
@@ -179,4 +179,4 @@ def test_files_that_are_not_there(tmp_path):
     link.symlink_to(tmp_path / "gone.wav")
     assert reason(link) == "it cannot be opened: No such file or directory"
     with pytest.raises(audio.AudioError, match="it cannot be opened: No such file"):
-        audio.digest(link)
+        audio.file_sha256(link)

@@ -1,4 +1,4 @@
-"""Files that are not as they were written, by what they say of themselves."""
+"""Files that differ from the size or the checksums that their container states."""
 
 import numpy as np
 import pytest

@@ -77,7 +77,7 @@ def test_the_lines_that_read_a_shard_without_longwave_read_its_codes(embedded_co
     exec(program.replace("data/embedded", str(embedded_corpus.folder)), names)
     entry = embedded_corpus.recordings[0]
     assert names["entry"]["name"] == entry.name
-    expected = shards.read(embedded_corpus.folder, entry.place, 0, entry.samples)
+    expected = shards.read(embedded_corpus.folder, entry.location, 0, entry.samples)
     assert np.array_equal(names["codes"], expected)
 
 

@@ -11,9 +11,9 @@ import soundfile
 
 from datasets import audio, quantise, shards
 from datasets.manifest import Corpus
-from datasets.prepare import prepare
+from datasets.prepare import prepare_corpus
 from datasets.settings import Preparation, Settings
-from datasets.splits import Rule
+from datasets.splits import SplitRule
 from datasets.storage import Folder
 from scaling.common.paths import CLONE
 
@@ -102,9 +102,11 @@ def ask(root, destination, **changes):
         "name": "bad",
         "licence": "CC0",
         "settings": Settings(RATE, "mulaw", 256, "none"),
-        "split": Rule("hash", (0.6, 0.2, 0.2)),
+        "split": SplitRule("hash", (0.6, 0.2, 0.2)),
     }
-    return prepare(Preparation(**{**asked, **changes}), Folder.of(root), Folder.of(destination))
+    return prepare_corpus(
+        Preparation(**{**asked, **changes}), Folder.of(root), Folder.of(destination)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +122,7 @@ def prepared(folder, tmp_path_factory, ray_session):
 def test_all_good_files_are_there_sample_for_sample(prepared, folder):
     found = {entry.name: entry for entry in prepared.recordings}
     for i in range(GOOD):
-        place = found[f"good{i}.wav"].place
+        place = found[f"good{i}.wav"].location
         codes = shards.read(prepared.folder, place, 0, place.samples)
         expected = quantise.encode(audio.read(folder / f"good{i}.wav", RATE), "mulaw")
         assert np.array_equal(codes, expected)

@@ -57,8 +57,8 @@ def test_damaged_audio_is_read_or_refused_in_a_sentence(tmp_path):
         path.write_bytes(damaged(files[name], damage, files[other]))
 
         def load():
-            audio.properties(path)
-            for block in audio.blocks(path, RATE):
+            audio.read_properties(path)
+            for block in audio.read_blocks(path, RATE):
                 assert block.ndim == 1 and np.isfinite(block).all()
 
         surface.give(load)
@@ -121,14 +121,14 @@ def test_damaged_shards_are_read_or_refused_in_a_sentence(tmp_path, monkeypatch)
             for root in (surface.folder, f"file://{surface.folder}"):
                 folder = Folder.of(root)
                 for before in found[levels]:
-                    place = shards.Place(path.name, before.row, before.samples)
+                    place = shards.ShardLocation(path.name, before.row, before.samples)
                     try:
                         assert len(shards.read(folder, place, 3, place.samples - 3)) == (
                             place.samples - 3
                         )
                     except ShardError as error:
                         assert "prepare the corpus again" in str(error)
-            shards.rows(Folder.of(surface.folder), path.name)
+            shards.read_row_groups(Folder.of(surface.folder), path.name)
 
         surface.give(load)
         path.unlink()

@@ -128,7 +128,7 @@ def test_a_corpus_that_is_missing_damaged_or_another_one_is_a_sentence(embedded_
     shard.write_bytes(content[:-1])
     (short,) = node_state.inspect_corpus(str(copy), None)
     assert "corpus.json states" in short
-    assert Folder.of(copy).files()
+    assert Folder.of(copy).list_files()
 
 
 def test_the_cluster_of_the_tests_is_fit_for_a_run(embedded_corpus, tmp_path):
