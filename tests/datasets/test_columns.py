@@ -39,8 +39,8 @@ def test_whole_numbers_are_numbers_too(tmp_path):
 
 @pytest.mark.fault(
     "Corpora",
-    "a table's column holds what is no number",
-    "the table is left out, with the row named",
+    "a table's column has a cell that is no number",
+    "the table is left out, and the row is named",
 )
 @pytest.mark.parametrize(
     ("values", "said"),

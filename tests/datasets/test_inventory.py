@@ -64,8 +64,8 @@ def test_files_are_counted_with_their_hash_and_size(tmp_path):
 
 @pytest.mark.fault(
     "Archives and folders",
-    "a file is there twice",
-    "counts once, so that it is in one split",
+    "a file occurs twice",
+    "it counts once, so it is in one split",
 )
 def test_a_content_counts_once_under_its_first_name(tmp_path):
     tree(tmp_path, b_wav="same", a__z_wav="same", c_wav="same", d_wav="other", e_wav="other")
@@ -109,7 +109,9 @@ def test_files_that_cannot_be_opened_are_named_with_the_reason(tmp_path):
     assert rejected["loop.wav"][0] == "it cannot be opened: Too many levels of symbolic links"
 
 
-@pytest.mark.fault("Archives and folders", "a file may not be read", "left out by name")
+@pytest.mark.fault(
+    "Archives and folders", "permissions forbid reading a file", "it is left out by name"
+)
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read every file")
 def test_files_that_may_not_be_read_are_named_with_the_reason(tmp_path):
     tree(tmp_path, a_wav="one", b_wav="two")

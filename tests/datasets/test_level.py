@@ -60,7 +60,9 @@ def test_the_blocks_do_not_show(sizes):
     assert np.array_equal(passed, values)
 
 
-@pytest.mark.fault("Audio files", "clipped sound", "used, and counted as clipped")
+@pytest.mark.fault(
+    "Audio files", "the sound is clipped", "the file is used, and counted as clipped"
+)
 def test_full_scale_of_sixteen_bits_is_clipped_and_a_step_below_is_not():
     values = np.array([32767, -32768, 32766, -32767], dtype=np.float32) / 32768
     assert measured([values])[0].clipped == 3

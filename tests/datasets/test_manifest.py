@@ -66,13 +66,13 @@ def test_longest_is_what_ends_latest():
         CORPUS.longest_recording("test")
 
 
-@pytest.mark.fault("Corpora", "the corpus is not prepared", "a sentence with what to type")
+@pytest.mark.fault("Corpora", "the corpus is not prepared", "an error names what to type")
 def test_a_folder_without_a_corpus_says_what_to_type(tmp_path):
     with pytest.raises(ManifestError, match=r"is not a prepared corpus.*scaling prepare --config"):
         Corpus.load(tmp_path)
 
 
-@pytest.mark.fault("Corpora", "the manifest is damaged", "a sentence that names the place")
+@pytest.mark.fault("Corpora", "the manifest is damaged", "an error names the place")
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

@@ -241,8 +241,8 @@ def test_file_order_counts_every_file_and_splits_those_that_can_be_used(sifted):
 
 @pytest.mark.fault(
     "Corpora",
-    "bad files where `strict` is asked for",
-    "an error that names them, and no corpus",
+    "there are bad files, and `strict` is set",
+    "an error names them, and no corpus is written",
 )
 def test_strict_allows_no_bad_file(mixed, tmp_path):
     with pytest.raises(PrepareError, match="8 of 12 files cannot be used and strict") as error:
@@ -265,19 +265,25 @@ def test_differences_from_what_is_known_are_kept_and_strict_allows_none(takes, p
     assert prepare(takes, tmp_path, expected=known, strict=True).fingerprint == prepared.fingerprint
 
 
-@pytest.mark.fault("Corpora", "no file can be used", "an error, and no corpus")
+@pytest.mark.fault(
+    "Corpora", "no file can be used", "`prepare` ends with an error, and no corpus is written"
+)
 def test_nothing_usable_is_an_error(mixed, tmp_path):
     with pytest.raises(PrepareError, match="2 of 2 files cannot be used: mend them"):
         prepare(mixed, tmp_path, patterns=Patterns(("01*.wav", "02*.wav")))
 
 
-@pytest.mark.fault("Archives and folders", "an empty folder", "an error")
+@pytest.mark.fault("Archives and folders", "the folder is empty", "`prepare` ends with an error")
 def test_no_file_is_an_error(tmp_path):
     with pytest.raises(audio.AudioError, match="No file under"):
         prepare(tmp_path, tmp_path / "out")
 
 
-@pytest.mark.fault("Corpora", "a split is too short for anything", "an error, and no corpus")
+@pytest.mark.fault(
+    "Corpora",
+    "a split is too short for any target",
+    "`prepare` ends with an error, and no corpus is written",
+)
 def test_a_split_without_history_is_an_error(tmp_path):
     sound(tmp_path / "a.wav", 40)
     with pytest.raises(SummaryError, match="None of the 28 samples of split 'train' has 32"):

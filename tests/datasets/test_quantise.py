@@ -200,8 +200,8 @@ def test_min_max_codes_equal_the_rule_sample_by_sample_and_nearly_its_float32_tw
 
 @pytest.mark.fault(
     "Numbers",
-    "any finite samples under the baselines' min-max rule",
-    "codes in range, that rise with the samples",
+    "any finite samples are quantised by the baselines' min-max rule",
+    "codes are in range and rise with the samples",
 )
 @CODECS
 @given(chunk=CHUNKS)

@@ -92,7 +92,7 @@ def test_the_fit_of_sixteen_bit_codes_is_the_least_squares_fit():
     assert fitted.intercept == pytest.approx(expected[-1], abs=1e-3)
 
 
-@pytest.mark.fault("Numbers", "a corpus of silence", "its linear reference is finite")
+@pytest.mark.fault("Numbers", "a corpus is silent", "its linear reference is finite")
 def test_silence_has_a_fit():
     silence = np.full(500, 128, dtype=np.uint8)
     fitted = references.fit_linear(references.gram_matrix(silence))

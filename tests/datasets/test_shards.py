@@ -164,8 +164,8 @@ KINDS += ["compressed", "other columns", "one row group", "a name that is no tex
 
 @pytest.mark.fault(
     "Corpora",
-    "a shard is no Parquet, or another one",
-    "a sentence, before any code is read",
+    "a shard is no Parquet, or is another shard",
+    "an error names the problem before any code is read",
 )
 @pytest.mark.parametrize("uri", ["{}", "file://{}"])
 @pytest.mark.parametrize("kind", KINDS)

@@ -78,8 +78,8 @@ def test_patterns_are_relative_to_the_root(tmp_path, scheme, patterns, expected)
 
 @pytest.mark.fault(
     "Archives and folders",
-    "files that are not named like audio",
-    "not taken, unless a pattern names their ending",
+    "files are not named like audio",
+    "they are ignored, unless a pattern names their ending",
 )
 @BOTH
 def test_a_pattern_without_an_ending_takes_what_is_named_like_audio(tmp_path, scheme):
@@ -92,7 +92,7 @@ def test_a_pattern_without_an_ending_takes_what_is_named_like_audio(tmp_path, sc
     assert names(root, ["*"], exclude=["*.mp3", "?.WAV"]) == ["2.Flac", "4.ogg"]
 
 
-@pytest.mark.fault("Archives and folders", "hidden files", "not taken")
+@pytest.mark.fault("Archives and folders", "files are hidden", "it is not taken")
 @BOTH
 def test_hidden_files_are_not_taken(tmp_path, scheme):
     root = tree(tmp_path, "1.wav", "._1.wav", "a/.2.wav", "a/2.wav")
@@ -100,7 +100,9 @@ def test_hidden_files_are_not_taken(tmp_path, scheme):
         assert names(Folder(f"{scheme}{root}"), patterns) == ["1.wav", "a/2.wav"]
 
 
-@pytest.mark.fault("Archives and folders", "a link to a file that is there", "the file counts once")
+@pytest.mark.fault(
+    "Archives and folders", "a link leads to another file of the folder", "the file counts once"
+)
 def test_a_file_that_several_patterns_or_links_reach_is_taken_once(tmp_path):
     folder = tree(tmp_path / "take [1]", "a.wav")
     (folder / "z_link.wav").symlink_to(folder / "a.wav")
@@ -109,7 +111,7 @@ def test_a_file_that_several_patterns_or_links_reach_is_taken_once(tmp_path):
     assert names(folder, ["*.wav", "**/*.wav", "a.*"]) == ["a.wav"]
 
 
-@pytest.mark.fault("Archives and folders", "a link leads nowhere", "left out by name")
+@pytest.mark.fault("Archives and folders", "a link leads nowhere", "it is left out by name")
 def test_links_that_lead_nowhere_are_kept_so_that_their_loss_is_said(tmp_path):
     tree(tmp_path, "a.wav")
     (tmp_path / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
@@ -117,7 +119,9 @@ def test_links_that_lead_nowhere_are_kept_so_that_their_loss_is_said(tmp_path):
     assert names(tmp_path) == ["a.wav", "gone.wav", "loop.wav"]
 
 
-@pytest.mark.fault("Archives and folders", "a link leads out of the folder", "left out by name")
+@pytest.mark.fault(
+    "Archives and folders", "a link leads out of the folder", "it is left out by name"
+)
 def test_links_out_of_the_root_are_refused_by_name(tmp_path):
     tree(tmp_path, "other/b.wav", "rooted/c.wav")
     root = tree(tmp_path / "root", "a.wav")
@@ -144,7 +148,11 @@ def test_names_that_are_no_text_are_escaped_and_their_files_are_found(tmp_path):
     assert content(source) == b"coffee"
 
 
-@pytest.mark.fault("Archives and folders", "a pattern matches no file", "refused with the pattern")
+@pytest.mark.fault(
+    "Archives and folders",
+    "a pattern matches no file",
+    "the configuration is refused, and the pattern is named",
+)
 @pytest.mark.parametrize("patterns", [["*.aiff"], ["a/*.wav"], ["b"]])
 def test_patterns_that_match_nothing_are_refused(tmp_path, patterns):
     tree(tmp_path, "1.wav", "b/2.wav")
@@ -208,7 +216,7 @@ def test_archives_are_unpacked_on_this_machine_alone(tmp_path):
     assert "cannot be unpacked in s3://nowhere/unpacked" in result.refused[0].reason
 
 
-@pytest.mark.fault("Audio files", "a FIFO named like audio", "not opened")
+@pytest.mark.fault("Audio files", "a FIFO named like audio", "it is not opened")
 def test_what_is_no_file_is_not_opened(tmp_path):
     tree(tmp_path, "1.wav")
     os.mkfifo(tmp_path / "pipe.wav")

@@ -47,7 +47,7 @@ def test_a_file_appears_when_it_is_complete(folder):
         assert folder.read_bytes("sub/file") == content
 
 
-@pytest.mark.fault("Storage", "a write fails half-way", "what was there stays")
+@pytest.mark.fault("Storage", "a write fails half-way", "the earlier file stays")
 def test_a_write_that_fails_leaves_what_was_there(folder):
     for before in ({}, {"file": b"old"}):
         for name, content in before.items():
@@ -92,7 +92,7 @@ def test_what_is_missing_is_an_os_error(folder):
 @pytest.mark.fault(
     "Storage",
     "a killed `prepare` leaves a half-written file",
-    "removed by the next one, and nothing else",
+    "the next call removes it, and nothing else",
 )
 def test_what_a_killed_process_left_is_forgotten_and_nothing_else(tmp_path):
     folder = Folder.of(tmp_path)

@@ -107,8 +107,8 @@ def test_polarity_is_drawn_from_seed_epoch_and_index_alone(embedded_corpus):
 
 @pytest.mark.fault(
     "Corpora",
-    "stops at random steps and other numbers of workers, over two epochs",
-    "every target once an epoch, in the same order",
+    "a run stops at random steps and changes its number of workers, over two epochs",
+    "every target is used once an epoch, in the same order",
 )
 def test_two_epochs_hold_every_target_once_each_through_stops_and_other_worlds(embedded_corpus):
     windows = Windows.of(embedded_corpus, "train", context=30_000, spacing=2_000, targets=40)
@@ -158,7 +158,9 @@ def test_all_windows_drawn_are_all_windows(embedded_corpus):
     assert sorted(stream.indexes(np.arange(every))) == list(range(every))
 
 
-@pytest.mark.fault("Corpora", "1, 2, 3 or 4 workers", "the same global batches in the same order")
+@pytest.mark.fault(
+    "Corpora", "a run has 1, 2, 3 or 4 workers", "the global batches and their order are the same"
+)
 def test_global_batches_do_not_depend_on_the_number_of_workers(embedded_corpus):
     for step in (0, 5, 1_000_003):
         batches = []

@@ -107,7 +107,9 @@ def test_a_damaged_shard_has_to_be_removed_before_prepare_makes_it_again(corpus,
     assert problems(prepare_corpus(asked(), Folder.of(root), corpus.folder)) == ()
 
 
-@pytest.mark.fault("Corpora", "a shard is cut", "found, and made again bit for bit")
+@pytest.mark.fault(
+    "Corpora", "a shard is cut", "`verify` finds it, and `prepare` makes it again bit for bit"
+)
 def test_a_truncated_shard_is_found_and_prepare_makes_it_again(corpus, root):
     damaged = next(iter(corpus.shards))
     content = corpus.folder.read_bytes(damaged)
@@ -118,7 +120,9 @@ def test_a_truncated_shard_is_found_and_prepare_makes_it_again(corpus, root):
     assert problems(prepare_corpus(asked(), Folder.of(root), corpus.folder)) == ()
 
 
-@pytest.mark.fault("Corpora", "shards are missing", "found, and made again bit for bit")
+@pytest.mark.fault(
+    "Corpora", "shards are missing", "`verify` finds it, and `prepare` makes it again bit for bit"
+)
 def test_missing_shards_are_each_found_and_prepare_makes_them_again(corpus, root):
     for shard in corpus.shards:
         remove(corpus.folder, shard)

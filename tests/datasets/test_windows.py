@@ -170,7 +170,7 @@ def test_targets_are_drawn_once_for_each_epoch():
 @pytest.mark.fault(
     "Corpora",
     "the context is longer than every recording",
-    "refused with what to change",
+    "it is refused, and the error names what to change",
 )
 def test_no_window_is_refused_with_what_to_change():
     with pytest.raises(WindowError) as error:

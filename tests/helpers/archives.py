@@ -32,6 +32,7 @@ from datasets.shards import ShardLocation, ShardWriter
 from datasets.storage import Folder
 
 COMPRESS = {".tar": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+COMPRESS |= {".tgz": gzip.compress, ".tbz2": bz2.compress, ".txz": lzma.compress}
 FAMILIES = pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz", ".tar.bz2", ".tar.xz"])
 MIB = 2**20
 

@@ -28,7 +28,7 @@ def place(tmp_path):
 @pytest.mark.fault(
     "Archives and folders",
     "an archive unpacks to 200 times its size or more",
-    "refused; silence is not",
+    "it is refused; an archive of silence is not",
 )
 @pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
 def test_a_bomb_is_refused_and_silence_is_not(place, suffix):
@@ -42,8 +42,8 @@ def test_a_bomb_is_refused_and_silence_is_not(place, suffix):
 
 @pytest.mark.fault(
     "Archives and folders",
-    "an archive is over the limits, or what the disk holds",
-    "refused before anything is written",
+    "an archive exceeds the limits, or the room on the disk",
+    "it is refused before anything is written",
 )
 @FAMILIES
 def test_an_archive_over_a_limit_or_the_free_disk_is_refused(place, suffix, monkeypatch):
@@ -60,8 +60,8 @@ def test_an_archive_over_a_limit_or_the_free_disk_is_refused(place, suffix, monk
 
 @pytest.mark.fault(
     "Archives and folders",
-    "a member has another size than it declares",
-    "refused whole; nothing is left",
+    "a member's size differs from its declaration",
+    "the archive is refused whole, and no file is left",
 )
 @pytest.mark.parametrize("forged", [False, True])
 @pytest.mark.parametrize("declared", [0, 10, MIB - 1, MIB + 1, 9 * MIB])

@@ -116,7 +116,7 @@ def prepared(folder, tmp_path_factory, ray_session):
 
 @pytest.mark.fault(
     "Audio files",
-    "twelve bad files among the good ones",
+    "twelve bad files are among the good ones",
     "all good files are used, sample for sample",
 )
 def test_all_good_files_are_there_sample_for_sample(prepared, folder):
@@ -155,7 +155,7 @@ def test_nothing_else_is_used_left_out_or_written(prepared, folder):
     assert not list(prepared.folder.local.rglob("*evil*"))
 
 
-@pytest.mark.fault("Audio files", "all samples are zero", "used, and counted as silent")
+@pytest.mark.fault("Audio files", "all samples are zero", "the file is used, and counted as silent")
 def test_all_zeros_are_said_to_be_silent(prepared):
     (zeros,) = [entry for entry in prepared.recordings if entry.name == "zeros.wav"]
     assert (zeros.level.peak, zeros.level.silent) == (0.0, 2_000)

@@ -116,7 +116,7 @@ def test_an_evaluation_is_written_in_nats_and_bits(short_corpus, tmp_path):
 @pytest.mark.fault(
     "Corpora",
     "a run is evaluated on another corpus",
-    "refused with both fingerprints",
+    "it is refused with both fingerprints",
 )
 def test_another_corpus_is_refused_with_both_fingerprints(short_corpus, tmp_path):
     run = trained(short_corpus, tmp_path)

@@ -185,7 +185,7 @@ def test_it_ends_when_all_have_been_silent_for_so_long(tmp_path, monkeypatch, ru
 @pytest.mark.fault(
     "Processes",
     "`generate` is interrupted (Ctrl-C)",
-    "the WAV holds what was generated so far",
+    "the WAV keeps the samples generated so far",
 )
 def test_ctrl_c_keeps_what_is_there(tmp_path, monkeypatch, run, prompt):
     def interrupted(*arguments):

@@ -104,7 +104,7 @@ def test_no_more_batches_than_stated_are_made_ahead(stream, monkeypatch):
 @pytest.mark.fault(
     "Processes",
     "the stream fails while a step computes",
-    "raised where its batch is taken",
+    "the error is raised when the batch is taken",
 )
 def test_what_goes_wrong_ahead_is_raised_where_the_batch_is_taken(stream):
     def broken():
