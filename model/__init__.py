@@ -29,10 +29,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from model.exported import Exported
+    from model.exported import ExportedModel
 
 
-def load(folder: str | Path) -> "Exported":
+def load(folder: str | Path) -> "ExportedModel":
     """The model that ``python -m scaling export`` wrote: :func:`model.exported.load`."""
-    found: Exported = importlib.import_module("model.exported").load(folder)
+    found: ExportedModel = importlib.import_module("model.exported").load(folder)
     return found

@@ -15,9 +15,9 @@ from model.architecture import (
     RECENT_KERNEL,
     RECENT_STRIDE,
     Architecture,
+    Shape,
     convolved,
 )
-from model.kinds import Shape
 from model.targets import Targets
 
 
@@ -111,10 +111,10 @@ def _multiply_adds(
         stack = recent_stack(a)
         if targets.phases > 1:
             strips, seen = recent_strips(targets, positions, a)
-            recent = stack.dense(seen - LINEAR_ORDER)
+            recent = stack.dense_products(seen - LINEAR_ORDER)
             linear = strips * LINEAR_ORDER * (seen - LINEAR_ORDER + 1)
         else:
-            strips, recent = count, stack.once()
+            strips, recent = count, stack.products()
             linear = count * LINEAR_ORDER * (a.recent_lengths[0] + 1)
         # The path reads the predictor's errors, whose gradient the predictor's weights take.
         parts["recent"] = ([strips * products for products in recent], 0)
@@ -141,7 +141,7 @@ class ConvolutionCount:
             self.lengths.append(convolved(self.lengths[-1], kernel, stride))
         self.projection = channels[-1] * self.lengths[-1] * width
 
-    def once(self) -> list[int]:
+    def products(self) -> list[int]:
         """For one run, by layer, the projection last."""
         layers = zip(self.pairs, self.outputs(), strict=True)
         return [*(self.kernel * f * output for (f, _), output in layers), self.projection]
@@ -150,7 +150,7 @@ class ConvolutionCount:
         """Numbers that each convolution gives for one run."""
         return [g * length for (_, g), length in zip(self.pairs, self.lengths[1:], strict=True)]
 
-    def dense(self, signal: int) -> list[int]:
+    def dense_products(self, signal: int) -> list[int]:
         """For the runs at every offset of a signal of so many positions, by layer."""
         starts = signal - self.lengths[0] + 1
         layers = zip(self.pairs, self.dense_outputs(signal), strict=True)
@@ -173,12 +173,12 @@ def _encoder(
     convolutions: ConvolutionCount, targets: Targets, positions: int, a: Architecture
 ) -> list[int]:
     """Multiply-adds of the encoder for one window, by layer."""
-    runs, read, _ = encoded(convolutions, targets, positions, a)
-    layers = convolutions.once() if targets.phases == 1 else convolutions.dense(read)
+    runs, read, _ = encoder_runs(convolutions, targets, positions, a)
+    layers = convolutions.products() if targets.phases == 1 else convolutions.dense_products(read)
     return [runs * products for products in layers]
 
 
-def encoded(
+def encoder_runs(
     convolutions: ConvolutionCount, targets: Targets, positions: int, a: Architecture
 ) -> tuple[int, int, list[int]]:
     """Runs of a window that the encoder reads, samples of each, and what its layers give for it."""
@@ -186,7 +186,7 @@ def encoded(
     if targets.phases == 1:
         return signal // a.chunk, a.chunk, convolutions.outputs()
     runs, read = 1, signal
-    if targets.by_strips(a.chunk, a):
+    if targets.is_read_in_strips(a.chunk, a):
         runs, read = positions, a.chunk + targets.phases - 1
     return runs, read, convolutions.dense_outputs(read)
 
@@ -200,7 +200,7 @@ def recent_stack(a: Architecture) -> ConvolutionCount:
 
 def recent_strips(targets: Targets, positions: int, a: Architecture) -> tuple[int, int]:
     """Strips of a window that the recent-sample path reads at every offset, and samples of each."""
-    if targets.by_strips(a.recent, a):
+    if targets.is_read_in_strips(a.recent, a):
         return positions, a.recent + targets.phases - 1
     return 1, (positions - 1) * a.chunk + targets.phases - 1 + a.recent
 

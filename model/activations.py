@@ -10,8 +10,7 @@ from typing import Literal
 
 from model import accounting
 from model.accounting import ConvolutionCount
-from model.architecture import LINEAR_ORDER, Architecture
-from model.kinds import Shape
+from model.architecture import LINEAR_ORDER, Architecture, Shape
 from model.targets import Targets
 
 Device = Literal["cpu", "cuda"]
@@ -61,7 +60,7 @@ class Activations:
         return self.encoder + self.recent + waiting + self.workspace
 
 
-def activations(
+def estimate_activations(
     shape: Shape,
     targets: Targets,
     positions: int,
@@ -127,7 +126,7 @@ class _Counting:
         """Bytes kept, and those that the backward pass of the largest layer takes."""
         a = self.a
         stack = ConvolutionCount((1, *a.filters), a.kernel, a.strides, a.chunk, a.width)
-        runs, read, outputs = accounting.encoded(stack, self.targets, self.positions, a)
+        runs, read, outputs = accounting.encoder_runs(stack, self.targets, self.positions, a)
         runs *= self.windows
         each = self.wide * read + (self.wide + self._noise(a.encoder_dropout)) * sum(outputs)
         casts = HALF * accounting.parameters(a)["encoder"] if self.half else 0
@@ -224,15 +223,15 @@ class _Counting:
         return self.device == "cpu" and self.a.dropout > 0
 
     def _target(self) -> float:
-        """Bytes of one target in the head and the loss, the gradient of what is said included."""
+        """Bytes of one target in the head and the loss, the gradient of what is distribution included."""
         a = self.a
         hidden = self.wide * a.hidden
         if a.head_dropout:
             hidden += (self.wide + self._noise(a.head_dropout)) * a.hidden
         if a.likelihood == "logistic_mixture":
-            said = a.components * (3 + MIXTURE_COPIES[a.recent > 0])
+            numbers = a.components * (3 + MIXTURE_COPIES[a.recent > 0])
         elif a.likelihood == "mean_square":
-            said = 3
+            numbers = 3
         else:
-            said = a.levels * (3 + (LOGISTIC_COPIES if a.recent else 0))
-        return hidden + FULL * said + self.wide * a.width
+            numbers = a.levels * (3 + (LOGISTIC_COPIES if a.recent else 0))
+        return hidden + FULL * numbers + self.wide * a.width

@@ -5,7 +5,13 @@ parameter count that the paper reports; ``docs/model.md`` lists what the paper l
 """
 
 from dataclasses import dataclass, fields
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
+
+from model.baselines.shapes import (
+    SampleRNNArchitecture,
+    SaShiMiArchitecture,
+    WaveNetArchitecture,
+)
 
 LINEAR_ORDER = 32
 """Samples that the linear-predictive start looks at: the order of the AR(32) reference."""
@@ -168,3 +174,10 @@ class Architecture:
                 "or more"
             ]
         return []
+
+
+Baseline = WaveNetArchitecture | SampleRNNArchitecture | SaShiMiArchitecture
+Shape = Architecture | Baseline
+
+KINDS: dict[str, type[Shape]] = {shape.kind: shape for shape in get_args(Shape)}
+"""The shape of each ``model.kind``; :class:`~model.architecture.Architecture` is the default."""

@@ -32,7 +32,7 @@ class Folded(NamedTuple):
     output_bias: Tensor
 
 
-class Sight(NamedTuple):
+class AttentionView(NamedTuple):
     """What queries see of N latents.
 
     ``rotation`` (2, N, D) turns the latents as keys, and its newest M rows the M queries.
@@ -46,7 +46,7 @@ class Sight(NamedTuple):
     mask: Tensor | None = None
 
 
-EVERYTHING = Sight()
+FULL_VIEW = AttentionView()
 
 
 class Attention(nn.Module):
@@ -87,7 +87,7 @@ class Attention(nn.Module):
         self,
         queries_BMD: Tensor,
         latents_BND: Tensor,
-        sight: Sight = EVERYTHING,
+        view: AttentionView = FULL_VIEW,
         folded: Folded | None = None,
     ) -> Tensor:
         """What ``queries`` (B, M, D) read from ``latents`` (B, N, D): (B, M, D).
@@ -95,14 +95,14 @@ class Attention(nn.Module):
         ``folded`` is :meth:`fold` where it was taken before.
         """
         if self.latents_are_keys:
-            return self._read_latents(queries_BMD, latents_BND, sight, folded or self.fold())
+            return self._read_latents(queries_BMD, latents_BND, view, folded or self.fold())
         if queries_BMD.shape[1] == 1:
-            return self._read_with_one_query(queries_BMD, latents_BND, sight)
+            return self._read_with_one_query(queries_BMD, latents_BND, view)
         mixed_BHMK = self._weighted(
             self._split(self.query(queries_BMD)),
             self._split(self.key(latents_BND)),
             self._split(functional.linear(latents_BND, self.value.weight)),
-            sight,
+            view,
         )
         output: Tensor = self.output(mixed_BHMK.transpose(1, 2).flatten(2) + self.value.bias)
         return output
@@ -112,7 +112,7 @@ class Attention(nn.Module):
     ) -> Tensor:
         """How much of its reading each head's query takes from each latent: (B, M, H, N).
 
-        Every query sees every latent; ``rotation`` is that of :class:`Sight`.
+        Every query sees every latent; ``rotation`` is that of :class:`AttentionView`.
         """
         folded = self.fold()
         query_BMHD = functional.linear(queries_BMD, folded.query, folded.query_bias).unflatten(
@@ -127,17 +127,17 @@ class Attention(nn.Module):
         self,
         queries_BMD: Tensor,
         latents_BND: Tensor,
-        sight: Sight,
+        view: AttentionView,
         folded: Folded,
     ) -> Tensor:
         query_BMHD = functional.linear(queries_BMD, folded.query, folded.query_bias).unflatten(
             2, (self.heads, -1)
         )
         keys_BND = latents_BND
-        if sight.rotation is not None:
-            query_BMHD = rotate(query_BMHD, sight.rotation[:, -query_BMHD.shape[1] :, None])
-            keys_BND = rotate(latents_BND, sight.rotation)
-        if sight[1:] == (False, None) and not torch.is_grad_enabled():
+        if view.rotation is not None:
+            query_BMHD = rotate(query_BMHD, view.rotation[:, -query_BMHD.shape[1] :, None])
+            keys_BND = rotate(latents_BND, view.rotation)
+        if view[1:] == (False, None) and not torch.is_grad_enabled():
             # All heads read the same latents, so their queries are rows of one product; without a
             # gradient to take, that beats the fused kernel, which reads the latents head by head.
             weights_BRN = (query_BMHD.flatten(1, 2) @ keys_BND.transpose(1, 2)).softmax(-1)
@@ -147,13 +147,15 @@ class Attention(nn.Module):
                 query_BMHD.transpose(1, 2),
                 self._shared(keys_BND),
                 self._shared(latents_BND),
-                sight,
+                view,
                 scale=1.0,
             )
             mixed_BMI = mixed_BHMD.transpose(1, 2).flatten(2)
         return functional.linear(mixed_BMI, folded.output, folded.output_bias)
 
-    def _read_with_one_query(self, query_B1D: Tensor, latents_BND: Tensor, sight: Sight) -> Tensor:
+    def _read_with_one_query(
+        self, query_B1D: Tensor, latents_BND: Tensor, view: AttentionView
+    ) -> Tensor:
         # One query meets N latents: taking the query to the latents costs H K D products, taking
         # the latents to the query N times as many.
         split = (self.heads, -1)
@@ -162,7 +164,7 @@ class Attention(nn.Module):
         scale = 1 / math.sqrt(key_HKD.shape[1])
         query_BHD = torch.einsum("bhk,hkd->bhd", query_BHK, key_HKD)
         latents_BHND = self._shared(latents_BND)
-        read_BHD = self._weighted(query_BHD[:, :, None], latents_BHND, latents_BHND, sight, scale)
+        read_BHD = self._weighted(query_BHD[:, :, None], latents_BHND, latents_BHND, view, scale)
         value_HKD = self.value.weight.unflatten(0, split)
         mixed_BHK = torch.einsum("bhd,hkd->bhk", read_BHD.squeeze(2), value_HKD)
         output: Tensor = self.output(mixed_BHK.flatten(1) + self.value.bias)
@@ -173,15 +175,15 @@ class Attention(nn.Module):
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        sight: Sight,
+        view: AttentionView,
         scale: float | None = None,
     ) -> Tensor:
         read: Tensor = functional.scaled_dot_product_attention(
             query,
             key,
             value,
-            attn_mask=sight.mask,
-            is_causal=sight.causal,
+            attn_mask=view.mask,
+            is_causal=view.causal,
             dropout_p=self.dropout if self.training else 0.0,
             scale=scale,
         )

@@ -2,9 +2,8 @@
 
 from torch import nn
 
-from model.architecture import Architecture
+from model.architecture import Architecture, Shape
 from model.baselines.sequence import SequenceModel
-from model.kinds import Shape
 from model.linear import LinearPrediction
 from model.network import LatentTransformer
 

@@ -13,3 +13,9 @@ def codes_tensor(codes: np.ndarray) -> Tensor:
     """
     known = codes if codes.dtype == np.uint8 else codes.astype(np.int32)
     return torch.from_numpy(np.require(known, requirements=["C", "W"]))
+
+
+def code_amplitudes(codes: Tensor, levels: int, dtype: torch.dtype) -> Tensor:
+    """Codes (any shape, integers 0..levels-1) as numbers in [-1, 1], in the codes' own scale."""
+    centre = (levels - 1) / 2
+    return (codes.to(dtype) - centre) / centre

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.activations import GROUPED_LATENTS
 from model.attention import Folded
 from model.baselines.sequence import SequenceModel
 from model.network import LatentTransformer
 from model.positions import sinusoids
+from model.targets import Targets
 from model.transformer import Layer, Transformer
 
 SHARED_CONTEXTS = 16
@@ -38,11 +40,11 @@ def dense_nats(
         yield from network.dense_nats(blocks)
         return
     a = network.architecture
-    layers = ReusedLayers(network.transformer, network.transformer.fold())
+    layers = BufferedLayers(network.transformer, network.transformer.fold())
     device = network.head.output.weight.device
     known: Tensor | None = None
     latents_ED = torch.empty(0, a.width, dtype=network.head.output.weight.dtype, device=device)
-    for codes in _regular(blocks, SHARED_CONTEXTS * a.chunk):
+    for codes in _reblocked(blocks, SHARED_CONTEXTS * a.chunk):
         known = codes.to(device) if known is None else torch.cat([known, codes.to(device)])
         # All but the newest code have a chunk that ends with them and a target after it.
         begin = max(a.chunk - 1, len(known) - 1 - len(codes))
@@ -56,7 +58,7 @@ def dense_nats(
         known = known[-a.context :]
 
 
-def _regular(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
+def _reblocked(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
     """The same codes in pieces of ``size``, the last one shorter."""
     pending: Tensor | None = None
     for block in blocks:
@@ -72,7 +74,7 @@ def _score(
     network: LatentTransformer,
     latents_ED: Tensor,
     codes_T: Tensor,
-    layers: "ReusedLayers",
+    layers: "BufferedLayers",
 ) -> Tensor:
     """Nats (E - L + C) of the last codes, given the latents (E, D) of all their contexts' chunks.
 
@@ -85,15 +87,17 @@ def _score(
     # Phase by phase: the N + m - 1 latents that its m contexts share.
     latents_CMD = filled.unflatten(0, (-1, a.chunk)).transpose(0, 1)
     size = max(1, READ_LATENTS[codes_T.device.type] // (contexts * a.latents))
-    read = torch.cat([full_contexts(network, part, layers) for part in latents_CMD.split(size)])
+    read = torch.cat(
+        [read_full_contexts(network, part, layers) for part in latents_CMD.split(size)]
+    )
     newest_TD = read.transpose(0, 1).flatten(0, 1)[:targets]
-    recent = network.after_each(codes_T[None, a.context - a.recent : -1]) if a.recent else None
-    said = network.head(newest_TD[None], recent)
-    return network.head.likelihood.nats(said, codes_T[None, -targets:].long())[0]
+    recent = network.recent_outputs(codes_T[None, a.context - a.recent : -1]) if a.recent else None
+    distribution = network.head(newest_TD[None], recent)
+    return network.head.likelihood.nats(distribution, codes_T[None, -targets:].long())[0]
 
 
-def full_contexts(
-    network: LatentTransformer, latents_GMD: Tensor, layers: "ReusedLayers"
+def read_full_contexts(
+    network: LatentTransformer, latents_GMD: Tensor, layers: "BufferedLayers"
 ) -> Tensor:
     """The newest latents (G, m, D) of the m contexts in each of G phases (G, N + m - 1, D)."""
     a = network.architecture
@@ -106,67 +110,111 @@ def full_contexts(
     for first in range(0, contexts_GmND.shape[1], size):
         part = contexts_GmND[:, first : first + size]
         if shared is None:
-            newest = network.transformer.newest(part.flatten(0, 1), layers.folded)
+            newest = network.transformer.newest_output(part.flatten(0, 1), layers.folded)
         else:
-            newest = layers.read_newest(shared.outputs(part, first), 1)
+            newest = layers.newest_output_from(shared.outputs(part, first), 1)
         read.append(newest.unflatten(0, part.shape[:2]))
     return torch.cat(read, 1)
 
 
-class ReusedLayers:
+@torch.no_grad()
+def nats_from_silence(network: LatentTransformer | SequenceModel, codes_T: Tensor) -> Tensor:
+    """The nats (T,) of all codes (T,) of a signal, whatever the model."""
+    network.eval()
+    if isinstance(network, SequenceModel):
+        of_sequence: Tensor = network(codes_T[None], Targets("sequence", 1))[1]
+        return of_sequence.flatten()
+    a = network.architecture
+    before = max(a.chunk, a.recent)
+    known_1T = functional.pad(codes_T.long(), (before, 0), value=a.levels // 2)[None]
+    latents_TD = network.encoder.dense(known_1T[:, before - a.chunk : -1])[0]
+    # Phase by phase: code t is read from the latents t, t - C, t - 2C and so on.
+    filled = functional.pad(latents_TD, (0, 0, 0, -len(codes_T) % a.chunk))
+    latents_CMD = filled.unflatten(0, (-1, a.chunk)).transpose(0, 1)
+    together = min(len(latents_CMD[0]), a.latents + SHARED_CONTEXTS - 1)
+    size = max(1, GROUPED_LATENTS[codes_T.device.type] // together)
+    layers = BufferedLayers(network.transformer, network.transformer.fold())
+    parts = [list(_read_up_to_each(network, part, layers)) for part in latents_CMD.split(size)]
+    read_CMD = torch.cat([torch.cat(pieces, 1) for pieces in parts])
+    read_TD = read_CMD.transpose(0, 1).flatten(0, 1)[: len(codes_T)]
+    recent = network.recent_outputs(known_1T[:, before - a.recent : -1]) if a.recent else None
+    distribution = network.head(read_TD[None], recent)
+    return network.head.likelihood.nats(distribution, codes_T[None].long())[0]
+
+
+def _read_up_to_each(
+    network: LatentTransformer, latents_GMD: Tensor, layers: "BufferedLayers"
+) -> Iterator[Tensor]:
+    """What each of the latents of G phases (G, M, D) reads of those up to it, in pieces (G, m, D).
+
+    In a causal model the first N are one pass; else each is a context of its own.
+    """
+    transformer, longest = network.transformer, network.architecture.latents
+    first_GND = latents_GMD[:, :longest]
+    if transformer.causal:
+        yield transformer.states(first_GND, layers.folded)[-1]
+    else:
+        for end in range(1, first_GND.shape[1] + 1):
+            yield transformer.newest_output(first_GND[:, :end], layers.folded)[:, None]
+    for first in range(1, latents_GMD.shape[1] - longest + 1, SHARED_CONTEXTS):
+        shared_GMD = latents_GMD[:, first : first + longest - 1 + SHARED_CONTEXTS]
+        yield read_full_contexts(network, shared_GMD, layers)
+
+
+class BufferedLayers:
     """The layers of a folded bidirectional model over whole contexts, without gradients.
 
-    What they compute is :meth:`Transformer.read_newest`, in memory that is used again: fresh memory
+    What they compute is :meth:`Transformer.newest_output_from`, in memory that is used again: fresh memory
     is handed out page by page as it is first written to, which takes longer than some products.
     """
 
     def __init__(self, transformer: Transformer, folded: Sequence[Folded] | None) -> None:
         self.folded = folded
         self._transformer = transformer
-        self._kept: dict[str, Tensor] = {}
+        self._buffers: dict[str, Tensor] = {}
 
-    def kept(self, name: str, like: Tensor, *shape: int) -> Tensor:
+    def buffer(self, name: str, like: Tensor, *shape: int) -> Tensor:
         """Memory of this shape for what is overwritten each time."""
-        found = self._kept.get(name)
+        found = self._buffers.get(name)
         if found is None or found.shape != shape:
-            found = self._kept[name] = like.new_empty(shape)
+            found = self._buffers[name] = like.new_empty(shape)
         return found
 
-    def read_newest(self, x_BND: Tensor, first: int) -> Tensor:
+    def newest_output_from(self, x_BND: Tensor, first: int) -> Tensor:
         """The newest latent (B, D) after the layers from ``first`` on, for its input (B, N, D)."""
         last = len(self._transformer.layers) - 1
         for number in range(first, last):
             x_BND = self._output(number, x_BND)
-        return self._transformer.read_newest(x_BND, last, self.folded)
+        return self._transformer.newest_output_from(x_BND, last, self.folded)
 
     def _output(self, number: int, x_BND: Tensor) -> Tensor:
         """The output of one layer at every latent."""
         assert self.folded is not None
         folded = self.folded[number]
         rows_RD = x_BND.flatten(0, 1)
-        query_RI = self.kept("query", x_BND, len(rows_RD), len(folded.query))
+        query_RI = self.buffer("query", x_BND, len(rows_RD), len(folded.query))
         torch.addmm(folded.query_bias, rows_RD, folded.query.T, out=query_RI)
         query_BRD = query_RI.view(len(x_BND), -1, x_BND.shape[2])
-        weights_BRN = self.kept("weights", x_BND, *query_BRD.shape[:2], x_BND.shape[1])
+        weights_BRN = self.buffer("weights", x_BND, *query_BRD.shape[:2], x_BND.shape[1])
         torch.bmm(query_BRD, x_BND.transpose(1, 2), out=weights_BRN)
         torch.softmax(weights_BRN, -1, out=weights_BRN)
         # What the heads have read is as large as their queries, which nobody needs any more.
         torch.bmm(weights_BRN, x_BND, out=query_BRD)
-        read_RD = self.kept("read", x_BND, *rows_RD.shape)
+        read_RD = self.buffer("read", x_BND, *rows_RD.shape)
         torch.addmm(folded.output_bias, query_RI, folded.output.T, out=read_RD)
-        return self.after_reading(number, x_BND, read_RD.view(x_BND.shape))
+        return self.after_attention(number, x_BND, read_RD.view(x_BND.shape))
 
-    def after_reading(self, number: int, x_BND: Tensor, read_BND: Tensor) -> Tensor:
-        """:meth:`Layer.after_reading`, which overwrites ``read``."""
+    def after_attention(self, number: int, x_BND: Tensor, read_BND: Tensor) -> Tensor:
+        """:meth:`Layer.after_attention`, which overwrites ``read``."""
         layer = self._transformer.layers[number]
         assert isinstance(layer, Layer)
         up, _, down = layer.feed_forward
         assert isinstance(up, nn.Linear) and isinstance(down, nn.Linear)
         x_BND = layer.attention_norm(read_BND.add_(x_BND))
         rows_RD = x_BND.flatten(0, 1)
-        hidden_RF = self.kept("hidden", x_BND, len(rows_RD), len(up.weight))
+        hidden_RF = self.buffer("hidden", x_BND, len(rows_RD), len(up.weight))
         torch.addmm(up.bias, rows_RD, up.weight.T, out=hidden_RF).relu_()
-        fed_RD = self.kept("fed", x_BND, *rows_RD.shape)
+        fed_RD = self.buffer("fed", x_BND, *rows_RD.shape)
         torch.addmm(down.bias, hidden_RF, down.weight.T, out=fed_RD)
         output: Tensor = layer.feed_forward_norm(fed_RD.view(x_BND.shape).add_(x_BND))
         return output
@@ -180,7 +228,7 @@ class _SharedFirstLayer:
     """
 
     def __init__(
-        self, network: LatentTransformer, latents_GMD: Tensor, layers: ReusedLayers
+        self, network: LatentTransformer, latents_GMD: Tensor, layers: BufferedLayers
     ) -> None:
         a = network.architecture
         assert layers.folded is not None
@@ -224,10 +272,10 @@ class _SharedFirstLayer:
         read_BND = torch.bmm(
             weights,
             values.view(phases * contexts, -1, width),
-            out=self.layers.kept("first read", x_BND, *x_BND.shape),
+            out=self.layers.buffer("first read", x_BND, *x_BND.shape),
         )
         read_BND += self.folded.output_bias
-        return self.layers.after_reading(0, x_BND, read_BND)
+        return self.layers.after_attention(0, x_BND, read_BND)
 
     def _both(self, first: int, contexts: int) -> Tensor:
         """The products of latents with latents as contexts see them: (G, m, N, H, N).
@@ -245,4 +293,6 @@ class _SharedFirstLayer:
 
     def _sum(self, name: str, overlapping: Tensor, other: Tensor) -> Tensor:
         """The sum, laid out in the order of its axes, which overlapping views would not have."""
-        return torch.add(overlapping, other, out=self.layers.kept(name, other, *overlapping.shape))
+        return torch.add(
+            overlapping, other, out=self.layers.buffer(name, other, *overlapping.shape)
+        )

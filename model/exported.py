@@ -18,10 +18,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from model.architecture import KINDS, Shape
 from model.build import Model, build
 from model.dense import dense_nats
 from model.generation import generate
-from model.kinds import KINDS, Shape
 from model.network import LatentTransformer
 from model.sampling import Sampling
 from model.targets import Targets
@@ -35,7 +35,7 @@ class ExportError(ValueError):
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedModel:
     """A trained network in eval mode, and ``about`` it: its corpus, codes, targets and loss."""
 
     network: Model
@@ -67,7 +67,7 @@ class Exported:
         return torch.stack([codes_B for codes_B, _ in made], 1)
 
 
-def load(folder: str | Path) -> Exported:
+def load(folder: str | Path) -> ExportedModel:
     """The model that ``python -m scaling export`` wrote into a folder, on the CPU.
 
     ExportError where this version cannot read it.
@@ -94,7 +94,7 @@ def load(folder: str | Path) -> Exported:
         raise ExportError(
             f"{folder} holds a model that cannot be built ({first}): export it again"
         ) from error
-    return Exported(network.eval(), about)
+    return ExportedModel(network.eval(), about)
 
 
 def _shape(content: dict[str, Any]) -> Shape:
@@ -109,7 +109,7 @@ def _shape(content: dict[str, Any]) -> Shape:
     return shape
 
 
-class OneStep(nn.Module):
+class NextCodeLogits(nn.Module):
     """The logits (B, Q) of the code after each of (B, L) codes: what a program is made of."""
 
     def __init__(self, network: LatentTransformer) -> None:

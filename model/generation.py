@@ -7,7 +7,7 @@ from torch import Tensor
 
 from model.baselines.sequence import SequenceModel, SequenceStreams
 from model.build import Model
-from model.recorded import RecordedStep, Step, compiled_step
+from model.compiled_step import CudaGraphStep, Step, compile_step
 from model.sampling import Sampling, Uniforms
 from model.streams import Streams
 
@@ -34,16 +34,16 @@ def generate(
         else Streams(network, prompt_BS)
     )
     uniforms = Uniforms(seed, batch)
-    said_BO, device = streams.said_BO, streams.said_BO.device
+    distribution_BO, device = streams.distribution_BO, streams.distribution_BO.device
     step: Step = streams.step
     if isinstance(streams, Streams):
         if device.type == "cuda":
-            step = RecordedStep(streams)
+            step = CudaGraphStep(streams)
         elif compiled:
-            step = compiled_step(streams)
+            step = compile_step(streams)
     while True:
         with torch.no_grad():
-            codes_B = network.draw(said_BO, uniforms.step().to(device), sampling)
-            nats_B = network.cost(said_BO, codes_B)
+            codes_B = network.draw(distribution_BO, uniforms.step().to(device), sampling)
+            nats_B = network.code_nats(distribution_BO, codes_B)
         yield codes_B, nats_B
-        said_BO = step(codes_B)
+        distribution_BO = step(codes_B)

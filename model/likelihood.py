@@ -16,8 +16,7 @@ from torch.nn import functional
 
 from model.architecture import Architecture
 from model.linear import discretised_logistic, log_mass
-from model.nats import nats
-from model.recent import Recent
+from model.recent import RecentOutput
 from model.sampling import Sampling, draw
 
 SMALLEST_SCALE = 0.05
@@ -32,6 +31,12 @@ LOGISTIC_DEVIATION = math.pi / math.sqrt(3)
 LOG_TURN = math.log(2 * math.pi)
 
 
+def code_nats(logits_Q: Tensor, codes: Tensor) -> Tensor:
+    """Negative log-likelihood (...) of codes (...) under logits (..., Q), in nats."""
+    flat = functional.cross_entropy(logits_Q.flatten(0, -2), codes.flatten(), reduction="none")
+    return flat.view(codes.shape)
+
+
 class Categorical(nn.Module):
     """A logit for each code, around the linear prediction's logistic where there is one."""
 
@@ -39,7 +44,7 @@ class Categorical(nn.Module):
         super().__init__()
         self.levels = architecture.levels
 
-    def forward(self, output_O: Tensor, recent: Recent | None) -> Tensor:
+    def forward(self, output_O: Tensor, recent: RecentOutput | None) -> Tensor:
         """Logits (..., Q) from the head's output (..., Q), or (..., Q + 2) beside ``recent``."""
         if recent is None:
             return output_O
@@ -48,21 +53,21 @@ class Categorical(nn.Module):
         centre = recent.predicted + stretched * shift
         return output_O[..., : self.levels] + discretised_logistic(centre, stretched, self.levels)
 
-    def nats(self, said_Q: Tensor, codes: Tensor) -> Tensor:
+    def nats(self, distribution_Q: Tensor, codes: Tensor) -> Tensor:
         """The nats (...) of codes (...)."""
-        return nats(said_Q, codes)
+        return code_nats(distribution_Q, codes)
 
-    def logits(self, said_Q: Tensor) -> Tensor:
+    def logits(self, distribution_Q: Tensor) -> Tensor:
         """The logits (..., Q)."""
-        return said_Q
+        return distribution_Q
 
-    def draw(self, said_BQ: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
+    def draw(self, distribution_BQ: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
         """Codes (B,), as :func:`model.sampling.draw`."""
-        return draw(said_BQ, uniform_B, sampling)
+        return draw(distribution_BQ, uniform_B, sampling)
 
 
 class LogisticMixture(nn.Module):
-    """J logistic distributions, whose weights are a softmax: what is said is (..., 3 J).
+    """J logistic distributions, whose weights are a softmax: what is distribution is (..., 3 J).
 
     They are the logits of the weights, the centres in codes, and the logarithms of the scales in
     codes. Where the head's output is zero, the centres are spread evenly over the codes; beside a
@@ -78,7 +83,7 @@ class LogisticMixture(nn.Module):
         spread_J = torch.linspace(-1, 1, self.components + 2)[1:-1]
         self.register_buffer("spread_J", spread_J, persistent=False)
 
-    def forward(self, output_O: Tensor, recent: Recent | None) -> Tensor:
+    def forward(self, output_O: Tensor, recent: RecentOutput | None) -> Tensor:
         """The mixture (..., 3 J) from the head's output (..., 3 J)."""
         weights_J, shifts_J, stretches_J = output_O.split(self.components, -1)
         if recent is None:
@@ -91,27 +96,27 @@ class LogisticMixture(nn.Module):
         log_scales_J = log_scales_J.clamp(min=math.log(SMALLEST_SCALE))
         return torch.cat([weights_J, centres_J, log_scales_J], -1)
 
-    def nats(self, said_O: Tensor, codes: Tensor) -> Tensor:
+    def nats(self, distribution_O: Tensor, codes: Tensor) -> Tensor:
         """The nats (...) of codes (...)."""
-        weights_J, centres_J, log_scales_J = said_O.split(self.components, -1)
+        weights_J, centres_J, log_scales_J = distribution_O.split(self.components, -1)
         masses_J = log_mass(codes[..., None], centres_J, torch.exp(log_scales_J), self.levels)
         return -torch.logsumexp(functional.log_softmax(weights_J, -1) + masses_J, -1)
 
-    def logits(self, said_O: Tensor) -> Tensor:
+    def logits(self, distribution_O: Tensor) -> Tensor:
         """The logits (..., Q): the logarithms of the codes' probabilities."""
-        weights_J, centres_J, log_scales_J = said_O.split(self.components, -1)
+        weights_J, centres_J, log_scales_J = distribution_O.split(self.components, -1)
         masses_JQ = discretised_logistic(centres_J, torch.exp(log_scales_J), self.levels)
         return torch.logsumexp(functional.log_softmax(weights_J, -1)[..., None] + masses_JQ, -2)
 
-    def draw(self, said_BO: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
+    def draw(self, distribution_BO: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
         """Codes (B,), as :func:`model.sampling.draw` of the logits.
 
         Where those are neither sharpened nor cut, the code is sought by bisection: the first whose
         cumulative probability exceeds ``uniform``, found without those of all codes.
         """
         if sampling != Sampling():
-            return draw(self.logits(said_BO), uniform_B, sampling)
-        weights_BJ, centres_BJ, log_scales_BJ = said_BO.double().split(self.components, -1)
+            return draw(self.logits(distribution_BO), uniform_B, sampling)
+        weights_BJ, centres_BJ, log_scales_BJ = distribution_BO.double().split(self.components, -1)
         shares_BJ, scales_BJ = weights_BJ.softmax(-1), torch.exp(log_scales_BJ)
         low_B = torch.zeros_like(uniform_B, dtype=torch.int64)
         high_B = low_B + self.levels - 1
@@ -127,7 +132,7 @@ class LogisticMixture(nn.Module):
 class MeanSquare(nn.Module):
     """One value for the next code, and one scale for all: squared errors as a normal distribution.
 
-    What is said (..., 2) are the value and the logarithm of the scale, both in codes. With the
+    What is distribution (..., 2) are the value and the logarithm of the scale, both in codes. With the
     error ``e`` and the scale ``s`` a code costs ``e^2 / (2 s^2) + ln s + ln(2 pi) / 2`` nats, so
     that the value is learned from its squared error; the best scale is the root of its mean. The
     scale is above 1 code: so far the codes' probabilities add up to 1 within 1e-8 (Poisson's sum).
@@ -139,7 +144,7 @@ class MeanSquare(nn.Module):
         if not architecture.recent:
             self.log_scale = nn.Parameter(torch.zeros(1))
 
-    def forward(self, output_O: Tensor, recent: Recent | None) -> Tensor:
+    def forward(self, output_O: Tensor, recent: RecentOutput | None) -> Tensor:
         """The value and the scale (..., 2) from the head's output (..., 1)."""
         shift = output_O[..., 0]
         if recent is None:
@@ -166,21 +171,21 @@ class MeanSquare(nn.Module):
             scale = LOGISTIC_DEVIATION * recent_scale
         return torch.log1p(scale**2) / 2
 
-    def nats(self, said_O: Tensor, codes: Tensor) -> Tensor:
+    def nats(self, distribution_O: Tensor, codes: Tensor) -> Tensor:
         """The nats (...) of codes (...)."""
-        return -self._log_density(said_O, codes)
+        return -self._log_density(distribution_O, codes)
 
-    def logits(self, said_O: Tensor) -> Tensor:
+    def logits(self, distribution_O: Tensor) -> Tensor:
         """The logits (..., Q): the logarithms of the codes' probabilities."""
-        codes_Q = torch.arange(self.levels, device=said_O.device)
-        return self._log_density(said_O[..., None, :], codes_Q)
+        codes_Q = torch.arange(self.levels, device=distribution_O.device)
+        return self._log_density(distribution_O[..., None, :], codes_Q)
 
-    def draw(self, said_BO: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
+    def draw(self, distribution_BO: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
         """Codes (B,), as :func:`model.sampling.draw` of the logits."""
-        return draw(self.logits(said_BO), uniform_B, sampling)
+        return draw(self.logits(distribution_BO), uniform_B, sampling)
 
-    def _log_density(self, said_O: Tensor, codes: Tensor) -> Tensor:
-        value, log_scale = said_O.unbind(-1)
+    def _log_density(self, distribution_O: Tensor, codes: Tensor) -> Tensor:
+        value, log_scale = distribution_O.unbind(-1)
         errors = (codes - value) * torch.exp(-log_scale)
         return -(errors**2) / 2 - log_scale - LOG_TURN / 2
 

@@ -53,7 +53,7 @@ def _tails_and_inside(distance: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, 
     return upper, upper + lower + torch.log(-torch.expm1(-1 / scale)), lower
 
 
-class LinearStart(nn.Module):
+class LinearPredictor(nn.Module):
     """A linear predictor whose parameters start at a least-squares fit and are trained on.
 
     The trained parameters are small corrections, scaled so that an optimizer step moves the
@@ -76,7 +76,7 @@ class LinearStart(nn.Module):
         self.intercept = nn.Parameter(torch.zeros(1))
         self.log_scale = nn.Parameter(torch.zeros(1))
 
-    def start_from(self, prediction: LinearPrediction) -> None:
+    def load_fit(self, prediction: LinearPrediction) -> None:
         """Take the fit (``order`` coefficients, newest sample first) as the starting point."""
         self.fitted_coefficients.copy_(torch.tensor(prediction.coefficients))
         self.fitted_intercept.fill_(prediction.intercept)

@@ -14,15 +14,74 @@ from torch import Tensor, nn
 from model.activations import GROUPED_LATENTS
 from model.architecture import LINEAR_ORDER, Architecture
 from model.attention import Folded
-from model.encoder import ChunkEncoder
-from model.grouped import grouped_mean
-from model.head import Head
-from model.likelihood import MeanSquare
-from model.linear import LinearPrediction, LinearStart
-from model.recent import Recent, RecentPath
+from model.codes import code_amplitudes
+from model.convolutions import Convolutions
+from model.grouped_mean import grouped_mean
+from model.likelihood import LIKELIHOODS, MeanSquare
+from model.linear import LinearPrediction, LinearPredictor
+from model.recent import RecentOutput, RecentPath
 from model.sampling import Sampling
 from model.targets import Targets
 from model.transformer import Transformer
+
+
+class ChunkEncoder(nn.Module):
+    """Strided convolutions over one chunk, flattened and projected to the width."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.levels = architecture.levels
+        self.stack = Convolutions(
+            (1, *architecture.filters),
+            architecture.kernel,
+            architecture.strides,
+            architecture.chunk,
+            architecture.width,
+            architecture.encoder_dropout,
+        )
+
+    def features(self, codes: Tensor) -> Tensor:
+        """What the convolutions see of codes (any shape): their amplitudes."""
+        return code_amplitudes(codes, self.levels, self.stack.projection.weight.dtype)
+
+    def forward(self, chunks_BC: Tensor) -> Tensor:
+        """Latents (..., D) of chunks of codes (..., C)."""
+        runs_B1C = self.features(chunks_BC).reshape(-1, 1, chunks_BC.shape[-1])
+        latents: Tensor = self.stack(runs_B1C)
+        return latents.reshape(*chunks_BC.shape[:-1], -1)
+
+    def dense(self, codes_BT: Tensor) -> Tensor:
+        """Latents (B, T - C + 1, D) of the chunks at every offset of codes (B, T)."""
+        return self.stack.dense(self.features(codes_BT)[:, None])
+
+
+class Head(nn.Module):
+    """Latent to hidden layer to a distribution, around the linear prediction where there is one."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(architecture.width, architecture.hidden)
+        self.dropout = nn.Dropout(architecture.head_dropout)
+        self.output = nn.Linear(architecture.hidden, architecture.outputs)
+        self.likelihood = LIKELIHOODS[architecture.likelihood](architecture)
+
+    def forward(self, latent_D: Tensor, recent: RecentOutput | None) -> Tensor:
+        """What ``likelihood`` reads (..., O) for latents (..., D).
+
+        In float32 where autocast runs them in less.
+        """
+        if recent is not None:
+            latent_D = latent_D + recent.summand
+        output: Tensor = self.output(self.dropout(torch.relu_(self.hidden(latent_D))))
+        distribution: Tensor = self.likelihood(
+            output.to(torch.promote_types(output.dtype, torch.float32)), recent
+        )
+        return distribution
+
+    def zero_output(self) -> None:
+        """Make the first output exactly zero, so that the linear start alone speaks."""
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
 
 
 class Sequences(NamedTuple):
@@ -32,7 +91,7 @@ class Sequences(NamedTuple):
     """
 
     latents_SND: Tensor
-    recent: Recent | None
+    recent: RecentOutput | None
     real_SN: Tensor | None = None
 
     def tensors(self) -> list[Tensor]:
@@ -72,11 +131,11 @@ class LatentTransformer(nn.Module):
         self.transformer = Transformer(architecture)
         self.head = Head(architecture)
         if architecture.recent:
-            self.linear = LinearStart(LINEAR_ORDER, architecture.levels)
+            self.linear = LinearPredictor(LINEAR_ORDER, architecture.levels)
             self.recent = RecentPath(architecture)
-            self.head.start_silent()
+            self.head.zero_output()
             if prediction is not None:
-                self.linear.start_from(prediction)
+                self.linear.load_fit(prediction)
 
     @property
     def receptive_field(self) -> int:
@@ -103,14 +162,14 @@ class LatentTransformer(nn.Module):
         codes_SM = codes_BnP.permute(2, 0, 1).reshape(len(sequences.latents_SND), -1)
         size = max(1, GROUPED_LATENTS[window_BT.device.type] // self.architecture.latents)
         if not self.in_groups or len(codes_SM) <= size:
-            nats_SM = self.nats(sequences, codes_SM, targets)
+            nats_SM = self.sequence_nats(sequences, codes_SM, targets)
             mean = nats_SM.mean()
         elif torch.is_grad_enabled():
             mean, nats_SM = self._nats_in_groups(sequences, codes_SM, targets, size)
         else:
             parts = zip(*(own.split(size) for own in (codes_SM, *sequences.tensors())), strict=True)
             nats_SM = torch.cat(
-                [self.nats(sequences.group(own), codes, targets) for codes, *own in parts]
+                [self.sequence_nats(sequences.group(own), codes, targets) for codes, *own in parts]
             )
             mean = nats_SM.mean()
         count, positions, phases = codes_BnP.shape
@@ -124,18 +183,20 @@ class LatentTransformer(nn.Module):
         The arguments are those of :meth:`forward`.
         """
         shape = targets.codes(window_BT, self.architecture).shape
-        said_SMO = self._said(self.sequences(window_BT, targets, padding_B), targets)
-        logits_SMQ: Tensor = self.head.likelihood.logits(said_SMO)
+        distribution_SMO = self._distribution(
+            self.sequences(window_BT, targets, padding_B), targets
+        )
+        logits_SMQ: Tensor = self.head.likelihood.logits(distribution_SMO)
         return logits_SMQ.view(shape[2], shape[0], shape[1], -1).permute(1, 2, 0, 3)
 
-    def draw(self, said_BO: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
-        """Codes (B,) of what is said of them, from a uniform number each."""
-        codes_B: Tensor = self.head.likelihood.draw(said_BO, uniform_B, sampling)
+    def draw(self, distribution_BO: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
+        """Codes (B,) of what is distribution of them, from a uniform number each."""
+        codes_B: Tensor = self.head.likelihood.draw(distribution_BO, uniform_B, sampling)
         return codes_B
 
-    def cost(self, said_BO: Tensor, codes_B: Tensor) -> Tensor:
-        """The nats (B,) of codes (B,) under what is said of them."""
-        nats_B: Tensor = self.head.likelihood.nats(said_BO, codes_B)
+    def code_nats(self, distribution_BO: Tensor, codes_B: Tensor) -> Tensor:
+        """The nats (B,) of codes (B,) under what is distribution of them."""
+        nats_B: Tensor = self.head.likelihood.nats(distribution_BO, codes_B)
         return nats_B
 
     def root_mean_square(self, nats: float) -> float | None:
@@ -165,7 +226,7 @@ class LatentTransformer(nn.Module):
         else:
             if targets.phases == 1:
                 latents_BnDP = self.encoder(past_BT.unflatten(1, (-1, a.chunk)))[..., None]
-            elif targets.by_strips(a.chunk, a):
+            elif targets.is_read_in_strips(a.chunk, a):
                 strips_BnT = past_BT.unfold(1, a.chunk + targets.phases - 1, a.chunk)
                 latents_SPD = self.encoder.dense(strips_BnT.flatten(0, 1))
                 latents_BnDP = latents_SPD.unflatten(0, strips_BnT.shape[:2]).transpose(2, 3)
@@ -179,7 +240,7 @@ class LatentTransformer(nn.Module):
         shape = (len(latents_SND), -1)
         return Sequences(
             latents_SND,
-            Recent(
+            RecentOutput(
                 recent_BnP.summand.permute(2, 0, 1, 3).reshape(*shape, a.width),
                 recent_BnP.predicted.permute(2, 0, 1).reshape(shape),
                 recent_BnP.scale,
@@ -205,44 +266,44 @@ class LatentTransformer(nn.Module):
         padding_B11 = padding_B.to(device, non_blocking=True)[:, None, None]
         return (begins_nN >= padding_B11).flatten(0, 1)
 
-    def _recent(self, codes_BT: Tensor, targets: Targets, positions: int) -> Recent:
+    def _recent(self, codes_BT: Tensor, targets: Targets, positions: int) -> RecentOutput:
         """What the codes before each target (B, n, P) say; ``codes`` begin R before the first."""
         a = self.architecture
         if targets.phases == 1:
             runs_BnR = codes_BT.unfold(1, a.recent, targets.spacing)
-            single = self.after(runs_BnR.flatten(0, 1))
+            single = self.recent_output(runs_BnR.flatten(0, 1))
             shape = (len(codes_BT), positions, 1)
-            return Recent(
+            return RecentOutput(
                 single.summand.view(*shape, -1), single.predicted.view(shape), single.scale
             )
-        if targets.by_strips(a.recent, a):
+        if targets.is_read_in_strips(a.recent, a):
             strips_BnT = codes_BT.unfold(1, a.recent + targets.phases - 1, a.chunk)
-            every = self.after_each(strips_BnT.flatten(0, 1))
+            every = self.recent_outputs(strips_BnT.flatten(0, 1))
             return every._replace(
                 summand=every.summand.unflatten(0, strips_BnT.shape[:2]),
                 predicted=every.predicted.unflatten(0, strips_BnT.shape[:2]),
             )
-        every = self.after_each(codes_BT)
+        every = self.recent_outputs(codes_BT)
         return every._replace(
             summand=every.summand.unfold(1, targets.phases, a.chunk).transpose(2, 3),
             predicted=every.predicted.unfold(1, targets.phases, a.chunk),
         )
 
-    def after(self, codes_BR: Tensor) -> Recent:
+    def recent_output(self, codes_BR: Tensor) -> RecentOutput:
         """What the newest R codes (B, R) say of the code after them."""
-        predicted_BR, scale = self.predicted(codes_BR)
+        predicted_BR, scale = self.linear_predictions(codes_BR)
         summand_BD = self.recent(codes_BR, predicted_BR[:, :-1], scale)
-        return Recent(summand_BD, predicted_BR[:, -1], scale)
+        return RecentOutput(summand_BD, predicted_BR[:, -1], scale)
 
-    def after_each(self, codes_BT: Tensor) -> Recent:
+    def recent_outputs(self, codes_BT: Tensor) -> RecentOutput:
         """What each run of R codes of (B, T) says of the code after it: (B, T - R + 1, ...)."""
-        predicted_BT, scale = self.predicted(codes_BT)
+        predicted_BT, scale = self.linear_predictions(codes_BT)
         summand_BTD = self.recent.dense(codes_BT, predicted_BT[:, :-1], scale)
-        return Recent(
+        return RecentOutput(
             summand_BTD, predicted_BT[:, self.architecture.recent - LINEAR_ORDER :], scale
         )
 
-    def predicted(self, codes_BT: Tensor) -> tuple[Tensor, Tensor]:
+    def linear_predictions(self, codes_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Linear predictions (B, T - 31), one after each 32 codes of (B, T), and their scale."""
         # The linear start is exact only in float32: its prediction is a small difference of large
         # numbers, and half a code of rounding would cost more than the network can win back.
@@ -250,20 +311,22 @@ class LatentTransformer(nn.Module):
             predicted: tuple[Tensor, Tensor] = self.linear(codes_BT)
         return predicted
 
-    def _said(
+    def _distribution(
         self, sequences: Sequences, targets: Targets, folded: Sequence[Folded] | None = None
     ) -> Tensor:
-        """What is said (S, M, O) of the targets of sequences."""
+        """What is distribution (S, M, O) of the targets of sequences."""
         folded = folded or self.transformer.fold()
         if targets.mode == "last":
-            newest_SD = self.transformer.newest(sequences.latents_SND, folded, sequences.real_SN)
+            newest_SD = self.transformer.newest_output(
+                sequences.latents_SND, folded, sequences.real_SN
+            )
             read_SMD = newest_SD[:, None]
         else:
             read_SMD = self.transformer.states(sequences.latents_SND, folded)[-1]
-        said: Tensor = self.head(read_SMD, sequences.recent)
-        return said
+        distribution: Tensor = self.head(read_SMD, sequences.recent)
+        return distribution
 
-    def nats(
+    def sequence_nats(
         self,
         sequences: Sequences,
         codes_SM: Tensor,
@@ -271,20 +334,20 @@ class LatentTransformer(nn.Module):
         folded: Sequence[Folded] | None = None,
     ) -> Tensor:
         """The nats (S, M) of the codes (S, M) that sequences are to predict."""
-        said_SMO = self._said(sequences, targets, folded)
-        nats_SM: Tensor = self.head.likelihood.nats(said_SMO, codes_SM)
+        distribution_SMO = self._distribution(sequences, targets, folded)
+        nats_SM: Tensor = self.head.likelihood.nats(distribution_SMO, codes_SM)
         return nats_SM
 
     def _nats_in_groups(
         self, sequences: Sequences, codes_SM: Tensor, targets: Targets, size: int
     ) -> tuple[Tensor, Tensor]:
         folded = self.transformer.fold()
-        shared = [*self.transformer.beside(folded), *self.head.parameters()]
+        shared = [*self.transformer.used_tensors(folded), *self.head.parameters()]
         if sequences.recent is not None:
             shared.append(sequences.recent.scale)
 
         def losses_of(parts: Sequence[Tensor]) -> Tensor:
             codes, *own = parts
-            return self.nats(sequences.group(own), codes, targets, folded)
+            return self.sequence_nats(sequences.group(own), codes, targets, folded)
 
         return grouped_mean(losses_of, [codes_SM, *sequences.tensors()], shared, size)

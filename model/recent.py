@@ -16,11 +16,11 @@ from model.architecture import (
     RECENT_STRIDE,
     Architecture,
 )
+from model.codes import code_amplitudes
 from model.convolutions import Convolutions
-from model.encoder import amplitude
 
 
-class Recent(NamedTuple):
+class RecentOutput(NamedTuple):
     """What the newest codes say of the next one, for any leading shape.
 
     ``summand`` (..., D) joins the latent; ``predicted`` (...) is the linear prediction and
@@ -56,7 +56,7 @@ class RecentPath(nn.Module):
         errors = (newest_BT - predicted_BT) / scale
         return torch.stack(
             [
-                amplitude(newest_BT, self.levels, errors.dtype),
+                code_amplitudes(newest_BT, self.levels, errors.dtype),
                 torch.tanh(errors / 4),
                 torch.log(errors.abs() + 0.05) / 2,
             ],

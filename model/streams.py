@@ -16,11 +16,11 @@ from torch.nn import functional
 from model.activations import GROUPED_LATENTS
 from model.architecture import LINEAR_ORDER
 from model.attention import Folded
-from model.dense import ReusedLayers
-from model.incremental import IncrementalConvolutions
+from model.convolutions import Convolutions
+from model.dense import BufferedLayers
 from model.network import LatentTransformer
 from model.positions import rotate, rotations, turning_rates
-from model.recent import Recent
+from model.recent import RecentOutput
 from model.transformer import Layer
 
 
@@ -30,7 +30,7 @@ class Reader(Protocol):
     def prime(self, latents_BED: Tensor) -> None:
         """Take the latents (B, E, D) of the chunks at the first E offsets."""
 
-    def read(self, latent_BD: Tensor, place: "Place", full: bool) -> Tensor:
+    def read(self, latent_BD: Tensor, newest: "ChunkSlot", full: bool) -> Tensor:
         """What the Transformer says (B, D) when ``latent`` is the newest.
 
         ``full`` says that the context is: all N latents are there.
@@ -38,10 +38,10 @@ class Reader(Protocol):
 
     @property
     def state(self) -> list[Tensor]:
-        """All that a step changes in place."""
+        """All that a step changes in newest."""
 
 
-class Place:
+class ChunkSlot:
     """Where chunks stand whose last samples have the numbers ``ends`` (n,) (1 is the first).
 
     Int64 tensors (n,), so that a recorded step can go on with them: their ``phase``, their
@@ -55,7 +55,7 @@ class Place:
 
 
 class Streams:
-    """The state of B continuations. All of it lies in tensors that a step changes in place."""
+    """The state of B continuations. All of it lies in tensors that a step changes in newest."""
 
     @torch.no_grad()
     def __init__(self, network: LatentTransformer, prompt_BS: Tensor) -> None:
@@ -82,7 +82,7 @@ class Streams:
         self.clock = torch.zeros((), dtype=torch.int64, device=prompt_BS.device)
         self.pushed = 0
         self._prime(prompt_BS[:, :-1])
-        self.said_BO = self.step(prompt_BS[:, -1])
+        self.distribution_BO = self.step(prompt_BS[:, -1])
 
     def _prime(self, codes_BS: Tensor) -> None:
         a = self.network.architecture
@@ -97,7 +97,7 @@ class Streams:
 
     @torch.no_grad()
     def step(self, codes_B: Tensor) -> Tensor:
-        """What is said (B, O) of what follows, after the codes (B,)."""
+        """What is distribution (B, O) of what follows, after the codes (B,)."""
         self.pushed += 1
         return self.compute(codes_B, self.full)
 
@@ -110,18 +110,18 @@ class Streams:
         """A step on tensors alone; ``full`` says that the context is."""
         a = self.network.architecture
         latent_BD, recent = self._advance(codes_B)
-        place = Place(self.clock.view(1), a.chunk, a.latents)
-        read_BD = self.reader.read(latent_BD, place, full)
-        said: Tensor = self.network.head(read_BD, recent)
-        return said
+        newest = ChunkSlot(self.clock.view(1), a.chunk, a.latents)
+        read_BD = self.reader.read(latent_BD, newest, full)
+        distribution: Tensor = self.network.head(read_BD, recent)
+        return distribution
 
     @property
     def state(self) -> list[Tensor]:
-        """All that a step changes in place."""
+        """All that a step changes in newest."""
         recent = self.recent.state if self.recent else []
         return [self.clock, *self.encoder.state, *self.reader.state, *recent]
 
-    def _advance(self, codes_B: Tensor) -> tuple[Tensor, Recent | None]:
+    def _advance(self, codes_B: Tensor) -> tuple[Tensor, RecentOutput | None]:
         """The newest latent (B, D), and what the newest codes say."""
         features_B1 = self.network.encoder.features(codes_B)[:, None]
         latent_BD = self.encoder.push(features_B1, self.clock)
@@ -143,10 +143,10 @@ class _RecentPath:
 
     @property
     def state(self) -> list[Tensor]:
-        """All that a step changes in place."""
+        """All that a step changes in newest."""
         return [self.codes, self.predicted, *self.stack.state]
 
-    def push(self, codes_B: Tensor, clock: Tensor) -> Recent:
+    def push(self, codes_B: Tensor, clock: Tensor) -> RecentOutput:
         linear, scale = self.network.linear, self.network.linear.scale
         features_BF1 = self.network.recent.features(
             codes_B[:, None], self.predicted[:, None], scale
@@ -156,7 +156,7 @@ class _RecentPath:
         self.codes.index_copy_(0, slots[-1:], codes_B[None].long())
         predicted_B1, _ = linear(self.codes.index_select(0, slots).T)
         self.predicted.copy_(predicted_B1[:, 0])
-        return Recent(summand_BD, self.predicted, scale)
+        return RecentOutput(summand_BD, self.predicted, scale)
 
 
 class _WindowReader:
@@ -165,7 +165,7 @@ class _WindowReader:
     def __init__(self, network: LatentTransformer, batch: int) -> None:
         a = network.architecture
         self.transformer = network.transformer
-        self.layers = ReusedLayers(network.transformer, network.transformer.fold())
+        self.layers = BufferedLayers(network.transformer, network.transformer.fold())
         self.chunk, self.latents = a.chunk, a.latents
         weight = network.head.output.weight
         self.ring = weight.new_zeros(a.context, batch, a.width)
@@ -173,27 +173,27 @@ class _WindowReader:
 
     @property
     def state(self) -> list[Tensor]:
-        """All that a step changes in place."""
+        """All that a step changes in newest."""
         return [self.ring]
 
     def prime(self, latents_BED: Tensor) -> None:
         """Take the latents (B, E, D) of the chunks at the first E offsets."""
         ends = torch.arange(latents_BED.shape[1], device=latents_BED.device) + self.chunk
-        slots = Place(ends, self.chunk, self.latents).slot
+        slots = ChunkSlot(ends, self.chunk, self.latents).slot
         self.ring.index_copy_(0, slots, latents_BED.transpose(0, 1))
 
-    def read(self, latent_BD: Tensor, place: Place, full: bool) -> Tensor:
+    def read(self, latent_BD: Tensor, newest: ChunkSlot, full: bool) -> Tensor:
         """What the Transformer says (B, D) when ``latent`` is the newest."""
-        self.ring.index_copy_(0, place.slot, latent_BD[None])
-        index_N = place.index - self.ages
-        seen = self.ring.index_select(0, place.phase * self.latents + index_N % self.latents)
+        self.ring.index_copy_(0, newest.slot, latent_BD[None])
+        index_N = newest.index - self.ages
+        seen = self.ring.index_select(0, newest.phase * self.latents + index_N % self.latents)
         contexts_BND = seen.transpose(0, 1)
         # A compiler plans the memory itself, and would copy what is written to memory of ours.
         if full and self.layers.folded is not None and not torch.compiler.is_compiling():
-            return self.layers.read_newest(self.transformer.start(contexts_BND), 0)
+            return self.layers.newest_output_from(self.transformer.first_input(contexts_BND), 0)
         mask = None if full else (index_N >= 0)[None]
-        newest: Tensor = self.transformer.newest(contexts_BND, self.layers.folded, mask)
-        return newest
+        output: Tensor = self.transformer.newest_output(contexts_BND, self.layers.folded, mask)
+        return output
 
 
 class _CausalReader:
@@ -220,7 +220,7 @@ class _CausalReader:
 
     @property
     def state(self) -> list[Tensor]:
-        """All that a step changes in place."""
+        """All that a step changes in newest."""
         return [*self.keys, *self.values]
 
     def prime(self, latents_BED: Tensor) -> None:
@@ -235,7 +235,7 @@ class _CausalReader:
         offsets_PN = torch.arange(first, stop, device=latents_BED.device)[:, None] + (
             self.chunk * self.slots[:count]
         )
-        place = Place(offsets_PN.flatten() + self.chunk, self.chunk, self.latents)
+        chunks = ChunkSlot(offsets_PN.flatten() + self.chunk, self.chunk, self.latents)
         rotation = rotations(self.slots[:count], self.rates)
         sequences = latents_BED[:, offsets_PN].flatten(0, 1)
         for number, x_SND in enumerate(self.transformer.states(sequences, self.folded)[:-1]):
@@ -243,18 +243,18 @@ class _CausalReader:
             turned_SND = rotate(x_SND, rotation)
             for kept, fresh in ((self.keys, turned_SND), (self.values, x_SND)):
                 rows = fresh.reshape(shape).transpose(0, 1)
-                kept[number].flatten(0, 1).index_copy_(0, place.slot, rows)
+                kept[number].flatten(0, 1).index_copy_(0, chunks.slot, rows)
 
-    def read(self, latent_BD: Tensor, place: Place, full: bool) -> Tensor:
+    def read(self, latent_BD: Tensor, newest: ChunkSlot, full: bool) -> Tensor:
         """What the Transformer says (B, D) when ``latent`` is the newest."""
-        rotation = rotations(place.index, self.rates).to(latent_BD.dtype)
-        mask = None if full else (self.slots <= place.index)[None, None]
+        rotation = rotations(newest.index, self.rates).to(latent_BD.dtype)
+        mask = None if full else (self.slots <= newest.index)[None, None]
         x_BD = latent_BD
         for number, layer in enumerate(self.transformer.layers):
             assert isinstance(layer, Layer)
             assert self.folded is not None
-            read = self._attend(number, x_BD, self.folded[number], rotation, place, mask)
-            x_BD = layer.after_reading(x_BD, read)
+            read = self._attend(number, x_BD, self.folded[number], rotation, newest, mask)
+            x_BD = layer.after_attention(x_BD, read)
         return x_BD
 
     def _attend(
@@ -263,7 +263,7 @@ class _CausalReader:
         x_BD: Tensor,
         folded: Folded,
         rotation: Tensor,
-        place: Place,
+        newest: ChunkSlot,
         mask: Tensor | None,
     ) -> Tensor:
         query_BHD = functional.linear(x_BD, folded.query, folded.query_bias).view(
@@ -271,14 +271,61 @@ class _CausalReader:
         )
         turned = rotate(torch.cat([x_BD[:, None], query_BHD], 1), rotation)
         keys, values = self.keys[number], self.values[number]
-        keys.flatten(0, 1).index_copy_(0, place.slot, turned[None, :, 0])
-        values.flatten(0, 1).index_copy_(0, place.slot, x_BD[None])
-        seen = torch.index_select(keys, 0, place.phase, out=self.seen)
+        keys.flatten(0, 1).index_copy_(0, newest.slot, turned[None, :, 0])
+        values.flatten(0, 1).index_copy_(0, newest.slot, x_BD[None])
+        seen = torch.index_select(keys, 0, newest.phase, out=self.seen)
         keys_BDN = seen[0].permute(1, 2, 0)
         scores_BHN = torch.bmm(turned[:, 1:], keys_BDN)
         if mask is not None:
             scores_BHN = scores_BHN.masked_fill(~mask, -torch.inf)
-        seen = torch.index_select(values, 0, place.phase, out=self.seen)
+        seen = torch.index_select(values, 0, newest.phase, out=self.seen)
         values_BND = seen[0].transpose(0, 1)
         mixed_BHD = torch.bmm(scores_BHN.softmax(-1), values_BND)
         return functional.linear(mixed_BHD.flatten(1), folded.output, folded.output_bias)
+
+
+class IncrementalConvolutions:
+    """The outputs of :meth:`Convolutions.dense` for B signals that grow by one position a step.
+
+    An output is right once ``length`` positions were pushed.
+    """
+
+    def __init__(self, stack: Convolutions, batch: int) -> None:
+        kernels = [layer.weight for layer in stack.convolutions()]
+        kernels.append(stack.projection.weight.unflatten(1, (-1, stack.last_length)))
+        self.biases: list[Tensor | None] = [layer.bias for layer in stack.convolutions()]
+        self.biases.append(stack.projection.bias)
+        # A row holds all taps of an output in the order in which a step gathers them.
+        self.weights = [kernel.transpose(1, 2).flatten(1).contiguous() for kernel in kernels]
+        self.taps = [kernel.shape[2] for kernel in kernels]
+        reaches = list(zip(self.taps, stack.dilations, strict=True))
+        lengths = [(taps - 1) * dilation + 1 for taps, dilation in reaches]
+        self.rings = [
+            kernel.new_zeros(length, batch, kernel.shape[1])
+            for length, kernel in zip(lengths, kernels, strict=True)
+        ]
+        lags = [torch.arange(taps - 1, -1, -1) * dilation for taps, dilation in reaches]
+        device = self.weights[0].device
+        self.lags = torch.cat(lags).to(device)
+        self.lengths = torch.tensor(lengths).repeat_interleave(torch.tensor(self.taps)).to(device)
+
+    @property
+    def state(self) -> list[Tensor]:
+        """All that a step changes in newest."""
+        return self.rings
+
+    def push(self, column_BF: Tensor, clock: Tensor) -> Tensor:
+        """The newest output (B, D) after the position ``clock`` (int64, ()) of the signals."""
+        slots = ((clock - self.lags) % self.lengths).split(self.taps)
+        final = len(self.rings) - 1
+        for number, ring in enumerate(self.rings):
+            ring.index_copy_(0, slots[number][-1:], column_BF[None])
+            seen = ring.index_select(0, slots[number])
+            column_BF = functional.linear(
+                seen.transpose(0, 1).reshape(len(column_BF), -1),
+                self.weights[number],
+                self.biases[number],
+            )
+            if number < final:
+                column_BF = column_BF.relu_()
+        return column_BF

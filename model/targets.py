@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from model.kinds import Shape
+    from model.architecture import Shape
 
 Mode = Literal["last", "chunks", "samples", "sequence"]
 
@@ -55,7 +55,7 @@ class Targets:
             )
         return count + 1
 
-    def by_strips(self, seen: int, architecture: "Shape") -> bool:
+    def is_read_in_strips(self, seen: int, architecture: "Shape") -> bool:
         """Whether runs of ``seen`` samples before the targets are read position by position.
 
         Each position's strip of ``seen`` samples and its phases then overlaps the next one's, and

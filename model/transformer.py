@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from model.architecture import Architecture
-from model.attention import EVERYTHING, Attention, Folded, Sight
+from model.attention import FULL_VIEW, Attention, AttentionView, Folded
 from model.positions import rotations, sinusoids, turning_rates
 
 
@@ -34,17 +34,17 @@ class Layer(nn.Module):
         self,
         queries_BMD: Tensor,
         latents_BND: Tensor,
-        sight: Sight = EVERYTHING,
+        view: AttentionView = FULL_VIEW,
         folded: Folded | None = None,
     ) -> Tensor:
         """The layer's output (B, M, D) at the newest latents ``queries`` of ``latents``.
 
         The arguments are those of :meth:`Attention.forward`.
         """
-        read = self.attention(queries_BMD, latents_BND, sight, folded)
-        return self.after_reading(queries_BMD, read)
+        read = self.attention(queries_BMD, latents_BND, view, folded)
+        return self.after_attention(queries_BMD, read)
 
-    def after_reading(self, queries_BMD: Tensor, read_BMD: Tensor) -> Tensor:
+    def after_attention(self, queries_BMD: Tensor, read_BMD: Tensor) -> Tensor:
         """The layer's output (B, M, D) at ``queries`` that have read ``read``."""
         x_BMD = self.attention_norm(queries_BMD + self.dropout(read_BMD))
         output: Tensor = self.feed_forward_norm(x_BMD + self.dropout(self.feed_forward(x_BMD)))
@@ -77,7 +77,7 @@ class Transformer(nn.Module):
         """The attention of each layer."""
         return [layer.attention for layer in self.layers if isinstance(layer, Layer)]
 
-    def beside(self, folded: Sequence[Folded] | None) -> list[Tensor]:
+    def used_tensors(self, folded: Sequence[Folded] | None) -> list[Tensor]:
         """All that a pass with these folded matrices uses: they, and what is not folded in them."""
         if folded is None:
             return list(self.parameters())
@@ -85,7 +85,7 @@ class Transformer(nn.Module):
         rest = [weight for name, weight in self.named_parameters() if ".attention." not in name]
         return matrices + rest
 
-    def newest(
+    def newest_output(
         self,
         latents_BND: Tensor,
         folded: Sequence[Folded] | None = None,
@@ -96,9 +96,9 @@ class Transformer(nn.Module):
         Latents where ``real`` (B or 1, N) is false are passed over, as if the context began after
         them; the newest one is real.
         """
-        return self.read_newest(self.start(latents_BND), 0, folded, real_BN)
+        return self.newest_output_from(self.first_input(latents_BND), 0, folded, real_BN)
 
-    def read_newest(
+    def newest_output_from(
         self,
         x_BND: Tensor,
         first: int,
@@ -107,39 +107,39 @@ class Transformer(nn.Module):
     ) -> Tensor:
         """The newest latent (B, D) after the layers from ``first`` on, for its input (B, N, D)."""
         if between := range(first, len(self.layers) - 1):
-            sight = self._sight(x_BND, real_BN)
+            view = self._view(x_BND, real_BN)
             for number in between:
-                x_BND = self._layer(number, x_BND, folded, sight)
+                x_BND = self._layer(number, x_BND, folded, view)
         if self.causal:
             x_BND = x_BND[:, -self.window :]
             real_BN = None if real_BN is None else real_BN[:, -self.window :]
-        sight = Sight(self._rotation(x_BND), mask=_key_mask(real_BN))
+        view = AttentionView(self._rotation(x_BND), mask=_key_mask(real_BN))
         newest: Tensor = self.layers[-1](
-            x_BND[:, -1:], self._seen(x_BND), sight, folded and folded[-1]
+            x_BND[:, -1:], self._seen(x_BND), view, folded and folded[-1]
         )
         return newest[:, 0]
 
     def states(self, latents_BND: Tensor, folded: Sequence[Folded] | None = None) -> list[Tensor]:
         """The inputs (B, N, D) of all layers of a causal model, and the last one's output."""
         assert self.causal
-        states = [self.start(latents_BND)]
-        sight = self._sight(latents_BND, None)
+        states = [self.first_input(latents_BND)]
+        view = self._view(latents_BND, None)
         for number in range(len(self.layers)):
-            states.append(self._layer(number, states[-1], folded, sight))
+            states.append(self._layer(number, states[-1], folded, view))
         return states
 
     @torch.no_grad()
-    def newest_weights(self, latents_BND: Tensor) -> list[Tensor]:
+    def newest_attention_weights(self, latents_BND: Tensor) -> list[Tensor]:
         """What the newest latent reads of each in every layer: (B, H, N), N at most the window."""
-        x_BND, found = self.start(latents_BND), []
+        x_BND, found = self.first_input(latents_BND), []
         for number, attention in enumerate(self.attentions()):
             seen_BND = x_BND[:, -self.window :]
             rotation = self._rotation(seen_BND)
             found.append(attention.weights(x_BND[:, -1:], seen_BND, rotation)[:, 0])
-            x_BND = self._layer(number, x_BND, None, self._sight(x_BND, None))
+            x_BND = self._layer(number, x_BND, None, self._view(x_BND, None))
         return found
 
-    def start(self, latents_BND: Tensor) -> Tensor:
+    def first_input(self, latents_BND: Tensor) -> Tensor:
         """The first layer's input (B, N, D)."""
         if not self.causal:
             place_ND = sinusoids(*latents_BND.shape[1:], latents_BND.device).to(latents_BND.dtype)
@@ -152,28 +152,28 @@ class Transformer(nn.Module):
         number: int,
         x_BND: Tensor,
         folded: Sequence[Folded] | None,
-        sight: Sight,
+        view: AttentionView,
     ) -> Tensor:
         """The output of one layer at every latent."""
         output: Tensor = self.layers[number](
-            x_BND, self._seen(x_BND), sight, folded and folded[number]
+            x_BND, self._seen(x_BND), view, folded and folded[number]
         )
         return output if self.causal else self._drop_tokens(output)
 
-    def _sight(self, x_BND: Tensor, real_BN: Tensor | None) -> Sight:
+    def _view(self, x_BND: Tensor, real_BN: Tensor | None) -> AttentionView:
         """What each of the latents (B, N, D) sees of all of them."""
         if not self.causal:
-            return Sight(mask=_key_mask(real_BN))
+            return AttentionView(mask=_key_mask(real_BN))
         rotation, count = self._rotation(x_BND), x_BND.shape[1]
         if count <= self.window and real_BN is None:
-            return Sight(rotation, causal=True)
+            return AttentionView(rotation, causal=True)
         ones = torch.ones(count, count, dtype=torch.bool, device=x_BND.device)
         mask = ones.tril() & ones.triu(1 - self.window)
         if (keys := _key_mask(real_BN)) is not None:
             # What is not real has nothing real before it. It sees itself, since kernels differ in
             # what a query without keys reads, and a NaN would reach every latent: 0 NaN is NaN.
             mask = mask & keys | torch.eye(count, dtype=torch.bool, device=x_BND.device)
-        return Sight(rotation, mask=mask)
+        return AttentionView(rotation, mask=mask)
 
     def _rotation(self, x_BND: Tensor) -> Tensor | None:
         """How a causal model turns latents (B, N, D) as keys (2, N, D)."""

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from model.kinds import KINDS, Shape
+from model.architecture import KINDS, Shape
 from scaling.comparing import CompareConfig
 from scaling.config import SEARCHABLE, RunConfig, SweepSection
 from scaling.corpus_config import CorpusConfig

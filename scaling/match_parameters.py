@@ -15,7 +15,7 @@ from heapq import merge
 from typing import Any
 
 from model import accounting
-from model.kinds import Shape
+from model.architecture import Shape
 from scaling import check
 from scaling.config import RunConfig
 from scaling.load import ConfigError

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from model import accounting
-from model.activations import Activations, activations
+from model.activations import Activations, estimate_activations
 from scaling.config import RunConfig
 from scaling.delivery import Hardware
 from scaling.footprint import Footprint, footprint, peak
@@ -35,7 +35,7 @@ def memory(config: RunConfig) -> Memory:
     train, workers = config.train, config.cluster.workers
     parameters = sum(accounting.parameters(config.model).values())
     held = footprint(train.zero, parameters, workers, half=config.half)
-    kept = activations(
+    kept = estimate_activations(
         config.model,
         config.targets,
         config.positions,

@@ -22,8 +22,7 @@ from datasets.windows import Windows, every_target_hash, order, targets_hash
 from model.baselines.sequence import SequenceModel
 from model.baselines.shapes import PUBLISHED_CONTEXT
 from model.codes import codes_tensor
-from model.dense import dense_nats
-from model.silence import nats_from_silence
+from model.dense import dense_nats, nats_from_silence
 from model.targets import Targets
 from scaling.trained import Trained
 

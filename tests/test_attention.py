@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from model.attention import Attention, Sight
+from model.attention import Attention, AttentionView
 from model.positions import rotate, rotations, turning_rates
 from tests.architectures import small
 
@@ -57,7 +57,7 @@ def test_a_mask_hides_what_a_causal_sight_hides():
     attention = attention_of(attention="causal")
     latents = torch.randn(3, 5, 8, dtype=torch.float64)
     expected = directly(attention, latents, latents, lambda m, n: n <= m)
-    for sight in (Sight(causal=True), Sight(mask=torch.ones(5, 5).tril().bool())):
+    for sight in (AttentionView(causal=True), AttentionView(mask=torch.ones(5, 5).tril().bool())):
         found = attention(latents, latents, sight)
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
@@ -74,7 +74,7 @@ def test_each_sequence_may_have_a_mask_of_its_own(size, many):
             directly(attention, own[None, -many:], own[None], lambda m, n, s=seen: s[m % len(s), n])
             for own, (seen,) in zip(latents, mask, strict=True)
         ]
-        found = attention(latents[:, -many:], latents, Sight(mask=mask))
+        found = attention(latents[:, -many:], latents, AttentionView(mask=mask))
         torch.testing.assert_close(found, torch.cat(expected), rtol=0, atol=1e-12)
 
 
@@ -88,7 +88,7 @@ def test_rotated_scores_are_those_of_turned_latents():
         torch.ones(5, 5).triu(1).bool(), -math.inf
     )
     expected = (scores.softmax(-1) @ latents) @ folded.output.T + folded.output_bias
-    found = attention(latents, latents, Sight(rotation, causal=True))
+    found = attention(latents, latents, AttentionView(rotation, causal=True))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
-    newest = attention(latents[:, -1:], latents, Sight(rotation))
+    newest = attention(latents[:, -1:], latents, AttentionView(rotation))
     torch.testing.assert_close(newest, expected[:, -1:], rtol=0, atol=1e-12)

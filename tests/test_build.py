@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from model.accounting import parameters
+from model.architecture import KINDS
 from model.build import build, parameter_groups
-from model.kinds import KINDS, is_sequence
 from model.targets import Targets
 from tests import test_samplernn, test_sashimi, test_wavenet
 from tests.architectures import small
@@ -25,7 +25,6 @@ def test_every_kind_is_built_from_its_shape_and_gives_the_nats_of_its_targets(ki
     assert type(shape) is KINDS[kind]
     model = build(shape)
     assert model.architecture == shape
-    assert is_sequence(shape) == (kind != "latent")
     targets = Targets("last", shape.chunk)
     window = torch.randint(256, (2, targets.samples(3, shape)))
     mean, each = model(window, targets)

@@ -27,7 +27,7 @@ def lively(recent=64, **model):
     network = network_of(recent=recent, **TINY, **model)
     if recent:
         torch.nn.init.normal_(network.head.output.weight, std=0.2)
-        network.linear.start_from(LinearPrediction([0.9, -0.8, *[0.0] * 30], 115.0, 12.0))
+        network.linear.load_fit(LinearPrediction([0.9, -0.8, *[0.0] * 30], 115.0, 12.0))
     return network
 
 

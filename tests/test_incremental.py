@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from model.convolutions import Convolutions
-from model.incremental import IncrementalConvolutions
+from model.streams import IncrementalConvolutions
 
 STACKS = [
     pytest.param((1, 4, 3, 2), 7, (2, 3, 2), 90, id="2 3 2"),

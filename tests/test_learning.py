@@ -10,8 +10,8 @@ from scipy.special import ndtr
 
 from datasets import references, shards
 from model.build import build, parameter_groups
+from model.dense import nats_from_silence
 from model.linear import LinearPrediction
-from model.silence import nats_from_silence
 from model.targets import Targets
 from scaling import load
 from tests.conftest import CLONE

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from model import network as network_module
+from model.likelihood import code_nats
 from model.linear import LinearPrediction
-from model.nats import nats
 from model.network import LatentTransformer
 from model.targets import Targets
 from tests.architectures import small
@@ -50,7 +50,7 @@ def naive_nats(network, window_BT, targets, positions, phases):
             end = targets.history(a) + position * targets.spacing + phase
             own = window_BT[:, end - context : end + 1]
             logits = own_network.logits(own, alone)[:, 0, 0]
-            losses.append(nats(logits, own[:, -1].long()))
+            losses.append(code_nats(logits, own[:, -1].long()))
     return torch.stack(losses, 1).unflatten(1, (positions, len(phases)))
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from model import network as network_module
-from model.nats import nats
+from model.likelihood import code_nats
 from model.targets import Targets
 from tests.test_network import CAUSAL, network_of, window_of
 
@@ -36,7 +36,7 @@ def naive_nats(network, window_BT, targets, positions, padding_B):
             context = real // a.chunk * a.chunk
             own = window_T[None, end - context : end + 1]
             logits = network.logits(own, Targets("last", a.chunk, context=context))[:, 0, 0]
-            losses.append(nats(logits, own[:, -1].long()))
+            losses.append(code_nats(logits, own[:, -1].long()))
     return torch.cat(losses).view(len(window_BT), positions, 1)
 
 
@@ -56,7 +56,7 @@ def check_against_naive(network, targets, positions, tolerance=1e-10):
         torch.testing.assert_close(gradient, expected, rtol=0, atol=tolerance)
     codes = targets.codes(window, network.architecture)
     logits = network.logits(window, targets, PADDING)
-    torch.testing.assert_close(nats(logits, codes), naive, rtol=0, atol=tolerance)
+    torch.testing.assert_close(code_nats(logits, codes), naive, rtol=0, atol=tolerance)
     with torch.no_grad():
         _, each = network(window, targets, PADDING)
     torch.testing.assert_close(each, naive.detach(), rtol=0, atol=tolerance)

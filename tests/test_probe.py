@@ -151,7 +151,7 @@ def test_weights_of_attention_are_those_that_its_reading_mixes(run, embedded_cor
     """Reading by hand with them gives what the newest latent is."""
     _, chosen = chosen_of(run, embedded_corpus)
     network, latents_SND = run.network, chosen.sequences.latents_SND
-    weights = network.transformer.newest_weights(latents_SND)
+    weights = network.transformer.newest_attention_weights(latents_SND)
     assert [tuple(one.shape) for one in weights] == [(len(latents_SND), 2, 4)] * 2
     x_BND = network.transformer.start(latents_SND)
     with torch.no_grad():

@@ -156,7 +156,7 @@ def test_logits_have_no_gradient_from_their_own_code_or_later_ones(target):
 @torch.no_grad()
 def test_what_is_before_the_first_code_is_silence():
     network = network_of()
-    past = network.past(3)
+    past = network.initial_past(3)
     assert torch.equal(past.recent, torch.full((3, 24), 128))
     codes = codes_of(30, batch=3)
     first = network(codes)[:, 0]

@@ -5,8 +5,7 @@ import torch
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.baselines.sashimi import DownPool, SaShiMi, UpPool
-from model.baselines.sashimi_blocks import ScalarNorm
+from model.baselines.sashimi import DownPool, SaShiMi, ScalarNorm, UpPool
 from model.baselines.shapes import SaShiMiArchitecture
 from tests.baselines import codes_of, stepped
 

@@ -184,7 +184,7 @@ def test_streams_give_the_logits_of_the_parallel_form_after_a_prompt_and_after_s
     codes = codes_of(prompt).to(torch.uint8)
     streams = SequenceStreams(model, codes)
     sequence = codes[:, -CONTEXT:]
-    torch.testing.assert_close(streams.said_BO, parallel_logits(model, sequence), **EXACT)
+    torch.testing.assert_close(streams.distribution_BO, parallel_logits(model, sequence), **EXACT)
     # Steps go on beyond a context, and so does what they see.
     for codes_B in codes_of(2 * CONTEXT).T:
         sequence = torch.cat([sequence, codes_B[:, None]], 1)
@@ -198,6 +198,6 @@ def test_of_a_long_prompt_the_newest_context_counts(network_of):
     # A context that WaveNet's receptive field reaches beyond.
     model = model_of(network_of(), context=12)
     prompt = codes_of(40)
-    logits = SequenceStreams(model, prompt).said_BO
-    assert torch.equal(SequenceStreams(model, prompt[:, -12:]).said_BO, logits)
-    assert (SequenceStreams(model, prompt[:, -11:]).said_BO - logits).abs().max() > 1e-6
+    logits = SequenceStreams(model, prompt).distribution_BO
+    assert torch.equal(SequenceStreams(model, prompt[:, -12:]).distribution_BO, logits)
+    assert (SequenceStreams(model, prompt[:, -11:]).distribution_BO - logits).abs().max() > 1e-6

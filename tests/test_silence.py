@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from model import silence as silence_module
-from model.nats import nats
-from model.silence import nats_from_silence
+from model import dense as dense_module
+from model.dense import nats_from_silence
+from model.likelihood import code_nats
 from model.targets import Targets
 from tests.baselines import model_of, stepped
 from tests.test_baselines import NETWORKS
@@ -21,8 +21,8 @@ SINGLE = {**TINY, "chunk": 80, "context": 80}
 @pytest.fixture(autouse=True)
 def several_groups(monkeypatch):
     """A signal's phases, and their contexts, a few at a time."""
-    monkeypatch.setattr(silence_module, "SHARED_CONTEXTS", 3)
-    monkeypatch.setitem(silence_module.GROUPED_LATENTS, "cpu", 20)
+    monkeypatch.setattr(dense_module, "SHARED_CONTEXTS", 3)
+    monkeypatch.setitem(dense_module.GROUPED_LATENTS, "cpu", 20)
 
 
 def alone(network, known_T, context):
@@ -32,11 +32,11 @@ def alone(network, known_T, context):
     if a.recent <= context:
         return network(window_1T, Targets("last", a.chunk, context=context))[1].flatten()
     # The recent path reads more than the chunks, and no window of them holds that.
-    newest_1D = network.transformer.newest(
+    newest_1D = network.transformer.newest_output(
         network.encoder(window_1T[:, :-1].unflatten(1, (-1, a.chunk)))
     )
-    recent = network.after(known_T[None, -a.recent - 1 : -1])
-    return nats(network.head(newest_1D, recent), window_1T[:, -1].long())
+    recent = network.recent_output(known_T[None, -a.recent - 1 : -1])
+    return code_nats(network.head(newest_1D, recent), window_1T[:, -1].long())
 
 
 def naive_nats(network, codes_T, step=1):
@@ -100,7 +100,7 @@ def test_how_many_latents_are_read_together_changes_no_nats(monkeypatch, model, 
     network = network_of(recent=64, **TINY, **model)
     codes = signal_of(300)
     expected = nats_from_silence(network, codes)
-    monkeypatch.setitem(silence_module.GROUPED_LATENTS, "cpu", latents)
+    monkeypatch.setitem(dense_module.GROUPED_LATENTS, "cpu", latents)
     found = nats_from_silence(network, codes)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 

@@ -5,7 +5,7 @@ import torch
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.baselines.kernels import kernel_products
+from model.baselines.shapes import kernel_products
 from model.baselines.state_space import StateSpace, hippo, legendre
 
 

@@ -32,8 +32,8 @@ def naive_logits(network, codes_BS):
     if network.transformer.causal:
         read_BD = network.transformer.states(latents_BND)[-1][:, -1]
     else:
-        read_BD = network.transformer.newest(latents_BND)
-    recent = network.after(codes_BS[:, -a.recent :]) if a.recent else None
+        read_BD = network.transformer.newest_output(latents_BND)
+    recent = network.recent_output(codes_BS[:, -a.recent :]) if a.recent else None
     return network.head(read_BD, recent).detach()
 
 
@@ -41,7 +41,7 @@ def check_against_naive(network, prompt, steps, tolerance=1e-10):
     """The logits after the prompt and after each of so many steps."""
     streams = Streams(network, prompt)
     sequence = prompt[:, -network.architecture.context :]
-    logits = streams.said_BO
+    logits = streams.distribution_BO
     for code in codes_of(len(prompt), steps, seed=1).unbind(1):
         expected = naive_logits(network, sequence)
         torch.testing.assert_close(logits, expected, rtol=0, atol=tolerance)
@@ -83,8 +83,8 @@ def test_float32_stays_within_1e_4_of_the_naive_way(model):
 def test_of_a_long_prompt_the_newest_context_counts(model):
     network = network_of(recent=64, **TINY, **model)
     prompt = codes_of(1, 300)
-    newest = Streams(network, prompt[:, -120:]).said_BO
-    assert torch.equal(Streams(network, prompt).said_BO, newest)
+    newest = Streams(network, prompt[:, -120:]).distribution_BO
+    assert torch.equal(Streams(network, prompt).distribution_BO, newest)
 
 
 @EVERY_MODEL
@@ -103,8 +103,8 @@ def test_a_batch_gives_what_each_of_its_streams_gives_alone(model):
     prompts, codes = codes_of(3, 100), codes_of(3, 60, seed=1)
     together = Streams(network, prompts)
     alone = [Streams(network, prompt[None]) for prompt in prompts]
-    expected = torch.cat([streams.said_BO for streams in alone])
-    torch.testing.assert_close(together.said_BO, expected, rtol=0, atol=1e-10)
+    expected = torch.cat([streams.distribution_BO for streams in alone])
+    torch.testing.assert_close(together.distribution_BO, expected, rtol=0, atol=1e-10)
     for codes_B in codes.unbind(1):
         steps = [streams.step(code) for streams, code in zip(alone, codes_B.split(1), strict=True)]
         torch.testing.assert_close(together.step(codes_B), torch.cat(steps), rtol=0, atol=1e-10)
@@ -146,6 +146,6 @@ def test_the_state_is_what_steps_change_and_all_that_they_need(model):
 def test_dropout_is_off(model):
     drops = {"dropout": 0.5, "encoder_dropout": 0.5, "head_dropout": 0.5, "token_drop": 0.5}
     prompt = codes_of(1, 130)
-    expected = Streams(network_of(**TINY, **model), prompt).said_BO
+    expected = Streams(network_of(**TINY, **model), prompt).distribution_BO
     dropping = network_of(**TINY, **model, **drops).train()
-    assert torch.equal(Streams(dropping, prompt).said_BO, expected)
+    assert torch.equal(Streams(dropping, prompt).distribution_BO, expected)

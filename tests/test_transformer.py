@@ -27,10 +27,10 @@ def test_the_last_layer_for_the_newest_latent_alone_equals_the_whole_layer(chang
         transformer = Transformer(small(layers=layers, context=context, **changes)).double()
         latents = torch.randn(2, 7, 8, dtype=torch.float64)
         expected = fully_computed(transformer, latents)
-        torch.testing.assert_close(transformer.newest(latents), expected, rtol=0, atol=1e-12)
+        torch.testing.assert_close(transformer.newest_output(latents), expected, rtol=0, atol=1e-12)
         folded = transformer.fold()
         torch.testing.assert_close(
-            transformer.newest(latents, folded), expected, rtol=0, atol=1e-12
+            transformer.newest_output(latents, folded), expected, rtol=0, atol=1e-12
         )
 
 
@@ -64,11 +64,13 @@ def test_what_is_not_real_is_passed_over_as_if_it_were_not_there(layers, changes
     for count in (4, 7):
         latents = torch.randn(count, count, 8, dtype=torch.float64)
         real = torch.ones(count, count, dtype=torch.bool).triu()
-        expected = [transformer.newest(own[None, first:]) for first, own in enumerate(latents)]
-        found = transformer.newest(latents, None, real)
+        expected = [
+            transformer.newest_output(own[None, first:]) for first, own in enumerate(latents)
+        ]
+        found = transformer.newest_output(latents, None, real)
         torch.testing.assert_close(found, torch.cat(expected), rtol=0, atol=1e-12)
         for first, own in enumerate(real):
-            found = transformer.newest(latents[first, None], transformer.fold(), own[None])
+            found = transformer.newest_output(latents[first, None], transformer.fold(), own[None])
             torch.testing.assert_close(found, expected[first], rtol=0, atol=1e-12)
 
 
@@ -103,4 +105,4 @@ def test_dropped_tokens_are_whole_latents_and_never_the_one_that_is_read(changes
 def test_nothing_is_dropped_outside_training(changes):
     transformer = Transformer(small(token_drop=0.5, dropout=0.5, **changes)).eval()
     latents = torch.randn(2, 6, 8)
-    assert torch.equal(transformer.newest(latents), transformer.newest(latents))
+    assert torch.equal(transformer.newest_output(latents), transformer.newest_output(latents))

@@ -1,4 +1,4 @@
-"""SampleRNN: recurrent networks over frames, the longer ones told to the shorter, then samples.
+"""SampleRNN: recurrent networks over frames, the longer ones conditioning to the shorter, then samples.
 
 Mehri et al. 2017, "SampleRNN: An Unconditional End-to-End Neural Audio Generation Model" (arXiv
 1612.07837), in the form of three tiers that Goel et al. 2022 (arXiv 2202.09729) compare with. A
@@ -35,18 +35,18 @@ class Tier(nn.Module):
     """A recurrent network over frames of P samples; each is spread over k of the tier below.
 
     As in the deepsound-project's samplernn-pytorch, the gates' weights start as before nothing (see
-    ``_normed``), and those from hidden state to candidate orthogonal.
+    ``_weight_normed``), and those from hidden state to candidate orthogonal.
     """
 
     def __init__(self, frame: int, size: int, width: int) -> None:
         super().__init__()
         self.frame = frame
         self.size = size
-        self.expand = _normed(nn.Linear(frame, width))
+        self.expand = _weight_normed(nn.Linear(frame, width))
         self.gates = nn.GRU(width, width, batch_first=True)
         self.first = nn.Parameter(torch.zeros(width))
         # One gain a column: the published layer is a transposed convolution, normed by its inputs.
-        self.spread = _normed(nn.Linear(width, size * width), dim=1)
+        self.spread = _weight_normed(nn.Linear(width, size * width), dim=1)
         for name, weight in self.gates.named_parameters():
             if name.startswith("bias"):
                 init.zeros_(weight)
@@ -91,12 +91,12 @@ class SampleRNNState:
 
     clock: samples fed so far.
     past: the hidden states after the last frame of each tier, and the newest codes.
-    told: what each tier told the one below (B, k, D) at its last frame.
+    conditioning: what each tier conditioning the one below (B, k, D) at its last frame.
     """
 
     clock: int
     past: SampleRNNPast
-    told: list[Tensor]
+    conditioning: list[Tensor]
 
 
 class SampleRNN(nn.Module):
@@ -115,9 +115,9 @@ class SampleRNN(nn.Module):
             Tier(frame, size, a.width) for frame, size in zip(a.frames, a.frame_sizes, strict=True)
         )
         self.embedding = nn.Embedding(a.levels, a.embedding)
-        self.read = _normed(nn.Conv1d(a.embedding, a.width, a.frames[0], bias=False))
-        self.hidden = _normed(nn.Linear(a.width, a.width))
-        self.head = _normed(nn.Linear(a.width, a.levels), "linear")
+        self.read = _weight_normed(nn.Conv1d(a.embedding, a.width, a.frames[0], bias=False))
+        self.hidden = _weight_normed(nn.Linear(a.width, a.width))
+        self.head = _weight_normed(nn.Linear(a.width, a.levels), "linear")
 
     @property
     def start_code(self) -> int:
@@ -133,7 +133,7 @@ class SampleRNN(nn.Module):
         # The end is filled up to whole frames; being causal, nothing before it sees that.
         fill = -samples % self.architecture.lookback
         filled = functional.pad(codes_BT.long(), (0, fill), value=self.start_code)
-        past = self.past(len(codes_BT))
+        past = self.initial_past(len(codes_BT))
         pieces = []
         with parametrize.cached():
             for piece_BT in filled.split(self.architecture.truncation, 1):
@@ -142,7 +142,7 @@ class SampleRNN(nn.Module):
                 pieces.append(logits_BTQ)
         return torch.cat(pieces, 1)[:, :samples]
 
-    def past(self, batch: int) -> SampleRNNPast:
+    def initial_past(self, batch: int) -> SampleRNNPast:
         """The past of B sequences before their first piece: silence, and learned hidden states."""
         silence = (batch, self.architecture.lookback)
         recent = torch.full(silence, self.start_code, device=self.amplitudes.device)
@@ -177,8 +177,8 @@ class SampleRNN(nn.Module):
     def start(self, batch: int) -> SampleRNNState:
         """The state of B sequences of which nothing is known."""
         width = self.architecture.width
-        told = [tier.first.new_zeros(batch, tier.size, width) for tier in self._tiers()]
-        return SampleRNNState(0, self.past(batch), told)
+        conditioning = [tier.first.new_zeros(batch, tier.size, width) for tier in self._tiers()]
+        return SampleRNNState(0, self.initial_past(batch), conditioning)
 
     @torch.no_grad()
     def prime(self, codes_BT: Tensor) -> tuple[Tensor, SampleRNNState]:
@@ -215,11 +215,11 @@ class SampleRNN(nn.Module):
         for number, tier in reversed(list(enumerate(self._tiers()))):
             if state.clock % tier.frame == 0:
                 frame_B1P = self.amplitudes[past.recent[:, None, -tier.frame :]]
-                state.told[number], past.hiddens[number] = tier(
+                state.conditioning[number], past.hiddens[number] = tier(
                     frame_B1P, above_B1D, past.hiddens[number]
                 )
             place = state.clock % tier.frame * tier.size // tier.frame
-            above_B1D = state.told[number][:, place : place + 1]
+            above_B1D = state.conditioning[number][:, place : place + 1]
         assert above_B1D is not None
         state.clock += 1
         seen = past.recent[:, -self.architecture.frames[0] :]
@@ -236,7 +236,7 @@ class SampleRNN(nn.Module):
         return logits
 
 
-def _normed(
+def _weight_normed(
     layer: nn.Linear | nn.Conv1d, follows: Literal["relu", "linear"] = "relu", dim: int = 0
 ) -> nn.Module:
     """Weight norm over uniform weights for what follows them, no bias.

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
+from model.architecture import Baseline
 from model.baselines.samplernn import SampleRNN, SampleRNNState
 from model.baselines.sashimi import SaShiMi, SaShiMiState
 from model.baselines.shapes import SampleRNNArchitecture, WaveNetArchitecture
 from model.baselines.wavenet import WaveNet, WaveNetState
-from model.kinds import Baseline
-from model.nats import nats
+from model.likelihood import code_nats
 from model.sampling import Sampling, draw
 from model.targets import Targets
 
@@ -50,7 +50,7 @@ class SequenceModel(nn.Module):
         silence, such as every sequence begins after.
         """
         codes_BnP = targets.codes(window_BT, self.architecture)
-        nats_BnP = nats(self.logits(window_BT, targets), codes_BnP)
+        nats_BnP = code_nats(self.logits(window_BT, targets), codes_BnP)
         return nats_BnP.mean(), nats_BnP.detach()
 
     def logits(
@@ -71,13 +71,13 @@ class SequenceModel(nn.Module):
         newest = torch.cat([self.network(part)[:, -1] for part in parts])
         return newest.view(len(window_BT), n, 1, -1)
 
-    def draw(self, said_BQ: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
+    def draw(self, logits_BQ: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
         """Codes (B,) by their logits, from a uniform number each."""
-        return draw(said_BQ, uniform_B, sampling)
+        return draw(logits_BQ, uniform_B, sampling)
 
-    def cost(self, said_BQ: Tensor, codes_B: Tensor) -> Tensor:
+    def code_nats(self, logits_BQ: Tensor, codes_B: Tensor) -> Tensor:
         """The nats (B,) of codes (B,) under their logits."""
-        return nats(said_BQ, codes_B)
+        return code_nats(logits_BQ, codes_B)
 
     def root_mean_square(self, nats: float) -> float | None:
         """None: it says more than one value."""
@@ -111,10 +111,10 @@ class SequenceStreams:
         self.network = model.eval().network
         seen_BS = prompt_BS[:, -model.architecture.context :].to(next(model.parameters()).device)
         self._state: WaveNetState | SampleRNNState | SaShiMiState
-        self.said_BO, self._state = self.network.prime(seen_BS)
+        self.distribution_BO, self._state = self.network.prime(seen_BS)
 
     def step(self, codes_B: Tensor) -> Tensor:
         """Logits (B, Q) of what follows, after the codes (B,)."""
-        said_BQ: Tensor
-        said_BQ, self._state = self.network.step(self._state, codes_B)  # type: ignore[arg-type]
-        return said_BQ
+        logits_BQ: Tensor
+        logits_BQ, self._state = self.network.step(self._state, codes_B)  # type: ignore[arg-type]
+        return logits_BQ

@@ -10,8 +10,6 @@ from math import log2, prod
 from operator import mul
 from typing import ClassVar, Literal
 
-from model.baselines.kernels import kernel_products
-
 CODECS = ("mulaw", "linear")
 PUBLISHED_CONTEXT = 131_072
 """Samples of the sequences that the baselines were trained and scored on (Goel et al. 2022)."""
@@ -296,3 +294,17 @@ class SaShiMiArchitecture(SequenceShape):
         for pool in self.pools:
             lengths.append(lengths[-1] // pool)
         return lengths
+
+
+def kernel_shape(samples: int) -> tuple[int, int]:
+    """Rows and columns of the products that a kernel of so many samples is computed by."""
+    columns = 1 << ((samples - 1).bit_length() + 1) // 2
+    return -(-samples // columns), columns
+
+
+def kernel_products(samples: int, state: int) -> int:
+    """Multiply-adds of the products of matrices in :meth:`StateSpace.kernel`, for a channel."""
+    rows, columns = kernel_shape(samples)
+    doublings = [(count - 1).bit_length() for count in (rows, columns)]
+    vectors = sum((1 << doubled) - 1 for doubled in doublings)
+    return state**2 * vectors + state**3 * sum(doublings) + rows * columns * state

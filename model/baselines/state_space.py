@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from model.baselines.kernels import kernel_shape
+from model.baselines.shapes import kernel_shape
 
 LAST_BLOCK = 512
 """Inputs that a state is moved on by at a time; a power of 2."""

@@ -1,4 +1,4 @@
-"""WaveNet: dilated causal convolutions with gates, each told to the end by a skip connection.
+"""WaveNet: dilated causal convolutions with gates, each conditioning to the end by a skip connection.
 
 Van den Oord et al. 2016, "WaveNet: A Generative Model for Raw Audio" (arXiv 1609.03499), in the
 sizes that Goel et al. 2022 (arXiv 2202.09729) compare with: a learned embedding in the place of
@@ -152,19 +152,19 @@ class WaveNet(nn.Module):
     def forward(self, codes_BT: Tensor) -> Tensor:
         """Logits (B, T, Q): at t those of the code t, from the codes (B, T) before it alone."""
         known = functional.pad(codes_BT[:, :-1].long(), (1, 0), value=self.start_code)
-        x_BFT = self._entered(known)
-        skipped_BFT = self._nothing(x_BFT)
+        x_BFT = self._layer_input(known)
+        skipped_BFT = self._zero_skips(x_BFT)
         for block in self._blocks():
-            x_BFT, told_BFT = block(x_BFT)
+            x_BFT, block_skip_BFT = block(x_BFT)
             # In place, since only the sum is of use.
-            skipped_BFT += told_BFT
+            skipped_BFT += block_skip_BFT
         return self._logits(skipped_BFT)
 
     @torch.no_grad()
     def start(self, batch: int) -> WaveNetState:
         """The state of B sequences that were silent for ever, for the weights as they are now."""
         silence = torch.full((batch, 1), self.start_code, device=self.head.weight.device)
-        x_BF1 = self._entered(silence)
+        x_BF1 = self._layer_input(silence)
         state = WaveNetState(0, [])
         for block in self._blocks():
             x_BF1, rings = block.start(x_BF1)
@@ -175,13 +175,13 @@ class WaveNet(nn.Module):
     def prime(self, codes_BT: Tensor) -> tuple[Tensor, WaveNetState]:
         """Logits (B, Q) of what follows a sequence (B, T), and the state after it, in parallel."""
         known = functional.pad(codes_BT.long(), (1, 0), value=self.start_code)
-        x_BFT = self._entered(known)
+        x_BFT = self._layer_input(known)
         state = WaveNetState(known.shape[1], [])
-        skipped_BF1 = self._nothing(x_BFT[..., -1:])
+        skipped_BF1 = self._zero_skips(x_BFT[..., -1:])
         for block in self._blocks():
-            x_BFT, told_BF1, rings = block.prime(x_BFT)
+            x_BFT, block_skip_BF1, rings = block.prime(x_BFT)
             state.rings.append(rings)
-            skipped_BF1 += told_BF1
+            skipped_BF1 += block_skip_BF1
         return self._logits(skipped_BF1)[:, 0], state
 
     @torch.no_grad()
@@ -191,24 +191,24 @@ class WaveNet(nn.Module):
         The first codes are :attr:`start_code`; the logits are then those that :meth:`forward` gives
         for the same sequence.
         """
-        x_BF1 = self._entered(codes_B[:, None].long())
-        skipped_BF1 = self._nothing(x_BF1)
+        x_BF1 = self._layer_input(codes_B[:, None].long())
+        skipped_BF1 = self._zero_skips(x_BF1)
         for block, rings in zip(self._blocks(), state.rings, strict=True):
-            x_BF1, told_BF1 = block.step(x_BF1, rings, state.clock)
-            skipped_BF1 += told_BF1
+            x_BF1, block_skip_BF1 = block.step(x_BF1, rings, state.clock)
+            skipped_BF1 += block_skip_BF1
         state.clock += 1
         return self._logits(skipped_BF1)[:, 0], state
 
     def _blocks(self) -> list[Block]:
         return [block for block in self.blocks if isinstance(block, Block)]
 
-    def _entered(self, codes_BT: Tensor) -> Tensor:
+    def _layer_input(self, codes_BT: Tensor) -> Tensor:
         """What the first layer reads (B, F, T)."""
         # Autocast takes products in less, but sums over all layers stay as exact as the weights.
         entered: Tensor = self.entry(self.embedding(codes_BT)).to(self.embedding.weight.dtype)
         return entered.transpose(1, 2)
 
-    def _nothing(self, x_BFT: Tensor) -> Tensor:
+    def _zero_skips(self, x_BFT: Tensor) -> Tensor:
         """The sum of what no block tells the end (B, F, T)."""
         return x_BFT.new_zeros(len(x_BFT), self.architecture.skip, x_BFT.shape[2])
 
