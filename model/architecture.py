@@ -1,7 +1,7 @@
-"""The shape of a latent Transformer: plain numbers, no torch.
+"""Numbers of the latent Transformer, and the architectures of all models by name: no torch.
 
-The defaults are the model of Verma 2022 (arXiv 2206.08297) in the one reading that comes to the
-parameter count that the paper reports; ``docs/model.md`` lists what the paper leaves open.
+The defaults are the model of Verma 2022 (arXiv 2206.08297), in the one reading whose parameter
+count is the paper's. ``docs/model.md`` lists what the paper leaves open.
 """
 
 from dataclasses import dataclass, fields
@@ -14,12 +14,12 @@ from model.baselines.shapes import (
 )
 
 LINEAR_ORDER = 32
-"""Samples that the linear-predictive start looks at: the order of the AR(32) reference."""
+"""Samples that the linear predictor reads: the order of the AR(32) reference."""
 
 Likelihood = Literal["categorical", "logistic_mixture", "mean_square"]
 
 MOST_LOGITS = 256
-"""Levels that get a logit each: with more, nearly every code would be one never seen before."""
+"""Most levels that get a logit each: with more, nearly every code would be new to the model."""
 
 RECENT_CHANNELS = 3
 RECENT_KERNEL = 7
@@ -27,27 +27,30 @@ RECENT_STRIDE = 2
 
 
 def convolved(length: int, kernel: int, stride: int) -> int:
-    """Length after a convolution without padding: ``(length - kernel) // stride + 1``."""
+    """Return the length after a convolution without padding: ``(length - kernel) // stride + 1``.
+    """
     return (length - kernel) // stride + 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """Every number of the model.
+    """All numbers of a latent Transformer.
 
-    context: samples before the target that the model sees (L).
-    chunk: samples that one latent stands for (C).
-    filters, kernel, strides: the encoder's convolutions, from the samples to the latent.
-    width, layers, heads, head_size, feed_forward: the Transformer (D, -, H, K, -).
-    attention: ``bidirectional`` (the paper), or ``causal``: a latent sees the N up to itself.
+    context: samples before the target that the model reads (L).
+    chunk: samples of one latent (C).
+    filters, kernel, strides: of the encoder's convolutions, from the samples to the latent.
+    width, layers, heads, head_size, feed_forward: of the Transformer (D, -, H, K, -).
+    attention: ``bidirectional`` (the paper), or ``causal``: a latent attends to the newest N up to
+        itself.
     hidden: width of the head's hidden layer.
     levels: classes of the quantiser (Q).
-    likelihood: how the head says what the next code may be: a logit for each (``categorical``, the
-        paper), one value (``mean_square``), or ``logistic_mixture``; see :mod:`model.likelihood`.
+    likelihood: distribution of the next code: a logit for each code (``categorical``, the paper),
+        ``logistic_mixture``, or one value (``mean_square``). See :mod:`model.likelihood`.
     components: logistic distributions of a mixture (J).
     dropout: in the Transformer's residual branches and attention.
     encoder_dropout, head_dropout: after each convolution, and in the head's hidden layer.
-    token_drop: chance that a latent other than the newest is replaced by zeros, before each layer.
+    token_drop: probability that a latent other than the newest is replaced by zeros, before each
+        layer.
     recent: newest samples that reach the head directly (R); 0 is the paper.
     recent_filters: filters of the recent-sample path's two convolutions.
     """
@@ -84,10 +87,10 @@ class Architecture:
 
     @property
     def latents_are_keys(self) -> bool:
-        """Whether attention reads the latents themselves instead of projections of them.
+        """True if attention uses the latents themselves, without projections, as keys and values.
 
-        A causal model always does, since it keeps what it has read; a bidirectional one where the
-        products are fewer: ``2 H D^2`` a latent, against ``4 H K D``.
+        A causal model always does, because it caches them. A bidirectional model does if that takes
+        fewer products: ``2 H D^2`` a latent, against ``4 H K D``.
         """
         return self.attention == "causal" or self.width < 2 * self.head_size
 
@@ -101,16 +104,20 @@ class Architecture:
 
     @property
     def recent_lengths(self) -> tuple[int, int, int]:
-        """Positions of the recent-sample path: its input, and after each of two convolutions."""
+        """Positions of the recent-sample path: its input, and the output of each of two
+        convolutions.
+        """
         start = self.recent - LINEAR_ORDER
         middle = convolved(start, RECENT_KERNEL, RECENT_STRIDE)
         return start, middle, convolved(middle, RECENT_KERNEL, RECENT_STRIDE)
 
     @property
     def outputs(self) -> int:
-        """Outputs of the head: logits, and with a recent path the logistic's shift and scale.
+        """Numbers that the head's last layer returns for each target.
 
-        Or a mixture's weights, centres and scales; or one value.
+        They are ``3 J`` for a mixture, 1 for ``mean_square``, and Q logits otherwise; a
+        recent-sample path adds the shift and the stretch of its logistic distribution to the
+        logits.
         """
         if self.likelihood == "logistic_mixture":
             return 3 * self.components
@@ -119,7 +126,7 @@ class Architecture:
         return self.levels + (2 if self.recent else 0)
 
     def problems(self) -> list[str]:
-        """Every sentence that says why this architecture cannot be built; empty if it can."""
+        """Return one sentence for each reason why this architecture cannot be built."""
         found = [
             f"model.{field.name} is {value}: it must be 1 or more"
             for field in fields(self)
@@ -180,4 +187,4 @@ Baseline = WaveNetArchitecture | SampleRNNArchitecture | SaShiMiArchitecture
 Shape = Architecture | Baseline
 
 KINDS: dict[str, type[Shape]] = {shape.kind: shape for shape in get_args(Shape)}
-"""The shape of each ``model.kind``; :class:`~model.architecture.Architecture` is the default."""
+"""Architecture of each ``model.kind``; :class:`Architecture` is the default."""

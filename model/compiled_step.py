@@ -1,6 +1,6 @@
-"""A step of continuations that starts nothing anew: a CUDA graph on a GPU, compiled on a CPU.
+"""A step of continuations without launch overhead: a CUDA graph on a GPU, compiled on a CPU.
 
-At a batch of one a step's products take less time than starting them does.
+At batch size 1, launching a step's operations takes longer than the operations themselves.
 """
 
 from collections.abc import Callable
@@ -15,9 +15,9 @@ Step = Callable[[Tensor], Tensor]
 
 
 def compile_step(streams: Streams) -> Step:
-    """:meth:`Streams.step`, compiled for the CPU: some seconds once, and half the time a step.
+    """Return :meth:`Streams.step`, compiled for the CPU.
 
-    It needs a C++ compiler.
+    Compiling takes some seconds and a C++ compiler; a step then takes half the time.
     """
     # The pattern for fused attention does not fit keys that all heads share.
     compute = torch.compile(streams.compute, dynamic=False, options={"pattern_matcher": False})
@@ -34,7 +34,7 @@ def compile_step(streams: Streams) -> Step:
 class CudaGraphStep:
     """:meth:`Streams.step` as a CUDA graph over the streams' own state.
 
-    Warming up and recording run the step for real, so the state is put back after them.
+    Warm-up and capture execute the step, so the state is restored after them.
     """
 
     def __init__(self, streams: Streams) -> None:
@@ -42,7 +42,7 @@ class CudaGraphStep:
             streams.batch, dtype=torch.int64, device=streams.distribution_BO.device
         )
         saved = [tensor.clone() for tensor in streams.state]
-        # On a side stream, as a graph's memory must not be that of the default one.
+        # A graph's warm-up must not run on the default stream.
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.no_grad():
@@ -52,13 +52,13 @@ class CudaGraphStep:
             torch.cuda.current_stream().wait_stream(side)
             self._graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self._graph):
-                # Recorded once for all steps, so it looks how much of the context is there.
+                # One graph serves all steps, so the step itself computes how much context there is.
                 self._distribution_BO = streams.compute(self._codes_B, full=False)
         for tensor, before in zip(streams.state, saved, strict=True):
             tensor.copy_(before)
 
     def __call__(self, codes_B: Tensor) -> Tensor:
-        """What is distribution (B, O) of what follows, after the codes (B,)."""
+        """Return the distribution (B, O) of the next code after the codes (B,)."""
         self._codes_B.copy_(codes_B)
         self._graph.replay()
         return self._distribution_BO.clone()

@@ -1,8 +1,8 @@
-"""The exact nats of every sample of a signal, each from its full context.
+"""Exact nats of every sample of a signal, from its full context or from silence.
 
-Every offset's chunk is encoded once. The contexts of targets a chunk apart overlap in all but one
-latent, so in a bidirectional model's first layer they share every product of latents; all else is
-done for each context. Memory is bounded by a context and a block, whatever the signal's length.
+Each chunk is encoded once at every offset. Contexts of targets a chunk apart share all but one
+latent. So the first layer of a bidirectional model computes the products of latents once for all
+contexts, and everything else for each context. Memory is bounded by a context and a block.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,20 +20,24 @@ from model.targets import Targets
 from model.transformer import Layer, Transformer
 
 SHARED_CONTEXTS = 16
-"""Contexts of a phase that are read together: more of them share more, and wait for more."""
+"""Contexts of a phase that are read together: more of them share more, but take more memory."""
 
 READ_LATENTS = {"cpu": 512, "cuda": 65_536}
-"""Latents of all contexts that are read at a time: on a CPU, what stays in its nearest cache."""
+"""Latents of all contexts that are read at a time: on a CPU, as many as fit its nearest cache."""
 
 
 @torch.no_grad()
 def dense_nats(
     network: LatentTransformer | SequenceModel, blocks: Iterable[Tensor]
 ) -> Iterator[Tensor]:
-    """The nats of every code of a signal that has a full context before it, block by block.
+    """Yield the nats of every code of a signal that has a full context before it, block by block.
 
-    ``blocks`` (each [any], integers) are the signal's codes in order; what is yielded (each [any])
-    are the nats of the codes from the (L + 1)-th on, in order.
+    Args:
+        network: the trained model; it is set to eval mode.
+        blocks: the signal's codes in order, integer tensors of any length.
+
+    Yields:
+        Nats of the codes from the (L + 1)-th on, in order.
     """
     network.eval()
     if isinstance(network, SequenceModel):
@@ -46,7 +50,7 @@ def dense_nats(
     latents_ED = torch.empty(0, a.width, dtype=network.head.output.weight.dtype, device=device)
     for codes in _reblocked(blocks, SHARED_CONTEXTS * a.chunk):
         known = codes.to(device) if known is None else torch.cat([known, codes.to(device)])
-        # All but the newest code have a chunk that ends with them and a target after it.
+        # Every code but the newest ends a chunk that a target follows.
         begin = max(a.chunk - 1, len(known) - 1 - len(codes))
         if begin < len(known) - 1:
             fresh = known[begin - a.chunk + 1 : -1]
@@ -59,7 +63,7 @@ def dense_nats(
 
 
 def _reblocked(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
-    """The same codes in pieces of ``size``, the last one shorter."""
+    """Yield the same codes in blocks of ``size``, the last one shorter."""
     pending: Tensor | None = None
     for block in blocks:
         pending = block.cpu() if pending is None else torch.cat([pending, block.cpu()])
@@ -76,15 +80,15 @@ def _score(
     codes_T: Tensor,
     layers: "BufferedLayers",
 ) -> Tensor:
-    """Nats (E - L + C) of the last codes, given the latents (E, D) of all their contexts' chunks.
+    """Return the nats (E - L + C,) of the last codes, given the latents (E, D) of their contexts.
 
-    ``codes`` (T) are the targets and the L codes before the first of them.
+    ``codes_T`` are the targets and the L codes before the first of them.
     """
     a = network.architecture
     targets = len(codes_T) - a.context
     contexts = -(-targets // a.chunk)
     filled = functional.pad(latents_ED, (0, 0, 0, contexts * a.chunk - targets))
-    # Phase by phase: the N + m - 1 latents that its m contexts share.
+    # By phase: the N + m - 1 latents that its m contexts share.
     latents_CMD = filled.unflatten(0, (-1, a.chunk)).transpose(0, 1)
     size = max(1, READ_LATENTS[codes_T.device.type] // (contexts * a.latents))
     read = torch.cat(
@@ -99,7 +103,7 @@ def _score(
 def read_full_contexts(
     network: LatentTransformer, latents_GMD: Tensor, layers: "BufferedLayers"
 ) -> Tensor:
-    """The newest latents (G, m, D) of the m contexts in each of G phases (G, N + m - 1, D)."""
+    """Return the newest outputs (G, m, D) of m contexts in each of G phases (G, N + m - 1, D)."""
     a = network.architecture
     contexts_GmND = latents_GMD.unfold(1, a.latents, 1).transpose(2, 3)
     size = max(1, READ_LATENTS[latents_GMD.device.type] // a.latents)
@@ -119,7 +123,11 @@ def read_full_contexts(
 
 @torch.no_grad()
 def nats_from_silence(network: LatentTransformer | SequenceModel, codes_T: Tensor) -> Tensor:
-    """The nats (T,) of all codes (T,) of a signal, whatever the model."""
+    """Return the nats (T,) of all codes (T,) of a signal that begins with silence, for any model.
+
+    A latent Transformer predicts a code from the chunks that end right before it, one at least and
+    N at most. The oldest may begin in the silence before the signal.
+    """
     network.eval()
     if isinstance(network, SequenceModel):
         of_sequence: Tensor = network(codes_T[None], Targets("sequence", 1))[1]
@@ -128,7 +136,7 @@ def nats_from_silence(network: LatentTransformer | SequenceModel, codes_T: Tenso
     before = max(a.chunk, a.recent)
     known_1T = functional.pad(codes_T.long(), (before, 0), value=a.levels // 2)[None]
     latents_TD = network.encoder.dense(known_1T[:, before - a.chunk : -1])[0]
-    # Phase by phase: code t is read from the latents t, t - C, t - 2C and so on.
+    # By phase: code t is predicted from the latents t, t - C, t - 2 C and so on.
     filled = functional.pad(latents_TD, (0, 0, 0, -len(codes_T) % a.chunk))
     latents_CMD = filled.unflatten(0, (-1, a.chunk)).transpose(0, 1)
     together = min(len(latents_CMD[0]), a.latents + SHARED_CONTEXTS - 1)
@@ -145,9 +153,10 @@ def nats_from_silence(network: LatentTransformer | SequenceModel, codes_T: Tenso
 def _read_up_to_each(
     network: LatentTransformer, latents_GMD: Tensor, layers: "BufferedLayers"
 ) -> Iterator[Tensor]:
-    """What each of the latents of G phases (G, M, D) reads of those up to it, in pieces (G, m, D).
+    """Yield the outputs (G, m, D) at each of the latents of G phases (G, M, D), in order.
 
-    In a causal model the first N are one pass; else each is a context of its own.
+    A latent's context are the N latents up to it. A causal model computes the first N in one pass;
+    in a bidirectional model each is a context of its own.
     """
     transformer, longest = network.transformer, network.architecture.latents
     first_GND = latents_GMD[:, :longest]
@@ -164,8 +173,8 @@ def _read_up_to_each(
 class BufferedLayers:
     """The layers of a folded bidirectional model over whole contexts, without gradients.
 
-    What they compute is :meth:`Transformer.newest_output_from`, in memory that is used again: fresh memory
-    is handed out page by page as it is first written to, which takes longer than some products.
+    The results equal :meth:`Transformer.newest_output_from`, but buffers are reused: writing to new
+    memory page by page takes longer than some of the products.
     """
 
     def __init__(self, transformer: Transformer, folded: Sequence[Folded] | None) -> None:
@@ -174,21 +183,22 @@ class BufferedLayers:
         self._buffers: dict[str, Tensor] = {}
 
     def buffer(self, name: str, like: Tensor, *shape: int) -> Tensor:
-        """Memory of this shape for what is overwritten each time."""
+        """Return a buffer of this shape, which the next call with the same name overwrites."""
         found = self._buffers.get(name)
         if found is None or found.shape != shape:
             found = self._buffers[name] = like.new_empty(shape)
         return found
 
     def newest_output_from(self, x_BND: Tensor, first: int) -> Tensor:
-        """The newest latent (B, D) after the layers from ``first`` on, for its input (B, N, D)."""
+        """Return the newest output (B, D) of the layers from ``first`` on for an input (B, N, D).
+        """
         last = len(self._transformer.layers) - 1
         for number in range(first, last):
             x_BND = self._output(number, x_BND)
         return self._transformer.newest_output_from(x_BND, last, self.folded)
 
     def _output(self, number: int, x_BND: Tensor) -> Tensor:
-        """The output of one layer at every latent."""
+        """Return the output of one layer at every latent."""
         assert self.folded is not None
         folded = self.folded[number]
         rows_RD = x_BND.flatten(0, 1)
@@ -198,14 +208,14 @@ class BufferedLayers:
         weights_BRN = self.buffer("weights", x_BND, *query_BRD.shape[:2], x_BND.shape[1])
         torch.bmm(query_BRD, x_BND.transpose(1, 2), out=weights_BRN)
         torch.softmax(weights_BRN, -1, out=weights_BRN)
-        # What the heads have read is as large as their queries, which nobody needs any more.
+        # The heads' outputs have the size of their queries, which are no longer needed.
         torch.bmm(weights_BRN, x_BND, out=query_BRD)
         read_RD = self.buffer("read", x_BND, *rows_RD.shape)
         torch.addmm(folded.output_bias, query_RI, folded.output.T, out=read_RD)
         return self.after_attention(number, x_BND, read_RD.view(x_BND.shape))
 
     def after_attention(self, number: int, x_BND: Tensor, read_BND: Tensor) -> Tensor:
-        """:meth:`Layer.after_attention`, which overwrites ``read``."""
+        """Return :meth:`Layer.after_attention`; ``read_BND`` is overwritten."""
         layer = self._transformer.layers[number]
         assert isinstance(layer, Layer)
         up, _, down = layer.feed_forward
@@ -223,8 +233,8 @@ class BufferedLayers:
 class _SharedFirstLayer:
     """The first layer over the contexts in each of G phases (G, M, D), M = N + m - 1.
 
-    A score is ``(e_i + p_a) W (e_j + p_b)`` for the latents e and positions p: four products, of
-    which none depends on both the context and the place in it, so that a context only adds them up.
+    A score is ``(e_i + p_a) W (e_j + p_b)`` for latents e and positions p. None of its four
+    products depends on both the context and the position in it, so a context only adds them.
     """
 
     def __init__(
@@ -251,7 +261,7 @@ class _SharedFirstLayer:
         self.values_HND = self.places_ND @ value_HDD
 
     def outputs(self, contexts_GmND: Tensor, first: int) -> Tensor:
-        """The layer's outputs (G m, N, D) for the contexts from number ``first`` on."""
+        """Return the layer's outputs (G m, N, D) for the contexts from number ``first`` on."""
         phases, contexts, latents, width = contexts_GmND.shape
         part = slice(first, first + contexts)
         scores = self._sum(
@@ -278,9 +288,9 @@ class _SharedFirstLayer:
         return self.layers.after_attention(0, x_BND, read_BND)
 
     def _both(self, first: int, contexts: int) -> Tensor:
-        """The products of latents with latents as contexts see them: (G, m, N, H, N).
+        """Return the products of latents with latents for each context: (G, m, N, H, N).
 
-        Context w holds those of the latents w to w + N - 1, on both axes at once.
+        Context w has those of the latents w to w + N - 1, on both axes at once.
         """
         phases, _, heads, _ = self.both_GMHM.shape
         to_phase, to_query, to_head, _ = self.both_GMHM.stride()
@@ -292,7 +302,7 @@ class _SharedFirstLayer:
         return both
 
     def _sum(self, name: str, overlapping: Tensor, other: Tensor) -> Tensor:
-        """The sum, laid out in the order of its axes, which overlapping views would not have."""
+        """Return the sum in contiguous memory, which a sum of overlapping views would not have."""
         return torch.add(
             overlapping, other, out=self.layers.buffer(name, other, *overlapping.shape)
         )

@@ -1,4 +1,4 @@
-"""Continuations of a prompt, code by code."""
+"""Continue a prompt, code by code."""
 
 from collections.abc import Iterator
 
@@ -20,12 +20,24 @@ def generate(
     batch: int = 1,
     compiled: bool = False,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Codes (B,) of ``batch`` continuations of a prompt (S,), step after step, without end.
+    """Yield the codes of ``batch`` continuations of a prompt, step by step, without end.
 
-    With them come their nats (B,) under the model's own distribution, whatever ``sampling`` made of
-    it. Continuation b depends on (seed, b) alone. On a GPU a latent Transformer's step is recorded;
-    on a CPU ``compiled`` asks for a compiled one. ValueError where the prompt is shorter than a
-    chunk.
+    Continuation b depends on (seed, b) alone. On a GPU, a latent Transformer's step is a CUDA
+    graph.
+
+    Args:
+        network: the trained model.
+        prompt_S: codes (S,), at least a chunk.
+        sampling: how codes are drawn.
+        seed: of the random numbers.
+        batch: continuations (B).
+        compiled: compile a latent Transformer's step on the CPU.
+
+    Yields:
+        Codes (B,), and their nats (B,) under the model's own distribution, before ``sampling``.
+
+    Raises:
+        ValueError: the prompt is too short.
     """
     prompt_BS = prompt_S.expand(batch, -1)
     streams = (

@@ -1,11 +1,11 @@
-"""How a head says what the next code may be, in O numbers: their nats, logits and draws.
+"""Distributions of the next code, in O parameters: their nats, logits and draws.
 
 ``categorical``       a logit for each code (the paper): O = Q.
 ``logistic_mixture``  J logistic distributions with weights, rounded to codes: O = 3 J.
 ``mean_square``       one value, learned from its squared error, and a scale: O = 2.
 
-The mixture is that of Salimans et al. 2017 (arXiv 1701.05517, section 2.1). All are distributions
-over the same Q codes, so that their nats can be compared.
+The mixture follows Salimans et al. 2017 (arXiv 1701.05517, section 2.1). All are distributions over
+the same Q codes, so that their nats are comparable.
 """
 
 import math
@@ -20,32 +20,32 @@ from model.recent import RecentOutput
 from model.sampling import Sampling, draw
 
 SMALLEST_SCALE = 0.05
-"""Of a logistic, in codes: it is sure of one code, and a smaller one would overflow."""
+"""Smallest scale of a logistic, in codes: one code has all its mass; smaller scales overflow."""
 
 SCALE_GAIN = 10.0
-"""What the mean square's parameter is multiplied by: the scale may have to fall a hundredfold."""
+"""Factor of the mean square's log-scale parameter: the scale may have to fall a hundredfold."""
 
 LOGISTIC_DEVIATION = math.pi / math.sqrt(3)
-"""The standard deviation of a logistic distribution of scale 1."""
+"""Standard deviation of a logistic distribution of scale 1."""
 
 LOG_TURN = math.log(2 * math.pi)
 
 
 def code_nats(logits_Q: Tensor, codes: Tensor) -> Tensor:
-    """Negative log-likelihood (...) of codes (...) under logits (..., Q), in nats."""
+    """Return the negative log-likelihood (...), in nats, of codes (...) under logits (..., Q)."""
     flat = functional.cross_entropy(logits_Q.flatten(0, -2), codes.flatten(), reduction="none")
     return flat.view(codes.shape)
 
 
 class Categorical(nn.Module):
-    """A logit for each code, around the linear prediction's logistic where there is one."""
+    """A logit for each code; with a recent-sample path, around the linear prediction's logistic."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.levels = architecture.levels
 
     def forward(self, output_O: Tensor, recent: RecentOutput | None) -> Tensor:
-        """Logits (..., Q) from the head's output (..., Q), or (..., Q + 2) beside ``recent``."""
+        """Return logits (..., Q) of the head's output (..., Q), or (..., Q + 2) with ``recent``."""
         if recent is None:
             return output_O
         shift, stretch = output_O[..., self.levels], output_O[..., self.levels + 1]
@@ -54,25 +54,25 @@ class Categorical(nn.Module):
         return output_O[..., : self.levels] + discretised_logistic(centre, stretched, self.levels)
 
     def nats(self, distribution_Q: Tensor, codes: Tensor) -> Tensor:
-        """The nats (...) of codes (...)."""
+        """Return the nats (...) of codes (...)."""
         return code_nats(distribution_Q, codes)
 
     def logits(self, distribution_Q: Tensor) -> Tensor:
-        """The logits (..., Q)."""
+        """Return the logits (..., Q)."""
         return distribution_Q
 
     def draw(self, distribution_BQ: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
-        """Codes (B,), as :func:`model.sampling.draw`."""
+        """Draw codes (B,): see :func:`model.sampling.draw`."""
         return draw(distribution_BQ, uniform_B, sampling)
 
 
 class LogisticMixture(nn.Module):
-    """J logistic distributions, whose weights are a softmax: what is distribution is (..., 3 J).
+    """J logistic distributions with softmax weights, in 3 J parameters.
 
-    They are the logits of the weights, the centres in codes, and the logarithms of the scales in
-    codes. Where the head's output is zero, the centres are spread evenly over the codes; beside a
-    linear prediction all stand on it, and their scales are spread around its own. Without a spread,
-    all components would get the same gradient and stay the same.
+    The parameters (..., 3 J) are the weights' logits, the centres in codes, and the logarithms of
+    the scales in codes. If the head's output is zero, the centres are spread evenly over the codes.
+    With a linear prediction, all centres are at the prediction, and the scales are spread around
+    its scale. Without a spread, all components would get the same gradient and remain equal.
     """
 
     spread_J: Tensor
@@ -84,7 +84,7 @@ class LogisticMixture(nn.Module):
         self.register_buffer("spread_J", spread_J, persistent=False)
 
     def forward(self, output_O: Tensor, recent: RecentOutput | None) -> Tensor:
-        """The mixture (..., 3 J) from the head's output (..., 3 J)."""
+        """Return the parameters (..., 3 J) from the head's output (..., 3 J)."""
         weights_J, shifts_J, stretches_J = output_O.split(self.components, -1)
         if recent is None:
             middle = (self.levels - 1) / 2
@@ -97,22 +97,22 @@ class LogisticMixture(nn.Module):
         return torch.cat([weights_J, centres_J, log_scales_J], -1)
 
     def nats(self, distribution_O: Tensor, codes: Tensor) -> Tensor:
-        """The nats (...) of codes (...)."""
+        """Return the nats (...) of codes (...)."""
         weights_J, centres_J, log_scales_J = distribution_O.split(self.components, -1)
         masses_J = log_mass(codes[..., None], centres_J, torch.exp(log_scales_J), self.levels)
         return -torch.logsumexp(functional.log_softmax(weights_J, -1) + masses_J, -1)
 
     def logits(self, distribution_O: Tensor) -> Tensor:
-        """The logits (..., Q): the logarithms of the codes' probabilities."""
+        """Return the logits (..., Q): the codes' log probabilities."""
         weights_J, centres_J, log_scales_J = distribution_O.split(self.components, -1)
         masses_JQ = discretised_logistic(centres_J, torch.exp(log_scales_J), self.levels)
         return torch.logsumexp(functional.log_softmax(weights_J, -1)[..., None] + masses_JQ, -2)
 
     def draw(self, distribution_BO: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
-        """Codes (B,), as :func:`model.sampling.draw` of the logits.
+        """Draw codes (B,): see :func:`model.sampling.draw`.
 
-        Where those are neither sharpened nor cut, the code is sought by bisection: the first whose
-        cumulative probability exceeds ``uniform``, found without those of all codes.
+        With the default sampling, bisection finds the first code whose cumulative probability
+        exceeds ``uniform_B``, without computing the probabilities of all codes.
         """
         if sampling != Sampling():
             return draw(self.logits(distribution_BO), uniform_B, sampling)
@@ -130,12 +130,13 @@ class LogisticMixture(nn.Module):
 
 
 class MeanSquare(nn.Module):
-    """One value for the next code, and one scale for all: squared errors as a normal distribution.
+    """A normal distribution with one value for each target and one scale for all: squared error.
 
-    What is distribution (..., 2) are the value and the logarithm of the scale, both in codes. With the
-    error ``e`` and the scale ``s`` a code costs ``e^2 / (2 s^2) + ln s + ln(2 pi) / 2`` nats, so
-    that the value is learned from its squared error; the best scale is the root of its mean. The
-    scale is above 1 code: so far the codes' probabilities add up to 1 within 1e-8 (Poisson's sum).
+    The parameters (..., 2) are the value and the logarithm of the scale, in codes. With error ``e``
+    and scale ``s``, a code has ``e^2 / (2 s^2) + ln s + ln(2 pi) / 2`` nats: the value is learned
+    from its squared error, and the best scale is the root of the mean square. The scale is above 1
+    code: above that, the probabilities of the codes sum to 1 within 1e-8 (Poisson's summation
+    formula).
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -145,7 +146,7 @@ class MeanSquare(nn.Module):
             self.log_scale = nn.Parameter(torch.zeros(1))
 
     def forward(self, output_O: Tensor, recent: RecentOutput | None) -> Tensor:
-        """The value and the scale (..., 2) from the head's output (..., 1)."""
+        """Return the value and the log scale (..., 2) from the head's output (..., 1)."""
         shift = output_O[..., 0]
         if recent is None:
             value = (self.levels - 1) / 2 + self.levels / 2 * shift
@@ -155,16 +156,16 @@ class MeanSquare(nn.Module):
         return torch.stack([value, log_scale.expand_as(value)], -1)
 
     def root_mean_square(self, nats: float, recent_scale: Tensor | None) -> float:
-        """The root of the mean squared error, in codes, where codes cost so many nats on average.
+        """Return the root mean square error, in codes, of targets with this mean of nats.
 
-        As all targets share the scale, the one follows from the other. ``recent_scale`` is the
-        linear prediction's, where there is one.
+        All targets share the scale, so that one follows from the other. ``recent_scale`` is the
+        linear prediction's scale, if any.
         """
         log_scale = float(self._log_scale(recent_scale).detach())
         return math.exp(log_scale) * math.sqrt(max(0.0, 2 * (nats - log_scale) - LOG_TURN))
 
     def _log_scale(self, recent_scale: Tensor | None) -> Tensor:
-        """The logarithm (1,) of the scale, in codes."""
+        """Return the logarithm (1,) of the scale, in codes."""
         if recent_scale is None:
             scale = self.levels / 8 * torch.exp(SCALE_GAIN * self.log_scale)
         else:
@@ -172,16 +173,16 @@ class MeanSquare(nn.Module):
         return torch.log1p(scale**2) / 2
 
     def nats(self, distribution_O: Tensor, codes: Tensor) -> Tensor:
-        """The nats (...) of codes (...)."""
+        """Return the nats (...) of codes (...)."""
         return -self._log_density(distribution_O, codes)
 
     def logits(self, distribution_O: Tensor) -> Tensor:
-        """The logits (..., Q): the logarithms of the codes' probabilities."""
+        """Return the logits (..., Q): the codes' log probabilities."""
         codes_Q = torch.arange(self.levels, device=distribution_O.device)
         return self._log_density(distribution_O[..., None, :], codes_Q)
 
     def draw(self, distribution_BO: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
-        """Codes (B,), as :func:`model.sampling.draw` of the logits."""
+        """Draw codes (B,): see :func:`model.sampling.draw`."""
         return draw(self.logits(distribution_BO), uniform_B, sampling)
 
     def _log_density(self, distribution_O: Tensor, codes: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
-"""The latent Transformer of Verma 2022 (arXiv 2206.08297): windows of codes in, nats out.
+"""The latent Transformer of Verma 2022 (arXiv 2206.08297): encoder, head, and the whole model.
 
-A window becomes sequences of latents: in ``last`` mode the contexts of its targets, each read by
-its newest latent (M = 1 target a sequence); else the chunks of each phase, where every latent reads
-those up to itself (M = N). S, in shapes, counts sequences.
+A window becomes sequences of latents. In ``last`` mode they are the contexts of its targets: the
+output at the newest latent predicts the target (M = 1 target a sequence). In other modes they are
+the chunks of each phase: each latent's output predicts a target (M = N). S, in shapes, counts
+sequences.
 """
 
 from collections.abc import Sequence
@@ -41,22 +42,25 @@ class ChunkEncoder(nn.Module):
         )
 
     def features(self, codes: Tensor) -> Tensor:
-        """What the convolutions see of codes (any shape): their amplitudes."""
+        """Return the convolutions' input for codes (any shape): their amplitudes."""
         return code_amplitudes(codes, self.levels, self.stack.projection.weight.dtype)
 
     def forward(self, chunks_BC: Tensor) -> Tensor:
-        """Latents (..., D) of chunks of codes (..., C)."""
+        """Return latents (..., D) of chunks of codes (..., C)."""
         runs_B1C = self.features(chunks_BC).reshape(-1, 1, chunks_BC.shape[-1])
         latents: Tensor = self.stack(runs_B1C)
         return latents.reshape(*chunks_BC.shape[:-1], -1)
 
     def dense(self, codes_BT: Tensor) -> Tensor:
-        """Latents (B, T - C + 1, D) of the chunks at every offset of codes (B, T)."""
+        """Return latents (B, T - C + 1, D) of the chunks at every offset of codes (B, T)."""
         return self.stack.dense(self.features(codes_BT)[:, None])
 
 
 class Head(nn.Module):
-    """Latent to hidden layer to a distribution, around the linear prediction where there is one."""
+    """A hidden layer and an output layer, from a latent to the distribution of the next code.
+
+    If there is a recent-sample path, the distribution is centred on the linear prediction.
+    """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -66,9 +70,9 @@ class Head(nn.Module):
         self.likelihood = LIKELIHOODS[architecture.likelihood](architecture)
 
     def forward(self, latent_D: Tensor, recent: RecentOutput | None) -> Tensor:
-        """What ``likelihood`` reads (..., O) for latents (..., D).
+        """Return the distribution's parameters (..., O) for latents (..., D).
 
-        In float32 where autocast runs them in less.
+        They are float32 even if autocast computes the layers in a shorter type.
         """
         if recent is not None:
             latent_D = latent_D + recent.summand
@@ -79,15 +83,15 @@ class Head(nn.Module):
         return distribution
 
     def zero_output(self) -> None:
-        """Make the first output exactly zero, so that the linear start alone speaks."""
+        """Make the first output exactly zero, so that training starts at the linear prediction."""
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 
 
 class Sequences(NamedTuple):
-    """A window's latents (S, N, D), with what the newest codes say of each target (S, M, ...).
+    """A window's latents (S, N, D), and the recent-sample path's outputs (S, M, ...).
 
-    ``real`` is false where a latent's chunk holds padding; it is None where none does.
+    ``real_SN`` is false where a latent's chunk contains padding; None if no chunk does.
     """
 
     latents_SND: Tensor
@@ -95,7 +99,7 @@ class Sequences(NamedTuple):
     real_SN: Tensor | None = None
 
     def tensors(self) -> list[Tensor]:
-        """All that each sequence has of its own, (S, ...)."""
+        """Return the tensors (S, ...) that differ between sequences."""
         own = [self.latents_SND]
         if self.real_SN is not None:
             own.append(self.real_SN)
@@ -104,7 +108,7 @@ class Sequences(NamedTuple):
         return own
 
     def group(self, tensors: Sequence[Tensor]) -> "Sequences":
-        """Some of the sequences, from their part of :meth:`tensors`."""
+        """Return some of the sequences, from their part of :meth:`tensors`."""
         own = iter(tensors)
         latents = next(own)
         real = None if self.real_SN is None else next(own)
@@ -113,10 +117,10 @@ class Sequences(NamedTuple):
 
 
 class LatentTransformer(nn.Module):
-    """Encoder, Transformer and head, with the recent-sample path where ``recent`` asks for it.
+    """Encoder, Transformer and head, with a recent-sample path if ``recent`` is above 0.
 
-    ``in_groups`` takes the gradients of a window's sequences group by group, which bounds memory;
-    it needs all parameters at hand, so it is switched off where they are sharded.
+    ``in_groups`` computes the gradients of a window's sequences group by group, which bounds
+    memory. It needs unsharded parameters, so it is off under ZeRO 3.
     """
 
     def __init__(
@@ -145,17 +149,23 @@ class LatentTransformer(nn.Module):
     def forward(
         self, window_BT: Tensor, targets: Targets, padding_B: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Mean loss of the targets of windows of codes (B, T), and the nats (B, n, P) of each.
+        """Return the mean loss of a batch's targets, and the nats of each target.
 
-        Which codes are targets, and how much of the window each one sees, is in
-        :mod:`model.targets`; ValueError where the window does not hold such targets. The mean can
-        be differentiated, the single losses are detached.
+        If a chunk contains padding, it is masked: a target is predicted as from the context of the
+        whole chunks after it.
 
-        ``padding`` (B,), int64, counts the oldest samples of each window that lie before its
-        recording and say nothing (``last`` targets only). A chunk with any of them is not seen: a
-        target is predicted as from the context of the whole chunks after them. ValueError where the
-        first target has no such chunk, or not all its recent samples. Whatever the device, padding
-        may be on the CPU: there it is checked without waiting for a GPU.
+        Args:
+            window_BT: codes (B, T).
+            targets: which codes are targets, and their contexts; see :mod:`model.targets`.
+            padding_B: (B,), int64, the oldest samples of each window that lie before its recording
+                (``last`` targets only). On the CPU it is checked without waiting for a GPU.
+
+        Returns:
+            The mean in nats, differentiable, and the nats (B, n, P) of each target, detached.
+
+        Raises:
+            ValueError: the window does not fit the targets, or padding leaves the first target
+                without a whole chunk or without all its recent samples.
         """
         codes_BnP = targets.codes(window_BT, self.architecture)
         sequences = self.sequences(window_BT, targets, padding_B)
@@ -178,7 +188,7 @@ class LatentTransformer(nn.Module):
     def logits(
         self, window_BT: Tensor, targets: Targets, padding_B: Tensor | None = None
     ) -> Tensor:
-        """Logits (B, n, P, Q) of the targets of windows of codes (B, T).
+        """Return logits (B, n, P, Q) of the targets of windows of codes (B, T).
 
         The arguments are those of :meth:`forward`.
         """
@@ -190,19 +200,19 @@ class LatentTransformer(nn.Module):
         return logits_SMQ.view(shape[2], shape[0], shape[1], -1).permute(1, 2, 0, 3)
 
     def draw(self, distribution_BO: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
-        """Codes (B,) of what is distribution of them, from a uniform number each."""
+        """Draw codes (B,) from their distributions (B, O), with one uniform number each."""
         codes_B: Tensor = self.head.likelihood.draw(distribution_BO, uniform_B, sampling)
         return codes_B
 
     def code_nats(self, distribution_BO: Tensor, codes_B: Tensor) -> Tensor:
-        """The nats (B,) of codes (B,) under what is distribution of them."""
+        """Return the nats (B,) of codes (B,) under their distributions (B, O)."""
         nats_B: Tensor = self.head.likelihood.nats(distribution_BO, codes_B)
         return nats_B
 
     def root_mean_square(self, nats: float) -> float | None:
-        """The root of the mean squared error, in codes, of targets that cost so many nats each.
+        """Return the root mean square error, in codes, that a mean loss in nats implies.
 
-        None where the head says more than one value.
+        None unless the likelihood is ``mean_square``.
         """
         likelihood = self.head.likelihood
         if not isinstance(likelihood, MeanSquare):
@@ -213,7 +223,7 @@ class LatentTransformer(nn.Module):
     def sequences(
         self, window_BT: Tensor, targets: Targets, padding_B: Tensor | None = None
     ) -> Sequences:
-        """The latents of windows of codes (B, T): each chunk, at each phase, encoded once."""
+        """Return the latents of windows of codes (B, T), with each chunk encoded once a phase."""
         a = self.architecture
         positions = targets.positions(window_BT.shape[1], a)
         real_SN = None if padding_B is None else self._real(window_BT, targets, padding_B)
@@ -249,7 +259,7 @@ class LatentTransformer(nn.Module):
         )
 
     def _real(self, window_BT: Tensor, targets: Targets, padding_B: Tensor) -> Tensor | None:
-        """Which latents (S, N) have a chunk without padding; None where all have.
+        """Return which latents (S, N) have a chunk without padding; None if all have.
 
         Sequences are the contexts of ``last`` targets, window by window.
         """
@@ -258,7 +268,7 @@ class LatentTransformer(nn.Module):
         lowest, highest = int(padding_B.min()), int(padding_B.max())
         targets.check_padding(lowest, highest, a)
         if highest == 0:
-            # A mask of nothing would only keep attention from its fastest kernels.
+            # A mask that is true everywhere would only exclude the fastest attention kernels.
             return None
         device, context = window_BT.device, targets.history(a)
         contexts_n = torch.arange(0, window_BT.shape[1] - context, targets.spacing, device=device)
@@ -267,7 +277,9 @@ class LatentTransformer(nn.Module):
         return (begins_nN >= padding_B11).flatten(0, 1)
 
     def _recent(self, codes_BT: Tensor, targets: Targets, positions: int) -> RecentOutput:
-        """What the codes before each target (B, n, P) say; ``codes`` begin R before the first."""
+        """Return the recent-sample path's outputs (B, n, P); ``codes_BT`` begin R before the first
+        target.
+        """
         a = self.architecture
         if targets.phases == 1:
             runs_BnR = codes_BT.unfold(1, a.recent, targets.spacing)
@@ -290,13 +302,13 @@ class LatentTransformer(nn.Module):
         )
 
     def recent_output(self, codes_BR: Tensor) -> RecentOutput:
-        """What the newest R codes (B, R) say of the code after them."""
+        """Return the recent-sample path's output for the code after the newest R codes (B, R)."""
         predicted_BR, scale = self.linear_predictions(codes_BR)
         summand_BD = self.recent(codes_BR, predicted_BR[:, :-1], scale)
         return RecentOutput(summand_BD, predicted_BR[:, -1], scale)
 
     def recent_outputs(self, codes_BT: Tensor) -> RecentOutput:
-        """What each run of R codes of (B, T) says of the code after it: (B, T - R + 1, ...)."""
+        """Return the outputs (B, T - R + 1, ...) for the code after each run of R codes (B, T)."""
         predicted_BT, scale = self.linear_predictions(codes_BT)
         summand_BTD = self.recent.dense(codes_BT, predicted_BT[:, :-1], scale)
         return RecentOutput(
@@ -304,9 +316,12 @@ class LatentTransformer(nn.Module):
         )
 
     def linear_predictions(self, codes_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """Linear predictions (B, T - 31), one after each 32 codes of (B, T), and their scale."""
-        # The linear start is exact only in float32: its prediction is a small difference of large
-        # numbers, and half a code of rounding would cost more than the network can win back.
+        """Return the linear predictor's predictions (B, T - 31) and scale (1,) for codes (B, T).
+
+        There is one prediction after each 32 codes; all are in codes.
+        """
+        # The prediction is a small difference of large numbers, exact only in float32: an error of
+        # half a code would cost more than the network can gain.
         with torch.autocast(codes_BT.device.type, enabled=False):
             predicted: tuple[Tensor, Tensor] = self.linear(codes_BT)
         return predicted
@@ -314,7 +329,7 @@ class LatentTransformer(nn.Module):
     def _distribution(
         self, sequences: Sequences, targets: Targets, folded: Sequence[Folded] | None = None
     ) -> Tensor:
-        """What is distribution (S, M, O) of the targets of sequences."""
+        """Return the distributions' parameters (S, M, O) of the targets of sequences."""
         folded = folded or self.transformer.fold()
         if targets.mode == "last":
             newest_SD = self.transformer.newest_output(
@@ -333,7 +348,7 @@ class LatentTransformer(nn.Module):
         targets: Targets,
         folded: Sequence[Folded] | None = None,
     ) -> Tensor:
-        """The nats (S, M) of the codes (S, M) that sequences are to predict."""
+        """Return the nats (S, M) of the targets (S, M) of sequences."""
         distribution_SMO = self._distribution(sequences, targets, folded)
         nats_SM: Tensor = self.head.likelihood.nats(distribution_SMO, codes_SM)
         return nats_SM

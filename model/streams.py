@@ -1,10 +1,10 @@
-"""B continuations of a prompt in step: one code each in, what may come next out.
+"""Continue B prompts together: one code a stream in, the next code's distribution out.
 
-What earlier steps have computed is kept, per phase (offset modulo the chunk): a chunk's latent is
-read again a chunk later, when it has become the one before the newest. A causal model keeps, for
-each layer, what its attention reads, so that a step computes one latent; that reaches back over all
-layers' windows, as :meth:`model.transformer.Transformer.states` over the whole sequence does. A
-bidirectional model reads the N latents of the newest context anew.
+Earlier results are cached by phase (offset modulo the chunk): a chunk's latent is read again one
+chunk later, as the second newest. A causal model caches the keys and values of each layer, so that
+a step computes one latent. This reaches back over the windows of all layers, as
+:meth:`model.transformer.Transformer.states` of the whole sequence does. A bidirectional model reads
+the N latents of the newest context again.
 """
 
 from typing import Protocol
@@ -25,27 +25,28 @@ from model.transformer import Layer
 
 
 class Reader(Protocol):
-    """What turns the latents so far into the latent that the head reads."""
+    """The Transformer over the latents so far, up to the output that the head reads."""
 
     def prime(self, latents_BED: Tensor) -> None:
-        """Take the latents (B, E, D) of the chunks at the first E offsets."""
+        """Store the latents (B, E, D) of the chunks at the first E offsets."""
 
     def read(self, latent_BD: Tensor, newest: "ChunkSlot", full: bool) -> Tensor:
-        """What the Transformer says (B, D) when ``latent`` is the newest.
+        """Return the Transformer's output (B, D) at the newest latent (B, D).
 
-        ``full`` says that the context is: all N latents are there.
+        ``full`` is true if all N latents of the context exist.
         """
 
     @property
     def state(self) -> list[Tensor]:
-        """All that a step changes in newest."""
+        """Tensors that a step changes in place."""
 
 
 class ChunkSlot:
-    """Where chunks stand whose last samples have the numbers ``ends`` (n,) (1 is the first).
+    """Phases, indexes and cache slots of chunks.
 
-    Int64 tensors (n,), so that a recorded step can go on with them: their ``phase``, their
-    ``index`` in it (0 is its first chunk), and their ``slot`` in a ring of N for each phase.
+    The chunks are given by the number of their last sample (1 is the first). All are int64 tensors
+    (n,), so that a CUDA graph can advance them: ``phase``, ``index`` in the phase (0 is its first
+    chunk), and ``slot`` in a cache of N latents for each phase.
     """
 
     def __init__(self, ends: Tensor, chunk: int, latents: int) -> None:
@@ -55,13 +56,14 @@ class ChunkSlot:
 
 
 class Streams:
-    """The state of B continuations. All of it lies in tensors that a step changes in newest."""
+    """State of B continuations, all in tensors that a step changes in place."""
 
     @torch.no_grad()
     def __init__(self, network: LatentTransformer, prompt_BS: Tensor) -> None:
-        """Read a prompt (B, S) of codes: at least a chunk, of which the newest L count.
+        """Read a prompt (B, S) of codes: at least a chunk; the model reads the newest L.
 
-        ValueError where it is shorter.
+        Raises:
+            ValueError: the prompt is too short.
         """
         a = network.architecture
         shortest = max(a.chunk, a.recent)
@@ -78,7 +80,8 @@ class Streams:
             network, self.batch
         )
         self.recent = _RecentPath(network, self.batch) if a.recent else None
-        # Codes that were pushed since the prompt's beginning: for the step, and for its caller.
+        # Codes pushed since the prompt's beginning: as a tensor for the step, as a number for the
+        # caller.
         self.clock = torch.zeros((), dtype=torch.int64, device=prompt_BS.device)
         self.pushed = 0
         self._prime(prompt_BS[:, :-1])
@@ -97,17 +100,17 @@ class Streams:
 
     @torch.no_grad()
     def step(self, codes_B: Tensor) -> Tensor:
-        """What is distribution (B, O) of what follows, after the codes (B,)."""
+        """Return the distribution (B, O) of the next code after the codes (B,)."""
         self.pushed += 1
         return self.compute(codes_B, self.full)
 
     @property
     def full(self) -> bool:
-        """Whether as many codes were pushed as a context has."""
+        """True if a whole context of codes was pushed."""
         return self.pushed >= self.network.architecture.context
 
     def compute(self, codes_B: Tensor, full: bool) -> Tensor:
-        """A step on tensors alone; ``full`` says that the context is."""
+        """Return :meth:`step`, computed from tensors alone; ``full`` is :attr:`full`."""
         a = self.network.architecture
         latent_BD, recent = self._advance(codes_B)
         newest = ChunkSlot(self.clock.view(1), a.chunk, a.latents)
@@ -117,12 +120,12 @@ class Streams:
 
     @property
     def state(self) -> list[Tensor]:
-        """All that a step changes in newest."""
+        """Tensors that a step changes in place."""
         recent = self.recent.state if self.recent else []
         return [self.clock, *self.encoder.state, *self.reader.state, *recent]
 
     def _advance(self, codes_B: Tensor) -> tuple[Tensor, RecentOutput | None]:
-        """The newest latent (B, D), and what the newest codes say."""
+        """Return the newest latent (B, D), and the recent-sample path's output."""
         features_B1 = self.network.encoder.features(codes_B)[:, None]
         latent_BD = self.encoder.push(features_B1, self.clock)
         recent = self.recent.push(codes_B, self.clock) if self.recent else None
@@ -143,7 +146,7 @@ class _RecentPath:
 
     @property
     def state(self) -> list[Tensor]:
-        """All that a step changes in newest."""
+        """Tensors that a step changes in place."""
         return [self.codes, self.predicted, *self.stack.state]
 
     def push(self, codes_B: Tensor, clock: Tensor) -> RecentOutput:
@@ -160,7 +163,7 @@ class _RecentPath:
 
 
 class _WindowReader:
-    """A bidirectional model: the latents of the newest context, all read anew."""
+    """A bidirectional model, which reads all latents of the newest context in each step."""
 
     def __init__(self, network: LatentTransformer, batch: int) -> None:
         a = network.architecture
@@ -173,22 +176,22 @@ class _WindowReader:
 
     @property
     def state(self) -> list[Tensor]:
-        """All that a step changes in newest."""
+        """Tensors that a step changes in place."""
         return [self.ring]
 
     def prime(self, latents_BED: Tensor) -> None:
-        """Take the latents (B, E, D) of the chunks at the first E offsets."""
+        """Store the latents (B, E, D) of the chunks at the first E offsets."""
         ends = torch.arange(latents_BED.shape[1], device=latents_BED.device) + self.chunk
         slots = ChunkSlot(ends, self.chunk, self.latents).slot
         self.ring.index_copy_(0, slots, latents_BED.transpose(0, 1))
 
     def read(self, latent_BD: Tensor, newest: ChunkSlot, full: bool) -> Tensor:
-        """What the Transformer says (B, D) when ``latent`` is the newest."""
+        """Return the Transformer's output (B, D) at the newest latent."""
         self.ring.index_copy_(0, newest.slot, latent_BD[None])
         index_N = newest.index - self.ages
         seen = self.ring.index_select(0, newest.phase * self.latents + index_N % self.latents)
         contexts_BND = seen.transpose(0, 1)
-        # A compiler plans the memory itself, and would copy what is written to memory of ours.
+        # torch.compile plans memory itself, and would copy the results into these buffers.
         if full and self.layers.folded is not None and not torch.compiler.is_compiling():
             return self.layers.newest_output_from(self.transformer.first_input(contexts_BND), 0)
         mask = None if full else (index_N >= 0)[None]
@@ -197,9 +200,9 @@ class _WindowReader:
 
 
 class _CausalReader:
-    """A causal model: for each layer the latents that its attention reads, turned and as they are.
+    """A causal model, with the keys and values of each layer cached.
 
-    Since the latents themselves are keys and values, that is 2 D numbers a latent and layer.
+    Keys are the rotated latents, values the latents themselves: 2 D numbers a latent and layer.
     """
 
     def __init__(self, network: LatentTransformer, batch: int) -> None:
@@ -208,23 +211,23 @@ class _CausalReader:
         self.folded = network.transformer.fold()
         self.chunk, self.latents = a.chunk, a.latents
         weight = network.head.output.weight
-        # One row a phase, so that a step reads what a context has of it in one piece.
+        # One row a phase, so that a step reads a context's latents as one block.
         shape = (a.chunk, a.latents, batch, a.width)
         self.keys, self.values = (
             [weight.new_zeros(shape) for _ in range(a.layers)] for _ in range(2)
         )
-        # Fresh memory for them each time would cost more than copying them.
+        # Allocating memory in each step would take longer than the copy.
         self.seen = weight.new_empty(1, *shape[1:])
         self.slots = torch.arange(a.latents, device=weight.device)
         self.rates = turning_rates(a.width, weight.device)
 
     @property
     def state(self) -> list[Tensor]:
-        """All that a step changes in newest."""
+        """Tensors that a step changes in place."""
         return [*self.keys, *self.values]
 
     def prime(self, latents_BED: Tensor) -> None:
-        """Take the latents (B, E, D) of the chunks at the first E offsets."""
+        """Store the latents (B, E, D) of the chunks at the first E offsets."""
         whole, rest = divmod(latents_BED.shape[1], self.chunk)
         for count, phases in ((whole + 1, range(rest)), (whole, range(rest, self.chunk))):
             size = max(1, GROUPED_LATENTS[latents_BED.device.type] // max(1, count))
@@ -246,7 +249,7 @@ class _CausalReader:
                 kept[number].flatten(0, 1).index_copy_(0, chunks.slot, rows)
 
     def read(self, latent_BD: Tensor, newest: ChunkSlot, full: bool) -> Tensor:
-        """What the Transformer says (B, D) when ``latent`` is the newest."""
+        """Return the Transformer's output (B, D) at the newest latent."""
         rotation = rotations(newest.index, self.rates).to(latent_BD.dtype)
         mask = None if full else (self.slots <= newest.index)[None, None]
         x_BD = latent_BD
@@ -285,9 +288,10 @@ class _CausalReader:
 
 
 class IncrementalConvolutions:
-    """The outputs of :meth:`Convolutions.dense` for B signals that grow by one position a step.
+    """Outputs of :meth:`Convolutions.dense` for B signals that grow by one position a step.
 
-    An output is right once ``length`` positions were pushed.
+    Each layer stores its newest inputs in a ring buffer, as in fast WaveNet generation (Le Paine et
+    al. 2016, arXiv 1611.09482). Outputs are valid after ``length`` positions.
     """
 
     def __init__(self, stack: Convolutions, batch: int) -> None:
@@ -295,7 +299,7 @@ class IncrementalConvolutions:
         kernels.append(stack.projection.weight.unflatten(1, (-1, stack.last_length)))
         self.biases: list[Tensor | None] = [layer.bias for layer in stack.convolutions()]
         self.biases.append(stack.projection.bias)
-        # A row holds all taps of an output in the order in which a step gathers them.
+        # A row has all taps of an output, in the order in which a step gathers them.
         self.weights = [kernel.transpose(1, 2).flatten(1).contiguous() for kernel in kernels]
         self.taps = [kernel.shape[2] for kernel in kernels]
         reaches = list(zip(self.taps, stack.dilations, strict=True))
@@ -311,11 +315,11 @@ class IncrementalConvolutions:
 
     @property
     def state(self) -> list[Tensor]:
-        """All that a step changes in newest."""
+        """Tensors that a step changes in place."""
         return self.rings
 
     def push(self, column_BF: Tensor, clock: Tensor) -> Tensor:
-        """The newest output (B, D) after the position ``clock`` (int64, ()) of the signals."""
+        """Return the newest output (B, D) after the signals' position ``clock`` (int64, ())."""
         slots = ((clock - self.lags) % self.lengths).split(self.taps)
         final = len(self.rings) - 1
         for number, ring in enumerate(self.rings):

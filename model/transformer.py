@@ -1,7 +1,7 @@
 """The Transformer over the latents of a context, bidirectional or causal.
 
-Where only the newest latent is read, the last layer computes that one query against all latents:
-the result is the same as computing every query and dropping all but one.
+If only the newest latent's output is needed, the last layer computes a single query. The result
+equals that of computing all queries and dropping all but one.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from model.positions import rotations, sinusoids, turning_rates
 
 
 class Layer(nn.Module):
-    """Attention and a feed-forward block, each with dropout, residual and norm after the sum."""
+    """Attention and a feed-forward block, each followed by dropout, a residual and a norm."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Layer(nn.Module):
         view: AttentionView = FULL_VIEW,
         folded: Folded | None = None,
     ) -> Tensor:
-        """The layer's output (B, M, D) at the newest latents ``queries`` of ``latents``.
+        """Return the layer's output (B, M, D) for the newest M latents, ``queries_BMD``.
 
         The arguments are those of :meth:`Attention.forward`.
         """
@@ -45,7 +45,7 @@ class Layer(nn.Module):
         return self.after_attention(queries_BMD, read)
 
     def after_attention(self, queries_BMD: Tensor, read_BMD: Tensor) -> Tensor:
-        """The layer's output (B, M, D) at ``queries`` that have read ``read``."""
+        """Return the layer's output (B, M, D) for queries and their attention outputs (B, M, D)."""
         x_BMD = self.attention_norm(queries_BMD + self.dropout(read_BMD))
         output: Tensor = self.feed_forward_norm(x_BMD + self.dropout(self.feed_forward(x_BMD)))
         return output
@@ -54,8 +54,8 @@ class Layer(nn.Module):
 class Transformer(nn.Module):
     """Layers over the latents of a context.
 
-    Bidirectional: sinusoidal positions counted back from the newest latent. Causal: rotations
-    compare positions, and a latent reads the N newest up to itself.
+    A bidirectional model adds sinusoidal positions, counted back from the newest latent. A causal
+    model rotates queries and keys, and a latent attends to the newest N up to itself.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -68,17 +68,17 @@ class Transformer(nn.Module):
         self.latents_are_keys = architecture.latents_are_keys
 
     def fold(self) -> list[Folded] | None:
-        """The folded matrices of all layers, to be taken once where weights stay as they are."""
+        """Return the folded matrices of all layers, to be computed once for constant weights."""
         if not self.latents_are_keys:
             return None
         return [attention.fold() for attention in self.attentions()]
 
     def attentions(self) -> list[Attention]:
-        """The attention of each layer."""
+        """Return the attention of each layer."""
         return [layer.attention for layer in self.layers if isinstance(layer, Layer)]
 
     def used_tensors(self, folded: Sequence[Folded] | None) -> list[Tensor]:
-        """All that a pass with these folded matrices uses: they, and what is not folded in them."""
+        """Return all tensors of a pass: the folded matrices and the parameters not in them."""
         if folded is None:
             return list(self.parameters())
         matrices = [matrix for layer in folded for matrix in layer]
@@ -91,10 +91,10 @@ class Transformer(nn.Module):
         folded: Sequence[Folded] | None = None,
         real_BN: Tensor | None = None,
     ) -> Tensor:
-        """The newest latent (B, D) after all layers, for contexts of latents (B, N, D).
+        """Return the last layer's output (B, D) at the newest latent of contexts (B, N, D).
 
-        Latents where ``real`` (B or 1, N) is false are passed over, as if the context began after
-        them; the newest one is real.
+        Latents where ``real_BN`` (B or 1, N) is false are masked, as if the context began after
+        them. The newest latent must be real.
         """
         return self.newest_output_from(self.first_input(latents_BND), 0, folded, real_BN)
 
@@ -105,7 +105,10 @@ class Transformer(nn.Module):
         folded: Sequence[Folded] | None = None,
         real_BN: Tensor | None = None,
     ) -> Tensor:
-        """The newest latent (B, D) after the layers from ``first`` on, for its input (B, N, D)."""
+        """Return the last layer's output (B, D) at the newest latent, from layer ``first`` on.
+
+        ``x_BND`` is the input (B, N, D) of layer ``first``.
+        """
         if between := range(first, len(self.layers) - 1):
             view = self._view(x_BND, real_BN)
             for number in between:
@@ -120,7 +123,7 @@ class Transformer(nn.Module):
         return newest[:, 0]
 
     def states(self, latents_BND: Tensor, folded: Sequence[Folded] | None = None) -> list[Tensor]:
-        """The inputs (B, N, D) of all layers of a causal model, and the last one's output."""
+        """Return the inputs (B, N, D) of all layers of a causal model, and the last output."""
         assert self.causal
         states = [self.first_input(latents_BND)]
         view = self._view(latents_BND, None)
@@ -130,7 +133,10 @@ class Transformer(nn.Module):
 
     @torch.no_grad()
     def newest_attention_weights(self, latents_BND: Tensor) -> list[Tensor]:
-        """What the newest latent reads of each in every layer: (B, H, N), N at most the window."""
+        """Return the newest latent's attention weights (B, H, N) in each layer.
+
+        N is at most the window.
+        """
         x_BND, found = self.first_input(latents_BND), []
         for number, attention in enumerate(self.attentions()):
             seen_BND = x_BND[:, -self.window :]
@@ -140,7 +146,7 @@ class Transformer(nn.Module):
         return found
 
     def first_input(self, latents_BND: Tensor) -> Tensor:
-        """The first layer's input (B, N, D)."""
+        """Return the first layer's input (B, N, D)."""
         if not self.causal:
             place_ND = sinusoids(*latents_BND.shape[1:], latents_BND.device).to(latents_BND.dtype)
             latents_BND = self._drop_tokens(latents_BND) + place_ND
@@ -154,14 +160,14 @@ class Transformer(nn.Module):
         folded: Sequence[Folded] | None,
         view: AttentionView,
     ) -> Tensor:
-        """The output of one layer at every latent."""
+        """Return the output of one layer at every latent."""
         output: Tensor = self.layers[number](
             x_BND, self._seen(x_BND), view, folded and folded[number]
         )
         return output if self.causal else self._drop_tokens(output)
 
     def _view(self, x_BND: Tensor, real_BN: Tensor | None) -> AttentionView:
-        """What each of the latents (B, N, D) sees of all of them."""
+        """Return the positions and the mask of all queries of latents (B, N, D)."""
         if not self.causal:
             return AttentionView(mask=_key_mask(real_BN))
         rotation, count = self._rotation(x_BND), x_BND.shape[1]
@@ -170,13 +176,14 @@ class Transformer(nn.Module):
         ones = torch.ones(count, count, dtype=torch.bool, device=x_BND.device)
         mask = ones.tril() & ones.triu(1 - self.window)
         if (keys := _key_mask(real_BN)) is not None:
-            # What is not real has nothing real before it. It sees itself, since kernels differ in
-            # what a query without keys reads, and a NaN would reach every latent: 0 NaN is NaN.
+            # No latent before a masked one is real. A masked latent attends to itself, because
+            # kernels differ for a query without keys, and a NaN would reach every latent: 0 NaN is
+            # NaN.
             mask = mask & keys | torch.eye(count, dtype=torch.bool, device=x_BND.device)
         return AttentionView(rotation, mask=mask)
 
     def _rotation(self, x_BND: Tensor) -> Tensor | None:
-        """How a causal model turns latents (B, N, D) as keys (2, N, D)."""
+        """Return a causal model's rotation (2, N, D) of latents (B, N, D), else None."""
         if not self.causal:
             return None
         count, width = x_BND.shape[1:]
@@ -184,16 +191,16 @@ class Transformer(nn.Module):
         return rotations(torch.arange(count, device=x_BND.device), rates)
 
     def _seen(self, x_BND: Tensor) -> Tensor:
-        """The latents as keys and values: in a causal model a dropped one is hidden there only.
+        """Return the latents as keys and values, in a causal model with dropped ones set to zero.
 
-        There every latent is read, so it goes on along its own residual.
+        Every output of a causal model is used, so a dropped latent keeps its own residual.
         """
         if not self.causal or not self._drops:
             return x_BND
         return x_BND * self._kept(x_BND)[..., None]
 
     def _drop_tokens(self, latents_BND: Tensor) -> Tensor:
-        # The newest latent is the one that is read: without it there would be nothing to train.
+        # The newest latent's output is the one that is used: without it nothing would be trained.
         if not self._drops:
             return latents_BND
         keep = self._kept(latents_BND)
@@ -209,5 +216,5 @@ class Transformer(nn.Module):
 
 
 def _key_mask(real_BN: Tensor | None) -> Tensor | None:
-    """The mask (B, 1, 1, N) of keys (B, N) that is the same for every head and query."""
+    """Return the mask (B, 1, 1, N) of keys (B, N), the same for every head and query."""
     return None if real_BN is None else real_BN[:, None, None]

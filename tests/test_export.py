@@ -134,12 +134,12 @@ def spoiled(folder, change):
     ("change", "said"),
     [
         (lambda it: it.update(format=FORMAT + 1), f"this version reads format {FORMAT}"),
-        (lambda it: it.pop("format"), "holds no exported model"),
+        (lambda it: it.pop("format"), "has no exported model"),
         (lambda it: it["model"].update(kind="other"), "cannot be built"),
         (lambda it: it["model"].update(colour="red"), "cannot be built"),
         (lambda it: it["model"].update(context=2_001), "not a multiple of model.chunk"),
         (lambda it: it["model"].update(width=64), "cannot be built"),
-        (lambda it: it.pop("about"), "holds no exported model"),
+        (lambda it: it.pop("about"), "has no exported model"),
         (lambda it: it["model"].pop("kind"), "cannot be built"),
     ],
 )
@@ -158,7 +158,7 @@ def test_damaged_weights_are_a_sentence(latent, tmp_path, cut):
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(ExportError, match="cannot be built"):
         model.load(tmp_path / "out")
-    with pytest.raises(ExportError, match="holds no exported model"):
+    with pytest.raises(ExportError, match="has no exported model"):
         model.load(tmp_path)
 
 

@@ -1,9 +1,10 @@
-"""SaShiMi: S4 layers at three rates, the slower ones conditioning to the faster ones.
+"""SaShiMi: S4 layers at three rates, the slower ones conditioning the faster ones.
 
 Goel et al. 2022, "It's Raw! Audio Generation with State-Space Models" (arXiv 2202.09729), in the
 form whose trainable parameters are those of its table for YouTubeMix: a Linear after each S4 and no
 gated unit, no blocks on the way down, and dt, B and P frozen. In shapes, D is the width at the rate
-in question, P the samples that a pool joins, and E what it multiplies the width by.
+in question, M the conjugate pairs of a state, P the samples that a pool joins, and E the factor of
+the width at a pool.
 """
 
 from dataclasses import dataclass
@@ -18,13 +19,13 @@ from model.baselines.shapes import SaShiMiArchitecture
 from model.baselines.state_space import Recurrence, StateSpace
 
 NORM_FLOOR = 1e-8
-"""The least variance that a norm divides by: the authors' norm has none, and a constant is NaN."""
+"""Least variance that a norm divides by: the authors have none, and a constant gives NaN."""
 
 
 class ScalarNorm(nn.Module):
     """A layer norm over the channels with one scale and one shift for all of them.
 
-    ``scale (x - mean + shift) / deviation``, with the deviation of the population.
+    ``scale (x - mean + shift) / deviation``, with the population's standard deviation.
     """
 
     def __init__(self) -> None:
@@ -33,13 +34,13 @@ class ScalarNorm(nn.Module):
         self.shift = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normed (..., D)."""
+        """Return the normed input (..., D)."""
         variance, mean = torch.var_mean(x, -1, correction=0, keepdim=True)
         return (x - mean + self.shift) * (self.scale * variance.clamp_min(NORM_FLOOR).rsqrt())
 
 
 class Block(nn.Module):
-    """An S4 and a feed-forward block, each normed before and added to what it reads."""
+    """An S4 and a feed-forward block, each with a norm before and a residual."""
 
     def __init__(self, width: int, state: int, hidden: int) -> None:
         super().__init__()
@@ -50,17 +51,18 @@ class Block(nn.Module):
         self.feed = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        """The block over whole sequences (B, T, D)."""
+        """Return the block's output for whole sequences (B, T, D)."""
         read_BDT = self.space(self.space_norm(x_BTD).transpose(1, 2))
         return self._after(x_BTD, read_BDT.transpose(1, 2))
 
     def prime(self, x_BTD: Tensor) -> tuple[Tensor, Tensor]:
-        """The block over whole sequences (B, T, D), and its state space (B, D, M) after them."""
+        """Return the output for whole sequences (B, T, D), and the S4 state (B, D, M) after them.
+        """
         input_BDT = self.space_norm(x_BTD).transpose(1, 2)
         return self._after(x_BTD, self.space(input_BDT).transpose(1, 2)), self.space.last(input_BDT)
 
     def step(self, x_BD: Tensor, recurrence: Recurrence, space: Tensor) -> tuple[Tensor, Tensor]:
-        """The block at the next position (B, D), and its state space (B, D, M) after it."""
+        """Return the output at the next position (B, D), and the S4 state (B, D, M) afterwards."""
         read_BD, space = recurrence.step(space, self.space_norm(x_BD))
         return self._after(x_BD, read_BD), space
 
@@ -71,20 +73,20 @@ class Block(nn.Module):
 
 
 class Blocks(nn.ModuleList):
-    """The blocks of one rate; what they read is added to what they give once more."""
+    """The blocks of one rate, with a residual around all of them."""
 
     def __init__(self, layers: int, width: int, state: int, hidden: int) -> None:
         super().__init__(Block(width, state, hidden) for _ in range(layers))
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        """All blocks over whole sequences (B, T, D)."""
+        """Return the output for whole sequences (B, T, D)."""
         y_BTD = x_BTD
         for block in self:
             y_BTD = block(y_BTD)
         return x_BTD + y_BTD
 
     def start(self, batch: int) -> "BlocksState":
-        """The state before the first position of B sequences."""
+        """Return the state before the first position of B sequences."""
         recurrences = []
         for block in self:
             assert isinstance(block, Block)
@@ -92,7 +94,7 @@ class Blocks(nn.ModuleList):
         return BlocksState(recurrences, [recurrence.start(batch) for recurrence in recurrences])
 
     def prime(self, x_BTD: Tensor, state: "BlocksState") -> Tensor:
-        """All blocks over whole sequences (B, T, D); the state becomes that after them."""
+        """Return the output for whole sequences (B, T, D); ``state`` becomes that after them."""
         y_BTD = x_BTD
         for number, block in enumerate(self):
             assert isinstance(block, Block)
@@ -100,7 +102,7 @@ class Blocks(nn.ModuleList):
         return x_BTD + y_BTD
 
     def step(self, x_BD: Tensor, state: "BlocksState") -> Tensor:
-        """All blocks at the next position (B, D); the state moves on in place."""
+        """Return the output at the next position (B, D); ``state`` is updated in place."""
         y_BD = x_BD
         for number, block in enumerate(self):
             assert isinstance(block, Block)
@@ -112,14 +114,14 @@ class Blocks(nn.ModuleList):
 
 @dataclass
 class BlocksState:
-    """The state of each block, (B, D, M), and the recurrences that move them on."""
+    """The S4 state of each block, (B, D, M), and the recurrences that advance them."""
 
     recurrences: list[Recurrence]
     spaces: list[Tensor]
 
 
 class DownPool(nn.Module):
-    """P positions side by side to one of the next slower rate: (B, P T, D) to (B, T, E D)."""
+    """Concatenate P positions into one of the next slower rate: (B, P T, D) to (B, T, E D)."""
 
     def __init__(self, pool: int, width: int, slower: int) -> None:
         super().__init__()
@@ -127,16 +129,16 @@ class DownPool(nn.Module):
         self.linear = weight_norm(nn.Linear(pool * width, slower))
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        """The slower sequence."""
+        """Return the slower sequence."""
         slower: Tensor = self.linear(x_BTD.unflatten(1, (-1, self.pool)).flatten(2))
         return slower
 
 
 class UpPool(nn.Module):
-    """A position of the slower rate to P of the faster one: (B, T, E D) to (B, P T, D).
+    """Expand a position of the slower rate into P of the faster one: (B, T, E D) to (B, P T, D).
 
-    They are the P after those that the position has read, so that nothing comes from the future;
-    the first P are zero.
+    They are the P positions after those that the slower position has read, so that the model is
+    causal; the first P are zero.
     """
 
     def __init__(self, pool: int, width: int, slower: int) -> None:
@@ -145,23 +147,23 @@ class UpPool(nn.Module):
         self.linear = weight_norm(nn.Linear(slower, pool * width))
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        """The faster sequence."""
+        """Return the faster sequence."""
         return functional.pad(self.spread(x_BTD[:, :-1]).flatten(1, 2), (0, 0, self.pool, 0))
 
     def spread(self, x: Tensor) -> Tensor:
-        """What positions (..., E D) give for the P positions (..., P, D) after them."""
+        """Return the P faster positions (..., P, D) after slower positions (..., E D)."""
         spread: Tensor = self.linear(x).unflatten(-1, (self.pool, -1))
         return spread
 
 
 @dataclass
 class SaShiMiState:
-    """All that the past of B sequences leaves behind, whatever its length.
+    """State of B sequences between two steps, of constant size.
 
-    clock: samples fed so far.
+    clock: samples read so far.
     rates: the states of the blocks, from the rate of the samples down.
     gathered: for each pool, the positions (B, P, D) that wait to be joined.
-    spread: for each pool, what the slower rate distribution of the P positions (B, P, D) at hand.
+    spread: for each pool, the slower rate's output for the current P positions (B, P, D).
     """
 
     clock: int
@@ -171,7 +173,7 @@ class SaShiMiState:
 
 
 class SaShiMi(nn.Module):
-    """Codes to the logits of each from those before it, in parallel or sample by sample."""
+    """The logits of each code from the codes before it, in parallel or sample by sample."""
 
     def __init__(self, architecture: SaShiMiArchitecture) -> None:
         super().__init__()
@@ -194,9 +196,9 @@ class SaShiMi(nn.Module):
         return self.architecture.levels // 2
 
     def forward(self, codes_BT: Tensor) -> Tensor:
-        """Logits (B, T, Q): at t those of the code t, from the codes (B, T) before it alone."""
+        """Return logits (B, T, Q): at t those of code t, from the codes (B, T) before it alone."""
         samples = codes_BT.shape[1]
-        # The end is filled up to whole strides; being causal, nothing before it sees that.
+        # Padding at the end to whole strides has no effect, because the model is causal.
         fill = -samples % self.architecture.stride
         known = functional.pad(codes_BT[:, :-1].long(), (1, fill), value=self.start_code)
         x_BTD = self.embedding(known)
@@ -212,7 +214,7 @@ class SaShiMi(nn.Module):
 
     @torch.no_grad()
     def start(self, batch: int) -> SaShiMiState:
-        """The state of B sequences of which nothing is known, for the weights as they are now."""
+        """Return the state of B sequences before their first code, for the current weights."""
         a = self.architecture
         rates = []
         for blocks in self.blocks:
@@ -229,7 +231,7 @@ class SaShiMi(nn.Module):
 
     @torch.no_grad()
     def prime(self, codes_BT: Tensor) -> tuple[Tensor, SaShiMiState]:
-        """Logits (B, Q) of what follows a sequence (B, T), and the state after it.
+        """Return logits (B, Q) of the code after a sequence (B, T), and the state afterwards.
 
         Whole positions of the slowest rate are read in parallel, the rest step by step.
         """
@@ -243,7 +245,7 @@ class SaShiMi(nn.Module):
         return logits_BQ, state
 
     def _prime(self, fed_BT: Tensor, state: SaShiMiState) -> Tensor:
-        """Logits (B, Q) after whole positions of the slowest rate; the state becomes that then."""
+        """Return logits (B, Q) after whole positions of the slowest rate, and update ``state``."""
         x_BTD = self.embedding(fed_BT)
         skipped = []
         for pool in self.down:
@@ -263,17 +265,17 @@ class SaShiMi(nn.Module):
 
     @torch.no_grad()
     def step(self, state: SaShiMiState, codes_B: Tensor) -> tuple[Tensor, SaShiMiState]:
-        """Logits (B, Q) of what follows the codes (B,), and the state, moved on in place.
+        """Return logits (B, Q) of the code after the codes (B,), and the state, updated in place.
 
-        The first codes are :attr:`start_code`; the logits are then those that :meth:`forward` gives
-        for the same sequence. A slower rate moves on after the last of its samples alone.
+        If the first codes are the start code, the logits equal those of :meth:`forward`. A slower
+        rate advances only after the last of its samples.
         """
         x_BD = self._advance(0, self.embedding(codes_B.long()), state)
         state.clock += 1
         return self.head(self.norm(x_BD)), state
 
     def _advance(self, rate: int, x_BD: Tensor, state: SaShiMiState) -> Tensor:
-        """What a rate says at its next position (B, D)."""
+        """Return a rate's output at its next position (B, D)."""
         blocks = self.blocks[rate]
         assert isinstance(blocks, Blocks)
         if rate == len(self.down):
