@@ -13,10 +13,10 @@ from model.architecture import (
     LINEAR_ORDER,
     RECENT_CHANNELS,
     RECENT_KERNEL,
-    RECENT_STRIDE,
+    RECENT_STRIDES,
     Architecture,
     Shape,
-    convolved,
+    convolved_lengths,
 )
 from model.targets import Targets
 
@@ -136,9 +136,7 @@ class ConvolutionCount:
         self.pairs = list(pairwise(channels))
         self.kernel = kernel
         self.strides = strides
-        self.lengths = [length]
-        for stride in strides:
-            self.lengths.append(convolved(self.lengths[-1], kernel, stride))
+        self.lengths = convolved_lengths(length, kernel, strides)
         self.projection = channels[-1] * self.lengths[-1] * width
 
     def products(self) -> list[int]:
@@ -195,7 +193,7 @@ def recent_stack(a: Architecture) -> ConvolutionCount:
     """Return the convolutions of the recent-sample path."""
     channels = (RECENT_CHANNELS, a.recent_filters, a.recent_filters)
     start = a.recent_lengths[0]
-    return ConvolutionCount(channels, RECENT_KERNEL, [RECENT_STRIDE] * 2, start, a.width)
+    return ConvolutionCount(channels, RECENT_KERNEL, RECENT_STRIDES, start, a.width)
 
 
 def recent_strips(targets: Targets, positions: int, a: Architecture) -> tuple[int, int]:

@@ -4,6 +4,7 @@ The defaults are the model of Verma 2022 (arXiv 2206.08297), in the one reading 
 count is the paper's. ``docs/model.md`` lists what the paper leaves open.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar, Literal, get_args
 
@@ -23,13 +24,23 @@ MOST_LOGITS = 256
 
 RECENT_CHANNELS = 3
 RECENT_KERNEL = 7
-RECENT_STRIDE = 2
+RECENT_STRIDES = (2, 2)
 
 
-def convolved(length: int, kernel: int, stride: int) -> int:
-    """Return the length after a convolution without padding: ``(length - kernel) // stride + 1``.
-    """
-    return (length - kernel) // stride + 1
+def convolved_lengths(length: int, kernel: int, strides: Sequence[int]) -> tuple[int, ...]:
+    """Return the positions before and after each of several convolutions without padding."""
+    lengths = [length]
+    for stride in strides:
+        lengths.append((lengths[-1] - kernel) // stride + 1)
+    return tuple(lengths)
+
+
+def shortest_input(kernel: int, strides: Sequence[int]) -> int:
+    """Return the fewest positions from which these convolutions compute an output."""
+    shortest = 1
+    for stride in reversed(strides):
+        shortest = (shortest - 1) * stride + kernel
+    return shortest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,19 +108,12 @@ class Architecture:
     @property
     def encoder_lengths(self) -> tuple[int, ...]:
         """Positions before and after each convolution of one chunk: ``(C, ..., last)``."""
-        lengths = [self.chunk]
-        for stride in self.strides:
-            lengths.append(convolved(lengths[-1], self.kernel, stride))
-        return tuple(lengths)
+        return convolved_lengths(self.chunk, self.kernel, self.strides)
 
     @property
-    def recent_lengths(self) -> tuple[int, int, int]:
-        """Positions of the recent-sample path: its input, and the output of each of two
-        convolutions.
-        """
-        start = self.recent - LINEAR_ORDER
-        middle = convolved(start, RECENT_KERNEL, RECENT_STRIDE)
-        return start, middle, convolved(middle, RECENT_KERNEL, RECENT_STRIDE)
+    def recent_lengths(self) -> tuple[int, ...]:
+        """Positions before and after each of the recent-sample path's two convolutions."""
+        return convolved_lengths(self.recent - LINEAR_ORDER, RECENT_KERNEL, RECENT_STRIDES)
 
     @property
     def outputs(self) -> int:
@@ -157,7 +161,7 @@ class Architecture:
         if self.width % 2:
             found.append(f"model.width is {self.width}: sinusoidal positions need an even width")
         if self.recent and (self.recent_lengths[2] < 1 or self.recent > self.context):
-            shortest = LINEAR_ORDER + RECENT_KERNEL + RECENT_STRIDE * (RECENT_KERNEL - 1)
+            shortest = LINEAR_ORDER + shortest_input(RECENT_KERNEL, RECENT_STRIDES)
             found.append(
                 f"model.recent is {self.recent}: write 0 (the paper), or {shortest} to "
                 f"{self.context} samples"
@@ -167,15 +171,13 @@ class Architecture:
     def _encoder_problems(self) -> list[str]:
         if len(self.filters) != len(self.strides):
             return [
-                f"model.filters names {len(self.filters)} convolutions and model.strides "
-                f"{len(self.strides)}: they must be as many"
+                f"model.filters has {len(self.filters)} numbers, model.strides {len(self.strides)}: "
+                "write one of each for every convolution"
             ]
         if min((*self.filters, *self.strides), default=0) < 1:
-            return ["model.filters and model.strides need one number of 1 or more a convolution"]
+            return ["model.filters and model.strides: write one number of 1 or more a convolution"]
         if min(self.encoder_lengths) < 1:
-            shortest = 1
-            for stride in reversed(self.strides):
-                shortest = (shortest - 1) * stride + self.kernel
+            shortest = shortest_input(self.kernel, self.strides)
             return [
                 f"model.chunk is {self.chunk}: the encoder's convolutions need {shortest} samples "
                 "or more"

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.activations import CACHED_RUNS
-from model.architecture import convolved
+from model.architecture import convolved_lengths
 
 
 class Convolutions(nn.Module):
@@ -42,11 +42,9 @@ class Convolutions(nn.Module):
             nn.Conv1d(before, after, kernel, stride)
             for (before, after), stride in zip(pairwise(channels), strides, strict=True)
         )
-        for stride in strides:
-            length = convolved(length, kernel, stride)
-        self.last_length = length
+        self.last_length = convolved_lengths(length, kernel, strides)[-1]
         self.dropout = nn.Dropout(dropout)
-        self.projection = nn.Linear(channels[-1] * length, width)
+        self.projection = nn.Linear(channels[-1] * self.last_length, width)
 
     def convolutions(self) -> list[nn.Conv1d]:
         """Return the convolutions, from the input on."""

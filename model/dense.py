@@ -190,8 +190,7 @@ class BufferedLayers:
         return found
 
     def newest_output_from(self, x_BND: Tensor, first: int) -> Tensor:
-        """Return the newest output (B, D) of the layers from ``first`` on for an input (B, N, D).
-        """
+        """Return the newest output (B, D) of the layers from ``first`` on for input (B, N, D)."""
         last = len(self._transformer.layers) - 1
         for number in range(first, last):
             x_BND = self._output(number, x_BND)

@@ -13,7 +13,7 @@ from model.architecture import (
     LINEAR_ORDER,
     RECENT_CHANNELS,
     RECENT_KERNEL,
-    RECENT_STRIDE,
+    RECENT_STRIDES,
     Architecture,
 )
 from model.codes import code_amplitudes
@@ -48,7 +48,7 @@ class RecentPath(nn.Module):
         self.stack = Convolutions(
             (RECENT_CHANNELS, filters, filters),
             RECENT_KERNEL,
-            (RECENT_STRIDE, RECENT_STRIDE),
+            RECENT_STRIDES,
             architecture.recent_lengths[0],
             architecture.width,
         )

@@ -7,8 +7,6 @@ a step computes one latent. This reaches back over the windows of all layers, as
 the N latents of the newest context again.
 """
 
-from typing import Protocol
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -22,23 +20,6 @@ from model.network import LatentTransformer
 from model.positions import rotate, rotations, turning_rates
 from model.recent import RecentOutput
 from model.transformer import Layer
-
-
-class Reader(Protocol):
-    """The Transformer over the latents so far, up to the output that the head reads."""
-
-    def prime(self, latents_BED: Tensor) -> None:
-        """Store the latents (B, E, D) of the chunks at the first E offsets."""
-
-    def read(self, latent_BD: Tensor, newest: "ChunkSlot", full: bool) -> Tensor:
-        """Return the Transformer's output (B, D) at the newest latent (B, D).
-
-        ``full`` is true if all N latents of the context exist.
-        """
-
-    @property
-    def state(self) -> list[Tensor]:
-        """Tensors that a step changes in place."""
 
 
 class ChunkSlot:
@@ -76,9 +57,8 @@ class Streams:
         prompt_BS = prompt_BS[:, -a.context :].to(network.head.output.weight.device)
         self.batch = len(prompt_BS)
         self.encoder = IncrementalConvolutions(network.encoder.stack, self.batch)
-        self.reader: Reader = (_CausalReader if network.transformer.causal else _WindowReader)(
-            network, self.batch
-        )
+        reader = _CausalReader if network.transformer.causal else _WindowReader
+        self.reader: _CausalReader | _WindowReader = reader(network, self.batch)
         self.recent = _RecentPath(network, self.batch) if a.recent else None
         # Codes pushed since the prompt's beginning: as a tensor for the step, as a number for the
         # caller.
@@ -186,7 +166,10 @@ class _WindowReader:
         self.ring.index_copy_(0, slots, latents_BED.transpose(0, 1))
 
     def read(self, latent_BD: Tensor, newest: ChunkSlot, full: bool) -> Tensor:
-        """Return the Transformer's output (B, D) at the newest latent."""
+        """Return the Transformer's output (B, D) at the newest latent (B, D).
+
+        ``full`` is true if all N latents of the context exist.
+        """
         self.ring.index_copy_(0, newest.slot, latent_BD[None])
         index_N = newest.index - self.ages
         seen = self.ring.index_select(0, newest.phase * self.latents + index_N % self.latents)
@@ -249,7 +232,10 @@ class _CausalReader:
                 kept[number].flatten(0, 1).index_copy_(0, chunks.slot, rows)
 
     def read(self, latent_BD: Tensor, newest: ChunkSlot, full: bool) -> Tensor:
-        """Return the Transformer's output (B, D) at the newest latent."""
+        """Return the Transformer's output (B, D) at the newest latent (B, D).
+
+        ``full`` is true if all N latents of the context exist.
+        """
         rotation = rotations(newest.index, self.rates).to(latent_BD.dtype)
         mask = None if full else (self.slots <= newest.index)[None, None]
         x_BD = latent_BD

@@ -16,7 +16,10 @@ def stepped(network, codes_BT):
     """The logits (B, T, Q) of codes that are fed one by one."""
     state = network.start(len(codes_BT))
     logits = []
-    for codes_B in [torch.full_like(codes_BT[:, 0], network.start_code), *codes_BT.T[:-1]]:
+    for codes_B in [
+        torch.full_like(codes_BT[:, 0], network.architecture.start_code),
+        *codes_BT.T[:-1],
+    ]:
         logits_BQ, state = network.step(state, codes_B)
         logits.append(logits_BQ)
     return torch.stack(logits, 1)

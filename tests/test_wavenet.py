@@ -31,7 +31,7 @@ def network_of(dtype=torch.float64, **changes):
 
 def direct(network, codes_T):
     """The logits (T, Q) by explicit sums over positions, behind silence that is computed too."""
-    silence = [network.start_code] * network.architecture.receptive_field
+    silence = [network.architecture.start_code] * network.architecture.receptive_field
     known = [*silence, *codes_T[:-1].tolist()]
     x = [network.entry.weight @ network.embedding.weight[code] for code in known]
     skipped = [torch.zeros_like(network.blocks[0].skip.weight[:, 0, 0]) for _ in known]

@@ -124,11 +124,6 @@ class SampleRNN(nn.Module):
         self.hidden = _weight_normed(nn.Linear(a.width, a.width))
         self.head = _weight_normed(nn.Linear(a.width, a.levels), "linear")
 
-    @property
-    def start_code(self) -> int:
-        """The code before the first one: silence."""
-        return self.architecture.levels // 2
-
     def forward(self, codes_BT: Tensor) -> Tensor:
         """Return logits (B, T, Q): at t those of code t, from the codes (B, T) before it alone.
 
@@ -137,7 +132,7 @@ class SampleRNN(nn.Module):
         samples = codes_BT.shape[1]
         # Padding at the end to whole frames has no effect, because the model is causal.
         fill = -samples % self.architecture.lookback
-        filled = functional.pad(codes_BT.long(), (0, fill), value=self.start_code)
+        filled = functional.pad(codes_BT.long(), (0, fill), value=self.architecture.start_code)
         past = self.initial_past(len(codes_BT))
         pieces = []
         with parametrize.cached():
@@ -150,7 +145,7 @@ class SampleRNN(nn.Module):
     def initial_past(self, batch: int) -> SampleRNNPast:
         """Return the state of B sequences before their first piece, with learned hidden states."""
         silence = (batch, self.architecture.lookback)
-        recent = torch.full(silence, self.start_code, device=self.amplitudes.device)
+        recent = torch.full(silence, self.architecture.start_code, device=self.amplitudes.device)
         return SampleRNNPast([tier.first.expand(batch, -1) for tier in self._tiers()], recent)
 
     def forward_from(self, past: SampleRNNPast, codes_BT: Tensor) -> tuple[Tensor, SampleRNNPast]:
@@ -169,8 +164,8 @@ class SampleRNN(nn.Module):
         lookback = self.architecture.lookback
         if codes_BT.shape[1] % lookback:
             raise ValueError(
-                f"A piece has {codes_BT.shape[1]} samples, not a multiple of the longest frame: cut "
-                f"pieces of multiples of {lookback}."
+                f"A piece has {codes_BT.shape[1]} samples, not a multiple of the longest frame, "
+                f"{lookback}: pass whole frames."
             )
         known = torch.cat([past.recent, codes_BT.long()], 1)
         amplitudes = self.amplitudes[known]
@@ -198,14 +193,14 @@ class SampleRNN(nn.Module):
         Whole frames of the longest tier are read in parallel, the rest step by step.
         """
         lookback = self.architecture.lookback
-        fed_BT = functional.pad(codes_BT.long(), (1, 0), value=self.start_code)
+        fed_BT = functional.pad(codes_BT.long(), (1, 0), value=self.architecture.start_code)
         whole = codes_BT.shape[1] // lookback * lookback
         state = self.start(len(codes_BT))
         past = state.past
         for first in range(0, whole, self.architecture.truncation):
             last = min(first + self.architecture.truncation, whole)
             past = self.forward_from(past, codes_BT[:, first:last])[1]
-        known = functional.pad(fed_BT, (lookback, 0), value=self.start_code)
+        known = functional.pad(fed_BT, (lookback, 0), value=self.architecture.start_code)
         state.past = SampleRNNPast(past.hiddens, known[:, whole : whole + lookback])
         state.clock = whole
         for codes_B in fed_BT[:, whole:].T:

@@ -56,8 +56,7 @@ class Block(nn.Module):
         return self._after(x_BTD, read_BDT.transpose(1, 2))
 
     def prime(self, x_BTD: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the output for whole sequences (B, T, D), and the S4 state (B, D, M) after them.
-        """
+        """Return the output for whole sequences (B, T, D), and the S4 state (B, D, M) after."""
         input_BDT = self.space_norm(x_BTD).transpose(1, 2)
         return self._after(x_BTD, self.space(input_BDT).transpose(1, 2)), self.space.last(input_BDT)
 
@@ -190,17 +189,14 @@ class SaShiMi(nn.Module):
         self.norm = nn.LayerNorm(a.width)
         self.head = nn.Linear(a.width, a.levels)
 
-    @property
-    def start_code(self) -> int:
-        """The code before the first one: silence."""
-        return self.architecture.levels // 2
-
     def forward(self, codes_BT: Tensor) -> Tensor:
         """Return logits (B, T, Q): at t those of code t, from the codes (B, T) before it alone."""
         samples = codes_BT.shape[1]
         # Padding at the end to whole strides has no effect, because the model is causal.
         fill = -samples % self.architecture.stride
-        known = functional.pad(codes_BT[:, :-1].long(), (1, fill), value=self.start_code)
+        known = functional.pad(
+            codes_BT[:, :-1].long(), (1, fill), value=self.architecture.start_code
+        )
         x_BTD = self.embedding(known)
         skipped = []
         for pool in self.down:
@@ -235,7 +231,7 @@ class SaShiMi(nn.Module):
 
         Whole positions of the slowest rate are read in parallel, the rest step by step.
         """
-        fed_BT = functional.pad(codes_BT.long(), (1, 0), value=self.start_code)
+        fed_BT = functional.pad(codes_BT.long(), (1, 0), value=self.architecture.start_code)
         state = self.start(len(codes_BT))
         whole = fed_BT.shape[1] // self.architecture.stride * self.architecture.stride
         if whole:

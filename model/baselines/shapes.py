@@ -37,6 +37,11 @@ class SequenceShape:
         return self.context
 
     @property
+    def start_code(self) -> int:
+        """Code before the first one: silence."""
+        return self.levels // 2
+
+    @property
     def receptive_field(self) -> int | None:
         """Samples before a target that its logits depend on; None if unbounded."""
         return None
@@ -93,25 +98,27 @@ class WaveNetArchitecture(SequenceShape):
 
     def parameters(self) -> dict[str, int]:
         """Return the trainable parameters of each part of the model."""
-        layer = 4 * self.residual * self.gate + self.gate * (self.residual + self.skip)
         return {
             "embedding": self.levels * self.embedding,
             "entry": self.embedding * self.residual,
-            "blocks": self.blocks * self.layers * layer,
+            "blocks": self.blocks * self.layers * self._layer_weights,
             "end": (self.skip + 1) * self.end + (self.end + 1) * self.levels,
             "head": (self.levels + 1) * self.levels,
         }
 
     def operations_by_part(self, samples: int) -> dict[str, float]:
         """Return the forward operations (2 a multiply-add) of each part for this many samples."""
-        layer = 4 * self.residual * self.gate + self.gate * (self.residual + self.skip)
         products = {
             "entry": self.embedding * self.residual,
-            "blocks": self.blocks * self.layers * layer,
+            "blocks": self.blocks * self.layers * self._layer_weights,
             "end": self.skip * self.end + self.end * self.levels,
             "head": self.levels**2,
         }
         return {part: 2.0 * samples * value for part, value in products.items()}
+
+    @property
+    def _layer_weights(self) -> int:
+        return 4 * self.residual * self.gate + self.gate * (self.residual + self.skip)
 
 
 @dataclass(frozen=True, kw_only=True)

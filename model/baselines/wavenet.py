@@ -48,8 +48,7 @@ class Layer(nn.Module):
         return newest.roll(x_BFT.shape[2] % self.dilation, 2)
 
     def _after(self, x_BFT: Tensor, convolved_BFT: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the residual sum, and ``tanh(a) sigmoid(b)`` of the two halves (WaveNet, eq. 2).
-        """
+        """Return the residual sum, and ``tanh(a) sigmoid(b)`` of two halves (WaveNet, eq. 2)."""
         filtered, gate = convolved_BFT.chunk(2, 1)
         gated_BFT = filtered.tanh() * gate.sigmoid()
         return x_BFT + self.residual(gated_BFT), gated_BFT
@@ -145,14 +144,9 @@ class WaveNet(nn.Module):
         )
         self.head = nn.Linear(a.levels, a.levels)
 
-    @property
-    def start_code(self) -> int:
-        """The code before the first one: silence."""
-        return self.architecture.levels // 2
-
     def forward(self, codes_BT: Tensor) -> Tensor:
         """Return logits (B, T, Q): at t those of code t, from the codes (B, T) before it alone."""
-        known = functional.pad(codes_BT[:, :-1].long(), (1, 0), value=self.start_code)
+        known = functional.pad(codes_BT[:, :-1].long(), (1, 0), value=self.architecture.start_code)
         x_BFT = self._layer_input(known)
         skipped_BFT = self._zero_skips(x_BFT)
         for block in self._blocks():
@@ -164,7 +158,9 @@ class WaveNet(nn.Module):
     @torch.no_grad()
     def start(self, batch: int) -> WaveNetState:
         """Return the state of B endlessly silent sequences, for the current weights."""
-        silence = torch.full((batch, 1), self.start_code, device=self.head.weight.device)
+        silence = torch.full(
+            (batch, 1), self.architecture.start_code, device=self.head.weight.device
+        )
         x_BF1 = self._layer_input(silence)
         state = WaveNetState(0, [])
         for block in self._blocks():
@@ -175,7 +171,7 @@ class WaveNet(nn.Module):
     @torch.no_grad()
     def prime(self, codes_BT: Tensor) -> tuple[Tensor, WaveNetState]:
         """Return logits (B, Q) of the code after a sequence (B, T), and the state, in parallel."""
-        known = functional.pad(codes_BT.long(), (1, 0), value=self.start_code)
+        known = functional.pad(codes_BT.long(), (1, 0), value=self.architecture.start_code)
         x_BFT = self._layer_input(known)
         state = WaveNetState(known.shape[1], [])
         skipped_BF1 = self._zero_skips(x_BFT[..., -1:])
