@@ -154,12 +154,14 @@ class Architecture:
             )
         found += self._encoder_problems()
         found += [
-            f"model.{name} is {value}: it must be at least 0 and below 1"
+            f"model.{name} is {value}: write 0 or more, below 1"
             for name in ("dropout", "encoder_dropout", "head_dropout", "token_drop")
             if not 0 <= (value := getattr(self, name)) < 1
         ]
         if self.width % 2:
-            found.append(f"model.width is {self.width}: sinusoidal positions need an even width")
+            found.append(
+                f"model.width is {self.width}: write an even number, because positions are pairs of a sine and a cosine"
+            )
         if self.recent and (self.recent_lengths[2] < 1 or self.recent > self.context):
             shortest = LINEAR_ORDER + shortest_input(RECENT_KERNEL, RECENT_STRIDES)
             found.append(
@@ -171,8 +173,8 @@ class Architecture:
     def _encoder_problems(self) -> list[str]:
         if len(self.filters) != len(self.strides):
             return [
-                f"model.filters has {len(self.filters)} numbers, model.strides {len(self.strides)}: "
-                "write one of each for every convolution"
+                f"model.filters has {len(self.filters)} numbers, model.strides "
+                f"{len(self.strides)}: write one of each for every convolution"
             ]
         if min((*self.filters, *self.strides), default=0) < 1:
             return ["model.filters and model.strides: write one number of 1 or more a convolution"]

@@ -51,7 +51,7 @@ class Streams:
         if prompt_BS.shape[1] < shortest:
             raise ValueError(
                 f"the prompt has {prompt_BS.shape[1]} samples: a continuation needs {shortest} or "
-                "more, the longer of a chunk and the recent samples"
+                "more, the longer of a chunk and the recent samples. Use a longer prompt"
             )
         self.network = network.eval()
         prompt_BS = prompt_BS[:, -a.context :].to(network.head.output.weight.device)

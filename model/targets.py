@@ -53,7 +53,7 @@ class Targets:
         misfit = rest or self.spacing % chunk or history % chunk or (count + 1) % whole
         if misfit or count < 0:
             raise ValueError(
-                f"a window of {samples} samples does not hold {self.mode} targets {self.spacing} "
+                f"a window of {samples} samples does not fit {self.mode} targets {self.spacing} "
                 f"apart: it must be {history} + (n - 1) spacing + {self.phases} samples, with a "
                 f"spacing that is a multiple of the chunk, {chunk}, and n a multiple of {whole}"
             )
@@ -76,8 +76,8 @@ class Targets:
         """
         if self.mode != "last":
             raise ValueError(
-                f"windows of {self.mode} targets cannot be padded: their first targets see one "
-                "chunk; let each window begin in its recording, or take last targets"
+                f"windows of {self.mode} targets cannot be padded: the context of their first "
+                "targets is one chunk. Write windows without padding, or use last targets"
             )
         # With this many real samples, the recent-sample path reads no padding and needs no mask.
         least = max(architecture.chunk, architecture.recent)
@@ -85,8 +85,8 @@ class Targets:
         if lowest < 0 or highest > most:
             raise ValueError(
                 f"windows begin with {lowest} to {highest} samples of padding: 0 to {most} are "
-                f"allowed, so that the first target has {least} real samples before it, the longer "
-                "of a chunk and the recent samples"
+                f"allowed. The first target needs {least} real samples before it, the longer of a "
+                "chunk and the recent samples"
             )
 
     def contexts(self, positions: int, architecture: "Shape") -> list[int]:

@@ -26,7 +26,7 @@ def test_encoder_lengths_are_those_of_convolutions_without_padding():
         ({"filters": (1, 2)}, "one of each for every convolution"),
         ({"layers": 0}, "model.layers is 0"),
         ({"dropout": 1.0}, "model.dropout is 1.0"),
-        ({"width": 7}, "even width"),
+        ({"width": 7}, "write an even number"),
         ({"recent": 40}, "write 0 (the paper), or 51 to 2000"),
     ],
 )

@@ -206,12 +206,12 @@ def test_possible_values_have_no_problems():
     assert Sampling(temperature=2.5, top_k=1_000, top_p=1e-9).problems() == []
 
 
-TEMPERATURE = partial("temperature is {}: write 0 (the likeliest code) or more, as 1.0".format)
+TEMPERATURE = partial("temperature is {}: write 0 (the likeliest code) or more, such as 1.0".format)
 TOP_K = partial("top-k is {}: write 1 or more, or leave it out".format)
-TOP_P = partial("top-p is {}: write more than 0 and at most 1, as 0.95".format)
+TOP_P = partial("top-p is {}: write more than 0 and at most 1, such as 0.95".format)
 
-TYPICAL_P = partial("typical-p is {}: write more than 0 and at most 1, as 0.95".format)
-MIN_P = partial("min-p is {}: write 0 to 1, as 0.05".format)
+TYPICAL_P = partial("typical-p is {}: write more than 0 and at most 1, such as 0.95".format)
+MIN_P = partial("min-p is {}: write 0 to 1, such as 0.05".format)
 
 
 @pytest.mark.fault("Configurations", "a temperature below 0, or a top-k of 0", "a sentence")

@@ -239,8 +239,8 @@ def test_what_cannot_be_built_is_said_all_at_once():
     wrong = small(layers=0, state=7, pools=(4, 0))
     assert wrong.problems() == [
         "model.layers is 0: it must be 1 or more",
-        "model.state is 7: it must be even, since a state is made of conjugate pairs; write 8",
-        "model.pools is (4, 0): each pool joins 1 sample or more",
+        "model.state is 7: it must be even, since a state consists of conjugate pairs; write 8",
+        "model.pools is (4, 0): write pools of 1 sample or more",
     ]
     with pytest.raises(ValueError, match=r"model\.layers is 0.*\n.*model\.state is 7"):
         SaShiMi(wrong)

@@ -111,7 +111,7 @@ def test_padding_is_silence_and_changes_nothing(network_of, targets):
 
 def test_a_window_that_does_not_hold_the_targets_is_refused():
     model = model_of(test_wavenet.network_of(), context=CONTEXT)
-    with pytest.raises(ValueError, match="a window of 33 samples does not hold last targets 7"):
+    with pytest.raises(ValueError, match="a window of 33 samples does not fit last targets 7"):
         model(codes_of(CONTEXT + 7 + 2), LAST)
 
 

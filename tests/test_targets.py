@@ -98,7 +98,7 @@ def test_a_window_has_positions_just_where_it_is_as_long_as_they_ask_for(shape):
         if samples in fitting:
             assert targets.positions(samples, architecture) == fitting[samples]
         else:
-            with pytest.raises(ValueError, match=f"a window of {samples} samples does not hold"):
+            with pytest.raises(ValueError, match=f"a window of {samples} samples does not fit"):
                 targets.positions(samples, architecture)
 
 
@@ -117,7 +117,7 @@ def test_samples_at_every_phase_are_every_code_after_the_first_chunk(chunk, late
         (
             Targets("last", 1_000),
             4_000,
-            "a window of 4000 samples does not hold last targets 1000 apart: it must be 2000 + "
+            "a window of 4000 samples does not fit last targets 1000 apart: it must be 2000 + "
             "(n - 1) spacing + 1 samples, with a spacing that is a multiple of the chunk, 500, and "
             "n a multiple of 1",
         ),
@@ -125,7 +125,7 @@ def test_samples_at_every_phase_are_every_code_after_the_first_chunk(chunk, late
             # Three positions, of which a model of four latents makes no sequence.
             Targets("samples", 500, 20),
             500 + 2 * 500 + 20,
-            "a window of 1520 samples does not hold samples targets 500 apart: it must be 500 + "
+            "a window of 1520 samples does not fit samples targets 500 apart: it must be 500 + "
             "(n - 1) spacing + 20 samples, with a spacing that is a multiple of the chunk, 500, "
             "and n a multiple of 4",
         ),

@@ -239,11 +239,11 @@ class SaShiMiArchitecture(SequenceShape):
         found = super().problems()
         if self.state % 2:
             found.append(
-                f"model.state is {self.state}: it must be even, since a state is made of conjugate "
+                f"model.state is {self.state}: it must be even, since a state consists of conjugate "
                 f"pairs; write {self.state + 1}"
             )
         if min(self.pools, default=1) < 1:
-            found.append(f"model.pools is {self.pools}: each pool joins 1 sample or more")
+            found.append(f"model.pools is {self.pools}: write pools of 1 sample or more")
         return found
 
     def parameters(self) -> dict[str, int]:
