@@ -160,7 +160,8 @@ class Architecture:
         ]
         if self.width % 2:
             found.append(
-                f"model.width is {self.width}: write an even number, because positions are pairs of a sine and a cosine"
+                f"model.width is {self.width}: write an even number, because sinusoidal positions "
+                "are pairs of a sine and a cosine"
             )
         if self.recent and (self.recent_lengths[2] < 1 or self.recent > self.context):
             shortest = LINEAR_ORDER + shortest_input(RECENT_KERNEL, RECENT_STRIDES)

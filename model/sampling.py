@@ -33,7 +33,8 @@ class Sampling:
         found = []
         if not 0 <= self.temperature < float("inf"):
             found.append(
-                f"temperature is {self.temperature}: write 0 (the likeliest code) or more, such as 1.0"
+                f"temperature is {self.temperature}: write 0 (the likeliest code) or more, "
+                "such as 1.0"
             )
         if self.top_k is not None and self.top_k < 1:
             found.append(f"top-k is {self.top_k}: write 1 or more, or leave it out")

@@ -239,8 +239,8 @@ class SaShiMiArchitecture(SequenceShape):
         found = super().problems()
         if self.state % 2:
             found.append(
-                f"model.state is {self.state}: it must be even, since a state consists of conjugate "
-                f"pairs; write {self.state + 1}"
+                f"model.state is {self.state}: it must be even, since a state consists of "
+                f"conjugate pairs; write {self.state + 1}"
             )
         if min(self.pools, default=1) < 1:
             found.append(f"model.pools is {self.pools}: write pools of 1 sample or more")
