@@ -1,4 +1,4 @@
-"""What a step keeps for its backward pass, by formula and as torch saves and allocates it."""
+"""Compare the formula for a step's activations with the memory that torch saves and allocates."""
 
 import json
 import subprocess
@@ -58,7 +58,7 @@ def windows_of(architecture, targets, positions, windows):
 
 
 def saved_bytes(network, work):
-    """Bytes of all that torch saves for the backward pass of some work, weights left out."""
+    """Return the bytes that torch saves for the backward pass of some work, without weights."""
     weights = {weight.untyped_storage().data_ptr() for weight in network.parameters()}
     kept = {}
 
@@ -115,13 +115,13 @@ def test_memory_grows_with_windows_and_shrinks_with_groups_and_bfloat16():
     whole = estimate_activations(shape, targets, 512, 4, sharded=True)
     assert whole.forward > estimate_activations(shape, targets, 512, 4).forward
     assert estimate_activations(shape, targets, 64, 4, half=True).forward < 0.6 * four.forward
-    # A mask of dropout is a byte on a GPU and a factor on the CPU.
+    # A dropout mask is a byte a number on a GPU, and a factor on the CPU.
     assert estimate_activations(shape, targets, 64, 4, device="cuda").encoder < four.encoder
 
 
 def test_the_papers_batch_keeps_what_was_measured():
-    # 99 MB of one window in float32 and 289 MB with dropout were measured with a dropout that kept
-    # its input too; the module's keeps two tensors of three.
+    # One window was measured at 99 MB in float32, and at 289 MB with a dropout that also kept its
+    # input; torch's module keeps two tensors of the three.
     quiet = estimate_activations(Architecture(**QUIET), Targets("last", 2_000), 1, 1)
     assert quiet.encoder == pytest.approx(95e6, rel=0.05)
 

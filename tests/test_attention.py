@@ -1,4 +1,4 @@
-"""Every order of attention's products against the sums as they are written."""
+"""Compare every order of attention's products with the textbook formula."""
 
 import math
 
@@ -9,7 +9,7 @@ from model.attention import Attention, AttentionView
 from model.positions import rotate, rotations, turning_rates
 from tests.architectures import small
 
-# width 8: heads of 3 are read through projections, heads of 6 straight from the latents.
+# At width 8, heads of 3 use projected keys, and heads of 6 the latents themselves.
 SIZES = [3, 6]
 
 
@@ -19,7 +19,7 @@ def attention_of(**changes):
 
 
 def directly(attention, queries_BMD, latents_BND, may_look):
-    """Head by head, from the projections of everything; ``may_look(m, n)`` says who sees whom."""
+    """Return attention by the formula, head by head; ``may_look(m, n)`` is the mask."""
     many, count = queries_BMD.shape[1], latents_BND.shape[1]
     query, key = attention.query(queries_BMD), attention.key(latents_BND)
     value = attention.value(latents_BND)
@@ -53,12 +53,12 @@ def test_reading_equals_attention_as_it_is_written(size, many):
         torch.testing.assert_close(gradient, one, rtol=0, atol=1e-10)
 
 
-def test_a_mask_hides_what_a_causal_sight_hides():
+def test_a_mask_hides_what_a_causal_view_hides():
     attention = attention_of(attention="causal")
     latents = torch.randn(3, 5, 8, dtype=torch.float64)
     expected = directly(attention, latents, latents, lambda m, n: n <= m)
-    for sight in (AttentionView(causal=True), AttentionView(mask=torch.ones(5, 5).tril().bool())):
-        found = attention(latents, latents, sight)
+    for view in (AttentionView(causal=True), AttentionView(mask=torch.ones(5, 5).tril().bool())):
+        found = attention(latents, latents, view)
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 

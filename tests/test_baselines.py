@@ -1,4 +1,4 @@
-"""What every baseline promises, whatever it is made of."""
+"""Properties of every baseline."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Every kind of model from its shape, and how fast its parts learn."""
+"""Every kind of model, built from its architecture, and the learning rates of its parts."""
 
 import pytest
 import torch
@@ -73,5 +73,5 @@ def test_the_state_spaces_of_sashimi_learn_at_a_quarter_and_all_else_at_the_full
             is_slow = name.rpartition(".")[2] in ("decay", "frequency")
             assert factors[id(weight)] == (0.25 if is_slow else 1.0), name
             slow += is_slow
-    # Two of each of the two state spaces at each of three rates.
+    # Two blocks at each of three rates, with two such parameters each.
     assert slow == (2 * 2 * 3 if kind == "sashimi" else 0)

@@ -17,7 +17,7 @@ MODEL_NAMES = ["plain", "folded", CAUSAL]
 
 @pytest.fixture(autouse=True)
 def several_groups(monkeypatch):
-    """Few contexts and latents at a time, so that a signal takes several of each."""
+    """Read few contexts and latents at a time, so that a signal needs several groups of each."""
     monkeypatch.setattr(dense_module, "SHARED_CONTEXTS", 2)
     monkeypatch.setitem(dense_module.READ_LATENTS, "cpu", 20)
 
@@ -28,7 +28,7 @@ def signal_of(length, seed=0):
 
 
 def blocks_of(codes, sizes):
-    """The signal cut into blocks of these sizes, over and over."""
+    """Return the signal in blocks of these sizes, repeated."""
     blocks, begin, number = [], 0, 0
     while begin < len(codes):
         size = sizes[number % len(sizes)]
@@ -42,7 +42,7 @@ def every_nats(network, codes, sizes=(900, 1, 37, 1_500, 1, 256)):
 
 
 def naive_nats(network, codes, step=41):
-    """Each ``step``-th code from its own full window, and from nothing else."""
+    """Return the nats of each ``step``-th code from its own full window alone."""
     a = network.architecture
     alone = Targets("last", a.chunk)
     windows = [codes[None, end - a.context : end + 1] for end in range(a.context, len(codes), step)]
@@ -138,9 +138,9 @@ def test_dropout_is_off():
 
 
 def live_elements():
-    """Elements of all tensors that are alive, a storage once.
+    """Count the bytes of all live tensors, each storage once.
 
-    The tensors of which the compiler only keeps the shape have no storage.
+    Fake tensors, of which the compiler keeps only the shape, have no storage.
     """
     gc.collect()
     tensors = [found for found in gc.get_objects() if type(found) in (torch.Tensor, Parameter)]

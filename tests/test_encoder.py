@@ -9,7 +9,7 @@ CHUNKS = (343, 500, 777, 1000, 2000)
 
 
 def directly_encoded(encoder: ChunkEncoder, chunk: torch.Tensor) -> torch.Tensor:
-    """One chunk (C,) encoded output by output, each a sum over samples that end at its place."""
+    """Encode one chunk (C,), each output as a sum over the samples that end at its position."""
     x_FT = code_amplitudes(chunk, 256, torch.float64)[None]
     for convolution in encoder.stack.layers:
         kernel, stride = convolution.kernel_size[0], convolution.stride[0]

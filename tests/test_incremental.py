@@ -25,7 +25,7 @@ def signal_of(stack, batch, beyond=120):
 
 
 def pushed(stack, signal_BFT, first=0):
-    """The outputs (B, T - length + 1, D) once ``length`` positions were pushed."""
+    """Return the outputs (B, T - length + 1, D) from the ``length``-th position on."""
     incremental = IncrementalConvolutions(stack, len(signal_BFT))
     outputs = [
         incremental.push(column, torch.tensor(first + number))

@@ -1,4 +1,4 @@
-"""What heads say, by slow twins; and that all ways to a code's nats agree, whatever the head."""
+"""Compare likelihoods with slow reference code, and all ways to a code's nats with each other."""
 
 import math
 from itertools import islice
@@ -36,8 +36,8 @@ def likelihood_of(kind, levels=FINE, **changes):
     return made(shape_of(kind, levels, **changes)).double()
 
 
-def said_of(likelihood, batch=3, recent=None, spread=0.3, seed=0):
-    """What a likelihood makes of a head's random output."""
+def distribution_of(likelihood, batch=3, recent=None, spread=0.3, seed=0):
+    """Return the distribution of a head's random output."""
     generator = torch.Generator().manual_seed(seed)
     outputs = 1 if isinstance(likelihood, MeanSquare) else 3 * likelihood.components
     output = torch.randn(batch, outputs, generator=generator, dtype=torch.float64)
@@ -45,7 +45,7 @@ def said_of(likelihood, batch=3, recent=None, spread=0.3, seed=0):
 
 
 def beside_a_prediction(values, scale):
-    """The recent path's word, without its summand."""
+    """Return a recent-sample path's output without its summand."""
     predicted = torch.tensor(values, dtype=torch.float64)
     return RecentOutput(torch.zeros(len(values), 1), predicted, torch.tensor([scale]).double())
 
@@ -55,7 +55,7 @@ def beside_a_prediction(values, scale):
 def test_a_mixture_is_a_distribution_over_all_codes(components, recent):
     recent = recent and beside_a_prediction(recent, 40.0)
     mixture = likelihood_of("logistic_mixture", components=components)
-    distribution = said_of(mixture, recent=recent)
+    distribution = distribution_of(mixture, recent=recent)
     codes = torch.arange(FINE)[:, None]
     probabilities = torch.exp(-mixture.nats(distribution[None], codes))
     assert (probabilities.sum(0) - 1).abs().max() < 1e-10
@@ -66,7 +66,7 @@ def test_a_mixture_is_a_distribution_over_all_codes(components, recent):
 
 def test_a_mixtures_nats_are_those_of_sums_of_sigmoids():
     mixture = likelihood_of("logistic_mixture", components=3)
-    distribution = said_of(mixture)
+    distribution = distribution_of(mixture)
     weights, centres, log_scales = distribution.split(3, -1)
     for code in (0, 1, 20_000, 32_768, FINE - 2, FINE - 1):
         for row in range(len(distribution)):
@@ -87,7 +87,7 @@ def test_a_code_found_by_bisection_is_the_one_drawn_from_all_logits(levels):
     mixture = likelihood_of("logistic_mixture", levels)
     uniform = torch.rand(80, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     uniform[:3] = torch.tensor([0.0, 1e-12, 1 - 1e-12], dtype=torch.float64)
-    distribution = said_of(mixture, batch=80)
+    distribution = distribution_of(mixture, batch=80)
     found = mixture.draw(distribution, uniform, Sampling())
     assert torch.equal(found, draw(mixture.logits(distribution), uniform, Sampling()))
     assert len(found.unique()) > 40
@@ -95,7 +95,7 @@ def test_a_code_found_by_bisection_is_the_one_drawn_from_all_logits(levels):
 
 def test_a_mixture_can_be_sharpened_and_cut():
     mixture = likelihood_of("logistic_mixture", 256)
-    distribution, uniform = said_of(mixture), torch.tensor([0.1, 0.5, 0.9])
+    distribution, uniform = distribution_of(mixture), torch.tensor([0.1, 0.5, 0.9])
     for sampling in (Sampling(temperature=0.5), Sampling(top_k=3), Sampling(temperature=0)):
         expected = draw(mixture.logits(distribution), uniform, sampling)
         assert torch.equal(mixture.draw(distribution, uniform, sampling), expected)
@@ -117,7 +117,7 @@ def test_a_mean_square_is_a_distribution_over_the_codes_around_its_value(recent)
     square = likelihood_of("mean_square", recent=64 if recent else 0)
     if not recent:
         square.log_scale.data.fill_(-10.0)
-    distribution = said_of(square, recent=recent)
+    distribution = distribution_of(square, recent=recent)
     assert distribution[:, 1].exp().min() >= 1
     codes = torch.arange(FINE)[:, None]
     probabilities = torch.exp(-square.nats(distribution[None], codes))

@@ -15,7 +15,7 @@ CAUSAL = "causal"
 
 
 def network_of(dtype=torch.float64, **changes):
-    """A small network whose head is not silent, so that every part matters."""
+    """Return a small network with a nonzero head, so that every part affects the output."""
     torch.manual_seed(0)
     network = LatentTransformer(small(**changes), PREDICTION).to(dtype)
     torch.nn.init.normal_(network.head.output.weight)
@@ -23,7 +23,7 @@ def network_of(dtype=torch.float64, **changes):
 
 
 def at_context(network, context):
-    """The same weights in a model of another context."""
+    """Return the same weights in a model of another context."""
     architecture = dataclasses.replace(network.architecture, context=context)
     other = LatentTransformer(architecture, PREDICTION).to(network.head.output.weight.dtype)
     own = dict(network.named_parameters())
@@ -40,7 +40,7 @@ def window_of(network, targets, positions, batch=2, seed=0):
 
 
 def naive_nats(network, window_BT, targets, positions, phases):
-    """Every target from a window of its own, one at a time, with exactly what it may see."""
+    """Return the nats of each target from a window of exactly its own context."""
     a = network.architecture
     alone = Targets("last", a.chunk)
     losses = []
@@ -55,7 +55,7 @@ def naive_nats(network, window_BT, targets, positions, phases):
 
 
 def check_against_naive(network, targets, positions, tolerance, monkeypatch, group):
-    """Loss, each target's nats and all gradients, in groups and as one graph."""
+    """Compare the loss, each target's nats and all gradients, in groups and as one graph."""
     monkeypatch.setitem(network_module.GROUPED_LATENTS, "cpu", group)
     window = window_of(network, targets, positions)
     phases = range(targets.phases)
@@ -198,7 +198,7 @@ def test_the_gradient_of_a_logit_reaches_its_own_chunks_and_no_newer_sample(targ
         (reached,) = torch.autograd.grad(logits[0, position, -1].sum(), window, retain_graph=True)
         places = reached[0].nonzero().flatten()
         assert places.max() == 500 + position * 500 + targets.phases - 1 - 1
-        # The strides leave over a few samples at the oldest end of a chunk.
+        # The strides skip a few samples at the oldest end of a chunk.
         assert targets.phases - 1 <= places.min() < targets.phases - 1 + 72
 
 

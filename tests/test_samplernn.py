@@ -14,13 +14,13 @@ from tests.baselines import codes_of
 
 
 def small(**changes):
-    """Sizes that differ, so that no one of them can stand for another: frames of 4, 12 and 24."""
+    """Return sizes that all differ, so that none can replace another: frames of 4, 12 and 24."""
     sizes = {"frame_sizes": (4, 3, 2), "width": 6, "embedding": 5, "truncation": 960}
     return SampleRNNArchitecture(**{**sizes, **changes})
 
 
 def network_of(dtype=torch.float64, **changes):
-    """A network none of whose weights, gains, biases and first hidden states is trivial."""
+    """Return a network whose weights, gains, biases and first hidden states are all nontrivial."""
     torch.manual_seed(0)
     network = SampleRNN(small(**changes)).to(dtype)
     with torch.no_grad():
@@ -30,7 +30,7 @@ def network_of(dtype=torch.float64, **changes):
 
 
 def gated(gates, x_D, hidden_D):
-    """The hidden state after x: a reset gate, an update gate and a candidate (Cho et al. 2014)."""
+    """Return a GRU's hidden state after x: reset gate, update gate, candidate (Cho et al. 2014)."""
     of_x = (gates.weight_ih_l0 @ x_D + gates.bias_ih_l0).chunk(3)
     of_hidden = (gates.weight_hh_l0 @ hidden_D + gates.bias_hh_l0).chunk(3)
     reset = torch.sigmoid(of_x[0] + of_hidden[0])
@@ -40,7 +40,7 @@ def gated(gates, x_D, hidden_D):
 
 
 def one_by_one(network, codes_T):
-    """The logits (T, Q), sample by sample, from the codes of one signal that are before each."""
+    """Return the logits (T, Q) of one signal, sample by sample, each from the codes before it."""
     hiddens = [tier.first for tier in network.tiers]
     told = [None] * len(hiddens)
     logits = []
@@ -70,7 +70,8 @@ def test_parameters_are_those_of_the_paper():
     assert sum(weight.numel() for weight in SampleRNN(architecture).parameters()) == 35_034_624
     assert architecture.parameters() == {
         "embedding": 65_536,
-        # What a frame is expanded by, gates, first hidden states, and what is spread.
+        # The frame expansion, the gates, the first hidden states, and the outputs for the tier
+        # below.
         "tiers": 63_488 + 3 * 6_297_600 + 3 * 1_024 + 8_397_824 + 2 * 2_100_224,
         "read": 2_098_176,
         "hidden": 1_050_624,
@@ -141,7 +142,7 @@ def test_logits_have_no_gradient_from_their_own_code_or_later_ones(target):
     loss = logits[0, target].square().sum()
     *of_frames, of_codes = torch.autograd.grad(loss, [*frames, *embedded])
     for gradient, frame in zip(of_frames, (24, 12, 4), strict=True):
-        # The first frame ends before the first code, and whole frames are read.
+        # The first frame ends before the first code, and only whole frames are read.
         reach = gradient[0].abs().flatten()
         known = (target // frame + 1) * frame
         assert torch.all(reach[known:] == 0)

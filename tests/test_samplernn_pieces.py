@@ -128,7 +128,8 @@ def test_a_few_steps_learn_a_sine_piece_by_piece():
             losses.append(loss.item())
             optimiser.zero_grad()
             loss.backward()
-            # The first piece trains the first hidden states, the others go on from numbers.
+            # Only the first piece trains the first hidden states; the others start from detached
+            # ones.
             still = {name for name, weight in network.named_parameters() if weight.grad is None}
             assert still == ({f"tiers.{tier}.first" for tier in range(3)} if number else set())
             optimiser.step()

@@ -11,7 +11,7 @@ from tests.baselines import codes_of, stepped
 
 
 def small(**changes):
-    """Three rates of pools that differ, so that no one of them can stand for another."""
+    """Return three rates with different pools, so that none can replace another."""
     return SaShiMiArchitecture(**{"layers": 2, "width": 6, "state": 8, "pools": (2, 3), **changes})
 
 
@@ -21,7 +21,7 @@ def network_of(dtype=torch.float64, **changes):
 
 
 def tensors(state):
-    """Every tensor of a state."""
+    """Return every tensor of a state."""
     spaces = [space for rate in state.rates for space in rate.spaces]
     return [*spaces, *state.gathered, *state.spread]
 
@@ -78,7 +78,7 @@ def test_operations_of_products_are_those_that_torch_counts(samples, changes):
 
 
 def test_operations_of_transforms_are_three_for_each_channel_of_a_state_space():
-    # 16 samples are filled up to 18, three times the stride of 6.
+    # 16 samples are padded to 18, three times the stride of 6.
     architecture = small(layers=1)
     channels = {18: 6, 9: 12, 3: 24}
     expected = sum(3 * count * 5 * n * math.log2(2 * n) for n, count in channels.items())
@@ -97,7 +97,7 @@ def test_a_code_changes_no_logits_but_those_after_it(changed):
     other[:, changed] = (other[:, changed] + 100) % 256
     before, after = network(codes), network(other)
     moved = (after - before).abs().amax((0, 2))
-    # The transforms round by what is after a position too.
+    # The transforms' rounding also depends on later positions.
     assert moved[: changed + 1].max() < 1e-12
     if changed + 1 < len(moved):
         assert moved[changed + 1] > 1e-6
@@ -109,7 +109,7 @@ def test_logits_have_no_gradient_from_their_own_code_or_later_ones(target):
     embedded = []
     network.embedding.register_forward_hook(lambda *call: embedded.append(call[2]))
     logits = network(codes_of(41, batch=1))
-    # Position t of the embedding stands for the code t - 1.
+    # Position t of the embedding is the code t - 1.
     (gradient,) = torch.autograd.grad(logits[0, target].square().sum(), embedded)
     reach = gradient[0].abs().amax(1)
     assert torch.all(reach[target + 1 :] < 1e-12)

@@ -1,4 +1,4 @@
-"""A baseline behind the interface of every model, against one code at a time."""
+"""Compare a baseline behind the common interface with one code at a time."""
 
 import pytest
 import torch
@@ -15,12 +15,12 @@ from tests.test_dense import blocks_of, live_elements, signal_of
 EXACT = {"rtol": 0, "atol": 1e-10}
 EVERY = Targets("sequence", 1)
 CONTEXT = 24
-"""More than WaveNet's receptive field of 15 here, and as long as SampleRNN's longest frame."""
+"""More than WaveNet's receptive field of 15 here, and the length of SampleRNN's longest frame."""
 LAST = Targets("last", 7)
 
 
 def nats_of(logits_BQ, codes_B):
-    """Minus the logarithm of each code's share of all exponentials (B,)."""
+    """Return the nats (B,) of codes under logits, by the definition of softmax."""
     shares_BQ = logits_BQ.exp() / logits_BQ.exp().sum(-1, keepdim=True)
     return -shares_BQ[torch.arange(len(codes_B)), codes_B.long()].log()
 
@@ -76,7 +76,7 @@ def test_of_targets_far_apart_wavenet_reads_the_receptive_fields_alone(
     model.network.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].numel()))
     window = codes_of(targets.samples(4, model.architecture))
     mean, each = model(window, targets)
-    # A field of 15 samples and the target itself; a context that is shorter than it is read whole.
+    # A receptive field of 15 samples plus the target; a shorter context is read whole.
     assert sum(read) == (2 * 4 * 16 if cut else window.numel())
     whole = model.network(window)[:, context::spacing]
     expected = torch.nn.functional.cross_entropy(
@@ -116,7 +116,10 @@ def test_a_window_that_does_not_hold_the_targets_is_refused():
 
 
 def naive_dense_nats(model, codes_T):
-    """Each code after the first L, from the last multiple of L that is L or more before it."""
+    """Return the nats of each code after the first L, each from its own context.
+
+    The context begins at the last multiple of L that is at least L before the code.
+    """
     context, found = model.architecture.context, []
     for end in range(context, len(codes_T)):
         begin = (end // context - 1) * context
@@ -169,7 +172,7 @@ def test_what_dense_nats_keep_does_not_grow_with_the_signal(network_of):
 
 
 def parallel_logits(model, codes_BT):
-    """Logits (B, Q) of what follows the codes, from the parallel form of the whole sequence."""
+    """Return logits (B, Q) of the next code, by the parallel form of the whole sequence."""
     filled = torch.cat([codes_BT.long(), torch.zeros(len(codes_BT), 1, dtype=torch.long)], 1)
     return model.network(filled)[:, -1]
 
@@ -185,7 +188,7 @@ def test_streams_give_the_logits_of_the_parallel_form_after_a_prompt_and_after_s
     streams = SequenceStreams(model, codes)
     sequence = codes[:, -CONTEXT:]
     torch.testing.assert_close(streams.distribution_BO, parallel_logits(model, sequence), **EXACT)
-    # Steps go on beyond a context, and so does what they see.
+    # Steps continue beyond a context, and so does what they read.
     for codes_B in codes_of(2 * CONTEXT).T:
         sequence = torch.cat([sequence, codes_B[:, None]], 1)
         logits = streams.step(codes_B)
@@ -195,7 +198,7 @@ def test_streams_give_the_logits_of_the_parallel_form_after_a_prompt_and_after_s
 @NETWORKS
 @torch.no_grad()
 def test_of_a_long_prompt_the_newest_context_counts(network_of):
-    # A context that WaveNet's receptive field reaches beyond.
+    # A context shorter than WaveNet's receptive field.
     model = model_of(network_of(), context=12)
     prompt = codes_of(40)
     logits = SequenceStreams(model, prompt).distribution_BO

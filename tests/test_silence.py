@@ -1,4 +1,4 @@
-"""The nats of codes from silence on, against each code alone from what it may see."""
+"""Compare the nats of codes from silence with each code alone in its own context."""
 
 import pytest
 import torch
@@ -15,23 +15,23 @@ from tests.test_streams import EVERY_MODEL, TINY
 
 LONGER = {**TINY, "chunk": 80, "context": 240}
 SINGLE = {**TINY, "chunk": 80, "context": 80}
-"""Chunks that hold the recent samples, which those of ``TINY`` do not."""
+"""Chunks longer than the recent samples, unlike those of ``TINY``."""
 
 
 @pytest.fixture(autouse=True)
 def several_groups(monkeypatch):
-    """A signal's phases, and their contexts, a few at a time."""
+    """Read a few phases of a signal, and a few of their contexts, at a time."""
     monkeypatch.setattr(dense_module, "SHARED_CONTEXTS", 3)
     monkeypatch.setitem(dense_module.GROUPED_LATENTS, "cpu", 20)
 
 
 def alone(network, known_T, context):
-    """The nats of the last of the codes ``known``, from so many before it."""
+    """Return the nats of the last of the codes ``known_T``, from ``context`` codes before it."""
     a = network.architecture
     window_1T = known_T[None, -context - 1 :]
     if a.recent <= context:
         return network(window_1T, Targets("last", a.chunk, context=context))[1].flatten()
-    # The recent path reads more than the chunks, and no window of them holds that.
+    # The recent-sample path reads more samples than the chunks, so a window of them is too short.
     newest_1D = network.transformer.newest_output(
         network.encoder(window_1T[:, :-1].unflatten(1, (-1, a.chunk)))
     )
@@ -40,8 +40,9 @@ def alone(network, known_T, context):
 
 
 def naive_nats(network, codes_T, step=1):
-    """Each ``step``-th code from silence and the codes before it, of which it sees whole chunks:
-    those that have any of the signal's, and of these the N newest.
+    """Return the nats of each ``step``-th code, from silence and the codes before it.
+
+    Its context is whole chunks: the newest N of those that contain any code of the signal.
     """
     a = network.eval().architecture
     silence = torch.full((max(a.context, a.recent),), a.levels // 2, dtype=codes_T.dtype)
@@ -62,7 +63,7 @@ def test_every_code_is_scored_as_alone_from_the_chunks_that_end_before_it(
 ):
     network = network_of(recent=recent, layers=layers, **sizes, **model)
     chunk, context = network.architecture.chunk, network.architecture.context
-    # Twice the context and no whole chunks, so that most codes see the newest N of more chunks.
+    # Twice the context plus part of a chunk: most codes have more than N chunks before them.
     codes = signal_of(2 * context + 33)
     expected = naive_nats(network, codes)
     for length in (1, chunk - 1, chunk, chunk + 1, context, context + 1, len(codes)):
@@ -118,7 +119,7 @@ def test_codes_of_another_integer_type_are_scored_the_same_and_dropout_is_off(mo
 @torch.no_grad()
 @pytest.mark.parametrize("length", [1, 24, 77])
 def test_a_baseline_reads_all_of_the_signal_from_silence_on(network_of, length):
-    # Of another context, which says nothing here.
+    # The context differs, and has no effect here.
     model = model_of(network_of(), context=24)
     codes = signal_of(length)
     logits_TQ = stepped(model.network, codes[None].long())[0]

@@ -13,7 +13,7 @@ EVERY_MODEL = pytest.mark.parametrize("model", MODELS, ids=MODEL_NAMES)
 
 @pytest.fixture(autouse=True)
 def several_groups(monkeypatch):
-    """A prompt's phases a few at a time."""
+    """Read a few phases of a prompt at a time."""
     monkeypatch.setitem(GROUPED_LATENTS, "cpu", 20)
 
 
@@ -23,7 +23,7 @@ def codes_of(batch, length, seed=0):
 
 
 def naive_logits(network, codes_BS):
-    """Logits (B, Q) after a whole sequence, which begins where the prompt's newest L codes do."""
+    """Return logits (B, Q) after a whole sequence that begins with the prompt's newest L codes."""
     a = network.eval().architecture
     chunks = codes_BS.shape[1] // a.chunk
     if not network.transformer.causal:
@@ -38,7 +38,7 @@ def naive_logits(network, codes_BS):
 
 
 def check_against_naive(network, prompt, steps, tolerance=1e-10):
-    """The logits after the prompt and after each of so many steps."""
+    """Compare the logits after the prompt and after each step."""
     streams = Streams(network, prompt)
     sequence = prompt[:, -network.architecture.context :]
     logits = streams.distribution_BO
@@ -123,7 +123,7 @@ def test_with_full_unknown_a_step_gives_the_same_logits(model):
 
 @EVERY_MODEL
 def test_the_state_is_what_steps_change_and_all_that_they_need(model):
-    # As long as a context: each part is written over, so that it has to be put back.
+    # As many steps as a context, so that they overwrite every part, which is then restored.
     network = network_of(recent=64, **TINY | {"context": 80}, **model)
     streams = Streams(network, codes_of(2, 90))
     codes = codes_of(2, 90, seed=1).unbind(1)
@@ -131,7 +131,7 @@ def test_the_state_is_what_steps_change_and_all_that_they_need(model):
     expected = torch.stack([streams.step(code) for code in codes])
 
     def replayed(left_out=None):
-        """The same steps after the state, but for one part of it, was put back."""
+        """Repeat the steps after restoring the state, except one part of it."""
         for number, (tensor, value) in enumerate(zip(streams.state, before, strict=True)):
             if number != left_out:
                 tensor.copy_(value)
