@@ -100,7 +100,7 @@ class _Counting:
 
     @property
     def wide(self) -> int:
-        """Bytes of a product's number."""
+        """Bytes of one number in a product's output."""
         return HALF if self.half else FULL
 
     def count(self) -> Activations:

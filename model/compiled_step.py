@@ -42,7 +42,7 @@ class CudaGraphStep:
             streams.batch, dtype=torch.int64, device=streams.distribution_BO.device
         )
         saved = [tensor.clone() for tensor in streams.state]
-        # A graph's warm-up must not run on the default stream.
+        # CUDA graphs must be warmed up on a stream other than the default one.
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.no_grad():
@@ -52,7 +52,8 @@ class CudaGraphStep:
             torch.cuda.current_stream().wait_stream(side)
             self._graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self._graph):
-                # One graph serves all steps, so the step itself computes how much context there is.
+                # One graph serves all steps, so the step must mask the part of the context that is
+                # missing.
                 self._distribution_BO = streams.compute(self._codes_B, full=False)
         for tensor, before in zip(streams.state, saved, strict=True):
             tensor.copy_(before)

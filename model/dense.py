@@ -20,7 +20,7 @@ from model.targets import Targets
 from model.transformer import Layer, Transformer
 
 SHARED_CONTEXTS = 16
-"""Contexts of a phase that are read together: more of them share more, but take more memory."""
+"""Contexts of a phase that are read together: more share more work, but need longer blocks."""
 
 READ_LATENTS = {"cpu": 512, "cuda": 65_536}
 """Latents of all contexts that are read at a time: on a CPU, as many as fit its nearest cache."""

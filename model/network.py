@@ -196,18 +196,16 @@ class LatentTransformer(nn.Module):
         distribution_SMO = self._distribution(
             self.sequences(window_BT, targets, padding_B), targets
         )
-        logits_SMQ: Tensor = self.head.likelihood.logits(distribution_SMO)
+        logits_SMQ = self.head.likelihood.logits(distribution_SMO)
         return logits_SMQ.view(shape[2], shape[0], shape[1], -1).permute(1, 2, 0, 3)
 
     def draw(self, distribution_BO: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
         """Draw codes (B,) from their distributions (B, O), with one uniform number each."""
-        codes_B: Tensor = self.head.likelihood.draw(distribution_BO, uniform_B, sampling)
-        return codes_B
+        return self.head.likelihood.draw(distribution_BO, uniform_B, sampling)
 
     def code_nats(self, distribution_BO: Tensor, codes_B: Tensor) -> Tensor:
         """Return the nats (B,) of codes (B,) under their distributions (B, O)."""
-        nats_B: Tensor = self.head.likelihood.nats(distribution_BO, codes_B)
-        return nats_B
+        return self.head.likelihood.nats(distribution_BO, codes_B)
 
     def root_mean_square(self, nats: float) -> float | None:
         """Return the root mean square error, in codes, that a mean loss in nats implies.
@@ -350,8 +348,7 @@ class LatentTransformer(nn.Module):
     ) -> Tensor:
         """Return the nats (S, M) of the targets (S, M) of sequences."""
         distribution_SMO = self._distribution(sequences, targets, folded)
-        nats_SM: Tensor = self.head.likelihood.nats(distribution_SMO, codes_SM)
-        return nats_SM
+        return self.head.likelihood.nats(distribution_SMO, codes_SM)
 
     def _nats_in_groups(
         self, sequences: Sequences, codes_SM: Tensor, targets: Targets, size: int

@@ -197,14 +197,7 @@ class SaShiMi(nn.Module):
         known = functional.pad(
             codes_BT[:, :-1].long(), (1, fill), value=self.architecture.start_code
         )
-        x_BTD = self.embedding(known)
-        skipped = []
-        for pool in self.down:
-            skipped.append(x_BTD)
-            x_BTD = pool(x_BTD)
-        x_BTD = self.blocks[-1](x_BTD)
-        for rate in reversed(range(len(skipped))):
-            x_BTD = self.blocks[rate](self.up[rate](x_BTD) + skipped[rate])
+        x_BTD = self._read_rates(self.embedding(known))
         logits: Tensor = self.head(self.norm(x_BTD[:, :samples]))
         return logits
 
@@ -235,14 +228,18 @@ class SaShiMi(nn.Module):
         state = self.start(len(codes_BT))
         whole = fed_BT.shape[1] // self.architecture.stride * self.architecture.stride
         if whole:
-            logits_BQ = self._prime(fed_BT[:, :whole], state)
+            x_BTD = self._read_rates(self.embedding(fed_BT[:, :whole]), state)
+            logits_BQ: Tensor = self.head(self.norm(x_BTD[:, -1]))
+            state.clock = whole
         for codes_B in fed_BT[:, whole:].T:
             logits_BQ, state = self.step(state, codes_B)
         return logits_BQ, state
 
-    def _prime(self, fed_BT: Tensor, state: SaShiMiState) -> Tensor:
-        """Return logits (B, Q) after whole positions of the slowest rate, and update ``state``."""
-        x_BTD = self.embedding(fed_BT)
+    def _read_rates(self, x_BTD: Tensor, state: SaShiMiState | None = None) -> Tensor:
+        """Return the fastest rate's output for whole positions of the slowest rate (B, T, D).
+
+        ``state`` becomes the state after them.
+        """
         skipped = []
         for pool in self.down:
             skipped.append(x_BTD)
@@ -252,12 +249,11 @@ class SaShiMi(nn.Module):
             if rate < len(skipped):
                 up = self.up[rate]
                 assert isinstance(up, UpPool)
-                state.spread[rate] = up.spread(x_BTD[:, -1])
+                if state is not None:
+                    state.spread[rate] = up.spread(x_BTD[:, -1])
                 x_BTD = up(x_BTD) + skipped[rate]
-            x_BTD = blocks.prime(x_BTD, state.rates[rate])
-        state.clock = fed_BT.shape[1]
-        logits: Tensor = self.head(self.norm(x_BTD[:, -1]))
-        return logits
+            x_BTD = blocks(x_BTD) if state is None else blocks.prime(x_BTD, state.rates[rate])
+        return x_BTD
 
     @torch.no_grad()
     def step(self, state: SaShiMiState, codes_B: Tensor) -> tuple[Tensor, SaShiMiState]:

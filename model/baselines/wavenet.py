@@ -65,7 +65,7 @@ class Block(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(Layer(residual, gate, 2**layer) for layer in range(layers))
         self.skip = nn.Conv1d(layers * gate, skip, 1, bias=False)
-        # The initialisation of one convolution for each layer.
+        # Initialised like one convolution for each layer.
         nn.init.uniform_(self.skip.weight, -(gate**-0.5), gate**-0.5)
 
     def dilated(self) -> list[Layer]:
