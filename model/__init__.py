@@ -36,5 +36,5 @@ if TYPE_CHECKING:
 
 def load(folder: str | Path) -> "ExportedModel":
     """Load a model that ``python -m scaling export`` wrote: see :func:`model.exported.load`."""
-    found: ExportedModel = importlib.import_module("model.exported").load(folder)
-    return found
+    exported: ExportedModel = importlib.import_module("model.exported").load(folder)
+    return exported

@@ -131,45 +131,45 @@ class Architecture:
 
     def problems(self) -> list[str]:
         """Return one sentence for each reason why this architecture cannot be built."""
-        found = [
+        sentences = [
             f"model.{field.name} is {value}: it must be 1 or more"
             for field in fields(self)
             if field.type is int
             and field.name != "recent"
             and (value := getattr(self, field.name)) < 1
         ]
-        if found:
-            return found
+        if sentences:
+            return sentences
         if self.context % self.chunk:
             below = self.context // self.chunk * self.chunk
             allowed = f"{below} or {below + self.chunk}" if below else f"{self.chunk}"
-            found.append(
+            sentences.append(
                 f"model.context is {self.context}, not a multiple of model.chunk = {self.chunk}: "
                 f"write {allowed}"
             )
         if self.likelihood == "categorical" and self.levels > MOST_LOGITS:
-            found.append(
+            sentences.append(
                 f"model.levels is {self.levels}, too many for a logit each (up to {MOST_LOGITS}): "
                 "write model.likelihood=logistic_mixture, or mean_square"
             )
-        found += self._encoder_problems()
-        found += [
+        sentences += self._encoder_problems()
+        sentences += [
             f"model.{name} is {value}: write 0 or more, below 1"
             for name in ("dropout", "encoder_dropout", "head_dropout", "token_drop")
             if not 0 <= (value := getattr(self, name)) < 1
         ]
         if self.width % 2:
-            found.append(
+            sentences.append(
                 f"model.width is {self.width}: write an even number, because sinusoidal positions "
                 "are pairs of a sine and a cosine"
             )
         if self.recent and (self.recent_lengths[2] < 1 or self.recent > self.context):
             shortest = LINEAR_ORDER + shortest_input(RECENT_KERNEL, RECENT_STRIDES)
-            found.append(
+            sentences.append(
                 f"model.recent is {self.recent}: write 0 (the paper), or {shortest} to "
                 f"{self.context} samples"
             )
-        return found
+        return sentences
 
     def _encoder_problems(self) -> list[str]:
         if len(self.filters) != len(self.strides):

@@ -14,8 +14,8 @@ def codes_tensor(codes: np.ndarray) -> Tensor:
     Args:
         codes: uint8 or uint16, of any shape.
     """
-    known = codes if codes.dtype == np.uint8 else codes.astype(np.int32)
-    return torch.from_numpy(np.require(known, requirements=["C", "W"]))
+    supported = codes if codes.dtype == np.uint8 else codes.astype(np.int32)
+    return torch.from_numpy(np.require(supported, requirements=["C", "W"]))
 
 
 def code_amplitudes(codes: Tensor, levels: int, dtype: torch.dtype) -> Tensor:

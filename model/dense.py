@@ -46,20 +46,24 @@ def dense_nats(
     a = network.architecture
     layers = BufferedLayers(network.transformer, network.transformer.fold())
     device = network.head.output.weight.device
-    known: Tensor | None = None
+    codes_so_far: Tensor | None = None
     latents_ED = torch.empty(0, a.width, dtype=network.head.output.weight.dtype, device=device)
     for codes in _reblocked(blocks, SHARED_CONTEXTS * a.chunk):
-        known = codes.to(device) if known is None else torch.cat([known, codes.to(device)])
+        codes_so_far = (
+            codes.to(device)
+            if codes_so_far is None
+            else torch.cat([codes_so_far, codes.to(device)])
+        )
         # Every code but the newest ends a chunk that a target follows.
-        begin = max(a.chunk - 1, len(known) - 1 - len(codes))
-        if begin < len(known) - 1:
-            fresh = known[begin - a.chunk + 1 : -1]
-            latents_ED = torch.cat([latents_ED, network.encoder.dense(fresh[None])[0]])
+        begin = max(a.chunk - 1, len(codes_so_far) - 1 - len(codes))
+        if begin < len(codes_so_far) - 1:
+            unread = codes_so_far[begin - a.chunk + 1 : -1]
+            latents_ED = torch.cat([latents_ED, network.encoder.dense(unread[None])[0]])
         latents_ED = latents_ED[-(a.context - a.chunk + len(codes)) :]
         targets = len(latents_ED) - (a.context - a.chunk)
         if targets > 0:
-            yield _score(network, latents_ED, known[-targets - a.context :], layers)
-        known = known[-a.context :]
+            yield _score(network, latents_ED, codes_so_far[-targets - a.context :], layers)
+        codes_so_far = codes_so_far[-a.context :]
 
 
 def _reblocked(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
@@ -134,8 +138,8 @@ def nats_from_silence(network: LatentTransformer | SequenceModel, codes_T: Tenso
         return of_sequence.flatten()
     a = network.architecture
     before = max(a.chunk, a.recent)
-    known_1T = functional.pad(codes_T.long(), (before, 0), value=a.levels // 2)[None]
-    latents_TD = network.encoder.dense(known_1T[:, before - a.chunk : -1])[0]
+    padded_1T = functional.pad(codes_T.long(), (before, 0), value=a.levels // 2)[None]
+    latents_TD = network.encoder.dense(padded_1T[:, before - a.chunk : -1])[0]
     # By phase: code t is predicted from the latents t, t - C, t - 2 C and so on.
     filled = functional.pad(latents_TD, (0, 0, 0, -len(codes_T) % a.chunk))
     latents_CMD = filled.unflatten(0, (-1, a.chunk)).transpose(0, 1)
@@ -145,7 +149,7 @@ def nats_from_silence(network: LatentTransformer | SequenceModel, codes_T: Tenso
     parts = [list(_read_up_to_each(network, part, layers)) for part in latents_CMD.split(size)]
     read_CMD = torch.cat([torch.cat(pieces, 1) for pieces in parts])
     read_TD = read_CMD.transpose(0, 1).flatten(0, 1)[: len(codes_T)]
-    recent = network.recent_outputs(known_1T[:, before - a.recent : -1]) if a.recent else None
+    recent = network.recent_outputs(padded_1T[:, before - a.recent : -1]) if a.recent else None
     distribution = network.head(read_TD[None], recent)
     return network.head.likelihood.nats(distribution, codes_T[None].long())[0]
 
@@ -184,10 +188,10 @@ class BufferedLayers:
 
     def buffer(self, name: str, like: Tensor, *shape: int) -> Tensor:
         """Return a buffer of this shape, which the next call with the same name overwrites."""
-        found = self._buffers.get(name)
-        if found is None or found.shape != shape:
-            found = self._buffers[name] = like.new_empty(shape)
-        return found
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.shape != shape:
+            buffer = self._buffers[name] = like.new_empty(shape)
+        return buffer
 
     def newest_output_from(self, x_BND: Tensor, first: int) -> Tensor:
         """Return the newest output (B, D) of the layers from ``first`` on for input (B, N, D)."""
@@ -251,7 +255,7 @@ class _SharedFirstLayer:
             -1, a.width
         )
         rows = (-1, a.heads)
-        self.both_GMHM = (query_GRD @ latents_GDM).unflatten(1, rows)
+        self.latents_GMHM = (query_GRD @ latents_GDM).unflatten(1, rows)
         self.query_GMHN = (query_GRD @ self.places_ND.T).unflatten(1, rows)
         self.key_GNHM = (query_RD @ latents_GDM).unflatten(1, rows)
         self.place_NHN = (query_RD @ self.places_ND.T).unflatten(0, rows)
@@ -265,7 +269,7 @@ class _SharedFirstLayer:
         part = slice(first, first + contexts)
         scores = self._sum(
             "first weights",
-            self._both(first, contexts),
+            self._latent_products(first, contexts),
             self.query_GMHN.unfold(1, latents, 1)[:, part].movedim(4, 2),
         )
         scores += self.key_GNHM.unfold(3, latents, 1)[:, :, :, part].movedim(3, 1)
@@ -286,19 +290,19 @@ class _SharedFirstLayer:
         read_BND += self.folded.output_bias
         return self.layers.after_attention(0, x_BND, read_BND)
 
-    def _both(self, first: int, contexts: int) -> Tensor:
+    def _latent_products(self, first: int, contexts: int) -> Tensor:
         """Return the products of latents with latents for each context: (G, m, N, H, N).
 
         Context w has those of the latents w to w + N - 1, on both axes at once.
         """
-        phases, _, heads, _ = self.both_GMHM.shape
-        to_phase, to_query, to_head, _ = self.both_GMHM.stride()
-        both: Tensor = self.both_GMHM.as_strided(
+        phases, _, heads, _ = self.latents_GMHM.shape
+        to_phase, to_query, to_head, _ = self.latents_GMHM.stride()
+        products: Tensor = self.latents_GMHM.as_strided(
             (phases, contexts, self.latents, heads, self.latents),
             (to_phase, to_query + 1, to_query, to_head, 1),
-            self.both_GMHM.storage_offset() + first * (to_query + 1),
+            self.latents_GMHM.storage_offset() + first * (to_query + 1),
         )
-        return both
+        return products
 
     def _sum(self, name: str, overlapping: Tensor, other: Tensor) -> Tensor:
         """Return the sum in contiguous memory, which a sum of overlapping views would not have."""

@@ -37,10 +37,10 @@ class _GroupedMean(torch.autograd.Function):
         ctx: Any, losses_of: GroupLosses, size: int, number_grouped: int, *tensors: Tensor
     ) -> tuple[Tensor, Tensor]:
         grouped, shared = tensors[:number_grouped], tensors[number_grouped:]
-        of_grouped = [
+        grouped_gradients = [
             torch.empty_like(tensor) if tensor.requires_grad else None for tensor in grouped
         ]
-        of_shared = [torch.zeros_like(tensor) for tensor in shared]
+        shared_gradients = [torch.zeros_like(tensor) for tensor in shared]
         losses = []
         for start in range(0, len(grouped[0]), size):
             part = slice(start, start + size)
@@ -52,24 +52,26 @@ class _GroupedMean(torch.autograd.Function):
             with torch.enable_grad():
                 group = losses_of(leaves)
                 wanted = [leaf for leaf in leaves if leaf.requires_grad]
-                found = iter(
+                gradients = iter(
                     torch.autograd.grad(group.sum(), [*wanted, *shared], materialize_grads=True)
                 )
-            for gradient in of_grouped:
+            for gradient in grouped_gradients:
                 if gradient is not None:
-                    gradient[part] = next(found)
-            for total, share in zip(of_shared, found, strict=True):
+                    gradient[part] = next(gradients)
+            for total, share in zip(shared_gradients, gradients, strict=True):
                 total += share
             losses.append(group.detach())
-        every = torch.cat(losses)
-        ctx.gradients = [*of_grouped, *of_shared]
-        ctx.count = every.numel()
-        ctx.mark_non_differentiable(every)
-        return every.mean(), every
+        all_losses = torch.cat(losses)
+        ctx.gradients = [*grouped_gradients, *shared_gradients]
+        ctx.count = all_losses.numel()
+        ctx.mark_non_differentiable(all_losses)
+        return all_losses.mean(), all_losses
 
     @staticmethod
-    def backward(ctx: Any, of_mean: Tensor, _of_losses: Tensor) -> tuple[Tensor | None, ...]:
-        factor = of_mean / ctx.count
+    def backward(
+        ctx: Any, mean_gradient: Tensor, _losses_gradient: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        factor = mean_gradient / ctx.count
         gradients = [
             None if gradient is None else gradient.mul_(factor) for gradient in ctx.gradients
         ]

@@ -100,19 +100,21 @@ class Sequences(NamedTuple):
 
     def tensors(self) -> list[Tensor]:
         """Return the tensors (S, ...) that differ between sequences."""
-        own = [self.latents_SND]
+        tensors = [self.latents_SND]
         if self.real_SN is not None:
-            own.append(self.real_SN)
+            tensors.append(self.real_SN)
         if self.recent is not None:
-            own += [self.recent.summand, self.recent.predicted]
-        return own
+            tensors += [self.recent.summand, self.recent.predicted]
+        return tensors
 
     def group(self, tensors: Sequence[Tensor]) -> "Sequences":
         """Return some of the sequences, from their part of :meth:`tensors`."""
-        own = iter(tensors)
-        latents = next(own)
-        real = None if self.real_SN is None else next(own)
-        recent = self.recent and self.recent._replace(summand=next(own), predicted=next(own))
+        remaining = iter(tensors)
+        latents = next(remaining)
+        real = None if self.real_SN is None else next(remaining)
+        recent = self.recent and self.recent._replace(
+            summand=next(remaining), predicted=next(remaining)
+        )
         return Sequences(latents, recent, real)
 
 
@@ -177,9 +179,12 @@ class LatentTransformer(nn.Module):
         elif torch.is_grad_enabled():
             mean, nats_SM = self._nats_in_groups(sequences, codes_SM, targets, size)
         else:
-            parts = zip(*(own.split(size) for own in (codes_SM, *sequences.tensors())), strict=True)
+            parts = zip(*(one.split(size) for one in (codes_SM, *sequences.tensors())), strict=True)
             nats_SM = torch.cat(
-                [self.sequence_nats(sequences.group(own), codes, targets) for codes, *own in parts]
+                [
+                    self.sequence_nats(sequences.group(part), codes, targets)
+                    for codes, *part in parts
+                ]
             )
             mean = nats_SM.mean()
         count, positions, phases = codes_BnP.shape
@@ -288,15 +293,15 @@ class LatentTransformer(nn.Module):
             )
         if targets.is_read_in_strips(a.recent, a):
             strips_BnT = codes_BT.unfold(1, a.recent + targets.phases - 1, a.chunk)
-            every = self.recent_outputs(strips_BnT.flatten(0, 1))
-            return every._replace(
-                summand=every.summand.unflatten(0, strips_BnT.shape[:2]),
-                predicted=every.predicted.unflatten(0, strips_BnT.shape[:2]),
+            dense = self.recent_outputs(strips_BnT.flatten(0, 1))
+            return dense._replace(
+                summand=dense.summand.unflatten(0, strips_BnT.shape[:2]),
+                predicted=dense.predicted.unflatten(0, strips_BnT.shape[:2]),
             )
-        every = self.recent_outputs(codes_BT)
-        return every._replace(
-            summand=every.summand.unfold(1, targets.phases, a.chunk).transpose(2, 3),
-            predicted=every.predicted.unfold(1, targets.phases, a.chunk),
+        dense = self.recent_outputs(codes_BT)
+        return dense._replace(
+            summand=dense.summand.unfold(1, targets.phases, a.chunk).transpose(2, 3),
+            predicted=dense.predicted.unfold(1, targets.phases, a.chunk),
         )
 
     def recent_output(self, codes_BR: Tensor) -> RecentOutput:
@@ -359,7 +364,7 @@ class LatentTransformer(nn.Module):
             shared.append(sequences.recent.scale)
 
         def losses_of(parts: Sequence[Tensor]) -> Tensor:
-            codes, *own = parts
-            return self.sequence_nats(sequences.group(own), codes, targets, folded)
+            codes, *tensors = parts
+            return self.sequence_nats(sequences.group(tensors), codes, targets, folded)
 
         return grouped_mean(losses_of, [codes_SM, *sequences.tensors()], shared, size)

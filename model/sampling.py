@@ -30,22 +30,22 @@ class Sampling:
 
     def problems(self) -> list[str]:
         """Return one sentence for each setting that is out of range."""
-        found = []
+        sentences = []
         if not 0 <= self.temperature < float("inf"):
-            found.append(
+            sentences.append(
                 f"temperature is {self.temperature}: write 0 (the likeliest code) or more, "
                 "such as 1.0"
             )
         if self.top_k is not None and self.top_k < 1:
-            found.append(f"top-k is {self.top_k}: write 1 or more, or leave it out")
-        found += [
+            sentences.append(f"top-k is {self.top_k}: write 1 or more, or leave it out")
+        sentences += [
             f"{name} is {value}: write more than 0 and at most 1, such as 0.95"
             for name, value in (("top-p", self.top_p), ("typical-p", self.typical_p))
             if value is not None and not 0 < value <= 1
         ]
         if self.min_p is not None and not 0 <= self.min_p <= 1:
-            found.append(f"min-p is {self.min_p}: write 0 to 1, such as 0.05")
-        return found
+            sentences.append(f"min-p is {self.min_p}: write 0 to 1, such as 0.05")
+        return sentences
 
 
 def draw(logits_BQ: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:

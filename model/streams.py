@@ -227,9 +227,9 @@ class _CausalReader:
         for number, x_SND in enumerate(self.transformer.states(sequences, self.folded)[:-1]):
             shape = (len(latents_BED), -1, latents_BED.shape[2])
             turned_SND = rotate(x_SND, rotation)
-            for kept, fresh in ((self.keys, turned_SND), (self.values, x_SND)):
-                rows = fresh.reshape(shape).transpose(0, 1)
-                kept[number].flatten(0, 1).index_copy_(0, chunks.slot, rows)
+            for cache, latents in ((self.keys, turned_SND), (self.values, x_SND)):
+                rows = latents.reshape(shape).transpose(0, 1)
+                cache[number].flatten(0, 1).index_copy_(0, chunks.slot, rows)
 
     def read(self, latent_BD: Tensor, newest: ChunkSlot, full: bool) -> Tensor:
         """Return the Transformer's output (B, D) at the newest latent (B, D).

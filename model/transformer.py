@@ -137,13 +137,13 @@ class Transformer(nn.Module):
 
         N is at most the window.
         """
-        x_BND, found = self.first_input(latents_BND), []
+        x_BND, weights = self.first_input(latents_BND), []
         for number, attention in enumerate(self.attentions()):
             seen_BND = x_BND[:, -self.window :]
             rotation = self._rotation(seen_BND)
-            found.append(attention.weights(x_BND[:, -1:], seen_BND, rotation)[:, 0])
+            weights.append(attention.weights(x_BND[:, -1:], seen_BND, rotation)[:, 0])
             x_BND = self._layer(number, x_BND, None, self._view(x_BND, None))
-        return found
+        return weights
 
     def first_input(self, latents_BND: Tensor) -> Tensor:
         """Return the first layer's input (B, N, D)."""

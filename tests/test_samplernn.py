@@ -42,7 +42,7 @@ def gated(gates, x_D, hidden_D):
 def one_by_one(network, codes_T):
     """Return the logits (T, Q) of one signal, sample by sample, each from the codes before it."""
     hiddens = [tier.first for tier in network.tiers]
-    told = [None] * len(hiddens)
+    outputs = [None] * len(hiddens)
     logits = []
     for t in range(len(codes_T)):
         known = torch.tensor([128] * 24 + codes_T[:t].tolist())
@@ -54,9 +54,9 @@ def one_by_one(network, codes_T):
                 x = tier.expand.weight @ network.amplitudes[known[-frame:]] + tier.expand.bias
                 x = x if above is None else x + above
                 hiddens[number] = gated(tier.gates, x, hiddens[number])
-                told[number] = tier.spread.weight @ hiddens[number] + tier.spread.bias
+                outputs[number] = tier.spread.weight @ hiddens[number] + tier.spread.bias
             place = t % frame // (frame // size)
-            above = told[number].chunk(size)[place]
+            above = outputs[number].chunk(size)[place]
         x = above
         for place, code in enumerate(known[-4:]):
             x = x + network.read.weight[..., place] @ network.embedding.weight[code]

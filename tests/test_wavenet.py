@@ -53,8 +53,8 @@ def direct(network, codes_T):
             ]
     _, first, _, second = network.end
     logits = []
-    for told in skipped[len(silence) - 1 :]:
-        hidden = first.weight[..., 0] @ told.clamp_min(0) + first.bias
+    for summed in skipped[len(silence) - 1 :]:
+        hidden = first.weight[..., 0] @ summed.clamp_min(0) + first.bias
         classes = second.weight[..., 0] @ hidden.clamp_min(0) + second.bias
         logits.append(network.head.weight @ classes + network.head.bias)
     return torch.stack(logits)[: len(codes_T)]

@@ -167,8 +167,8 @@ class SampleRNN(nn.Module):
                 f"A piece has {codes_BT.shape[1]} samples, not a multiple of the longest frame, "
                 f"{lookback}: pass whole frames."
             )
-        known = torch.cat([past.recent, codes_BT.long()], 1)
-        amplitudes = self.amplitudes[known]
+        codes_so_far = torch.cat([past.recent, codes_BT.long()], 1)
+        amplitudes = self.amplitudes[codes_so_far]
         hiddens = list(past.hiddens)
         above_BND: Tensor | None = None
         for number, tier in reversed(list(enumerate(self._tiers()))):
@@ -176,8 +176,8 @@ class SampleRNN(nn.Module):
             frames_BNP = read.unflatten(1, (-1, tier.frame))
             above_BND, hiddens[number] = tier(frames_BNP, above_BND, hiddens[number])
         assert above_BND is not None
-        seen = known[:, lookback - self.architecture.frames[0] : -1]
-        return self._logits(seen, above_BND), SampleRNNPast(hiddens, known[:, -lookback:])
+        seen = codes_so_far[:, lookback - self.architecture.frames[0] : -1]
+        return self._logits(seen, above_BND), SampleRNNPast(hiddens, codes_so_far[:, -lookback:])
 
     @torch.no_grad()
     def start(self, batch: int) -> SampleRNNState:
@@ -200,8 +200,8 @@ class SampleRNN(nn.Module):
         for first in range(0, whole, self.architecture.truncation):
             last = min(first + self.architecture.truncation, whole)
             past = self.forward_from(past, codes_BT[:, first:last])[1]
-        known = functional.pad(fed_BT, (lookback, 0), value=self.architecture.start_code)
-        state.past = SampleRNNPast(past.hiddens, known[:, whole : whole + lookback])
+        padded_BT = functional.pad(fed_BT, (lookback, 0), value=self.architecture.start_code)
+        state.past = SampleRNNPast(past.hiddens, padded_BT[:, whole : whole + lookback])
         state.clock = whole
         for codes_B in fed_BT[:, whole:].T:
             logits_BQ, state = self.step(state, codes_B)

@@ -194,10 +194,10 @@ class SaShiMi(nn.Module):
         samples = codes_BT.shape[1]
         # Padding at the end to whole strides has no effect, because the model is causal.
         fill = -samples % self.architecture.stride
-        known = functional.pad(
+        inputs_BT = functional.pad(
             codes_BT[:, :-1].long(), (1, fill), value=self.architecture.start_code
         )
-        x_BTD = self._read_rates(self.embedding(known))
+        x_BTD = self._read_rates(self.embedding(inputs_BT))
         logits: Tensor = self.head(self.norm(x_BTD[:, :samples]))
         return logits
 

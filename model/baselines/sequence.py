@@ -92,15 +92,15 @@ class SequenceModel(nn.Module):
         """
         context = self.architecture.context
         device = next(self.parameters()).device
-        known = torch.empty(0, dtype=torch.uint8)
+        pending = torch.empty(0, dtype=torch.uint8)
         targets = Targets("last", 1)
         for block in blocks:
-            known = torch.cat([known, block.cpu()])
-            while len(known) >= 2 * context:
-                yield self(known[None, : 2 * context].to(device), targets)[1].flatten()
-                known = known[context:]
-        if len(known) > context:
-            yield self(known[None].to(device), targets)[1].flatten()
+            pending = torch.cat([pending, block.cpu()])
+            while len(pending) >= 2 * context:
+                yield self(pending[None, : 2 * context].to(device), targets)[1].flatten()
+                pending = pending[context:]
+        if len(pending) > context:
+            yield self(pending[None].to(device), targets)[1].flatten()
 
 
 class SequenceStreams:

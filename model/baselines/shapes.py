@@ -155,18 +155,18 @@ class SampleRNNArchitecture(SequenceShape):
 
     def problems(self) -> list[str]:
         """Return one sentence for each reason why this architecture cannot be built."""
-        found = super().problems()
+        sentences = super().problems()
         if min(self.frame_sizes, default=0) < 1:
-            found.append(f"model.frame_sizes is {self.frame_sizes}: write sizes of 1 or more")
+            sentences.append(f"model.frame_sizes is {self.frame_sizes}: write sizes of 1 or more")
         if self.codec not in CODECS:
-            found.append(f"model.codec is {self.codec!r}: write one of {', '.join(CODECS)}")
-        if not found and self.truncation % self.lookback:
+            sentences.append(f"model.codec is {self.codec!r}: write one of {', '.join(CODECS)}")
+        if not sentences and self.truncation % self.lookback:
             whole = -(-self.truncation // self.lookback) * self.lookback
-            found.append(
+            sentences.append(
                 f"model.truncation is {self.truncation}, not a multiple of the {self.lookback} "
                 f"samples of the longest frame: write {whole}"
             )
-        return found
+        return sentences
 
     def parameters(self) -> dict[str, int]:
         """Return the trainable parameters of each part of the model."""
@@ -236,15 +236,15 @@ class SaShiMiArchitecture(SequenceShape):
 
     def problems(self) -> list[str]:
         """Return one sentence for each reason why this architecture cannot be built."""
-        found = super().problems()
+        sentences = super().problems()
         if self.state % 2:
-            found.append(
+            sentences.append(
                 f"model.state is {self.state}: it must be even, since a state consists of "
                 f"conjugate pairs; write {self.state + 1}"
             )
         if min(self.pools, default=1) < 1:
-            found.append(f"model.pools is {self.pools}: write pools of 1 sample or more")
-        return found
+            sentences.append(f"model.pools is {self.pools}: write pools of 1 sample or more")
+        return sentences
 
     def parameters(self) -> dict[str, int]:
         """Return the trainable parameters of each part of the model."""

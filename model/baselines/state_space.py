@@ -238,8 +238,8 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, gradient_BDT: Tensor) -> tuple[Tensor, Tensor]:
         input_BDT, kernel_DT = ctx.saved_tensors
         gradient_BDF = _spectrum(gradient_BDT)
-        of_kernel_DF = (gradient_BDF * _spectrum(input_BDT).conj()).sum(0)
-        return _inverse(gradient_BDF * _spectrum(kernel_DT).conj()), _inverse(of_kernel_DF)
+        kernel_gradient_DF = (gradient_BDF * _spectrum(input_BDT).conj()).sum(0)
+        return _inverse(gradient_BDF * _spectrum(kernel_DT).conj()), _inverse(kernel_gradient_DF)
 
 
 def _spectrum(signal_T: Tensor) -> Tensor:

@@ -146,8 +146,10 @@ class WaveNet(nn.Module):
 
     def forward(self, codes_BT: Tensor) -> Tensor:
         """Return logits (B, T, Q): at t those of code t, from the codes (B, T) before it alone."""
-        known = functional.pad(codes_BT[:, :-1].long(), (1, 0), value=self.architecture.start_code)
-        x_BFT = self._layer_input(known)
+        inputs_BT = functional.pad(
+            codes_BT[:, :-1].long(), (1, 0), value=self.architecture.start_code
+        )
+        x_BFT = self._layer_input(inputs_BT)
         skipped_BFT = self._zero_skips(x_BFT)
         for block in self._blocks():
             x_BFT, block_skip_BFT = block(x_BFT)
@@ -171,9 +173,9 @@ class WaveNet(nn.Module):
     @torch.no_grad()
     def prime(self, codes_BT: Tensor) -> tuple[Tensor, WaveNetState]:
         """Return logits (B, Q) of the code after a sequence (B, T), and the state, in parallel."""
-        known = functional.pad(codes_BT.long(), (1, 0), value=self.architecture.start_code)
-        x_BFT = self._layer_input(known)
-        state = WaveNetState(known.shape[1], [])
+        inputs_BT = functional.pad(codes_BT.long(), (1, 0), value=self.architecture.start_code)
+        x_BFT = self._layer_input(inputs_BT)
+        state = WaveNetState(inputs_BT.shape[1], [])
         skipped_BF1 = self._zero_skips(x_BFT[..., -1:])
         for block in self._blocks():
             x_BFT, block_skip_BF1, rings = block.prime(x_BFT)
