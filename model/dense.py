@@ -46,24 +46,20 @@ def dense_nats(
     a = network.architecture
     layers = BufferedLayers(network.transformer, network.transformer.fold())
     device = network.head.output.weight.device
-    codes_so_far: Tensor | None = None
+    codes_T: Tensor | None = None
     latents_ED = torch.empty(0, a.width, dtype=network.head.output.weight.dtype, device=device)
     for codes in _reblocked(blocks, SHARED_CONTEXTS * a.chunk):
-        codes_so_far = (
-            codes.to(device)
-            if codes_so_far is None
-            else torch.cat([codes_so_far, codes.to(device)])
-        )
+        codes_T = codes.to(device) if codes_T is None else torch.cat([codes_T, codes.to(device)])
         # Every code but the newest ends a chunk that a target follows.
-        begin = max(a.chunk - 1, len(codes_so_far) - 1 - len(codes))
-        if begin < len(codes_so_far) - 1:
-            unread = codes_so_far[begin - a.chunk + 1 : -1]
+        begin = max(a.chunk - 1, len(codes_T) - 1 - len(codes))
+        if begin < len(codes_T) - 1:
+            unread = codes_T[begin - a.chunk + 1 : -1]
             latents_ED = torch.cat([latents_ED, network.encoder.dense(unread[None])[0]])
         latents_ED = latents_ED[-(a.context - a.chunk + len(codes)) :]
         targets = len(latents_ED) - (a.context - a.chunk)
         if targets > 0:
-            yield _score(network, latents_ED, codes_so_far[-targets - a.context :], layers)
-        codes_so_far = codes_so_far[-a.context :]
+            yield _score(network, latents_ED, codes_T[-targets - a.context :], layers)
+        codes_T = codes_T[-a.context :]
 
 
 def _reblocked(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:

@@ -178,8 +178,7 @@ class _WindowReader:
         if full and self.layers.folded is not None and not torch.compiler.is_compiling():
             return self.layers.newest_output_from(self.transformer.first_input(contexts_BND), 0)
         mask = None if full else (index_N >= 0)[None]
-        output: Tensor = self.transformer.newest_output(contexts_BND, self.layers.folded, mask)
-        return output
+        return self.transformer.newest_output(contexts_BND, self.layers.folded, mask)
 
 
 class _CausalReader:
