@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 
 def load(folder: str | Path) -> "ExportedModel":
-    """Load a model that ``python -m scaling export`` wrote: see :func:`model.exported.load`."""
+    """Load a model that ``python -m scaling export`` wrote into a folder, on the CPU.
+
+    See :func:`model.exported.load` for the errors that it raises.
+    """
     exported: ExportedModel = importlib.import_module("model.exported").load(folder)
     return exported

@@ -49,8 +49,14 @@ class Architecture:
 
     context: samples before the target that the model reads (L).
     chunk: samples of one latent (C).
-    filters, kernel, strides: of the encoder's convolutions, from the samples to the latent.
-    width, layers, heads, head_size, feed_forward: of the Transformer (D, -, H, K, -).
+    filters: output channels of each of the encoder's convolutions, from the samples on.
+    kernel: taps of each of the encoder's convolutions.
+    strides: positions between two outputs of each of the encoder's convolutions.
+    width: channels of a latent (D).
+    layers: layers of the Transformer.
+    heads: attention heads of a layer (H).
+    head_size: channels of a head (K).
+    feed_forward: hidden width of a layer's feed-forward block.
     attention: ``bidirectional`` (the paper), or ``causal``: a latent attends to the newest N up to
         itself.
     hidden: width of the head's hidden layer.
@@ -58,8 +64,9 @@ class Architecture:
     likelihood: distribution of the next code: a logit for each code (``categorical``, the paper),
         ``logistic_mixture``, or one value (``mean_square``). See :mod:`model.likelihood`.
     components: logistic distributions of a mixture (J).
-    dropout: in the Transformer's residual branches and attention.
-    encoder_dropout, head_dropout: after each convolution, and in the head's hidden layer.
+    dropout: dropout probability in the Transformer's residual branches and attention.
+    encoder_dropout: dropout probability after each of the encoder's convolutions.
+    head_dropout: dropout probability in the head's hidden layer.
     token_drop: probability that a latent other than the newest is replaced by zeros, before each
         layer.
     recent: newest samples that reach the head directly (R); 0 is the paper.
