@@ -22,8 +22,7 @@ from datasets.windows import Windows, hash_every_target, hash_targets, order_win
 from model.baselines.sequence import SequenceModel
 from model.baselines.shapes import PUBLISHED_CONTEXT
 from model.codes import codes_tensor
-from model.inference.dense import dense_nats
-from model.inference.silence import nats_from_silence
+from model.inference.dense import dense_nats, nats_from_silence
 from model.targets import Targets
 from scaling.runs.trained_model import TrainedModel
 

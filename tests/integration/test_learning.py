@@ -10,7 +10,7 @@ from scipy.special import ndtr
 
 from datasets import references, shards
 from model.build import build, parameter_groups
-from model.inference.silence import nats_from_silence
+from model.inference.dense import nats_from_silence
 from model.linear import LinearPrediction
 from model.targets import Targets
 from scaling.config import load

@@ -184,7 +184,7 @@ def test_a_run_of_squared_errors_has_the_root_of_their_mean(short_corpus, tmp_pa
         for some in np.array_split(windows, 20):
             latents = run.network.sequences(torch.from_numpy(some.copy()), targets)
             values = run.network.head(
-                run.network.transformer.newest(latents.latents_SND)[:, None], latents.recent
+                run.network.transformer.newest_output(latents.latents_SND)[:, None], latents.recent
             )
             said.append(values[:, 0, 0].numpy())
     errors = np.concatenate(said) - codes[2_000:]
