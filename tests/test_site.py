@@ -12,7 +12,7 @@ from tests.conftest import CLONE
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    pytest.importorskip("sphinx", reason="site.txt is not installed")
+    pytest.importorskip("sphinx", reason="the packages of `make site` are not installed")
     folder = tmp_path_factory.mktemp("site")
     words = (
         "-E",
