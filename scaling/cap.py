@@ -7,7 +7,7 @@ from typing import Self
 
 from scaling import load
 from scaling.config import ClusterConfig
-from scaling.goodput import SECONDS_PER_HOUR
+from scaling.hardware import SECONDS_PER_HOUR
 from scaling.log import LOG_NAME, RunHistory
 
 

@@ -83,6 +83,7 @@ def fit(
     from datasets.files import replacing
     from scaling.fit_request import Asked
     from scaling.fit_tables import fit_tables, warnings
+    from scaling.run_table import table_of
     from scaling.table_fit import analyse
 
     asked = Asked(
@@ -107,7 +108,7 @@ def fit(
     )
     if out is not None and not out.resolve().parent.is_dir():
         raise ConfigError([f"--json {out}: there is no folder {out.resolve().parent} to write to"])
-    content = analyse(asked).content()
+    content = analyse(asked, table_of(asked.table)).content()
     for part in () if out else fit_tables(content):
         console.print(part)
     for sentence in warnings(content):

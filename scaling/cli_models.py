@@ -133,7 +133,7 @@ def _show_evaluations(
     found: "Sequence[Evaluation]", paths: "Iterable[Path]", *, as_json: bool
 ) -> None:
     """One evaluation, or two and their paired difference."""
-    from scaling.comparison import Difference
+    from scaling.paired import Difference
 
     difference = Difference.of(*found) if len(found) > 1 else None
     if as_json:

@@ -48,12 +48,11 @@ def plan(
     from dataclasses import replace
 
     from scaling import load
-    from scaling.calibration import Calibration
+    from scaling.calibration import Calibration, Rates
     from scaling.delivery import RECORD, Measured
     from scaling.node_tables import figures_table, node_tables
     from scaling.nodes import counts
     from scaling.plan import make
-    from scaling.rates import Rates
 
     path, overrides = file_and_overrides(config, words)
     match = _match(path, overrides, parameters, vary)

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from scaling.checklist import checklist
 from scaling.doubling import Doubling, longest_doublings
-from scaling.fates import uses
 from scaling.law_content import law_content, law_sentences
 from scaling.planned import planned_content
 from scaling.plates import Analysed
@@ -17,6 +17,38 @@ from scaling.record import RunRecord, bits
 from scaling.records import rows
 from scaling.series import CONTEXT, SEED, Series, configuration, name_of, varied, written
 from scaling.slope import FitError, Slope, fit_slope, replicate_noise
+from scaling.study import STUDY_NAME, read
+from scaling.study_law import StudyLaw
+
+
+def unfinished(folder: Path, records: Sequence[RunRecord]) -> list[dict[str, Any]]:
+    """Runs that the study's folder names and that have no record: state, axes, and why."""
+    if not (folder / STUDY_NAME).exists():
+        return []
+    done = {run.id for run in records}
+    return [
+        {
+            "id": state.id,
+            "axes": state.axes,
+            "state": state.state,
+            "step": state.step,
+            "steps": state.steps,
+            "problem": state.problem,
+        }
+        for state in read(folder)
+        if state.id not in done
+    ]
+
+
+def uses(records: Sequence[RunRecord], law: StudyLaw) -> list[str]:
+    """For each sorted record, what the law of the whole study did with it."""
+    if law.analysis is None:
+        return ["single curves only"] * len(records)
+    table = law.analysis.table
+    return [
+        "fitted" if fitted else "held out" if held else "left aside"
+        for fitted, held in zip(table.fitted.tolist(), table.held_out.tolist(), strict=True)
+    ]
 
 
 def content_of(study: Analysed, lost: Sequence[dict[str, Any]]) -> dict[str, Any]:

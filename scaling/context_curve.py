@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from datasets.manifest import Corpus
-from scaling.comparison import paired
 from scaling.evaluation import Progress, evaluate
+from scaling.paired import paired
 from scaling.scores import Evaluation, EvaluationError, Seen
 from scaling.trained import Trained
 

@@ -4,8 +4,10 @@ torch's own ``FlopCounterMode`` follows modules too, which does not go together 
 are taken inside of a forward pass; this one only reads torch's table of formulas.
 """
 
+import resource
 from typing import Any
 
+import psutil
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
@@ -41,3 +43,17 @@ class Counter(TorchDispatchMode):
         elif packet is aten._scaled_dot_product_flash_attention_for_cpu_backward:
             self.operations += sdpa_backward_flop_count(*(tensor.shape for tensor in args[:4]))
         return result
+
+
+def held() -> int:
+    """Bytes now: what torch has allocated on the GPU, or the process's resident memory."""
+    if torch.cuda.is_available():
+        return torch.cuda.memory_allocated()
+    return int(psutil.Process().memory_info().rss)
+
+
+def most() -> int:
+    """The most that :func:`held` was since the process began."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -7,22 +7,85 @@ The stream stands beside plain slicing of a memory map in the same processes
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import soundfile
 import torch
 from rich.console import Group
 from rich.table import Table
+from scipy import signal
 
+from datasets.audio import blocks
+from datasets.convert import encode
+from datasets.settings import Settings
 from model.build import build
 from model.targets import Targets
-from scaling import encode_rate, environment, load, stream_rate
+from scaling import environment, load, stream_rate
 from scaling.cluster import connected
-from scaling.encode_rate import Encoding
 from scaling.paths import CLONE
 from scaling.stream_rate import Delivery, Spread
+
+SETTINGS = Settings(rate=16_000, codec="mulaw", levels=256, scaling="none")
+SECONDS = 30
+REPEATS = 7
+SEED = 0
+FRAMES = 2**13
+"""Frames that are written at a time: libsndfile crashes where it is given millions for OGG."""
+FORMATS = (("wav", "PCM_16"), ("flac", "PCM_16"), ("ogg", "VORBIS"), ("mp3", "MPEG_LAYER_III"))
+SOURCES = ((44_100, 2), (16_000, 1))
+"""Rates in Hz and numbers of channels."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """One kind of file: seconds of audio a second of CPU time, to mono codes at 16,000 Hz.
+
+    ``decoded`` is that of decoding and resampling alone.
+    """
+
+    format: str
+    rate: int
+    channels: int
+    encoded: Spread
+    decoded: Spread
+
+
+def encodings(folder: Path, seconds: float = SECONDS, repeats: int = REPEATS) -> Iterator[Encoding]:
+    """Measure every kind of file, each made in ``folder``."""
+    for rate, channels in SOURCES:
+        sound = music(rate, channels, seconds)
+        for extension, subtype in FORMATS:
+            path = folder / f"{rate}.{extension}"
+            with soundfile.SoundFile(path, "w", rate, channels, subtype) as file:
+                for begin in range(0, len(sound), FRAMES):
+                    file.write(sound[begin : begin + FRAMES])
+            encoded, decoded = [], []
+            for _ in range(repeats):
+                encoded.append(seconds / _cpu_seconds(encode(path, SETTINGS)))
+                decoded.append(seconds / _cpu_seconds(blocks(path, SETTINGS.rate)))
+            yield Encoding(extension, rate, channels, Spread.of(encoded), Spread.of(decoded))
+
+
+def music(rate: int, channels: int, seconds: float) -> np.ndarray:
+    """A chord and noise that falls by 6 dB an octave (float32 [frames, channels])."""
+    frames = round(rate * seconds)
+    noise = np.random.default_rng(SEED).normal(0, 0.01, (frames, channels))
+    times = np.arange(frames)[:, None] / rate
+    chord = sum(np.sin(2 * np.pi * hertz * times) for hertz in (220.0, 277.2, 329.6))
+    falling = signal.lfilter([1.0], [1.0, -0.99], noise, axis=0)
+    return np.asarray(0.1 * chord + falling, dtype=np.float32)
+
+
+def _cpu_seconds(made: Iterator[np.ndarray]) -> float:
+    began = time.process_time()
+    for _ in made:
+        pass
+    return time.process_time() - began
+
 
 WINDOWS = (128_000, 512_000, 1_024_000)
 CASES = (
@@ -32,7 +95,7 @@ CASES = (
 )
 MODEL = "configs/runs/demo.yaml"
 STEPS = 5
-ENCODINGS = len(encode_rate.SOURCES) * len(encode_rate.FORMATS)
+ENCODINGS = len(SOURCES) * len(FORMATS)
 
 Progress = Callable[[int, int], None]
 
@@ -83,10 +146,10 @@ def measure(progress: Progress) -> DataBench:
     total = ENCODINGS + 1 + len(CASES)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        encodings = []
-        for encoding in encode_rate.encodings(place):
-            encodings.append(encoding)
-            progress(len(encodings), total)
+        encoded = []
+        for encoding in encodings(place):
+            encoded.append(encoding)
+            progress(len(encoded), total)
         deliveries: list[Delivery] = []
         with connected():
             for delivery in stream_rate.deliveries(place, CASES):
@@ -100,7 +163,7 @@ def measure(progress: Progress) -> DataBench:
         environment.code_version(),
         deliveries,
         training,
-        encodings,
+        encoded,
     )
 
 

@@ -1,5 +1,6 @@
 """The DeepSpeed engine: made from a run's configuration for any number of workers."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,21 @@ from torch import Tensor, nn
 from datasets.files import replacing
 from model.build import Model, parameter_groups
 from model.network import LatentTransformer
-from scaling.adam import Adam
 from scaling.checkpoints import save_tensors
 from scaling.config import TrainConfig
 from scaling.place import Place
+
+
+class Adam(torch.optim.Adam):
+    """The same steps on the same state.
+
+    PyTorch's own loads all of its compiler to keep it away from these two methods: a second of
+    each start of each worker.
+    """
+
+    add_param_group = inspect.unwrap(torch.optim.Adam.add_param_group)
+    step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
+
 
 # DeepSpeed has its Muon optimizer compiled wherever an optimizer is checked, which loads all of
 # PyTorch's compiler into every worker at every start. Nothing here uses Muon.

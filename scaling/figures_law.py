@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from scipy.special import ndtri
 
-from scaling.doubling import context_column, per_doubling
+from scaling.doubling import context_column, instead_of_context, per_doubling
 from scaling.drawing import (
     GREY,
     PALETTE,
@@ -27,7 +27,6 @@ from scaling.series import CONTEXT, Series
 from scaling.slope import Floats
 from scaling.study_law import StudyLaw
 from scaling.table_fit import Analysis
-from scaling.trade import instead_of_context
 from scaling.uncertainty import PERCENTILES
 
 NUM_DRAWN = 40

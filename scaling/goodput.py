@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SECONDS_PER_HOUR = 3_600
+from scaling.hardware import SECONDS_PER_HOUR
+
 SECONDS_PER_DAY = 86_400
 SIMULATED_FAILURES = 20_000
 

@@ -13,7 +13,7 @@ from model.kinds import KINDS, Shape
 from scaling.comparing import CompareConfig
 from scaling.config import SEARCHABLE, RunConfig, SweepSection
 from scaling.corpus_config import CorpusConfig
-from scaling.delivery import Hardware
+from scaling.hardware import Hardware
 from scaling.yaml_values import parsed
 
 LONGEST_SHOWN = 200

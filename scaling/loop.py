@@ -16,16 +16,15 @@ from datasets.manifest import Corpus
 from scaling import (
     agreement,
     contexts,
+    counter,
     faults,
     feeds,
     notice,
     outcome,
     pulse,
-    reasons,
     state,
     step_checks,
     validation,
-    worker_memory,
 )
 from scaling import engine as engines
 from scaling.batches import batches, whole_blocks
@@ -74,7 +73,7 @@ class _Worker:
         self.corpus = Corpus.load(job.corpus_folder)
         self.stream = feeds.training_stream(self.config, self.corpus, start.workers)
         self.place = Place()
-        self.idle_memory = worker_memory.held()
+        self.idle_memory = counter.held()
         self.engine = self._engine()
         self.log = RunLog(job.run_folder, self.place.step) if self.rank == 0 else None
         self.saver = Saver(
@@ -251,7 +250,7 @@ class _Worker:
             means,
             float(rows[:, 2].max()),
             rows[:, split:].astype(int).ravel().tolist(),
-            reasons.SENTENCES[int(rows[:, 0].max())],
+            pulse.SENTENCES[int(rows[:, 0].max())],
         )
 
     def _longest(self, seconds: float) -> float:

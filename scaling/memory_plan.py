@@ -7,8 +7,8 @@ from typing import Any
 from model import accounting
 from model.activations import Activations, activations
 from scaling.config import RunConfig
-from scaling.delivery import Hardware
 from scaling.footprint import Footprint, footprint, peak
+from scaling.hardware import Hardware
 from scaling.load import with_values
 
 STAGES = (0, 1, 2, 3)

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 
 from scaling.calibration import Calibration
-from scaling.communication import OVERLAPPED
 from scaling.config import RunConfig
-from scaling.delivery import Hardware, Measured
-from scaling.footprint import Footprint
+from scaling.delivery import Measured
+from scaling.footprint import OVERLAPPED, Footprint
 from scaling.goodput import REGIMES, SIMULATED_FAILURES
+from scaling.hardware import Hardware
 from scaling.nodes import STAGES, Kept, OnNodes, Step
 from scaling.terminal import table_of
 

@@ -11,11 +11,12 @@ from datasets.manifest import Corpus
 from model import accounting
 from scaling.calibration import Calibration
 from scaling.config import RunConfig
-from scaling.delivery import Hardware, Measured
+from scaling.cost import Parts, sent_bytes, step_parts
+from scaling.delivery import Measured
 from scaling.footprint import Checkpoint, Footprint, checkpoint, footprint
-from scaling.goodput import REGIMES, SECONDS_PER_HOUR, Saving
+from scaling.goodput import REGIMES, Saving
+from scaling.hardware import SECONDS_PER_HOUR, Hardware
 from scaling.load import ConfigError
-from scaling.step_time import Parts, sent_bytes, step_parts
 
 STAGES = (0, 1, 2, 3)
 NEEDED = (

@@ -6,7 +6,7 @@ from types import FrameType
 from ray.train.v2._internal.execution.callback import WorkerCallback
 from ray.train.v2._internal.execution.context import get_train_context
 
-from scaling.reasons import DRAINING, ENDING, NONE
+from scaling.pulse import DRAINING, ENDING, NONE
 
 _received: list[int] = []
 

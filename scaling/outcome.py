@@ -10,7 +10,7 @@ import numpy as np
 from datasets.manifest import Corpus
 from datasets.stream import Stream
 from model import accounting
-from scaling import contexts, environment, record, worker_memory
+from scaling import contexts, counter, environment, record
 from scaling.clusters import mean_and_error
 from scaling.config import RunConfig
 from scaling.engine import precision
@@ -189,7 +189,7 @@ def _throughput(
             line["data_wait_seconds"] for line in history.steps if line["step"] in firsts
         ),
         wall_seconds=wall_seconds,
-        peak_memory_bytes=worker_memory.most(),
+        peak_memory_bytes=counter.most(),
         idle_memory_bytes=history.starts[-1].get("idle_memory"),
     )
 

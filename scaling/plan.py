@@ -8,15 +8,15 @@ from datasets.manifest import Corpus, ManifestError
 from model import accounting
 from model.accounting import Passes
 from scaling import check
-from scaling.calibration import Calibration
+from scaling.calibration import Calibration, Rates
 from scaling.config import RunConfig
 from scaling.cost import Cost, cost
-from scaling.delivery import Forecast, Hardware, Measured, forecast, window_bytes
+from scaling.delivery import Forecast, Measured, forecast, window_bytes
+from scaling.hardware import Hardware
 from scaling.match_parameters import Match
 from scaling.memory_plan import Memory, advice, memory, memory_by_stage
 from scaling.nodes import OnNodes, on_nodes
 from scaling.nodes import notes as node_notes
-from scaling.rates import Rates
 from scaling.targets import targets_in_epoch
 
 

@@ -11,8 +11,8 @@ from model import accounting
 from scaling import load
 from scaling.config import RunConfig
 from scaling.cost import cost
-from scaling.delivery import RECORD, Hardware, Measured, window_bytes
-from scaling.goodput import SECONDS_PER_HOUR
+from scaling.delivery import RECORD, Measured, window_bytes
+from scaling.hardware import SECONDS_PER_HOUR, Hardware
 from scaling.load import ConfigError
 from scaling.memory_plan import changed, memory
 from scaling.record import RunRecord

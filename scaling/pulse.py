@@ -16,7 +16,16 @@ from typing import Any
 
 import ray
 
-from scaling.reasons import NONE
+NONE, ENDING, DRAINING, ROOM, SPENT = range(5)
+SENTENCES = (
+    "",
+    "a worker was told to end (SIGTERM)",
+    "a node is being taken away",
+    "there is room for more workers",
+    "what cluster.max_dollars allows is spent",
+)
+"""What each number means; where several are given, the highest counts."""
+
 
 BEAT_SECONDS = 0.5
 STEPS_REMEMBERED = 20

@@ -20,9 +20,8 @@ import pandas as pd
 from datasets.files import replacing
 from scaling.choices import choices
 from scaling.clips import clips_of, first_of
-from scaling.content import content_of
+from scaling.content import content_of, unfinished
 from scaling.context_use import context_uses
-from scaling.fates import unfinished
 from scaling.origins import origins
 from scaling.page import drawn_rows, plain_plates, render
 from scaling.plates import Analysed, plates

@@ -14,7 +14,7 @@ from ray.exceptions import RayError
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from scaling import pulse, reasons, workers
+from scaling import pulse, workers
 from scaling.cap import Cap
 from scaling.job import Job, Start
 from scaling.polling import polled
@@ -63,7 +63,7 @@ class Supervision:
                     if request is None and self._all_step(seen):
                         request = self._more_room()
                     if request is not None and request.wait(0):
-                        ray.get(self.handle.ask.remote(reasons.ROOM), timeout=10)
+                        ray.get(self.handle.ask.remote(pulse.ROOM), timeout=10)
         finally:
             if request is not None:
                 remove_placement_group(request)
@@ -73,7 +73,7 @@ class Supervision:
         # A storage that is away for a while is met where checkpoints are written.
         with contextlib.suppress(RayError, TimeoutError, OSError):
             if cap.reached(self._job.run_folder.parent):
-                ray.get(self.handle.ask.remote(reasons.SPENT), timeout=10)
+                ray.get(self.handle.ask.remote(pulse.SPENT), timeout=10)
 
     def _all_step(self, seen: list[Seen]) -> bool:
         """Whether all workers are at work: before, room for more could be taken from them."""

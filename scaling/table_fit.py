@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from scaling.expression import Expression
-from scaling.findings import Finding, noise_of, of_data, of_fit
+from scaling.findings import Finding, noise_of, of_data, of_fit, of_isoflop
 from scaling.fit import Fit, fit
 from scaling.fit_content import (
     details,
@@ -24,12 +23,10 @@ from scaling.forms import FORMS
 from scaling.forms_compared import FormScore, compare_forms
 from scaling.frontier import Cost, Frontier, frontier
 from scaling.isoflop import IsoFlop, isoflop
-from scaling.isoflop_findings import of_isoflop
 from scaling.load import ConfigError
-from scaling.loss_table import LOSS, LossTable, column, read
+from scaling.loss_table import LOSS, LossTable, column
 from scaling.objective import Objective
 from scaling.prediction import Prediction, predict
-from scaling.records import check_comparable, load_records, rows, sorted_records
 from scaling.slope import Floats
 from scaling.stability import of_refits
 from scaling.uncertainty import Uncertainty, uncertainty
@@ -71,10 +68,8 @@ class Analysis:
         return result
 
 
-def analyse(
-    asked: Asked, frame: pd.DataFrame | None = None, search: Search | None = None
-) -> Analysis:
-    """Fit the table as asked; ``frame`` is it where it has been read.
+def analyse(asked: Asked, frame: pd.DataFrame, search: Search | None = None) -> Analysis:
+    """Fit the table ``frame`` as asked.
 
     ``search`` finds the frontier where ``asked.cost`` is no formula. Raises :class:`ConfigError`
     where it cannot be asked of the table, and :class:`FitError` where its rows cannot carry the
@@ -82,7 +77,7 @@ def analyse(
     """
     terms, quadratics = asked.named()
     table = LossTable(
-        frame=table_of(asked.table) if frame is None else frame,
+        frame=frame,
         loss=asked.loss,
         covariates=terms | quadratics,
         where=asked.where,
@@ -113,15 +108,6 @@ def analyse(
     return Analysis(
         *(asked, table, made, known, held_out, profiles, best, forms, warnings),
     )
-
-
-def table_of(path: Path) -> pd.DataFrame:
-    """A CSV, or the finished runs of a study's folder."""
-    if not path.is_dir():
-        return read(path)
-    records, _ = load_records(path)
-    check_comparable(records)
-    return pd.DataFrame(rows(sorted_records(records)))
 
 
 def _budgets(text: str, table: LossTable) -> Floats:

@@ -10,9 +10,8 @@ import numpy as np
 from scipy.special import stdtrit
 
 from datasets.files import replacing
-from scaling.content import content_of
+from scaling.content import content_of, unfinished
 from scaling.drawing import PALETTE, Panel, empty, points, scales, titled
-from scaling.fates import unfinished
 from scaling.page import plain, render
 from scaling.plates import Analysed
 from scaling.record import RunRecord, bits

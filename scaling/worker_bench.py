@@ -14,8 +14,7 @@ from typing import Any
 from rich.table import Table
 
 from scaling import environment, worker_trial
-from scaling.communication import Volume, volume
-from scaling.footprint import checkpoint
+from scaling.footprint import Volume, checkpoint, volume
 from scaling.stream_rate import Spread
 from scaling.worker_trial import Case, Trial
 

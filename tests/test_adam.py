@@ -1,6 +1,6 @@
 import torch
 
-from scaling.adam import Adam
+from scaling.engine import Adam
 
 
 def trained(optimizer: type[torch.optim.Adam]) -> list[torch.Tensor]:

@@ -3,9 +3,8 @@
 import pytest
 from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
 
-from scaling import communication, engine, footprint, worker_trial
-from scaling.communication import Volume, volume
-from scaling.footprint import checkpoint
+from scaling import engine, footprint, worker_trial
+from scaling.footprint import Volume, checkpoint, volume
 from scaling.worker_bench import counts
 from scaling.worker_trial import Case, Trial
 
@@ -64,7 +63,7 @@ def test_a_worker_holds_what_the_formula_counts(case):
     assert counted.held_reducing == pytest.approx(expected, rel=0.01)
     lasting = held.parameters + held.optimizer
     if asked.stage == 3:
-        buckets = (communication.FULL + communication.HALF * half) * footprint.BUCKET
+        buckets = (footprint.FULL + footprint.HALF * half) * footprint.BUCKET
         lasting += held.gradients + buckets
     assert counted.held == pytest.approx(lasting, rel=0.01)
 
@@ -121,10 +120,10 @@ def _forgetful(rank: int, trial: Trial, meeting: str, distance: int) -> None:
 def test_the_formulas_know_deepspeeds_defaults():
     for stage in (0, 1, 2, 3):
         settings = DeepSpeedZeroConfig(stage=stage)
-        assert settings.max_reuse_distance == communication.REUSE_DISTANCE
+        assert settings.max_reuse_distance == footprint.REUSE_DISTANCE
         assert settings.reduce_bucket_size == footprint.BUCKET
         assert settings.use_multi_rank_bucket_allreduce
-        assert settings.overlap_comm == communication.OVERLAPPED[stage]
+        assert settings.overlap_comm == footprint.OVERLAPPED[stage]
 
 
 def test_a_ring_sends_twice_the_whole_less_one_part_for_an_all_reduce():

@@ -7,8 +7,9 @@ import pytest
 from scipy import stats
 
 from scaling.comparing import CompareConfig
-from scaling.comparison import FILE_NAME, Comparison, make, paired
+from scaling.comparison import FILE_NAME, Comparison, make
 from scaling.comparison_page import write_page
+from scaling.paired import paired
 from scaling.scores import EvaluationError
 from tests import records
 from tests.browser import opened

@@ -4,13 +4,12 @@ import pytest
 
 from model import accounting
 from model.targets import Targets
-from scaling import load, plan, plan_tables, spending
-from scaling.cost import cost, validation_operations
+from scaling import load, plan, plan_tables, start
+from scaling.calibration import Rates
+from scaling.cost import cost, sent_bytes, step_parts, validation_operations
 from scaling.delivery import MeasuredError
 from scaling.load import ConfigError
-from scaling.rates import Rates
 from scaling.start import cluster_for
-from scaling.step_time import sent_bytes, step_parts
 from tests.conftest import CLONE
 from tests.records import run as record_of
 from tests.runs import baseline_run, small_run
@@ -127,8 +126,8 @@ def test_runs_that_would_cost_more_than_max_dollars_are_refused_before_anything_
         cluster_for([capped(run, 1e-12), capped(run, 1e-12).model_copy(update={"seed": 1})]),
     ):
         pytest.fail("the cluster was started")
-    assert spending.problems([capped(run, 1e6)]) == []
-    assert spending.problems([run]) == []
+    assert start.problems([capped(run, 1e6)]) == []
+    assert start.problems([run]) == []
 
 
 def test_the_cap_does_not_change_a_runs_id(run):
@@ -139,13 +138,13 @@ def test_runs_that_have_ended_are_paid_for(run):
     dear = capped(run, 1e-12)
     dear.folder.mkdir(parents=True)
     (dear.folder / "record.json").write_text("{}")
-    assert spending.problems([dear]) == []
+    assert start.problems([dear]) == []
 
 
 def test_a_cap_without_a_price_is_a_problem(run):
-    (said,) = spending.problems([capped(run, 1.0, hardware=None)])
+    (said,) = start.problems([capped(run, 1.0, hardware=None)])
     assert "write cluster.hardware=configs/hardware/a100.yaml" in said
-    (said,) = spending.problems([capped(run, 1.0, hardware=CLONE / "configs/hardware/cpu.yaml")])
+    (said,) = start.problems([capped(run, 1.0, hardware=CLONE / "configs/hardware/cpu.yaml")])
     assert "states no price" in said
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from datasets.storage import Folder
 from datasets.stream import Stream
 from datasets.windows import Windows
-from scaling import data_bench, encode_rate, stream_rate
+from scaling import data_bench, stream_rate
 from scaling.stream_rate import Spread
 
 SPREADS = ("rate", "plain_rate", "of_plain", "of_plain_cpu")
@@ -42,8 +42,8 @@ def test_plain_slicing_cuts_the_windows_that_the_stream_gives(small, tmp_path):
 def test_everything_is_measured_shown_and_kept(small, ray_session, monkeypatch):
     cases = (("mapped", 1, 4_000), ("mapped", 2, 4_000), ("carried", 1, 4_000))
     monkeypatch.setattr(data_bench, "CASES", cases)
-    real = encode_rate.encodings
-    monkeypatch.setattr(encode_rate, "encodings", lambda folder: real(folder, 0.5, 2))
+    real = data_bench.encodings
+    monkeypatch.setattr(data_bench, "encodings", lambda folder: real(folder, 0.5, 2))
     done = []
     found = data_bench.measure(lambda *progress: done.append(progress))
     assert done == [(number, 12) for number in range(1, 13)]
@@ -64,11 +64,11 @@ def test_everything_is_measured_shown_and_kept(small, ray_session, monkeypatch):
 
 
 def test_every_kind_of_file_is_written_whole(tmp_path):
-    measured = list(encode_rate.encodings(tmp_path, 1.0, 1))
+    measured = list(data_bench.encodings(tmp_path, 1.0, 1))
     assert [(m.format, m.rate, m.channels) for m in measured] == [
         (extension, rate, channels)
-        for rate, channels in encode_rate.SOURCES
-        for extension, _ in encode_rate.FORMATS
+        for rate, channels in data_bench.SOURCES
+        for extension, _ in data_bench.FORMATS
     ]
     for encoding in measured:
         with soundfile.SoundFile(tmp_path / f"{encoding.rate}.{encoding.format}") as file:
@@ -77,7 +77,7 @@ def test_every_kind_of_file_is_written_whole(tmp_path):
 
 
 def test_the_generated_sound_is_not_clipped():
-    sound = encode_rate.music(16_000, 2, 5.0)
+    sound = data_bench.music(16_000, 2, 5.0)
     assert sound.shape == (80_000, 2)
     assert 0.1 < np.abs(sound).max() < 1
 

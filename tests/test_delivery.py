@@ -7,7 +7,8 @@ import pytest
 from datasets.storage import Folder
 from model import accounting
 from scaling import delivery, load, plan
-from scaling.delivery import Hardware, Measured, MeasuredError, forecast
+from scaling.delivery import Measured, MeasuredError, forecast
+from scaling.hardware import Hardware
 from tests.conftest import CLONE
 from tests.runs import small_run
 

@@ -14,9 +14,9 @@ from model import dense
 from model.targets import Targets
 from scaling import protocols
 from scaling.clusters import mean_and_error
-from scaling.comparison import check_comparable
 from scaling.context_curve import context_curve
 from scaling.evaluation import evaluate
+from scaling.paired import check_comparable
 from scaling.scores import Evaluation, EvaluationError
 from tests.command import scaling
 from tests.trained import trained

@@ -102,4 +102,4 @@ def test_the_published_rates_are_those_of_their_clusters():
     assert 16_384 * 54 * 24 / 419 == pytest.approx(llama.hours, rel=0.02)
     assert 7.9 * 1_024 == pytest.approx(fair.hours, rel=0.02)
     assert spot.per_second(4, 0) == pytest.approx(12 / DAY)
-    assert goodput.SECONDS_PER_DAY == 24 * goodput.SECONDS_PER_HOUR
+    assert goodput.SECONDS_PER_DAY == 24 * HOUR

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from scaling import growth
+from scaling import cluster
 from tests.conftest import CLONE
 
 
@@ -21,25 +21,25 @@ def config() -> dict[str, Any]:
 
 
 def written(config: dict[str, Any], home: Path) -> Path:
-    (home / growth.BOOTSTRAP).write_text(yaml.safe_dump(config))
+    (home / cluster.BOOTSTRAP).write_text(yaml.safe_dump(config))
     return home
 
 
 def test_the_ceiling_is_the_head_and_as_many_nodes_as_the_cluster_may_have(config, tmp_path):
-    assert growth.ceiling(written(config, tmp_path)) == {"CPU": 16 + 2 * 96, "GPU": 2 * 8}
+    assert cluster.ceiling(written(config, tmp_path)) == {"CPU": 16 + 2 * 96, "GPU": 2 * 8}
 
 
 def test_no_kind_of_node_counts_beyond_its_own_limit(config, tmp_path):
     config["max_workers"] = 10
     config["available_node_types"]["a100_spot"]["max_workers"] = 0
-    assert growth.ceiling(written(config, tmp_path))["GPU"] == 2 * 8
+    assert cluster.ceiling(written(config, tmp_path))["GPU"] == 2 * 8
 
 
 def test_without_the_file_nothing_is_promised(tmp_path):
-    assert growth.ceiling(tmp_path) == {"CPU": 0, "GPU": 0}
+    assert cluster.ceiling(tmp_path) == {"CPU": 0, "GPU": 0}
 
 
 def test_own_machines_promise_nothing(config, tmp_path):
     for kind in config["available_node_types"].values():
         kind["resources"] = {}
-    assert growth.ceiling(written(config, tmp_path)) == {"CPU": 0, "GPU": 0}
+    assert cluster.ceiling(written(config, tmp_path)) == {"CPU": 0, "GPU": 0}

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from scaling.findings import of_isoflop
 from scaling.isoflop import isoflop
-from scaling.isoflop_findings import of_isoflop
 from scaling.slope import FitError
 from tests.surfaces import made, noisy
 

@@ -3,7 +3,7 @@
 import json
 import os
 
-from scaling.next_step import next_step
+from scaling.cli import next_step
 from scaling.record import FILE_NAME
 from scaling.study import STUDY_NAME
 from tests.test_cli import scaling

@@ -9,8 +9,8 @@ import pytest
 
 from scaling import load, plan
 from scaling.calibration import WORKERS_RECORD, Calibration
-from scaling.communication import Volume
 from scaling.delivery import RECORD, Measured
+from scaling.footprint import Volume
 from scaling.node_tables import figures_table, node_tables
 from scaling.nodes import counts
 from scaling.stream_rate import Spread

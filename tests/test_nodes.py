@@ -5,9 +5,8 @@ import pytest
 from model import accounting
 from scaling import check, delivery, load, nodes, plan
 from scaling.calibration import Calibration
-from scaling.communication import volume
 from scaling.delivery import Measured, MeasuredError
-from scaling.footprint import checkpoint
+from scaling.footprint import checkpoint, volume
 from scaling.goodput import REGIMES
 from tests.conftest import CLONE
 from tests.runs import small_run

@@ -8,7 +8,7 @@ import pytest
 
 from scaling import notice
 from scaling.notice import Noticed
-from scaling.reasons import DRAINING, ENDING, NONE, SENTENCES
+from scaling.pulse import DRAINING, ENDING, NONE, SENTENCES
 
 
 @pytest.fixture

@@ -2,8 +2,18 @@
 
 import pytest
 
-from scaling.pulse import START_SECONDS, WAITING, Beat, Seen, Watch, sentence, stuck
-from scaling.reasons import NONE, ROOM, SPENT
+from scaling.pulse import (
+    NONE,
+    ROOM,
+    SPENT,
+    START_SECONDS,
+    WAITING,
+    Beat,
+    Seen,
+    Watch,
+    sentence,
+    stuck,
+)
 
 
 def seen(rank, doing, idle, silent=0.1, limit=20.0):
