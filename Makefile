@@ -51,10 +51,10 @@ check: $(DEV)
 	$(RUN) -m mypy
 
 docs: $(INSTALLED)
-	@$(RUN) -m tests.helpers.documents
+	@$(RUN) -m tests.helpers.generated_documents
 
 matrix: $(GROUPS_OF_TESTS)
-	@$(RUN) -m tests.matrix
+	@$(RUN) -m tests.helpers.fault_matrix
 
 site: $(VENV)/.site
 	$(RUN) -m sphinx --fail-on-warning --quiet -b html -c configs/site docs site
@@ -74,7 +74,7 @@ $(INSTALLED): constraints.txt
 	@grep -v ' ' constraints.txt >$(VENV)/runs.txt
 	@$(INSTALL) $(VENV)/runs.txt
 	@# Compile the imports once, and not in each of the processes that a run starts.
-	@$(RUN) -c "import scaling.train, scaling.sweep, scaling.report"
+	@$(RUN) -c "import scaling.orchestration.train, scaling.sweeps.sweep, scaling.reporting.report"
 	@touch $@
 
 # An optional group: the pins that end with its mark.

@@ -29,10 +29,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from model.exported import Exported
+    from model.inference.exported import Exported
 
 
 def load(folder: str | Path) -> "Exported":
-    """The model that ``python -m scaling export`` wrote: :func:`model.exported.load`."""
-    found: Exported = importlib.import_module("model.exported").load(folder)
+    """The model that ``python -m scaling export`` wrote: :func:`model.inference.exported.load`."""
+    found: Exported = importlib.import_module("model.inference.exported").load(folder)
     return found

@@ -1,7 +1,7 @@
 """Bytes that a training step keeps for its backward pass, by formula: plain Python, no torch.
 
 What autograd saves of each layer was read off this project's modules, storage by storage;
-``tests/test_activations.py`` holds the sums against what torch saves and allocates. On a GPU the
+``tests/model/test_activations.py`` holds the sums against what torch saves and allocates. On a GPU the
 same formulas assume fused attention and masks of one byte; they were not measured there.
 """
 

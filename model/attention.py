@@ -5,7 +5,7 @@ With ``q = Wq x + bq``, ``k = Wk y + bk`` and ``v = Wv y`` a head's scores are
 is, and its output is ``Wo Wv (sum of weighted y)``. So the latents themselves can serve as keys and
 values of every head, with ``Wk' Wq`` and ``Wo Wv`` folded into one matrix each: nothing need be
 projected for a latent that is only looked at, and a cache holds D numbers for it, not 2 H K. All
-orders give the same function; ``tests/test_attention.py`` holds them against each other.
+orders give the same function; ``tests/model/test_attention.py`` holds them against each other.
 """
 
 import math

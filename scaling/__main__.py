@@ -3,8 +3,8 @@
 import os
 import sys
 
-from scaling import doctor
-from scaling.paths import CLONE
+from scaling.cluster import doctor
+from scaling.common.paths import CLONE
 
 DONE, FAILED, USAGE = 0, 1, 2
 OURS = ("datasets", "model", "scaling")
@@ -20,8 +20,8 @@ def main() -> int:
         # as they do by default on systems where a firewall would ask.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     # Only now: before, these would import a stranger's packages.
-    from scaling.cli import app
-    from scaling.load import ConfigError
+    from scaling.cli.main import app
+    from scaling.config.load import ConfigError
 
     try:
         app()

@@ -1,9 +1,7 @@
 """What the tests share: one Ray for the whole session, started when the first test asks for it."""
 
 import secrets
-import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import hypothesis
 import pytest
@@ -14,13 +12,12 @@ from ray._private import ray_constants
 from datasets.manifest import Corpus
 from datasets.prepare import prepare
 from datasets.storage import Folder
-from scaling import load
-from scaling.cluster import EMBEDDED, ENVIRONMENT
-from scaling.config import RunConfig
-from scaling.train import make_job, train
-from tests.runs import small_run
-
-CLONE = Path(__file__).resolve().parent.parent
+from scaling.cluster.ray_cluster import EMBEDDED, ENVIRONMENT
+from scaling.config import load
+from scaling.config.run_config import RunConfig
+from scaling.orchestration.train import make_job, train
+from tests.helpers.clone import CLONE, free_port
+from tests.helpers.runs import small_run
 
 # A loaded machine is slow at times; no claim of these tests is about time.
 hypothesis.settings.register_profile("longwave", deadline=None)
@@ -36,13 +33,6 @@ SESSION_ENVIRONMENT = {
     # Workers and child processes import datasets, model and scaling from the clone.
     "PYTHONPATH": str(CLONE),
 }
-
-
-def free_port() -> int:
-    """A TCP port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

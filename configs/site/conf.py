@@ -11,7 +11,6 @@ project = "Longwave"
 copyright = "the Longwave authors"
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 source_suffix = {".md": "markdown"}
-exclude_patterns = ["measurements"]
 html_theme = "furo"
 html_title = "Longwave"
 html_copy_source = False

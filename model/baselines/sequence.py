@@ -87,7 +87,7 @@ class SequenceModel(nn.Module):
     def dense_nats(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
         """The nats of every code of a signal that has a full context before it, block by block.
 
-        As :func:`model.dense.dense_nats`, but that a target sees L to 2 L samples: a recurrent
+        As :func:`model.inference.dense.dense_nats`, but that a target sees L to 2 L samples: a recurrent
         network that read exactly L for each would take L steps a target.
         """
         context = self.architecture.context

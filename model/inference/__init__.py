@@ -1,0 +1,1 @@
+"""A trained network at work: dense evaluation, streams, generation, export."""

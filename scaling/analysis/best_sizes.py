@@ -1,0 +1,208 @@
+"""Best sizes for a budget among sizes that can be built, priced by the model's own formula.
+
+The formula counts whole chunks, kernels and latents, so its cost has steps and no slope to follow.
+So every size of a grid is priced exactly, each with as many targets as the budget then leaves, and
+the lowest fitted loss is taken, between the grid's sizes by the parabola through its neighbours.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.accounting import parameters, training_operations_per_target
+from model.architecture import Architecture
+from scaling.analysis.budgets import CHUNK, WIDTH
+from scaling.analysis.series import CONTEXT, setting
+from scaling.config.run_config import RunConfig
+from scaling.fitting.fit import Fit
+from scaling.fitting.frontier import BUDGETS, Best, Frontier
+from scaling.fitting.prediction import reach
+from scaling.fitting.slope import FitError, Floats
+from scaling.fitting.uncertainty import percentiles, spread_of
+from scaling.runs.record import RunRecord
+
+TARGETS, PARAMETERS = "targets_seen", "parameters"
+BEYOND = (0.5, 30.0)  # of the smallest and the largest size among the runs
+BEYOND_CHUNK = (0.5, 2.0)  # which has a best value, and does not grow without end
+LEVELS = {1: 200, 2: 60, 3: 24}  # of each column, by how many columns there are
+FEWER_LEVELS = 10
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A grid of sizes with what a target costs at each.
+
+    ``config`` is that of the reference run, ``columns`` are the fit's by name. ``x`` has shape
+    (*levels, columns) with NaN for the targets, ``per_target`` (operations) shape (*levels,).
+    ``targets`` are those of the reference run, for fits in which they are no column.
+    """
+
+    config: RunConfig
+    columns: dict[str, str]
+    trained: str | None
+    x: Floats
+    per_target: Floats
+    targets: float
+
+    @classmethod
+    def of(
+        cls, columns: Mapping[str, str], records: Sequence[RunRecord], reference: RunRecord
+    ) -> "Sizes":
+        """The grid for the columns of a fit, by name, around these records.
+
+        ``reference`` has every setting that no column names; the column ``parameters`` is reached
+        through the width, at its depth. Raises ValueError where its configuration is not priced.
+        """
+        config = RunConfig.model_validate(reference.config)
+        if not isinstance(config.model, Architecture):
+            raise ValueError(f"the best run is a {config.model.kind}, whose shape is no grid")
+        keys = [
+            WIDTH if column == PARAMETERS else column
+            for column in columns.values()
+            if column != TARGETS
+        ]
+        levels = LEVELS.get(len(keys), FEWER_LEVELS)
+        grids = [
+            _levels(key, [float(setting(run, key)) for run in records], levels) for key in keys
+        ]
+        cells = [priced(config, dict(zip(keys, sizes, strict=True))) for sizes in product(*grids)]
+        shape = tuple(len(grid) for grid in grids)
+        values = {
+            key: np.array([cell[key] for cell in cells], float).reshape(shape)
+            for key in (*keys, PARAMETERS)
+        }
+        values[TARGETS] = np.full(shape, np.nan)
+        x = np.stack([values[column] for column in columns.values()], axis=-1)
+        trained = [name for name, column in columns.items() if column == TARGETS]
+        return cls(
+            config=config,
+            columns=dict(columns),
+            trained=trained[0] if trained else None,
+            x=x,
+            per_target=np.array([cell["cost"] for cell in cells]).reshape(shape),
+            targets=float(reference.targets.seen),
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """The fit's columns, in the order of ``x``."""
+        return list(self.columns)
+
+    def at(self, budget: float) -> tuple[Floats, NDArray[np.bool_]]:
+        """Rows of the fit's columns that cost the budget at most, and whether each can be had."""
+        x = self.x.copy()
+        if self.trained is None:
+            return x, self.per_target * self.targets <= budget
+        trained = budget / self.per_target
+        x[..., self.names.index(self.trained)] = trained
+        return x, trained >= 1
+
+
+def best_sizes(fit: Fit, sizes: Sizes, costs: Floats, further: tuple[float, ...]) -> Frontier:
+    """The frontier of a fit over a grid, at budgets inside its rows' costs and at further ones.
+
+    ``costs`` (operations) has shape (rows,). Raises :class:`FitError` where a budget buys nothing.
+    """
+    inside = np.geomspace(costs.min(), costs.max(), BUDGETS + 2)[1:-1]
+    asked = [*inside.tolist(), *further]
+    order = [sizes.names.index(name) for name in fit.points.names]
+    parameters_of = np.vstack([fit.parameters[None], fit.redraws])
+    found = np.stack(
+        [_lowest(fit, sizes, budget, parameters_of)[:, order] for budget in asked], axis=1
+    )
+    names = fit.points.names
+    slopes = np.array(
+        [np.polyfit(np.log(inside), np.log(one[: len(inside)]), 1)[0] for one in found]
+    )
+    drawn = slopes[1:]
+    return Frontier(
+        best=[
+            _described(fit, budget, found[:, index], float(costs.max()))
+            for index, budget in enumerate(asked)
+        ],
+        exponents=dict(zip(names, slopes[0].tolist(), strict=True)),
+        standard_errors={name: spread_of(drawn[:, at]) for at, name in enumerate(names)},
+        intervals={name: percentiles(drawn[:, at]) for at, name in enumerate(names)},
+    )
+
+
+def _described(fit: Fit, budget: float, sizes: Floats, dearest: float) -> Best:
+    names = fit.points.names
+    return Best(
+        budget=budget,
+        sizes=dict(zip(names, sizes[0].tolist(), strict=True)),
+        loss=float(fit.at(sizes[:1])[0]),
+        reach=float(reach(fit, sizes[:1])[0]),
+        cost_reach=max(1.0, budget / dearest),
+        intervals={name: percentiles(sizes[1:, at]) for at, name in enumerate(names)},
+    )
+
+
+def _lowest(fit: Fit, sizes: Sizes, budget: float, parameters_of: Floats) -> Floats:
+    """Sizes of the lowest loss for each set of parameters, shape (sets, the grid's columns)."""
+    x, possible = sizes.at(budget)
+    if not possible.any():
+        raise FitError(
+            f"a budget of {budget:.3g} operations buys no run of any size that was tried"
+        )
+    shape, columns = possible.shape, x.shape[-1]
+    order = [sizes.names.index(name) for name in fit.points.names]
+    rows = np.where(possible[..., None], x, 1.0).reshape(-1, columns)
+    log_x = np.log(x)
+    found = np.empty((len(parameters_of), columns))
+    for index, one in enumerate(parameters_of):
+        losses = np.where(possible, fit.curves(rows[:, order], one[None])[0].reshape(shape), np.inf)
+        at = np.unravel_index(int(np.argmin(losses)), shape)
+        position = log_x[at].copy()
+        for axis in range(len(shape)):
+            position += _aside(losses, log_x, at, axis)
+        found[index] = np.exp(position)
+    return found
+
+
+def _aside(losses: Floats, log_x: Floats, at: tuple[np.intp, ...], axis: int) -> Floats:
+    """How far the lowest point of the parabola along one axis lies from a cell, in logarithms."""
+    nothing = np.zeros(log_x.shape[-1])
+    if not 0 < at[axis] < losses.shape[axis] - 1:
+        return nothing
+    near = [tuple(np.add(at, step * np.eye(losses.ndim, dtype=int)[axis])) for step in (-1, 1)]
+    (before, after), here = (losses[one] for one in near), losses[at]
+    bend = before - 2 * here + after
+    if not np.isfinite(bend) or bend <= 0:
+        return nothing
+    share: float = float(before - after) / (2 * float(bend))
+    step: Floats = (log_x[near[1]] - log_x[near[0]]) / 2
+    return share * step
+
+
+def _levels(key: str, seen: Sequence[float], levels: int) -> list[int]:
+    """Settings from below the runs' smallest to far above their largest."""
+    below, above = BEYOND_CHUNK if key == CHUNK else BEYOND
+    ends = below * min(seen), above * max(seen)
+    return sorted({max(1, round(size)) for size in np.geomspace(*ends, levels)})
+
+
+def priced(config: RunConfig, settings: Mapping[str, int]) -> dict[str, float]:
+    """Settings (dotted keys) as they can be built, with ``parameters`` and ``cost``, a target's
+    operations."""
+    shape = config.model
+    assert isinstance(shape, Architecture)
+    chunk = settings.get(CHUNK, shape.chunk)
+    context = chunk * max(1, round(settings.get(CONTEXT, shape.context) / chunk))
+    named: dict[str, Any] = {key.rpartition(".")[2]: value for key, value in settings.items()}
+    shape = replace(shape, **{**named, "context": context})
+    made = config.model_copy(update={"model": shape})
+    positions = made.positions
+    if made.windows.targets in ("chunks", "samples"):
+        # A window holds whole contexts: as many as come nearest to what was configured.
+        positions = shape.latents * max(1, round(positions / shape.latents))
+    return {
+        **settings,
+        CONTEXT: context,
+        PARAMETERS: sum(parameters(shape).values()),
+        "cost": training_operations_per_target(shape, made.targets, positions)[0],
+    }

@@ -1,0 +1,137 @@
+"""Loss against one swept axis: a power law with an irreducible term, for the reports.
+
+Few runs over a short range rarely determine three parameters, so a fit carries what its points
+cannot tell as typed findings; :mod:`scaling.fitting.slope` has what they can tell all the same.
+Losses are nats a sample throughout; sentences give bits as well.
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from scaling.fitting.diagnostics import Finding, noise_of, of_data, of_fit
+from scaling.fitting.fit import Fit, fit
+from scaling.fitting.forms import Additive
+from scaling.fitting.objective import Objective
+from scaling.fitting.points import Points
+from scaling.fitting.slope import FitError, Floats, Interval, checked
+from scaling.fitting.uncertainty import PERCENTILES, percentiles, uncertainty
+from scaling.runs.record import bits
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """``L(x) = irreducible + reducible (x / centre)^-exponent``, in nats a sample.
+
+    ``reducible`` is the part at the centre, which the points determine far better than the usual
+    coefficient at x = 1. ``intervals`` holds 95% percentile intervals under the names of the three
+    fields, and is empty where the configurations are too few to redraw.
+    """
+
+    name: str
+    irreducible: float
+    reducible: float
+    exponent: float
+    centre: float
+    objective: float
+    num_points: int
+    num_configurations: int
+    starts_agreeing: int
+    intervals: dict[str, Interval]
+    findings: tuple[Finding, ...]
+    fitted: Fit = field(repr=False, compare=False)
+
+    @property
+    def determined(self) -> bool:
+        """Whether nothing speaks against reading the parameters."""
+        return not self.findings
+
+    @property
+    def sentence(self) -> str:
+        """What the fit says, or why it says nothing."""
+        if not self.determined:
+            reasons = " ".join(finding.text for finding in self.findings)
+            return f"The points do not determine a power law. {reasons}"
+        (floor, ceiling), (low, high) = self.intervals["irreducible"], self.intervals["exponent"]
+        return (
+            f"As the {self.name} grows, the loss falls towards {_both_units(self.irreducible)} "
+            f"a sample (95% interval {bits(floor):.3f} to {bits(ceiling):.3f} bits) with exponent "
+            f"{self.exponent:.3f} ({low:.3f} to {high:.3f})."
+        )
+
+    def at(self, x: ArrayLike) -> Floats:
+        """The curve at x, in nats."""
+        return self.fitted.at(_column(x))
+
+    def band(self, x: ArrayLike) -> tuple[Floats, Floats] | None:
+        """Lower and upper 95% limits of the curve at x (nats); None without redraws."""
+        if not len(self.fitted.redraws):
+            return None
+        curves = self.fitted.curves(_column(x), self.fitted.redraws)
+        low, high = np.percentile(curves, PERCENTILES, axis=0)
+        return low, high
+
+
+def fit_power_law(
+    x: ArrayLike,
+    nats: ArrayLike,
+    configurations: Sequence[Hashable] | None = None,
+    *,
+    name: str = "x",
+    noise: float | None = None,
+    num_redraws: int = 200,
+    seed: int = 0,
+) -> PowerLaw:
+    """Fit a power law to positive x and losses in nats a sample, both of shape (points,).
+
+    ``configurations`` labels the points: replicates share a label and are redrawn together; by
+    default each different x is one. ``name`` is what the sentences call x. ``noise`` is the
+    standard deviation of one point in nats, by default that of the replicates or else of the
+    residuals. ``seed`` is that of the starts and of the bootstrap's ``num_redraws``. Raises
+    :class:`FitError` for fewer than three different x or values not positive and finite.
+    """
+    x, nats, labels = checked(x, nats, configurations)
+    form = Additive((name,))
+    if len(set(x)) < form.least_values:
+        raise FitError(
+            f"{len(set(x))} different values of the {name} cannot carry a power law: at least "
+            f"{form.least_values} are needed to draw one, and more to trust it."
+        )
+    points = Points.of({name: x}, nats, labels)
+    fitted = fit(points, form, Objective(), num_redraws=num_redraws, seed=seed)
+    irreducible, reducible, exponent = fitted.parameters.tolist()
+    names = ("irreducible", "reducible", "exponent")
+    drawn = {key: percentiles(column) for key, column in zip(names, fitted.redraws.T, strict=True)}
+    findings = (
+        *of_data(points, form),
+        *of_fit(
+            fitted,
+            uncertainty(fitted),
+            noise_of(fitted) if noise is None else noise,
+            _both_units,
+        ),
+    )
+    return PowerLaw(
+        name=name,
+        irreducible=irreducible,
+        reducible=reducible,
+        exponent=exponent,
+        centre=float(points.centres[0]),
+        objective=fitted.value,
+        num_points=len(x),
+        num_configurations=points.num_configurations,
+        starts_agreeing=fitted.starts_agreeing,
+        intervals={key: interval for key, interval in drawn.items() if interval},
+        findings=findings,
+        fitted=fitted,
+    )
+
+
+def _column(x: ArrayLike) -> Floats:
+    return np.asarray(x, float).reshape(-1, 1)
+
+
+def _both_units(nats: float) -> str:
+    return f"{bits(nats):.4f} bits ({nats:.4f} nats)"

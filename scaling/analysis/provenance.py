@@ -1,0 +1,146 @@
+"""What was run and on what, and where it leaves the paper: the report's words on its origin."""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from model.accounting import parameters
+from model.architecture import Architecture
+from scaling.analysis.series import SEED, name_of, setting, written
+from scaling.runs.record import RunRecord
+
+RECENT = "model.recent"
+MOST_LISTED = 8  # numbers, before only their ends are said
+
+
+def departures(records: Sequence[RunRecord]) -> list[str]:
+    """Where the runs leave the paper's model, objective or split, in sentences."""
+    sentences = []
+    paper = sum(parameters(Architecture()).values())
+    sizes = [run.total_parameters for run in records]
+    if max(sizes) < paper / 2:
+        sentences.append(
+            f"The models are slim: {min(sizes):,} to {max(sizes):,} parameters, where the paper's "
+            f"has {paper:,}."
+        )
+    recent = sorted({setting(run, RECENT) for run in records} - {0})
+    if recent:
+        sentences.append(
+            f"The newest {_listed(recent)} codes reach the head by a path of their own with a "
+            "linear-predictive start: this is not the paper's model, which has no such path."
+        )
+    said = {run.config["model"].get("likelihood", "categorical") for run in records}
+    if said != {"categorical"}:
+        sentences.append(
+            f"The head says a {_listed(said)} distribution; the paper's says a logit for each code."
+        )
+    modes = {run.targets.mode for run in records} - {"last"}
+    if modes:
+        sentences.append(
+            f"The runs train {_listed(modes)} as targets; the paper trains one prediction from "
+            "one full context."
+        )
+    if any(setting(run, "model.attention") == "causal" for run in records):
+        sentences.append(
+            "Attention is causal, with positions by rotation; the paper's is bidirectional within "
+            "one context. Held-out targets see their full context all the same, and no more."
+        )
+    if any(run.corpus.contexts_cross_splits for run in records):
+        sentences.append(
+            "The recordings are cut in time, so the contexts of the first held-out targets reach "
+            "back over the cut into training audio."
+        )
+    return sentences
+
+
+def setup(records: Sequence[RunRecord], keys: list[str]) -> dict[str, str]:
+    """What was run, as labels and texts; values that differ between runs are all listed."""
+
+    def each(text: Callable[[RunRecord], str]) -> str:
+        return "; ".join(dict.fromkeys(text(run) for run in records))
+
+    swept = {key: dict.fromkeys(setting(run, key) for run in records) for key in [*keys, SEED]}
+    wall = sum(run.throughput.wall_seconds for run in records)
+    return {
+        "Corpus": each(
+            lambda run: (
+                f"{run.corpus.name}: {counted(run.corpus.recordings, 'recording')}, "
+                f"{run.corpus.seconds:,.0f} s at {run.corpus.rate:,} Hz; {run.corpus.codec}, "
+                f"{run.corpus.levels} levels, scaling {run.corpus.scaling}"
+            )
+        ),
+        "Split": each(lambda run: f"by {run.corpus.split_rule}"),
+        "Varied": "; ".join(f"{name_of(key)} {_listed(values)}" for key, values in swept.items()),
+        "Trained on": f"{_listed(sorted({run.targets.steps for run in records}))} steps; "
+        + each(
+            lambda run: (
+                f"{run.targets.per_step:,} targets a step "
+                f"({run.targets.mode}, {run.targets.positions * run.targets.phases:,} a window)"
+            )
+        ),
+        "Validated on": each(
+            lambda run: (
+                f"{run.validation.targets:,} targets of the {run.validation.split} split "
+                f"in {run.validation.clusters:,} {run.validation.clustered_by}, the same for every "
+                "run"
+            )
+        ),
+        "Hardware": each(lambda run: _pairs(run.hardware)),
+        "Time": f"{_moment(min(run.started for run in records))} to "
+        f"{_moment(max(run.finished for run in records))}; {wall / 60:,.1f} minutes of runs in all",
+        "Code": each(lambda run: run.code_version),
+    }
+
+
+def provenance(records: Sequence[RunRecord]) -> dict[str, Any]:
+    """What identifies data, code and settings; the settings are those that all runs share."""
+    flat = [_flattened(run.config) for run in records]
+    return {
+        "Corpus fingerprint": _listed(run.corpus.fingerprint for run in records),
+        "Validation targets": _listed(run.validation.targets_hash for run in records),
+        "Code version": _listed(run.code_version for run in records),
+        "Library versions": "; ".join(dict.fromkeys(_pairs(run.versions) for run in records)),
+        "Configuration": {
+            key: value
+            for key, value in flat[0].items()
+            if all(one.get(key) == value for one in flat)
+        },
+    }
+
+
+def _flattened(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """A nested configuration as dotted keys and texts."""
+    flat: dict[str, str] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat |= _flattened(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = written(value)
+    return flat
+
+
+def _listed(values: Iterable[Any]) -> str:
+    """The different values; of many numbers only the ends."""
+    known = list(dict.fromkeys(values))
+    if len(known) > MOST_LISTED and all(isinstance(value, int | float) for value in known):
+        return f"{written(min(known))} to {written(max(known))} ({len(known)} values)"
+    return ", ".join(dict.fromkeys(written(value) for value in known))
+
+
+def _pairs(values: dict[str, Any]) -> str:
+    """Labelled values as text, bytes in GiB."""
+    texts = []
+    for key, value in values.items():
+        if key.endswith("_bytes"):
+            key, value = key.removesuffix("_bytes"), f"{value / 2**30:.1f} GiB"
+        texts.append(f"{key.replace('_', ' ')} {written(value)}")
+    return ", ".join(texts)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun, in the plural where it is not one."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _moment(iso: str) -> str:
+    return datetime.fromisoformat(iso).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,238 @@
+"""How fast data gets to a run, on generated audio: the stream, and files to codes.
+
+The stream stands beside plain slicing of a memory map in the same processes
+(:mod:`scaling.benchmarks.stream_rate`) and beside what the demo's model takes on one core.
+"""
+
+import dataclasses
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+from rich.console import Group
+from rich.table import Table
+from scipy import signal
+
+from datasets.audio import blocks
+from datasets.convert import encode
+from datasets.settings import Settings
+from model.build import build
+from model.targets import Targets
+from scaling.benchmarks import stream_rate
+from scaling.benchmarks.stream_rate import Delivery, Spread
+from scaling.cluster.ray_cluster import connected
+from scaling.common import environment
+from scaling.common.paths import CLONE
+from scaling.config import load
+
+SETTINGS = Settings(rate=16_000, codec="mulaw", levels=256, scaling="none")
+SECONDS = 30
+REPEATS = 7
+SEED = 0
+FRAMES = 2**13
+"""Frames that are written at a time: libsndfile crashes where it is given millions for OGG."""
+FORMATS = (("wav", "PCM_16"), ("flac", "PCM_16"), ("ogg", "VORBIS"), ("mp3", "MPEG_LAYER_III"))
+SOURCES = ((44_100, 2), (16_000, 1))
+"""Rates in Hz and numbers of channels."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """One kind of file: seconds of audio a second of CPU time, to mono codes at 16,000 Hz.
+
+    ``decoded`` is that of decoding and resampling alone.
+    """
+
+    format: str
+    rate: int
+    channels: int
+    encoded: Spread
+    decoded: Spread
+
+
+def encodings(folder: Path, seconds: float = SECONDS, repeats: int = REPEATS) -> Iterator[Encoding]:
+    """Measure every kind of file, each made in ``folder``."""
+    for rate, channels in SOURCES:
+        sound = music(rate, channels, seconds)
+        for extension, subtype in FORMATS:
+            path = folder / f"{rate}.{extension}"
+            with soundfile.SoundFile(path, "w", rate, channels, subtype) as file:
+                for begin in range(0, len(sound), FRAMES):
+                    file.write(sound[begin : begin + FRAMES])
+            encoded, decoded = [], []
+            for _ in range(repeats):
+                encoded.append(seconds / _cpu_seconds(encode(path, SETTINGS)))
+                decoded.append(seconds / _cpu_seconds(blocks(path, SETTINGS.rate)))
+            yield Encoding(extension, rate, channels, Spread.of(encoded), Spread.of(decoded))
+
+
+def music(rate: int, channels: int, seconds: float) -> np.ndarray:
+    """A chord and noise that falls by 6 dB an octave (float32 [frames, channels])."""
+    frames = round(rate * seconds)
+    noise = np.random.default_rng(SEED).normal(0, 0.01, (frames, channels))
+    times = np.arange(frames)[:, None] / rate
+    chord = sum(np.sin(2 * np.pi * hertz * times) for hertz in (220.0, 277.2, 329.6))
+    falling = signal.lfilter([1.0], [1.0, -0.99], noise, axis=0)
+    return np.asarray(0.1 * chord + falling, dtype=np.float32)
+
+
+def _cpu_seconds(made: Iterator[np.ndarray]) -> float:
+    began = time.process_time()
+    for _ in made:
+        pass
+    return time.process_time() - began
+
+
+WINDOWS = (128_000, 512_000, 1_024_000)
+CASES = (
+    *(("mapped", consumers, window) for window in WINDOWS for consumers in (1, 2)),
+    ("carried", 1, WINDOWS[0]),
+    ("carried", 1, WINDOWS[-1]),
+)
+MODEL = "configs/runs/demo.yaml"
+STEPS = 5
+ENCODINGS = len(SOURCES) * len(FORMATS)
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Training:
+    """Windows a second that a training step takes of ``context`` samples each, on one core.
+
+    Forward, backward and Adam of the model of ``config``, one target a window. ``of_stream`` is how
+    many times that one consumer is given.
+    """
+
+    config: str
+    context: int
+    rate: Spread
+    of_stream: float
+
+
+@dataclass(frozen=True)
+class DataBench:
+    """All measurements on one machine."""
+
+    hardware: dict[str, Any]
+    versions: dict[str, str]
+    code_version: str
+    deliveries: list[Delivery]
+    training: Training
+    encodings: list[Encoding]
+
+    def as_json(self) -> dict[str, Any]:
+        """All values as plain JSON types."""
+        return dataclasses.asdict(self)
+
+    def table(self) -> Group:
+        """The measurements as tables for a terminal."""
+        taken = self.training
+        sentence = (
+            f"A training step of {taken.config} at {taken.context:,} samples takes "
+            f"{taken.rate.median:,.1f} windows a second ({taken.rate.lowest:,.1f} to "
+            f"{taken.rate.highest:,.1f}); the stream gives one consumer {taken.of_stream:,.0f} "
+            "times that."
+        )
+        return Group(_delivery_table(self), sentence, _encoding_table(self))
+
+
+def measure(progress: Progress) -> DataBench:
+    """Measure everything; ``progress`` is called with measurements done and in all."""
+    total = ENCODINGS + 1 + len(CASES)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        encoded = []
+        for encoding in encodings(place):
+            encoded.append(encoding)
+            progress(len(encoded), total)
+        deliveries: list[Delivery] = []
+        with connected():
+            for delivery in stream_rate.deliveries(place, CASES):
+                deliveries.append(delivery)
+                progress(ENCODINGS + len(deliveries), total)
+    training = _training(deliveries[0])
+    progress(total, total)
+    return DataBench(
+        environment.hardware(),
+        environment.versions(),
+        environment.code_version(),
+        deliveries,
+        training,
+        encoded,
+    )
+
+
+def _training(alone: Delivery) -> Training:
+    """What the demo's model takes at the context of what one consumer was given ``alone``."""
+    model = dataclasses.replace(load.run(CLONE / MODEL).model, context=alone.window)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    network = build(model)
+    optimizer = torch.optim.Adam(network.parameters())
+    targets = Targets("last", model.chunk)
+    windows = torch.randint(0, model.levels, (1, targets.samples(1, model)), dtype=torch.uint8)
+    rates = []
+    for _ in range(1 + STEPS):
+        began = time.perf_counter()
+        optimizer.zero_grad()
+        loss, _ = network(windows, targets)
+        loss.backward()
+        optimizer.step()
+        rates.append(1 / (time.perf_counter() - began))
+    torch.set_num_threads(threads)
+    # The first step also starts what the others find.
+    rate = Spread.of(rates[1:])
+    return Training(MODEL, alone.window, rate, alone.rate.median / rate.median)
+
+
+def _delivery_table(bench: DataBench) -> Table:
+    table = Table(
+        title=f"{bench.hardware['processor']}, {bench.hardware['cores']} cores; wall time, windows "
+        "of 8-bit samples; plain: slices of a memory map in the same processes",
+        title_justify="left",
+    )
+    for heading in (
+        *("rows are", "consumers", "window", "windows/s", "MB/s", "plain", "of plain", "range"),
+        *("of plain in CPU time", "first batch"),
+    ):
+        table.add_column(heading, justify="left" if heading == "rows are" else "right")
+    for row in bench.deliveries:
+        table.add_row(
+            "positions" if row.way == "mapped" else "codes",
+            str(row.consumers),
+            f"{row.window:,}",
+            f"{row.rate.median:,.0f}",
+            f"{row.bytes_per_second / 1e6:,.0f}",
+            f"{row.plain_rate.median:,.0f}",
+            f"{row.of_plain.median:.0%}",
+            f"{row.of_plain.lowest:.0%} to {row.of_plain.highest:.0%}",
+            f"{row.of_plain_cpu.median:.0%}",
+            f"{row.first_seconds:.1f} s",
+        )
+    return table
+
+
+def _encoding_table(bench: DataBench) -> Table:
+    table = Table(
+        title="files to mono codes at 16,000 Hz: seconds of audio a second of one core's time",
+        title_justify="left",
+    )
+    for heading in ("format", "Hz", "channels", "times real time", "range", "decoded only"):
+        table.add_column(heading, justify="left" if heading == "format" else "right")
+    for row in bench.encodings:
+        table.add_row(
+            row.format,
+            f"{row.rate:,}",
+            str(row.channels),
+            f"{row.encoded.median:,.0f}",
+            f"{row.encoded.lowest:,.0f} to {row.encoded.highest:,.0f}",
+            f"{row.decoded.median:,.0f}",
+        )
+    return table

@@ -1,0 +1,296 @@
+"""How many times the naive way each fast path is, on this machine, with the paper's model.
+
+The naive way is what a reader of the paper would write first: one window of the full context for
+each target, all its chunks at once through the convolutions, keys and values of every latent; only
+the queries that nobody reads are left out. Dropout is off. Needs neither Ray nor DeepSpeed.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from rich.table import Table
+from torch import Tensor
+
+from model import accounting
+from model.architecture import Architecture
+from model.inference.dense import SHARED_CONTEXTS, dense_nats
+from model.inference.recorded import RecordedStep, Step, compiled_step
+from model.inference.streams import Streams
+from model.network import LatentTransformer
+from model.sampling import Sampling, Uniforms, draw
+from model.targets import Targets
+from scaling.benchmarks.timing import Timed, matmul_ceiling, side_by_side
+from scaling.common import environment
+
+CONTEXT = 128_000
+REPEATS = 3
+LONG_REPEATS = 2
+STEPS = 200
+LONG_PHASES = 250
+"""Phases of a window of `samples` at long contexts, where all of them would take minutes."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison: what was done, how fast, and the share of the machine's own ceiling."""
+
+    what: str
+    context: int
+    unit: str
+    timed: Timed
+    of_ceiling: float | None
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All comparisons on one machine."""
+
+    hardware: dict[str, Any]
+    versions: dict[str, str]
+    code_version: str
+    ceilings: dict[str, float]
+    rows: list[Row]
+
+    def as_json(self) -> dict[str, Any]:
+        """All values as plain JSON types; seconds, bytes and operations a second."""
+        return dataclasses.asdict(self)
+
+    def table(self) -> Table:
+        """The comparisons as a table for a terminal."""
+        clock = "wall time" if torch.cuda.is_available() else "CPU time of one thread"
+        ceilings = ", ".join(f"{k} {v / 1e9:,.0f} GFLOP/s" for k, v in self.ceilings.items())
+        table = Table(
+            title=f"{self.hardware['processor']}, GPUs: {self.hardware['gpus']}; {clock}; "
+            f"matrix product: {ceilings}",
+            title_justify="left",
+        )
+        table.add_column("what")
+        table.add_column("context", justify="right")
+        for heading in ("times naive", "range", "a second", "naive", "of ceiling", "peak memory"):
+            table.add_column(heading, justify="right")
+        for row in self.rows:
+            timed = row.timed
+            table.add_row(
+                row.what,
+                f"{row.context:,}",
+                f"{timed.ratio:,.1f}",
+                f"{timed.lowest:,.1f} to {timed.highest:,.1f}",
+                f"{1 / timed.fast_seconds:,.1f} {row.unit}",
+                f"{1 / timed.naive_seconds:,.2f}",
+                "" if row.of_ceiling is None else f"{row.of_ceiling:.0%}",
+                f"{timed.peak_bytes / 2**30:.2f} GiB",
+            )
+        return table
+
+
+def measure(progress: Progress) -> Bench:
+    """Measure every row; ``progress`` is called with rows done and rows in all."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _measure(progress)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _measure(progress: Progress) -> Bench:
+    device = _device()
+    ceilings = {
+        name: matmul_ceiling(dtype, device)
+        for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16))
+    }
+    cases = [*_training_cases(), *_evaluation_cases(), *_generation_cases(), *_precision_cases()]
+    rows = []
+    for number, case in enumerate(cases):
+        rows.append(case(ceilings))
+        progress(number + 1, len(cases))
+    return Bench(
+        environment.hardware(),
+        environment.versions(),
+        environment.code_version(),
+        ceilings,
+        rows,
+    )
+
+
+Case = Callable[[dict[str, float]], Row]
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _network(context: int, attention: str = "bidirectional") -> LatentTransformer:
+    """The paper's model without dropout, at any context."""
+    quiet = {"dropout": 0.0, "encoder_dropout": 0.0, "head_dropout": 0.0, "token_drop": 0.0}
+    torch.manual_seed(0)
+    architecture = Architecture(context=context, attention=attention, **quiet)  # type: ignore[arg-type]
+    return LatentTransformer(architecture).to(_device())
+
+
+def _naive(network: LatentTransformer) -> LatentTransformer:
+    """The paper's model at this context, in the plain order of its products."""
+    plain = _network(network.architecture.context)
+    plain.encoder.stack.cached_runs = None
+    plain.transformer.latents_are_keys = False
+    for layer in plain.transformer.attentions():
+        layer.latents_are_keys = False
+    return plain
+
+
+def _codes(*shape: int) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(_device())
+
+
+def _training(
+    network: LatentTransformer, targets: Targets, positions: int, dtype: torch.dtype
+) -> tuple[Callable[[], None], int]:
+    """A step's forward and backward pass on one window, and its number of targets."""
+    window = _codes(1, targets.samples(positions, network.architecture))
+
+    def step() -> None:
+        network.zero_grad()
+        with torch.autocast(_device(), dtype, enabled=dtype != torch.float32):
+            loss, _ = network(window, targets)
+        loss.backward()
+
+    return step, positions * targets.phases
+
+
+def _training_cases() -> Iterator[Case]:
+    for context, last in ((128_000, (64, 256)), (512_000, (64,)), (1_024_000, (256,))):
+        latents = context // 2_000
+        for positions in last:
+            yield _training_case(context, "bidirectional", Targets("last", 2_000), positions)
+        yield _training_case(context, "causal", Targets("chunks", 2_000), latents)
+        phases = 2_000 if context == CONTEXT else LONG_PHASES
+        yield _training_case(context, "causal", Targets("samples", 2_000, phases), latents)
+
+
+def _training_case(context: int, attention: str, targets: Targets, positions: int) -> Case:
+    def case(ceilings: dict[str, float]) -> Row:
+        network = _network(context, attention)
+        alone = accounting.naive_targets(network.architecture)
+        naive, _ = _training(_naive(network), alone, 1, torch.float32)
+        fast, count = _training(network, targets, positions, torch.float32)
+        # Long windows take minutes: by then shorter ones have warmed what they run.
+        long = context > CONTEXT
+        repeats = REPEATS if not long else 1 if targets.mode == "samples" else LONG_REPEATS
+        timed = side_by_side(naive, 1, fast, count, repeats, warm=not long)
+        operations, _ = accounting.training_operations_per_target(
+            network.architecture, targets, positions
+        )
+        detail = {
+            "last": f"{positions} a window",
+            "chunks": "every chunk",
+            "samples": f"{targets.phases} of 2000 phases",
+        }[targets.mode]
+        share = operations / timed.fast_seconds / ceilings["float32"]
+        return Row(f"train {targets.mode}, {detail}", context, "targets", timed, share)
+
+    return case
+
+
+def _evaluation_cases() -> Iterator[Case]:
+    yield _evaluation_case
+
+
+def _evaluation_case(_ceilings: dict[str, float]) -> Row:
+    network = _network(CONTEXT).eval()
+    plain = _naive(network).eval()
+    alone = accounting.naive_targets(network.architecture)
+    window = _codes(1, CONTEXT + 1)
+    block = SHARED_CONTEXTS * network.architecture.chunk
+    values = dense_nats(network, _codes(CONTEXT + (REPEATS + 2) * block).split(block))
+    # The first block's context is encoded with it; afterwards each block costs the same.
+    next(values)
+    with torch.no_grad():
+        timed = side_by_side(
+            lambda: plain(window, alone), 1, lambda: next(values), block, REPEATS, warm=False
+        )
+    return Row("evaluate every sample, bidirectional", CONTEXT, "samples", timed, None)
+
+
+def _generation_cases() -> Iterator[Case]:
+    for attention in ("bidirectional", "causal"):
+        for batch in (1, 16):
+            yield _generation_case(attention, batch, compiled=False)
+    if _device() == "cpu":
+        for attention, batch in (("bidirectional", 1), ("causal", 1), ("causal", 16)):
+            yield _generation_case(attention, batch, compiled=True)
+
+
+def _generation_case(attention: str, batch: int, *, compiled: bool) -> Case:
+    def case(_ceilings: dict[str, float]) -> Row:
+        network = _network(CONTEXT, attention).eval()
+        streams = Streams(network, _codes(batch, network.architecture.chunk))
+        _pretend_full(streams)
+        step: Step = streams.step
+        if _device() == "cuda":
+            step = RecordedStep(streams)
+        elif compiled:
+            step = compiled_step(streams)
+        sampling, uniforms = Sampling(), Uniforms(0, batch)
+        state = {"codes": _codes(batch).long()}
+
+        def fast() -> None:
+            with torch.no_grad():
+                for _ in range(STEPS):
+                    said = step(state["codes"])
+                    state["codes"] = draw(said, uniforms.step().to(said.device), sampling)
+
+        plain = _naive(network).eval()
+        window, alone = _codes(1, CONTEXT + 1), accounting.naive_targets(network.architecture)
+
+        def naive() -> None:
+            with torch.no_grad():
+                logits = plain.logits(window, alone)[:, 0, 0]
+                draw(logits, torch.zeros(1), sampling)
+
+        timed = side_by_side(naive, 1, fast, STEPS * batch, REPEATS)
+        how = " compiled" if compiled else ""
+        return Row(f"generate {attention}, batch {batch}{how}", CONTEXT, "samples", timed, None)
+
+    return case
+
+
+def _pretend_full(streams: Streams) -> None:
+    """Stand where the context is full, without a prompt that long: steps cost what they cost."""
+    streams.clock.fill_(CONTEXT)
+    streams.pushed = CONTEXT
+    for tensor in streams.state:
+        if tensor.is_floating_point():
+            # Memory that was never written would be read from one page of zeros.
+            tensor.add_(0.01)
+
+
+def _precision_cases() -> Iterator[Case]:
+    for attention, targets, positions in (
+        ("bidirectional", Targets("last", 2_000), 64),
+        ("causal", Targets("chunks", 2_000), 64),
+    ):
+        yield _precision_case(attention, targets, positions)
+
+
+def _precision_case(attention: str, targets: Targets, positions: int) -> Case:
+    """bfloat16 products against float32 ones, otherwise the same."""
+
+    def case(ceilings: dict[str, float]) -> Row:
+        network = _network(CONTEXT, attention)
+        whole, count = _training(network, targets, positions, torch.float32)
+        half, _ = _training(network, targets, positions, torch.bfloat16)
+        timed = side_by_side(whole, count, half, count, REPEATS)
+        operations, _ = accounting.training_operations_per_target(
+            network.architecture, targets, positions
+        )
+        share = operations / timed.fast_seconds / ceilings["bfloat16"]
+        what = f"train {targets.mode} in bfloat16 (naive: float32)"
+        return Row(what, CONTEXT, "targets", timed, share)
+
+    return case

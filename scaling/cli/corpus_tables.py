@@ -1,0 +1,156 @@
+"""Tables for a terminal of a prepared corpus: its splits, and what is in it."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.markup import escape
+from rich.table import Table
+
+from datasets.manifest import Corpus
+from scaling.common.terminal import table_of
+from scaling.reporting.corpus_description import CONTEXTS, QUANTILES, Description
+
+BARS = 32
+HEIGHTS = " ▁▂▃▄▅▆▇█"
+
+
+def corpus_table(corpus: Corpus) -> Table:
+    """The splits of a corpus, with the two plain references in bits a sample."""
+    table = Table(title=f"{corpus.folder}: {corpus.name}", title_justify="left")
+    for heading in ("split", "recordings", "seconds", "histogram bits", "AR(32) bits"):
+        table.add_column(heading, justify="left" if heading == "split" else "right")
+    for name, split in corpus.splits.items():
+        table.add_row(
+            name,
+            str(split.recordings),
+            f"{split.seconds:.1f}",
+            f"{split.histogram_bits:.3f}",
+            f"{split.linear_bits:.3f}",
+        )
+    return table
+
+
+def description_tables(described: Description) -> Iterator[Table]:
+    """A corpus: what it is, its splits, codes, recordings, contexts, and the files left out."""
+    yield _identity(described)
+    yield _splits(described)
+    yield _codes(described)
+    yield _recordings(described)
+    yield _contexts(described)
+    if described.left_out:
+        table = table_of("left out", ("files", "such as", "for the first, because"), text=3)
+        for kind in described.left_out:
+            names = ", ".join(map(repr, kind.names))
+            table.add_row(*map(escape, (f"{kind.files:,}", names, kind.reason)))
+        yield table
+
+
+def _identity(described: Description) -> Table:
+    corpus = described.corpus
+    rows = {
+        "licence": corpus["licence"],
+        "codes": f"{corpus['codec']}, {corpus['levels']:,} levels, {corpus['rate']:,} Hz",
+        "scaling": _scaling(corpus["scaling"], corpus["chunk"]),
+        "split": corpus["split_rule"],
+        "copies": _copies(described),
+        "audio files": ", ".join(
+            f"{entry.files:,} at {entry.rate:,} Hz (channels: {entry.channels})"
+            for entry in described.formats
+        ),
+        "silent": f"{described.silent:.2%} of the samples (in tenths of a second below -60 dBFS)",
+        "clipped": f"{described.clipped:.4%} of the samples, in {described.clipping:,} recordings",
+        "shards": f"{described.shards:,} ({described.bytes / 1e6:,.1f} MB)",
+        "fingerprint": corpus["fingerprint"],
+    }
+    if corpus["contexts_cross_splits"]:
+        rows["split"] += ", so that contexts reach back over the cuts"
+    table = Table(
+        title=escape(f"{described.folder}: {corpus['name']}"),
+        title_justify="left",
+        show_header=False,
+    )
+    for name, value in rows.items():
+        table.add_row(name, escape(value))
+    return table
+
+
+def _scaling(scaling: str, chunk: int) -> str:
+    return {
+        "none": "none",
+        "file": "each file to a peak of 1",
+        "chunk": f"{chunk:,} samples at a time, from their minimum to their maximum",
+    }[scaling]
+
+
+def _copies(described: Description) -> str:
+    if not described.copies:
+        return "none"
+    change = described.corpus["augmentation"]
+    return (
+        f"{described.copies} of each training recording, by hashing: gain within "
+        f"{change.gain_decibels:g} dB, pitch within {change.pitch_semitones:g} semitones, "
+        f"polarity {'inverted or not' if change.polarity else 'kept'}"
+    )
+
+
+def _splits(described: Description) -> Table:
+    headings = ("split", "recordings", "copies", "hours", "order 0", "order 1", "AR(32)")
+    table = table_of("splits, with copies, and what their codes take in bits a sample", headings)
+    for name, split in described.splits.items():
+        table.add_row(
+            name,
+            f"{split.recordings:,}",
+            f"{split.copies:,}",
+            f"{split.hours:,.3f}",
+            f"{split.histogram_bits:.3f}",
+            "" if split.pair_bits is None else f"{split.pair_bits:.3f}",
+            f"{split.linear_bits:.3f}",
+        )
+    return table
+
+
+def _codes(described: Description) -> Table:
+    corpus = described.corpus
+    title = f"histogram of the codes ({corpus['codec']}, {corpus['levels']:,} levels)"
+    table = table_of(title, ("split", "lowest to highest", "bins used"), text=2)
+    for name, split in described.splits.items():
+        used = f"{split.codes} of {len(split.histogram)}"
+        table.add_row(name, _bars(split.histogram), used)
+    return table
+
+
+def _bars(histogram: Sequence[int]) -> str:
+    """A histogram as a line of bars; one that is not empty is seen."""
+    size = len(histogram) // BARS
+    sums = [sum(histogram[i : i + size]) for i in range(0, len(histogram), size)]
+    return "".join(HEIGHTS[-(-count * (len(HEIGHTS) - 1) // max(sums))] for count in sums)
+
+
+def _recordings(described: Description) -> Table:
+    names = {0.0: "lowest", 0.5: "median", 1.0: "highest"}
+    headings = [names.get(share, f"{share:.0%}") for share in QUANTILES]
+    title = f"recordings: {described.recordings:,}, without copies; 0 dBFS is an amplitude of 1"
+    table = table_of(title, ("", *headings))
+    for name, label, shown in (
+        ("seconds", "length (seconds)", "{:,.2f}"),
+        ("rms_dbfs", "rms (dBFS)", "{:.1f}"),
+        ("peak_dbfs", "peak (dBFS)", "{:.1f}"),
+        ("silent", "silent", "{:.2%}"),
+        ("clipped", "clipped", "{:.3%}"),
+    ):
+        table.add_row(label, *map(shown.format, described.quantiles[name]))
+    return table
+
+
+def _contexts(described: Description) -> Table:
+    title = "by context: recordings without a window / samples with that context"
+    table = table_of(title, ("samples", "seconds", *described.splits))
+    for context in CONTEXTS:
+        table.add_row(
+            f"{context:,}",
+            f"{context / described.corpus['rate']:,.0f}",
+            *(
+                f"{split.windowless[context]:,} / {split.reached[context]:.1%}"
+                for split in described.splits.values()
+            ),
+        )
+    return table

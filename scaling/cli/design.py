@@ -1,0 +1,200 @@
+"""The verbs before anything is spent: a sweep from a budget, and the power of a comparison."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scaling.cli.arguments import Config, Json, Words, console, file_and_overrides
+from scaling.config.load import ConfigError
+
+if TYPE_CHECKING:
+    from scaling.planning.design_errors import Guess
+
+Axes = Annotated[
+    list[str] | None, typer.Option(help="KEY=VALUE,VALUE,...: model.context=8000,64000; again.")
+]
+Guesses = Annotated[
+    list[str] | None,
+    typer.Option(help="KEY=NATS,EXPONENT: what an axis adds at its smallest value; again."),
+]
+
+
+def design(
+    words: Words = None,
+    config: Config = None,
+    axis: Axes = None,
+    flops: Annotated[float | None, typer.Option(help="The budget in training operations.")] = None,
+    dollars: Annotated[float | None, typer.Option(help="The budget; needs --hardware.")] = None,
+    hardware: Annotated[Path | None, typer.Option(help="What trains, with its price.")] = None,
+    isoflop: Annotated[
+        bool, typer.Option("--isoflop", help="Sizes at equal budgets, not at equal data.")
+    ] = False,
+    budgets: Annotated[int, typer.Option(help="Budgets of --isoflop, three times apart.")] = 4,
+    seeds: Annotated[int, typer.Option(help="Runs to add where they tell most.")] = 4,
+    noise: Annotated[float, typer.Option(help="Standard deviation of a run, in nats.")] = 0.004,
+    guess: Guesses = None,
+    out: Annotated[Path | None, typer.Option(help="The sweep's YAML file; else printed.")] = None,
+) -> None:
+    """A sweep that fits a budget, with the standard errors to expect (docs/planning.md)."""
+    from datasets.files import replacing
+    from scaling.cli.design_tables import design_tables, sweep_text
+    from scaling.config import load
+    from scaling.planning.design import design as make
+    from scaling.planning.design import operations
+    from scaling.planning.design_errors import expected
+
+    path, overrides = file_and_overrides(config, words)
+    axes, guesses = _axes(axis or []), _guesses(guess or [])
+    if (flops is None) == (dollars is None):
+        raise ConfigError(["give one budget: --flops 1e18, or --dollars 200 with --hardware"])
+    if min(flops or dollars or 0.0, noise) <= 0 or seeds < 0 or budgets < 2:
+        raise ConfigError(
+            ["--flops, --dollars and --noise: above 0; --seeds: 0 or more; --budgets: 2 or more"]
+        )
+    content = load.content(path, overrides)
+    content.pop("sweep", None)
+    price = operations if flops else _dollars(hardware)
+    kind: Any = "isoflop" if isoflop else "equal-data"
+    made = make(content, axes, kind, flops or dollars or 0.0, price, seeds=seeds, budgets=budgets)
+    errors = expected(made, noise, guesses)
+    text = sweep_text(made, content, str(path))
+    unit = "FLOP" if flops else "dollars"
+    for table in design_tables(made, errors, unit, noise, guesses):
+        console.print(table)
+    if out is None:
+        print(text, end="")
+        return
+    with replacing(out) as partial:
+        partial.write_text(text)
+    console.print(f"{out}: type `python -m scaling plan {out}`", soft_wrap=True, markup=False)
+
+
+def power(
+    difference: Annotated[float, typer.Option(help="What is to be told apart, in nats a sample.")],
+    runs: Annotated[Path | None, typer.Option(help="A study whose runs tell the noise.")] = None,
+    seed_noise: Annotated[
+        float | None, typer.Option(help="Standard deviation between seeds, in nats.")
+    ] = None,
+    target_noise: Annotated[
+        float | None, typer.Option(help="Of one target's paired difference, in nats.")
+    ] = None,
+    correlation: Annotated[
+        float, typer.Option(help="Of two targets' differences within a recording.")
+    ] = 0.0,
+    recordings: Annotated[int | None, typer.Option(help="Held-out recordings there are.")] = None,
+    per_recording: Annotated[
+        int | None, typer.Option(help="Targets of each, where recordings can be added.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Seeds and targets that tell two contexts apart in four of five tries, at the 5 % level."""
+    from dataclasses import asdict
+
+    from scaling.analysis.power_analysis import needs
+    from scaling.cli.design_tables import power_table
+
+    problems = [
+        f"{name} is {value}: {allowed}"
+        for name, value, allowed, wrong in (
+            ("--difference", difference, "write nats above 0, such as 0.01", difference <= 0),
+            ("--seed-noise", seed_noise, "write 0 or more", (seed_noise or 0) < 0),
+            ("--target-noise", target_noise, "write 0 or more", (target_noise or 0) < 0),
+            ("--correlation", correlation, "write 0 to 1", not 0 <= correlation <= 1),
+            ("--recordings", recordings, "write 2 or more", (recordings or 2) < 2),
+            ("--per-recording", per_recording, "write 1 or more", (per_recording or 1) < 1),
+        )
+        if wrong
+    ]
+    if runs is None and (seed_noise is None or target_noise is None):
+        problems.append("give --seed-noise and --target-noise, or --runs with a study's folder")
+    if recordings and per_recording:
+        problems.append("--recordings and --per-recording: give one, the other is what is found")
+    if problems:
+        raise ConfigError(problems)
+    noise, size = _noise(runs, seed_noise, target_noise, correlation)
+    found = needs(difference, noise, recordings=recordings, per_recording=per_recording or size)
+    if as_json:
+        print(json.dumps({"difference": difference, "needs": [asdict(one) for one in found]}))
+        return
+    console.print(power_table(difference, noise, found))
+
+
+def _noise(
+    runs: Path | None, seeds: float | None, targets: float | None, correlation: float
+) -> tuple[Any, int]:
+    """The noise as a study's runs tell it or as it is given, and targets of a recording."""
+    from math import inf
+
+    from scaling.analysis.power_analysis import Noise
+    from scaling.analysis.records import load_records
+
+    if runs is None:
+        return Noise(seeds or 0.0, targets or 0.0, correlation), 1
+    found, size = Noise.of(load_records(runs)[0], seeds, targets)
+    if targets is not None:
+        return Noise(found.seeds, targets, correlation, found.freedom if seeds is None else inf), 1
+    return found, size
+
+
+def _axes(texts: list[str]) -> dict[str, list[Any]]:
+    """``KEY=VALUE,VALUE`` options by key; ConfigError where there are none or they are no such."""
+    import yaml
+
+    axes = {}
+    for text in texts:
+        key, _, values = text.partition("=")
+        try:
+            axes[key] = [yaml.safe_load(value) for value in values.split(",")]
+        except yaml.YAMLError:
+            axes[key] = []
+        numbers = [type(value) in (int, float) and value > 0 for value in axes[key]]
+        if not key or len(set(map(str, axes[key]))) < 2 or not all(numbers):
+            raise ConfigError(
+                [
+                    f"--axis {text!r}: write a key and two or more different numbers above 0, such "
+                    "as --axis model.context=8000,64000"
+                ]
+            )
+    if not axes:
+        raise ConfigError(["no axis: write --axis model.context=8000,64000,512000"])
+    return axes
+
+
+def _guesses(texts: list[str]) -> "dict[str, Guess]":
+    """``KEY=NATS,EXPONENT`` options by key."""
+    from scaling.planning.design_errors import Guess
+
+    guesses = {}
+    for text in texts:
+        key, _, values = text.partition("=")
+        try:
+            reducible, exponent = map(float, values.split(","))
+        except ValueError:
+            reducible = exponent = 0.0
+        if not key or min(reducible, exponent) <= 0:
+            raise ConfigError(
+                [f"--guess {text!r}: write KEY=NATS,EXPONENT, such as model.context=0.05,0.3"]
+            )
+        guesses[key] = Guess(reducible, exponent)
+    return guesses
+
+
+def _dollars(path: Path | None) -> Any:
+    """The price of a run in dollars on this hardware."""
+    from scaling.config import load
+    from scaling.planning.cost import cost
+    from scaling.planning.data_throughput import RECORD, Measured, window_bytes
+
+    hardware = load.hardware(path) if path else None
+    if hardware is None or hardware.dollars_per_hour is None:
+        raise ConfigError(
+            ["--dollars needs hardware with a price: add --hardware configs/hardware/a100.yaml"]
+        )
+    measured = Measured.read(RECORD)
+
+    def price(config: Any) -> float:
+        return cost(config, None, hardware, measured, window_bytes(config, None)).dollars or 0.0
+
+    return price

@@ -1,0 +1,91 @@
+"""A designed sweep and the power of a comparison: as tables for a terminal, and as YAML."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import inf
+from typing import Any
+
+import yaml
+from rich.table import Table
+
+from scaling.analysis.power_analysis import POWER, Need, Noise
+from scaling.common.terminal import table_of
+from scaling.config.load import with_values
+from scaling.fitting.forms import Additive
+from scaling.planning.design import CONTEXT, HISTORY, Design
+from scaling.planning.design_errors import DATA, SIZE, Expected, Guess
+from scaling.runs.record import bits
+
+
+def design_tables(
+    made: Design,
+    errors: Sequence[Expected],
+    unit: str,
+    noise: float,
+    guesses: Mapping[str, Guess],
+) -> Iterator[Table]:
+    """The cells of a design, and what its fits are expected to come to."""
+    axes = list(made.axes)
+    table = table_of(
+        f"{made.kind} design of {sum(cell.seeds for cell in made.cells)} runs: {made.price:.4g} of "
+        f"{made.budget:.4g} {unit}",
+        (*axes, "steps", "targets", "seeds", f"{unit} a run"),
+        text=0,
+    )
+    for cell in made.cells:
+        table.add_row(
+            *(f"{cell.values[axis]:,}" for axis in axes),
+            f"{cell.config.train.steps:,}",
+            f"{cell.targets:,}",
+            f"{cell.seeds}",
+            f"{cell.price:.4g}",
+        )
+    yield table
+    lawful = [axis for axis in axes if len(set(made.axes[axis])) >= Additive.least_values]
+    names = [SIZE, DATA] if made.kind == "isoflop" else lawful
+    assumed = "; ".join(
+        f"{name} adds {guess.reducible:g} nats at its smallest, exponent {guess.exponent:g}"
+        for name, guess in ((name, guesses.get(name, Guess())) for name in names)
+    )
+    table = table_of(
+        f"what its fits would come to, if {assumed or 'no axis carries a law'}, and a run's noise "
+        f"is {noise:g} nats ({bits(noise):.2g} bits)",
+        ("quantity", "without noise", "standard error", "95 % of the fits"),
+        text=1,
+    )
+    for one in errors:
+        table.add_row(
+            one.quantity,
+            "" if one.truth is None else f"{one.truth:+.4f}",
+            "" if one.standard_error is None else f"{one.standard_error:.4f}",
+            "" if one.interval is None else f"{one.interval[0]:+.4f} to {one.interval[1]:+.4f}",
+        )
+    yield table
+
+
+def sweep_text(made: Design, content: Mapping[str, Any], source: str) -> str:
+    """The design as the YAML file of a sweep, whole: it extends nothing."""
+    if CONTEXT in made.axes and not content.get("windows", {}).get("history"):
+        content = with_values(content, {HISTORY: max(made.axes[CONTEXT])})
+    whole = {**content, "sweep": {"points": made.points()}}
+    text: str = yaml.safe_dump(whole, sort_keys=False, default_flow_style=None, width=100)
+    return f"# {made.kind} design from {source}, budget {made.budget:.4g}.\n{text}"
+
+
+def power_table(difference: float, noise: Noise, found: Sequence[Need]) -> Table:
+    """What each number of seeds needs."""
+    known = "" if noise.freedom == inf else f" from {noise.freedom:g} degrees of freedom"
+    table = table_of(
+        f"to tell {difference:g} nats ({bits(difference):.2g} bits) with power {POWER:g} at the "
+        f"5 % level: seeds differ by {noise.seeds:.4g} nats{known}, a target's difference by "
+        f"{noise.targets:.4g}, correlation {noise.correlation:g}",
+        ("seeds of each", "targets", "in recordings", "least difference with all targets"),
+        text=0,
+    )
+    for need in found:
+        table.add_row(
+            f"{need.seeds}",
+            "no number" if need.targets is None else f"{need.targets:,}",
+            "" if need.recordings is None else f"{need.recordings:,}",
+            f"{need.detectable:.4f}",
+        )
+    return table

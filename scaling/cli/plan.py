@@ -1,0 +1,132 @@
+"""The verb that plans a run or a sweep, and finds the value that gives a number of parameters."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scaling.cli.arguments import Config, Json, Words, console, file_and_overrides
+from scaling.config.load import ConfigError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from scaling.planning.match_parameters import Match
+    from scaling.planning.plan import Plan
+
+Parameters = Annotated[
+    str | None, typer.Option(help="With --vary: as near to so many as can be, such as 3.14M.")
+]
+Vary = Annotated[
+    str | None, typer.Option(help="The key that --parameters sets, such as model.width.")
+]
+
+
+def plan(
+    words: Words = None,
+    config: Config = None,
+    hardware: Annotated[
+        Path | None, typer.Option(help="What trains, such as configs/hardware/a100.yaml.")
+    ] = None,
+    measured: Annotated[
+        Path | None, typer.Option(help="A record of `bench data --json`; else the one in docs.")
+    ] = None,
+    rates: Annotated[
+        Path | None,
+        typer.Option(help="A record of `bench --json`, or a study: how fast steps were there."),
+    ] = None,
+    nodes: Annotated[
+        str | None, typer.Option(help="Forecast each run on these numbers of nodes, as 1,8,64.")
+    ] = None,
+    parameters: Parameters = None,
+    vary: Vary = None,
+    as_json: Json = False,
+) -> None:
+    """What a run or a sweep would do: parameters, operations, memory, cost, and every problem."""
+    from dataclasses import replace
+
+    from scaling.cli.multi_node_tables import figures_table, node_tables
+    from scaling.config import load
+    from scaling.planning.calibration import Calibration, Rates
+    from scaling.planning.data_throughput import RECORD, Measured
+    from scaling.planning.multi_node import counts
+    from scaling.planning.plan import make
+
+    path, overrides = file_and_overrides(config, words)
+    match = _match(path, overrides, parameters, vary)
+    runs = load.sweep(path, [*overrides, match.override] if match else overrides).runs
+    hardware = hardware or runs[0][1].cluster.hardware
+    trains_on = load.hardware(hardware) if hardware else None
+    for option, given in (("--measured", measured), ("--nodes", nodes), ("--rates", rates)):
+        if given and not trains_on:
+            raise ConfigError(
+                [f"{option} needs --hardware: add --hardware configs/hardware/a100.yaml"]
+            )
+    stream = Measured.read(measured or RECORD) if trains_on else None
+    calibration = Calibration.read() if nodes else None
+    seen = Rates.read(rates) if rates else None
+    planned = make(runs, trains_on, stream, calibration, counts(nodes) if nodes else (), seen)
+    planned = replace(planned, match=match)
+    if as_json:
+        print(json.dumps(planned.as_json()))
+    else:
+        tables: list[Table] = []
+        if trains_on and stream and calibration:
+            configs = {run.id: run for _, run in runs}
+            for run in planned.runs:
+                tables.append(figures_table(configs[run.id], trains_on, stream, calibration))
+                tables += node_tables(configs[run.id], trains_on, run.nodes)
+        _show(planned, tables)
+    if planned.problems:
+        raise ConfigError(planned.problems)
+
+
+def _show(planned: "Plan", of_nodes: "Sequence[Table]") -> None:
+    """Print the plan, with the tables of its runs on numbers of nodes where there are any."""
+    from scaling.cli.plan_tables import cost_tables, forecast_table, plan_table
+
+    if planned.match:
+        console.print(planned.match.sentence, markup=False, highlight=False, soft_wrap=True)
+    if not planned.runs:
+        return
+    console.print(plan_table(planned))
+    for table in cost_tables(planned):
+        console.print(table)
+    if any(run.forecast for run in planned.runs):
+        console.print(forecast_table(planned))
+    for table in of_nodes:
+        console.print(table)
+    for sentence in planned.verdicts:
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    for note in planned.notes:
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
+
+
+def _match(
+    path: Path, overrides: Sequence[str], parameters: str | None, vary: str | None
+) -> "Match | None":
+    """What --parameters and --vary ask for; None where neither is given."""
+    from scaling.config import load
+    from scaling.planning.match_parameters import amount, nearest
+
+    if parameters is None and vary is None:
+        return None
+    if parameters is None:
+        raise ConfigError([f"--vary {vary} needs a number of parameters: add --parameters 3.14M"])
+    if vary is None:
+        raise ConfigError(
+            [f"--parameters {parameters} needs the key that may change: add --vary model.width"]
+        )
+    wanted = amount(parameters)
+    runs = load.sweep(path, overrides).runs
+    ((axes, config), *others) = runs
+    if axes or others:
+        raise ConfigError(
+            [
+                f"--parameters is for one run, and {path} describes a sweep of {len(runs)}: name "
+                "the file of a run, such as configs/runs/demo.yaml"
+            ]
+        )
+    return nearest(config, vary, wanted)

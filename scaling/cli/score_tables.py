@@ -1,0 +1,111 @@
+"""Tables for a terminal of losses: a comparison, contexts, and the use of a context."""
+
+from collections.abc import Sequence
+
+from rich.markup import escape
+from rich.table import Table
+
+from scaling.common.terminal import table_of
+from scaling.comparison.table import Comparison, Scored
+from scaling.evaluation.clustered_errors import half_interval
+from scaling.evaluation.context_use import KINDS, ContextUse
+from scaling.evaluation.forecast import Forecast
+from scaling.evaluation.scores import Evaluation, Loss, Seen
+from scaling.runs.record import bits
+
+
+def comparison_table(found: Comparison) -> Table:
+    """The rows of a comparison, their losses in bits (nats) with half of a 95 % interval."""
+    table = table_of(
+        f"{found.study}: bits (nats) a sample on {found.split}, with half of a 95% interval; "
+        f"differences are paired, to {found.best}",
+        (
+            *("model", "parameters", "context", "targets", "TFLOP", "seconds"),
+            *("full context", "difference", "from silence", "difference", "published bits"),
+        ),
+    )
+    for row in found.rows:
+        trained = (
+            (f"{row.targets:,}", f"{row.operations / 1e12:,.2f}", f"{row.training_seconds:,.1f}")
+            if row.targets and row.operations and row.training_seconds
+            else ("", "", "")
+        )
+        table.add_row(
+            escape(row.name),
+            f"{row.parameters:,}",
+            f"{row.context:,}",
+            *trained,
+            *_scored(row.scores["full-context"]),
+            *_scored(row.scores["from-silence"]),
+            "" if row.published is None else f"{row.published:.3f}",
+        )
+    return table
+
+
+def contexts_table(curve: Sequence[Seen], first: Evaluation) -> Table:
+    """The losses of one run over contexts, each beside that of its own context."""
+    table = table_of(
+        f"{first.run} on {first.split}: bits (nats) a sample over the same {first.targets:,} "
+        "targets, with half of a 95% interval; differences are paired, to its own context",
+        ("context", "seconds", "loss", "difference", ""),
+        text=0,
+    )
+    for one in curve:
+        half = half_interval(one.loss.standard_error, first.clusters)
+        table.add_row(
+            f"{one.context:,}",
+            f"{one.seconds:.3g}",
+            f"{one.loss.bits:.3f} ± {bits(half):.3f} ({one.loss.nats:.3f})",
+            _difference(one.difference, one.difference_half_interval),
+            "extrapolates" if one.extrapolates else "",
+        )
+    return table
+
+
+def probe_table(found: ContextUse) -> Table:
+    """What replacing all that is older than the newest samples costs, and what attention reads."""
+    table = table_of(
+        f"{found.run} on {found.split}: bits a sample lost over {found.targets:,} targets where "
+        "all that is older is replaced, with half of a 95% interval",
+        ("newest samples", "seconds", *KINDS, "attention on them, by layer"),
+        text=0,
+    )
+    costs = {(one.kept, one.kind): one for one in found.replaced}
+    for mass in found.attention:
+        cells = []
+        for kind in KINDS:
+            one = costs.get((mass.newest, kind))
+            cells.append(_difference(one.excess, one.half_interval) if one else "")
+        shares = " ".join(f"{share:.0%}" for share in mass.by_layer)
+        table.add_row(f"{mass.newest:,}", f"{mass.newest / found.rate:.3g}", *cells, shares)
+    return table
+
+
+def forecast_table(found: Forecast) -> Table:
+    """Every way to say the next value of a series, in its own unit."""
+    table = table_of(
+        f"{found.run} on {found.split}: the next {found.column} over {found.values:,} values, with "
+        f"the absolute error's paired difference to the value {found.season} before",
+        ("way", "mean absolute error", "root mean square", "difference"),
+    )
+    for way in found.ways:
+        table.add_row(
+            way.name,
+            f"{way.mean_absolute:.4g}",
+            f"{way.root_mean_square:.4g}",
+            f"{way.difference:+.4g} ± {way.half_interval:.2g}",
+        )
+    return table
+
+
+def _scored(score: Scored) -> tuple[str, str]:
+    """A loss and its difference to the best row's."""
+    loss = f"{score.loss.bits:.3f} ± {bits(score.half_interval):.3f} ({score.loss.nats:.3f})"
+    return loss, _difference(score.difference, score.difference_half_interval)
+
+
+def _difference(difference: Loss | None, half: float | None) -> str:
+    """A paired difference with half of its interval; nothing where there is none."""
+    if difference is None or half is None:
+        return ""
+    return f"{difference.bits:+.3f} ± {bits(half):.3f}"

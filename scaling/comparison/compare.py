@@ -1,0 +1,65 @@
+"""A comparison: its models trained on equal budgets, scored alike, and put into one table."""
+
+from collections.abc import Sequence
+
+from model import accounting
+from scaling.comparison import table as comparison
+from scaling.comparison.scoring import score
+from scaling.comparison.table import Comparison
+from scaling.config.comparison_config import CompareConfig
+from scaling.config.load import Sweep, with_values
+from scaling.config.run_config import RunConfig
+from scaling.evaluation.evaluate import Progress
+from scaling.orchestration.restarts import TrainingError
+from scaling.runs import study
+from scaling.runs.record import RunRecord
+from scaling.sweeps import sweep
+
+MOST_STEPS = 100_000
+"""Steps after which a run with a budget of seconds ends in any case."""
+
+
+class CompareError(RuntimeError):
+    """A comparison that did not end, with the reason of each row."""
+
+
+def trained(config: CompareConfig, runs: Sequence[RunConfig]) -> list[RunConfig]:
+    """The runs of the rows, with the steps or the seconds that their budget buys."""
+    if config.settled is None or config.amount is None:
+        return list(runs)
+    rows = []
+    for run in runs:
+        if config.settled == "wall_time":
+            changes = {"train.seconds": config.amount, "train.steps": MOST_STEPS}
+        else:
+            cost = float(run.targets_per_step)
+            if config.settled == "operations":
+                cost *= accounting.training_operations_per_target(
+                    run.model, run.targets, run.positions
+                )[0]
+            changes = {"train.steps": max(1, round(config.amount / cost))}
+        rows.append(RunConfig.model_validate(with_values(run.resolved(), changes)))
+    return rows
+
+
+def train(config: CompareConfig, runs: Sequence[RunConfig], concurrent: int) -> None:
+    """Train what is not trained yet, on the connected cluster; CompareError where a run failed."""
+    names = [{"row": row.name} for row in config.rows]
+    failures: list[TrainingError] = sweep.run(
+        Sweep(list(zip(names, runs, strict=True)), config.concurrent), concurrent
+    )
+    if failures:
+        raise CompareError("\n".join(map(str, failures)))
+
+
+def table(config: CompareConfig, runs: Sequence[RunConfig], progress: Progress) -> Comparison:
+    """The comparison of finished runs, which are scored where they are not yet."""
+    scores = score(config.scoring, runs, progress)
+    return comparison.make(config, [record_of(run) for run in runs], scores)
+
+
+def record_of(run: RunConfig) -> RunRecord:
+    """The record of a run that has ended."""
+    record = study.finished(run)
+    assert record is not None
+    return record

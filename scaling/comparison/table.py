@@ -1,0 +1,230 @@
+"""The table of a comparison: every model on the same targets, with intervals, and what was matched.
+
+It is made of records and evaluations alone, and refuses losses that were not measured on the same
+targets in the same units.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scaling.config.comparison_config import CompareConfig, Measure
+from scaling.evaluation.clustered_errors import half_interval
+from scaling.evaluation.paired import check_comparable, paired
+from scaling.evaluation.scores import Evaluation, EvaluationError, Loss, Protocol, Quantiser
+from scaling.runs.record import Kept, Part, RunRecord, bits
+
+FILE_NAME = "comparison.json"
+TOLERANCE = 0.1
+"""Measures within this of each other, as a share, are matched."""
+PROTOCOLS: tuple[Protocol, ...] = ("full-context", "from-silence")
+REFERENCES = {"code histogram": ("histogram", 256), "linear AR(32)": ("linear", 34)}
+"""The plain references: their column in an evaluation, and their parameters."""
+
+Evaluations = Mapping[Protocol, Evaluation]
+
+
+class Scored(Part):
+    """A loss with half of its 95 % interval, and the paired difference to the best row's loss.
+
+    All in nats a sample; ``difference`` is None for the best row itself.
+    """
+
+    loss: Loss
+    half_interval: float
+    difference: Loss | None
+    difference_half_interval: float | None
+
+
+class Row(Part):
+    """One model: its size, what it was given, and its losses. None where there is no such thing.
+
+    ``operations`` are all of training, forward and backward, ``training_seconds`` those of all
+    steps, ``published`` the loss of the full model on YouTubeMix in bits a sample.
+    """
+
+    name: str
+    run: str | None
+    kind: str | None
+    parameters: int
+    context: int
+    targets: int | None
+    operations: float | None
+    training_seconds: float | None
+    scores: dict[Protocol, Scored]
+    published: float | None
+
+
+class Match(Part):
+    """How alike the trained rows are in one measure, and whether that was asked for."""
+
+    measure: Measure
+    asked: bool
+    lowest: float
+    highest: float
+    matched: bool
+
+    @property
+    def sentence(self) -> str:
+        """The measure in words."""
+        name = self.measure.replace("_", " ")
+        shown = {"operations": "{:.3g}", "wall_time": "{:,.1f} s"}.get(self.measure, "{:,.0f}")
+        ends = f"{shown.format(self.lowest)} to {shown.format(self.highest)}"
+        verdict = f"matched within {TOLERANCE:.0%}" if self.matched else "not matched"
+        broken = ", though it was asked for" if self.asked and not self.matched else ""
+        return f"{name}: {verdict}{broken} ({ends})"
+
+
+class Targets(Part):
+    """The targets of one protocol, the same for every row."""
+
+    targets: int
+    left_out: int
+    targets_hash: str
+    clusters: int
+    clustered_by: str
+
+
+class Comparison(Kept):
+    """All rows, and what they have in common. ``best`` names the row of the lowest full-context
+    loss, which the differences are to.
+    """
+
+    refused = EvaluationError
+    unusable = "comparison ({error}): remove it and compare again"
+
+    study: str
+    corpus: str
+    corpus_fingerprint: str
+    quantiser: Quantiser
+    split: str
+    history: int
+    targets: dict[Protocol, Targets]
+    matches: list[Match]
+    best: str
+    rows: list[Row]
+    hardware: dict[str, Any]
+    versions: dict[str, str]
+    code_version: str
+
+    @property
+    def headlines(self) -> list[str]:
+        """What came out and what was matched, in sentences."""
+        by_name = {row.name: row for row in self.rows}
+        best = by_name[self.best].scores["full-context"]
+        lines = [
+            f"Best of {len(self.rows)} rows by its full-context loss: {self.best}, "
+            f"{best.loss.bits:.3f} bits ({best.loss.nats:.3f} nats) a sample, 95% interval "
+            f"{bits(best.loss.nats - best.half_interval):.3f} to "
+            f"{bits(best.loss.nats + best.half_interval):.3f} bits."
+        ]
+        silent = min(self.rows, key=lambda row: row.scores["from-silence"].loss.nats)
+        loss = silent.scores["from-silence"].loss
+        lines.append(
+            f"Best from silence: {silent.name}, {loss.bits:.3f} bits ({loss.nats:.3f} nats)."
+        )
+        lines.append("Between the trained rows: " + "; ".join(m.sentence for m in self.matches))
+        return lines
+
+    def write(self, folder: Path) -> Path:
+        """Write ``comparison.json`` into the study's folder, whole or not at all."""
+        return self.keep(folder / FILE_NAME)
+
+
+def make(
+    config: CompareConfig, records: Sequence[RunRecord], evaluations: Sequence[Evaluations]
+) -> Comparison:
+    """The comparison of trained rows, in their order; EvaluationError where they do not compare."""
+    check_comparable([one[protocol] for one in evaluations for protocol in PROTOCOLS])
+    first = evaluations[0]
+    losses = [one["full-context"].loss.nats for one in evaluations]
+    best = int(np.argmin(losses))
+    rows = [
+        Row(
+            name=name,
+            run=None,
+            kind=None,
+            parameters=parameters,
+            context=0 if column == "histogram" else 32,
+            targets=None,
+            operations=None,
+            training_seconds=None,
+            scores=_scores(first, column, evaluations[best]),
+            published=None,
+        )
+        for name, (column, parameters) in REFERENCES.items()
+    ]
+    for number, (row, record, found) in enumerate(
+        zip(config.rows, records, evaluations, strict=True)
+    ):
+        rows.append(
+            Row(
+                name=row.name,
+                run=record.id,
+                kind=record.config["model"]["kind"],
+                parameters=record.total_parameters,
+                context=record.config["model"]["context"],
+                targets=record.targets.seen,
+                operations=record.operations.total,
+                training_seconds=record.throughput.training_seconds,
+                scores=_scores(found, "run", None if number == best else evaluations[best]),
+                published=row.published,
+            )
+        )
+    one = first["full-context"]
+    return Comparison(
+        study=config.study,
+        corpus=records[0].corpus.name,
+        corpus_fingerprint=one.corpus_fingerprint,
+        quantiser=one.quantiser,
+        split=one.split,
+        history=one.history,
+        targets={
+            p: Targets(**{n: getattr(first[p], n) for n in Targets.model_fields}) for p in PROTOCOLS
+        },
+        matches=_matches(config, [row for row in rows if row.run]),
+        best=config.rows[best].name,
+        rows=rows,
+        hardware=records[0].hardware,
+        versions=records[0].versions,
+        code_version=records[0].code_version,
+    )
+
+
+def _scores(own: Evaluations, column: str, best: Evaluations | None) -> dict[Protocol, Scored]:
+    scores = {}
+    for protocol in PROTOCOLS:
+        found = own[protocol]
+        loss: Loss = found.loss if column == "run" else getattr(found, column)
+        difference, half = None, None
+        if best is not None:
+            difference, half = paired(found, best[protocol], (column, "run"))
+        scores[protocol] = Scored(
+            loss=loss,
+            half_interval=half_interval(loss.standard_error, found.clusters),
+            difference=difference,
+            difference_half_interval=half,
+        )
+    return scores
+
+
+def _matches(config: CompareConfig, rows: Sequence[Row]) -> list[Match]:
+    values: dict[Measure, list[float]] = {
+        "parameters": [row.parameters for row in rows],
+        "context": [row.context for row in rows],
+        "targets": [row.targets or 0 for row in rows],
+        "operations": [row.operations or 0 for row in rows],
+        "wall_time": [row.training_seconds or 0 for row in rows],
+    }
+    return [
+        Match(
+            measure=measure,
+            asked=measure in config.match,
+            lowest=min(found),
+            highest=max(found),
+            matched=max(found) <= (1 + TOLERANCE) * min(found),
+        )
+        for measure, found in values.items()
+    ]

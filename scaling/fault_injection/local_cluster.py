@@ -1,0 +1,81 @@
+"""A cluster of several nodes on this machine, whose nodes can be lost and gained."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray.cluster_utils import Cluster
+from ray.util import placement_group_table
+
+from scaling.cluster.ray_cluster import ENVIRONMENT, READING_CPUS, UNFOLLOWED
+from scaling.fault_injection.downscale import CPUS
+
+OVERLOADED = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""The nodes have more threads than the machine has cores: those that wait let go of theirs."""
+
+
+class Bed:
+    """A cluster of this machine: a head that reads, and nodes with room for one worker each."""
+
+    def __init__(self, nodes: int) -> None:
+        self._cluster = Cluster(
+            initialize_head=True,
+            head_node_args={
+                "num_cpus": READING_CPUS,
+                # Workers are few and start at once: Ray would warn of each.
+                "_system_config": {"worker_maximum_startup_concurrency": 16},
+                **_node_settings(),
+            },
+        )
+        self._nodes = [self._node() for _ in range(nodes)]
+        self._cluster.wait_for_nodes()
+
+    @property
+    def address(self) -> str:
+        """What ``RAY_ADDRESS`` is to say."""
+        return str(self._cluster.address)
+
+    def lose_a_node(self) -> None:
+        """Kill a node that has a worker, as a machine that is switched off."""
+        used = {
+            node
+            for group in placement_group_table().values()
+            if group["state"] == "CREATED"
+            for node in group["bundles_to_node_id"].values()
+        }
+        lost = next(node for node in self._nodes if node.node_id in used)
+        self._nodes.remove(lost)
+        self._cluster.remove_node(lost, allow_graceful=False)
+
+    def gain_a_node(self) -> None:
+        """Start another node."""
+        self._nodes.append(self._node())
+
+    def close(self) -> None:
+        """End every process of the cluster."""
+        self._cluster.shutdown()
+
+    def _node(self) -> Any:
+        return self._cluster.add_node(num_cpus=CPUS, **_node_settings())
+
+
+def _node_settings() -> dict[str, Any]:
+    return {"object_store_memory": 100 * 2**20, "include_dashboard": False}
+
+
+@contextmanager
+def bed(nodes: int) -> Iterator[Bed]:
+    """A bed that this process is connected to while the block runs."""
+    os.environ.update(ENVIRONMENT | UNFOLLOWED | OVERLOADED)
+    made = Bed(nodes)
+    os.environ["RAY_ADDRESS"] = made.address
+    ray.init(log_to_driver=False, logging_level=logging.ERROR)
+    try:
+        yield made
+    finally:
+        ray.shutdown()
+        made.close()
+        del os.environ["RAY_ADDRESS"]

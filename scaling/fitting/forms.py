@@ -1,0 +1,293 @@
+"""Forms of a loss surface: what the loss is as a function of its columns, with the gradient.
+
+Covariates come in as logarithms about their centres. So a term's amplitude is what it adds to the
+loss at the centre of the data, which the rows determine far better than the coefficient at x = 1.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from scaling.fitting.slope import FitError, Floats
+
+EXPONENTS = (1e-3, 4.0)
+AMPLITUDE = 10.0  # of the highest loss
+SHIFTS = (0.0, 1e4)  # in units of the centre
+COUPLINGS = (0.05, 20.0)
+
+
+@dataclass(frozen=True)
+class Additive:
+    """``E + sum of A / x^a``, the form of Hoffmann et al. 2022 (arXiv 2203.15556, equation 2).
+
+    ``terms`` are power laws; ``quadratics`` are columns in whose logarithm the loss is a parabola
+    (a chunk length: it has a best value). Without ``irreducible``, E is 0. Parameters stand in the
+    order E, amplitudes, exponents, what the form adds, then slope and bend of each parabola.
+    """
+
+    terms: tuple[str, ...]
+    quadratics: tuple[str, ...] = ()
+    irreducible: bool = True
+
+    name: ClassVar[str] = "additive"
+    formula: ClassVar[str] = "E + sum of A / x^a"
+    least_values: ClassVar[int] = 3  # of a term's column: fewer leave E, A and a undetermined
+
+    def __post_init__(self) -> None:
+        if not self.terms:
+            raise FitError("a form needs at least one term: add --term N=COLUMN")
+
+    @property
+    def num_powers(self) -> int:
+        """Amplitudes, exponents and what the form adds to them."""
+        return 2 * len(self.terms)
+
+    @property
+    def num_parameters(self) -> int:
+        """All of the form's parameters, E included even where it is 0."""
+        return 1 + self.num_powers + 2 * len(self.quadratics)
+
+    @property
+    def num_free(self) -> int:
+        """Parameters that are fitted."""
+        return self.num_parameters - (not self.irreducible)
+
+    def curve(self, parameters: Floats, position: Floats) -> tuple[Floats, Floats]:
+        """Losses and gradients at the positions, for each set of parameters.
+
+        ``parameters`` has shape (fits, parameters), ``position`` (rows, columns); the results have
+        shape (fits, rows) and (fits, rows, parameters).
+        """
+        split, count = 1 + self.num_powers, len(self.terms)
+        added, gradient = self._powers(parameters[:, 1:split], position[:, :count])
+        bends = position[:, count:]
+        basis = np.stack([bends, bends**2], axis=2).reshape(len(position), -1)
+        loss = parameters[:, :1] + added + parameters[:, split:] @ basis.T
+        ones = np.ones((*loss.shape, 1))
+        parabolas = np.broadcast_to(basis, (*loss.shape, basis.shape[1]))
+        return loss, np.concatenate([ones, gradient, parabolas], axis=2)
+
+    def amplitudes(self, parameters: Floats) -> Floats:
+        """What each term adds at the centre, shape (fits, terms)."""
+        return parameters[:, 1 : 1 + len(self.terms)]
+
+    def exponents(self, parameters: Floats) -> Floats:
+        """Exponent of each term, shape (fits, terms)."""
+        return parameters[:, 1 + len(self.terms) : 1 + 2 * len(self.terms)]
+
+    def box(self, loss: Floats) -> tuple[Floats, Floats]:
+        """Lower and upper bounds of the parameters, for these losses."""
+        count, bends = len(self.terms), 2 * len(self.quadratics)
+        low, high = self._box_of_powers(count)
+        highest = float(loss.max())
+        ceiling = highest if self.irreducible else 0.0
+        # No term adds more than the whole loss at the centre; beyond this only trial steps go.
+        most = AMPLITUDE * highest
+        return (
+            np.array([0.0, *[0.0] * count, *low, *[-np.inf] * bends]),
+            np.array([ceiling, *[most] * count, *high, *[np.inf] * bends]),
+        )
+
+    def starts(self, loss: Floats, number: int, generator: np.random.Generator) -> Floats:
+        """Starting points from the losses, shape (number, parameters).
+
+        E is a share of the lowest loss; what is left is split at random among the terms.
+        """
+        count = len(self.terms)
+        floor = loss.min() * generator.uniform(0.05, 0.999, (number, 1)) * self.irreducible
+        shares = generator.dirichlet(np.ones(count), number)
+        powers = self._starts_of_powers(number, generator)
+        return np.hstack(
+            [
+                floor,
+                (loss.mean() - floor) * shares,
+                powers,
+                np.zeros((number, 2 * len(self.quadratics))),
+            ]
+        )
+
+    def natural(self, parameters: Floats, centres: Floats) -> dict[str, Floats]:
+        """The form's own parameters by name, each of shape (fits,), in the units of the columns.
+
+        With a parabola, E is the loss at its lowest point; where it has none, the optimum is NaN.
+        """
+        values = {"E": parameters[:, 0].copy()}
+        values |= self._natural_powers(parameters, np.log(centres[: len(self.terms)]))
+        for index, name in enumerate(self.quadratics):
+            slope, bend = parameters[:, 1 + self.num_powers + 2 * index :][:, :2].T
+            convex = bend > 0
+            safe = np.where(convex, bend, 1.0)
+            values["E"] -= np.where(convex, slope**2 / (4 * safe), 0.0)
+            best = centres[len(self.terms) + index] * np.exp(np.clip(-slope / (2 * safe), -99, 99))
+            values[f"{name}.optimum"] = np.where(convex, best, np.nan)
+            values[f"{name}.curvature"] = bend
+        return values
+
+    def _powers(self, parameters: Floats, position: Floats) -> tuple[Floats, Floats]:
+        """The terms' sum and its gradient by amplitudes, exponents and what the form adds."""
+        amplitude, exponent = np.split(parameters, 2, axis=1)
+        factor = np.exp(-exponent[:, None, :] * position)
+        added = amplitude[:, None, :] * factor
+        return added.sum(axis=2), np.concatenate([factor, -added * position], axis=2)
+
+    def _box_of_powers(self, count: int) -> tuple[list[float], list[float]]:
+        """Bounds of the exponents and of what the form adds."""
+        return [EXPONENTS[0]] * count, [EXPONENTS[1]] * count
+
+    def _starts_of_powers(self, number: int, generator: np.random.Generator) -> Floats:
+        """Starting exponents, and starts of what the form adds."""
+        return _spread((0.05, 1.5), (number, len(self.terms)), generator)
+
+    def _natural_powers(self, parameters: Floats, log_centres: Floats) -> dict[str, Floats]:
+        amplitude, exponent = self.amplitudes(parameters), self.exponents(parameters)
+        values = {}
+        for index, name in enumerate(self.terms):
+            rise = np.exp(exponent[:, index] * log_centres[index])
+            values[f"{name}.coefficient"] = amplitude[:, index] * rise
+            values[f"{name}.exponent"] = exponent[:, index]
+        return values
+
+
+class Shifted(Additive):
+    """``E + sum of A / (x + s)^a`` with shifts s of 0 or more: a power law that starts late."""
+
+    name = "shifted"
+    formula = "E + sum of A / (x + s)^a"
+    least_values = 4
+
+    @property
+    def num_powers(self) -> int:
+        """Amplitudes, exponents and shifts."""
+        return 3 * len(self.terms)
+
+    def _powers(self, parameters: Floats, position: Floats) -> tuple[Floats, Floats]:
+        amplitude, exponent, shift = (part[:, None, :] for part in np.split(parameters, 3, axis=1))
+        ratio = (np.exp(position) + shift) / (1 + shift)
+        factor = ratio**-exponent
+        added = amplitude * factor
+        by_shift = -added * exponent * (1 / (np.exp(position) + shift) - 1 / (1 + shift))
+        gradient = np.concatenate([factor, -added * np.log(ratio), by_shift], axis=2)
+        return added.sum(axis=2), gradient
+
+    def _box_of_powers(self, count: int) -> tuple[list[float], list[float]]:
+        low, high = super()._box_of_powers(count)
+        return [*low, *[SHIFTS[0]] * count], [*high, *[SHIFTS[1]] * count]
+
+    def _starts_of_powers(self, number: int, generator: np.random.Generator) -> Floats:
+        shifts = _spread((1e-3, 3.0), (number, len(self.terms)), generator)
+        return np.hstack([super()._starts_of_powers(number, generator), shifts])
+
+    def _natural_powers(self, parameters: Floats, log_centres: Floats) -> dict[str, Floats]:
+        values = super()._natural_powers(parameters, log_centres)
+        count = len(self.terms)
+        for index, name in enumerate(self.terms):
+            shift = parameters[:, 1 + 2 * count + index]
+            # The amplitude is that at the centre, (centre + shift)^-a and not centre^-a.
+            values[f"{name}.coefficient"] *= (1 + shift) ** values[f"{name}.exponent"]
+            values[f"{name}.shift"] = shift * np.exp(log_centres[index])
+        return values
+
+
+class Coupled(Additive):
+    """``E + (sum of A / x^a)^k``: terms that limit each other, ``E + A (N^-a + R D^-b)^k``.
+
+    It is the form of Busbridge et al. 2025 (arXiv 2502.08606) for one model; k = 1 is
+    the additive one. The amplitudes are those of the inner terms, scaled so that the whole adds
+    their sum at the centre.
+    """
+
+    name = "coupled"
+    formula = "E + (sum of A / x^a)^k"
+
+    @property
+    def num_powers(self) -> int:
+        """Amplitudes, exponents and the coupling."""
+        return 2 * len(self.terms) + 1
+
+    def _powers(self, parameters: Floats, position: Floats) -> tuple[Floats, Floats]:
+        inner, gradient = super()._powers(parameters[:, :-1], position)
+        coupling, count = parameters[:, -1:], len(self.terms)
+        tiny = np.finfo(float).tiny
+        centre = np.maximum(parameters[:, :count].sum(axis=1, keepdims=True), tiny)
+        ratio = np.maximum(inner / centre, tiny)
+        added = centre * ratio**coupling
+        rise = coupling * ratio ** (coupling - 1)
+        gradient = rise[..., None] * gradient
+        gradient[:, :, :count] += ((1 - coupling) * ratio**coupling)[..., None]
+        return added, np.concatenate([gradient, (added * np.log(ratio))[..., None]], axis=2)
+
+    def _box_of_powers(self, count: int) -> tuple[list[float], list[float]]:
+        low, high = super()._box_of_powers(count)
+        return [*low, COUPLINGS[0]], [*high, COUPLINGS[1]]
+
+    def _starts_of_powers(self, number: int, generator: np.random.Generator) -> Floats:
+        coupling = _spread((0.3, 2.0), (number, 1), generator)
+        return np.hstack([super()._starts_of_powers(number, generator), coupling])
+
+    def _natural_powers(self, parameters: Floats, log_centres: Floats) -> dict[str, Floats]:
+        values = super()._natural_powers(parameters, log_centres)
+        coupling = parameters[:, 2 * len(self.terms) + 1]
+        whole = np.maximum(self.amplitudes(parameters).sum(axis=1), np.finfo(float).tiny)
+        for name in self.terms:
+            values[f"{name}.coefficient"] *= whole ** (1 / coupling - 1)
+        return values | {"coupling": coupling}
+
+
+class Overtraining(Additive):
+    """``E + (a M^h + b M^-h) C^-h`` with M = D/N and C = 6 N D, of Gadre et al. 2024.
+
+    arXiv 2403.08540. It is the additive form whose two exponents are one, 2 h; the
+    first term is that of the parameters N, the second that of the tokens D.
+    """
+
+    name = "overtraining"
+    formula = "E + (a M^h + b M^-h) C^-h, M = D/N, C = 6 N D"
+    least_values = 2  # the exponent is shared
+
+    def __post_init__(self) -> None:
+        if len(self.terms) != 2:
+            raise FitError(
+                f"the overtraining form has {len(self.terms)} terms: it takes two, parameters "
+                "first: --term N=COLUMN --term D=COLUMN"
+            )
+
+    @property
+    def num_powers(self) -> int:
+        """Two amplitudes and their exponent."""
+        return 3
+
+    def exponents(self, parameters: Floats) -> Floats:
+        """The shared exponent, twice, shape (fits, 2)."""
+        return np.repeat(parameters[:, 3:4], 2, axis=1)
+
+    def _powers(self, parameters: Floats, position: Floats) -> tuple[Floats, Floats]:
+        both = np.hstack([parameters, parameters[:, 2:]])
+        added, gradient = super()._powers(both, position)
+        shared = gradient[:, :, 2:].sum(axis=2, keepdims=True)
+        return added, np.concatenate([gradient[:, :, :2], shared], axis=2)
+
+    def _box_of_powers(self, count: int) -> tuple[list[float], list[float]]:
+        return super()._box_of_powers(1)
+
+    def _starts_of_powers(self, number: int, generator: np.random.Generator) -> Floats:
+        return super()._starts_of_powers(number, generator)[:, :1]
+
+    def _natural_powers(self, parameters: Floats, log_centres: Floats) -> dict[str, Floats]:
+        values = super()._natural_powers(parameters, log_centres)
+        eta = values[f"{self.terms[0]}.exponent"] / 2
+        a, b = (values[f"{name}.coefficient"] * 6**eta for name in self.terms)
+        return values | {"a": a, "b": b, "eta": eta}
+
+
+FORMS: dict[str, type[Additive]] = {
+    form.name: form for form in (Additive, Shifted, Coupled, Overtraining)
+}
+
+
+def _spread(
+    ends: tuple[float, float], shape: tuple[int, int], generator: np.random.Generator
+) -> Floats:
+    """Random numbers between the ends, even in their logarithm."""
+    spread: Floats = np.exp(generator.uniform(np.log(ends[0]), np.log(ends[1]), shape))
+    return spread

@@ -1,0 +1,145 @@
+"""Best sizes for a budget under a cost of any shape, by minimising the fitted loss numerically.
+
+No closed form is used: with attention or chunks in it, cost is no product of the columns.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+
+from scaling.fitting.fit import Fit
+from scaling.fitting.prediction import reach
+from scaling.fitting.slope import FitError, Floats, Interval
+from scaling.fitting.uncertainty import percentiles, spread_of
+
+BUDGETS = 3  # within the data, from which the exponents are taken
+FURTHEST = np.log(1e9)  # how far beyond the data sizes are sought
+TOLERANCE = 1e-6  # of the budget
+
+Cost = Callable[[Floats], Floats]
+"""Costs (rows,) of rows of columns (rows, columns)."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """The sizes that a budget is best spent on, with their loss and 95% intervals.
+
+    ``reach`` is the factor beyond the fitted range of the column that leaves it furthest,
+    ``cost_reach`` that beyond the largest cost among the rows.
+    """
+
+    budget: float
+    sizes: dict[str, float]
+    loss: float
+    reach: float
+    cost_reach: float
+    intervals: dict[str, Interval | None]
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """Best sizes at several budgets, and how they grow: ``best size ~ budget^exponent``."""
+
+    best: list[Best]
+    exponents: dict[str, float]
+    standard_errors: dict[str, float | None]
+    intervals: dict[str, Interval | None]
+
+
+def frontier(fit: Fit, cost: Cost, budgets: tuple[float, ...] = ()) -> Frontier:
+    """The frontier of a fit, at budgets inside its data and at these others.
+
+    Exponents are slopes over the budgets inside the data. Raises :class:`FitError` where no sizes
+    are best, as for a cost that a column has no part in.
+    """
+    costs = cost(fit.points.x)
+    if not (np.isfinite(costs) & (costs > 0)).all():
+        raise FitError("the cost of some row is not a positive number: mend the formula of --cost")
+    inside = np.geomspace(costs.min(), costs.max(), BUDGETS + 2)[1:-1]
+    asked = [*inside.tolist(), *budgets]
+    middle = np.zeros(len(fit.points.names))
+    sizes = np.array([_best(fit, fit.parameters, cost, budget, middle) for budget in asked])
+    drawn = np.array(
+        [
+            [
+                _best(fit, draw, cost, budget, start)
+                for budget, start in zip(asked, sizes, strict=True)
+            ]
+            for draw in fit.redraws
+        ]
+    ).reshape(len(fit.redraws), *sizes.shape)
+    names = fit.points.names
+    slopes = np.array([_slopes(inside, one) for one in drawn]).reshape(len(drawn), len(names))
+    exponents = dict(zip(names, _slopes(inside, sizes).tolist(), strict=True))
+    return Frontier(
+        best=[
+            _described(fit, costs, budget, sizes[index], drawn[:, index])
+            for index, budget in enumerate(asked)
+        ],
+        exponents=exponents,
+        standard_errors={name: spread_of(slopes[:, at]) for at, name in enumerate(names)},
+        intervals={name: percentiles(slopes[:, at]) for at, name in enumerate(names)},
+    )
+
+
+def _best(fit: Fit, parameters: Floats, cost: Cost, budget: float, start: Floats) -> Floats:
+    """Positions (about the centres) of the lowest loss at a cost, shape (columns,); or NaN.
+
+    The logarithm of what lies above E is convex in the positions where all terms are power laws,
+    and well scaled; so is the logarithm of the cost.
+    """
+    # A parabola may dip below the E of the centre; then the loss itself is what has a logarithm.
+    floor, centres = 0.0 if fit.form.quadratics else parameters[0], fit.points.centres
+
+    def height(position: Floats) -> float:
+        above = fit.form.curve(parameters[None], position[None])[0][0, 0] - floor
+        return float(np.log(max(above, np.finfo(float).tiny)))
+
+    def excess(position: Floats) -> float:
+        spent = cost((centres * np.exp(position))[None])[0]
+        return float(np.log(spent / budget))
+
+    found = minimize(
+        height,
+        start,
+        jac="3-point",
+        method="SLSQP",
+        bounds=[
+            (low - FURTHEST, high + FURTHEST)
+            for low, high in zip(
+                fit.points.position.min(axis=0), fit.points.position.max(axis=0), strict=True
+            )
+        ],
+        constraints={"type": "eq", "fun": excess},
+        options={"ftol": 1e-13, "maxiter": 300},
+    )
+    met = abs(excess(found.x)) < TOLERANCE
+    return np.asarray(found.x if met else np.full(len(start), np.nan))
+
+
+def _slopes(budgets: Floats, positions: Floats) -> Floats:
+    """Slope of each column's position in the logarithm of the budgets inside the data."""
+    slopes: Floats = np.polyfit(np.log(budgets), positions[: len(budgets)], 1)[0]
+    return slopes
+
+
+def _described(fit: Fit, costs: Floats, budget: float, position: Floats, drawn: Floats) -> Best:
+    names = fit.points.names
+    if not (np.abs(position) < FURTHEST).all():
+        raise FitError(
+            f"at a budget of {budget:.3g} there is no best size: one would grow or "
+            "shrink without end, or nothing costs so much. Write a --cost that grows with each of "
+            "them"
+        )
+    sizes = fit.points.centres * np.exp(position)
+    many = fit.points.centres * np.exp(drawn)
+    return Best(
+        budget=budget,
+        sizes=dict(zip(names, sizes.tolist(), strict=True)),
+        loss=float(fit.at(sizes[None])[0]),
+        reach=float(reach(fit, sizes[None])[0]),
+        cost_reach=max(1.0, budget / float(costs.max())),
+        intervals={name: percentiles(many[:, index]) for index, name in enumerate(names)},
+    )

@@ -1,0 +1,114 @@
+"""What a fit makes small: the losses of residuals, and the weights that reweighting needs.
+
+The Huber loss on log L is that of Hoffmann et al. 2022 (arXiv 2203.15556, appendix D.3). The
+asymmetric one, the absolute error with over-prediction counted ten times, is the default of the
+package ``chinchilla`` (github.com/kyo-takano/chinchilla).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from scaling.fitting.slope import Floats
+
+Kind = Literal["huber", "mse", "asymmetric"]
+Space = Literal["log", "raw"]
+OVERPREDICTION = 10.0
+SHARP = 1e-9  # half-width of the rounded tip of the absolute error, as a share of the unit
+WIDEST = 0.1  # of the unit: where the first starts see a least-squares problem
+STEP = 3.0  # between the widths through which a fit narrows to its own
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A loss of residuals, predicted minus seen, of the loss or of its logarithm.
+
+    ``delta`` is the half-width of the quadratic part of ``huber``. The objective of a fit is the
+    plain sum over rows: Huber terms, squares, or weighted absolute errors.
+    """
+
+    kind: Kind = "huber"
+    space: Space = "log"
+    delta: float = 1e-3
+
+    def unit(self, loss: Floats) -> float:
+        """What residuals are small against: 1 for logarithms, the median loss otherwise."""
+        return 1.0 if self.space == "log" else float(np.median(loss))
+
+    def residual(self, predicted: Floats, loss: Floats) -> Floats:
+        """Predicted minus seen; shapes broadcast."""
+        if self.space == "raw":
+            return predicted - loss
+        return np.log(np.maximum(predicted, np.finfo(float).tiny)) - np.log(loss)
+
+    def gradient(self, predicted: Floats, jacobian: Floats) -> Floats:
+        """Derivative of the residual, from that of the predicted loss (last axis: parameters)."""
+        return jacobian if self.space == "raw" else jacobian / predicted[..., None]
+
+    def widths(self, loss: Floats, residual: Floats | None = None) -> list[float]:
+        """Half-widths to pass through, from wide to this objective's own.
+
+        A narrow objective is nearly an absolute error, whose reweighted squares stick where they
+        start; each width starts the next. ``residual`` is that of a fit to start from.
+        """
+        if self.kind == "mse":
+            return [np.inf]
+        unit = self.unit(loss)
+        last = self.delta if self.kind == "huber" else SHARP * unit
+        width = WIDEST * unit if residual is None else float(np.median(np.abs(residual)))
+        widths = []
+        while width > last:
+            widths.append(width)
+            width /= STEP
+        return [*widths, last]
+
+    def losses(self, residual: Floats, width: float | None = None) -> Floats:
+        """Loss of each residual, by default at this objective's own width."""
+        if self.kind == "mse":
+            return np.square(residual)
+        size = np.abs(residual)
+        if self.kind == "asymmetric":
+            rounded = (
+                size
+                if width is None
+                else np.where(size < width, size**2 / (2 * width), size - width / 2)
+            )
+            return rounded * np.where(residual > 0, OVERPREDICTION, 1.0)
+        delta = self.delta if width is None else width
+        return np.where(size < delta, size**2 / 2, delta * (size - delta / 2))
+
+    def weights(self, residual: Floats, width: float) -> Floats:
+        """Derivative of the loss over the residual: the weights of reweighted least squares."""
+        if self.kind == "mse":
+            return np.full_like(residual, 2.0)
+        size = np.maximum(np.abs(residual), np.finfo(float).tiny)
+        if self.kind == "asymmetric":
+            side = np.where(residual > 0, OVERPREDICTION, 1.0)
+            return side / np.maximum(size, width)
+        return np.minimum(1.0, width / size)
+
+    def pull(self, residual: Floats) -> Floats:
+        """Derivative of the loss by the residual."""
+        if self.kind == "asymmetric":
+            return np.where(residual > 0, OVERPREDICTION, -1.0)
+        return residual * self.weights(residual, self.delta)
+
+    def curvature(self, residual: Floats, num_free: int) -> float:
+        """Mean second derivative of the loss at the residuals of a fit of ``num_free`` parameters.
+
+        A narrow objective bends only at the few residuals within its width, so the share of
+        residuals in a wider window stands for their density (Silverman's bandwidth). As many
+        residuals as there are parameters are near zero by the fit alone, and are left out.
+        """
+        if self.kind == "mse":
+            return 2.0
+        size = np.sort(np.abs(residual))[min(num_free, len(residual) - 1) :]
+        window = 1.06 * 1.4826 * float(np.median(size)) * float(len(size)) ** -0.2
+        if self.kind == "huber":
+            window = max(window, self.delta)
+        window = max(window, float(np.finfo(float).eps))
+        ends = self.pull(np.array([-window, window]))
+        inside = max(float(np.mean(size <= window)), 1 / len(size))
+        curvature: float = inside * float(ends[1] - ends[0]) / (2 * window)
+        return curvature

@@ -1,0 +1,64 @@
+"""What a loss surface is fitted to: covariates, losses, and which rows are one configuration."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling.fitting.slope import FitError, Floats, numbered
+
+
+@dataclass(frozen=True)
+class Points:
+    """Rows of a table, ready to fit.
+
+    ``x`` has shape (rows, columns) and holds positive values of the columns ``names``, ``loss``
+    shape (rows,) in the table's unit, ``member`` the number of each row's configuration. A
+    configuration is the unit of evidence: its rows are redrawn and left out together.
+    """
+
+    names: tuple[str, ...]
+    x: Floats
+    loss: Floats
+    member: NDArray[np.intp]
+
+    @classmethod
+    def of(
+        cls, columns: dict[str, Floats], loss: Floats, labels: Sequence[object] | None = None
+    ) -> "Points":
+        """Points of these columns; without labels, rows with the same covariates are one.
+
+        Raises :class:`FitError` for a value that is not positive and finite.
+        """
+        x = np.column_stack([np.asarray(column, float) for column in columns.values()])
+        for name, values in [*zip(columns, x.T, strict=True), ("the loss", loss)]:
+            wrong = values[~(np.isfinite(values) & (values > 0))]
+            if len(wrong):
+                raise FitError(f"{name} holds {wrong[0]}: every value must be positive and finite.")
+        keys: Sequence[object] = list(map(tuple, x.tolist())) if labels is None else labels
+        return cls(tuple(columns), x, np.asarray(loss, float), numbered(keys))
+
+    @cached_property
+    def centres(self) -> Floats:
+        """Geometric mean of each column, shape (columns,)."""
+        centres: Floats = np.exp(np.log(self.x).mean(axis=0))
+        return centres
+
+    @cached_property
+    def position(self) -> Floats:
+        """Logarithms of the columns about their centres, shape (rows, columns)."""
+        position: Floats = np.log(self.x) - np.log(self.x).mean(axis=0)
+        return position
+
+    @cached_property
+    def num_configurations(self) -> int:
+        """How many configurations there are."""
+        return len(np.unique(self.member))
+
+    def without(self, name: str) -> "Points":
+        """The same rows without one column; their configurations stay."""
+        kept = [index for index, other in enumerate(self.names) if other != name]
+        names = tuple(self.names[index] for index in kept)
+        return replace(self, names=names, x=self.x[:, kept])

@@ -1,0 +1,4 @@
+"""Uses of a finished run: continuations, listening pages, export.
+
+May import levels 1 to 4.
+"""

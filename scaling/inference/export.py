@@ -1,0 +1,91 @@
+"""A finished run as a folder for others: weights, what they are, a model card, and a program."""
+
+import copy
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from datasets.files import replacing
+from datasets.manifest import Corpus, ManifestError
+from model.inference.exported import CONFIG_NAME, FORMAT, PROGRAM_NAME, WEIGHTS_NAME, OneStep
+from model.network import LatentTransformer
+from scaling.analysis.provenance import setup
+from scaling.reporting.page import render
+from scaling.runs.record import bits
+from scaling.runs.trained_model import Trained, TrainedError
+
+CARD_NAME = "README.md"
+
+
+def export(run: Trained, out: Path, *, program: bool = False) -> list[Path]:
+    """Write the model of a run into the folder ``out``; the files, the configuration last.
+
+    With ``program`` also what :func:`torch.export.export` makes of one step: (1, L) codes in, the
+    logits (1, Q) of the next one out, for PyTorch without this project. TrainedError where a
+    baseline, which has no step of a fixed length, is asked for one.
+    """
+    if program and not isinstance(run.network, LatentTransformer):
+        raise TrainedError(
+            f"{run.folder} is a {run.config.model.kind}, whose step has no fixed number of codes: "
+            "export it without --program"
+        )
+    about = _about(run)
+    # A copy: the run's own network stays on its device.
+    network = copy.deepcopy(run.network).cpu()
+    shape = dataclasses.asdict(run.config.model)
+    content = {
+        "format": FORMAT,
+        "longwave": run.record.code_version,
+        "model": {"kind": run.config.model.kind, **shape},
+        "about": about,
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    paths = [out / WEIGHTS_NAME, out / CARD_NAME, out / CONFIG_NAME]
+    with replacing(paths[0]) as partial:
+        weights = {name: value.contiguous() for name, value in network.state_dict().items()}
+        save_file(weights, partial, metadata={"run": run.record.id})
+    with replacing(paths[1]) as partial:
+        partial.write_text(render("model_card.md.j2", {**about, "out": out, "program": program}))
+    if isinstance(network, LatentTransformer) and program:
+        paths.insert(2, out / PROGRAM_NAME)
+        codes_BL = torch.zeros(1, run.config.model.context, dtype=torch.int64)
+        made = torch.export.export(OneStep(network), (codes_BL,))
+        with replacing(paths[2]) as partial, partial.open("wb") as file:
+            torch.export.save(made, file)
+    with replacing(paths[-1]) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n")
+    return paths
+
+
+def _about(run: Trained) -> dict[str, Any]:
+    """What the card says of the run, as plain JSON types; losses in nats and bits a sample."""
+    record = run.record
+    loss, references = record.validation, record.validation.references
+    try:
+        licence = Corpus.load(run.config.corpus).licence
+    except ManifestError:
+        licence = "not known: the corpus was not at hand when the model was exported"
+    return {
+        "run": record.id,
+        "study": record.study,
+        "licence": licence,
+        "corpus": record.corpus.model_dump(mode="json"),
+        "targets": record.targets.mode,
+        "context": run.config.model.context,
+        "parameters": record.total_parameters,
+        "setup": setup([record], []),
+        "loss": {
+            "split": loss.split,
+            "targets": loss.targets,
+            "targets_hash": loss.targets_hash,
+            "nats": loss.nats,
+            "standard_error": loss.standard_error,
+            "bits": bits(loss.nats),
+            "standard_error_bits": bits(loss.standard_error),
+            "linear_bits": bits(references.linear_on_targets),
+        },
+    }

@@ -1,0 +1,74 @@
+"""The cluster that runs train on, and every reason why they cannot, before anything starts."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from datasets.manifest import Corpus, ManifestError
+from scaling.cluster import ray_cluster
+from scaling.config import check, load
+from scaling.config.load import ConfigError
+from scaling.config.run_config import RunConfig
+from scaling.planning import plan
+from scaling.planning.data_throughput import RECORD, Measured
+from scaling.runs.record import FILE_NAME
+
+
+def problems(runs: Sequence[RunConfig]) -> list[str]:
+    """Why these runs are not started: a sentence where ``cluster.max_dollars`` is too little.
+
+    Runs that have ended are paid for already. ConfigError where the hardware's file is none.
+    """
+    waiting = [run for run in runs if not (run.folder / FILE_NAME).exists()]
+    limits = [run.cluster.max_dollars for run in waiting if run.cluster.max_dollars is not None]
+    if not limits:
+        return []
+    file, limit = waiting[0].cluster.hardware, min(limits)
+    if file is None:
+        return [
+            f"cluster.max_dollars is {limit:g}, but nothing says what trains and what it costs: "
+            "write cluster.hardware=configs/hardware/a100.yaml or another file"
+        ]
+    hardware = load.hardware(file)
+    if hardware.dollars_per_hour is None:
+        return [
+            f"cluster.max_dollars is {limit:g}, but {file} states no price: write "
+            "dollars_per_hour of a node into it"
+        ]
+    planned = plan.make([({}, run) for run in waiting], hardware, Measured.read(RECORD))
+    price = planned.dollars or 0.0
+    if price <= limit:
+        return []
+    return [
+        f"{len(waiting)} run{'s' * (len(waiting) != 1)} would cost {price:,.2f} dollars on "
+        f"{hardware.name} by the plan, and cluster.max_dollars is {limit:g}: write "
+        f"cluster.max_dollars={price:.0f} or more, or fewer or shorter runs"
+    ]
+
+
+@contextmanager
+def cluster_for(runs: Sequence[RunConfig]) -> Iterator[None]:
+    """A connected cluster, after every problem of these runs with it was refused at once."""
+    if found := problems(runs):
+        raise ConfigError(found)
+    embedded = not ray_cluster.named()
+    if embedded:
+        # Nothing is started for what cannot run.
+        _refuse(runs, ray_cluster.machine(), [])
+    with ray_cluster.connected():
+        if not embedded:
+            _refuse(runs, ray_cluster.offered(), ray_cluster.unshared(runs[0].study_folder))
+        yield
+
+
+def _refuse(runs: Sequence[RunConfig], offered: Mapping[str, float], more: list[str]) -> None:
+    found = list(more)
+    for run in runs:
+        try:
+            corpus = Corpus.load(run.corpus)
+        except ManifestError as error:
+            corpus = None
+            found.append(str(error))
+        found += check.problems(run, corpus, offered)
+    found += check.history_problems(runs)
+    if found:
+        raise ConfigError(list(dict.fromkeys(found)))

@@ -1,0 +1,58 @@
+"""One run from its driver's side: its folder, its starts one after the other, its record."""
+
+from typing import Any
+
+import yaml
+
+from datasets.files import replacing
+from datasets.storage import Folder
+from scaling.checkpoints.checkpoint import CheckpointError
+from scaling.common.environment import code_version
+from scaling.config.run_config import RunConfig as Run
+from scaling.orchestration import restarts
+from scaling.orchestration.restarts import DivergedError, TrainingError
+from scaling.runs import lease, record, study
+from scaling.runs.cost_cap import Cap
+from scaling.runs.job import Fault, Job
+from scaling.runs.log import FAILURE_NAME, note_failure
+from scaling.runs.record import RunRecord
+
+
+def make_job(config: Run, axes: dict[str, Any], faults: tuple[Fault, ...] = ()) -> Job:
+    """What the workers are told, with absolute paths; in a rehearsal with faults."""
+    return Job(
+        config=config,
+        axes=axes,
+        corpus_folder=Folder.of(config.corpus),
+        run_folder=config.folder,
+        code_version=code_version(),
+        faults=faults,
+        cap=Cap.of(config.cluster),
+    )
+
+
+def train(job: Job) -> RunRecord:
+    """Train the run to its end on the connected cluster, from its newest checkpoint if it has one.
+
+    A run that has ended is not trained again. TrainingError says why a run did not end, LeaseError
+    that somebody else trains it.
+    """
+    if ended := study.finished(job.config):
+        return ended
+    advance(job)
+    return RunRecord.read(job.run_folder / record.FILE_NAME)
+
+
+def advance(job: Job) -> None:
+    """Train a run that has not ended up to its end, or to the rung that its job names."""
+    config, folder = job.config, job.run_folder
+    folder.mkdir(parents=True, exist_ok=True)
+    with lease.held(folder):
+        (folder / FAILURE_NAME).unlink(missing_ok=True)
+        with replacing(folder / study.CONFIG_NAME) as partial:
+            partial.write_text(yaml.safe_dump(config.resolved(), sort_keys=False))
+        try:
+            restarts.run(job)
+        except (TrainingError, CheckpointError) as error:
+            note_failure(folder, str(error), diverged=isinstance(error, DivergedError))
+            raise TrainingError(f"run {config.id} failed: {error}") from error

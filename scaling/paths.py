@@ -1,6 +1,0 @@
-"""Where the clone lies that this code runs from, and what in it is code."""
-
-from pathlib import Path
-
-CLONE = Path(__file__).resolve().parent.parent
-PACKAGES = ("datasets", "model", "scaling")

@@ -1,0 +1,142 @@
+"""Seconds, accelerator hours and dollars of a run, on paper."""
+
+from dataclasses import dataclass
+
+from datasets.manifest import Corpus
+from model import accounting
+from model.architecture import Architecture
+from model.targets import Targets
+from scaling.config.hardware import SECONDS_PER_HOUR, Hardware
+from scaling.config.run_config import RunConfig
+from scaling.planning.data_throughput import Measured, forecast
+from scaling.planning.footprint import OVERLAPPED, volume
+from scaling.runs.loss_by_context import trained
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Seconds of a step.
+
+    ``communication`` is what all collectives take, ``exposed`` what of it no computation hides,
+    ``waiting`` what the stream then lacks.
+    """
+
+    compute: float
+    communication: float
+    exposed: float
+    waiting: float
+
+    @property
+    def seconds(self) -> float:
+        """The whole step."""
+        return self.compute + self.exposed + self.waiting
+
+
+def step_parts(
+    config: RunConfig,
+    corpus: Corpus | None,
+    hardware: Hardware,
+    measured: Measured,
+    workers: int,
+    batch: int,
+) -> Parts:
+    """The parts of a step of ``batch`` windows over so many workers, which fill nodes in turn.
+
+    Where the hardware states no rate of a ring, communication takes no time.
+    """
+    train = config.train.model_copy(update={"batch": batch})
+    cluster = config.cluster.model_copy(update={"workers": workers})
+    spread = config.model_copy(update={"train": train, "cluster": cluster})
+    stream = forecast(spread, corpus, hardware, measured)
+    compute = batch / stream.expected.windows_per_second
+    communication = 0.0
+    if bandwidth := _bandwidth(hardware, stream.nodes):
+        communication = sent_bytes(config, config.train.zero, workers) / bandwidth
+    hidden = compute if OVERLAPPED[config.train.zero] else 0.0
+    exposed = max(0.0, communication - hidden)
+    waiting = max(0.0, batch / stream.delivered_windows_per_second - compute - exposed)
+    return Parts(compute, communication, exposed, waiting)
+
+
+def sent_bytes(config: RunConfig, stage: int, workers: int) -> float:
+    """Bytes that each of so many workers sends in a step at a ZeRO stage."""
+    parameters = sum(accounting.parameters(config.model).values())
+    accumulate = config.train.accumulate
+    said = volume(stage, parameters, half=config.half, accumulate=accumulate)
+    return said.sent(workers)
+
+
+def _bandwidth(hardware: Hardware, nodes: int) -> float | None:
+    """Bytes a second around the ring, which is as fast as its slowest link."""
+    link, ring = hardware.link_bytes_per_second, hardware.ring_bytes_per_second
+    if nodes == 1 or link is None or ring is None:
+        return link
+    return min(link, ring)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run takes of its hardware, whose workers compute at the share ``utilisation``.
+
+    ``seconds`` are those of all steps and validations; starts, checkpoints and failures come on
+    top. ``dollars`` is None where the hardware states no price; it is for the run's workers, though
+    nodes are rented whole. ``bytes_per_second`` are the codes that all workers read together.
+    """
+
+    hardware: str
+    utilisation: float
+    step: Parts
+    validation_seconds: float
+    seconds: float
+    accelerator_hours: float
+    dollars: float | None
+    bytes_per_second: float
+
+
+def cost(
+    config: RunConfig,
+    corpus: Corpus | None,
+    hardware: Hardware,
+    measured: Measured,
+    window_bytes: int,
+) -> Cost:
+    """The cost of a run; ``window_bytes`` is what one of its windows reads."""
+    train, workers = config.train, config.cluster.workers
+    step = step_parts(config, corpus, hardware, measured, workers, train.batch)
+    rate = workers * hardware.operations_per_second * hardware.utilisation
+    validation = validation_operations(config) / rate
+    steps = train.steps * step.seconds
+    if train.seconds is not None:
+        steps = min(steps, train.seconds)
+    seconds = steps + validation
+    hours = seconds * workers / SECONDS_PER_HOUR
+    price = hardware.dollars_per_worker_hour
+    return Cost(
+        hardware=hardware.name,
+        utilisation=hardware.utilisation,
+        step=step,
+        validation_seconds=validation,
+        seconds=seconds,
+        accelerator_hours=hours,
+        dollars=None if price is None else hours * price,
+        bytes_per_second=train.batch * window_bytes / step.seconds,
+    )
+
+
+def validation_operations(config: RunConfig) -> float:
+    """Forward operations of all validations of a run, the last one at every trained context."""
+    validation, shape = config.validation, config.model
+    if isinstance(shape, Architecture):
+        targets = [
+            Targets("last", validation.spacing, context=context)
+            for context in (shape.context, *trained(config))
+        ]
+        own, *others = [
+            sum(accounting.forward_operations(shape, one, validation.per_window).values())
+            for one in targets
+        ]
+    else:
+        read = shape.context + (validation.per_window - 1) * validation.spacing + 1
+        own, others = shape.operations(read), []
+    times = -(-config.train.steps // validation.every)
+    return validation.windows * (times * own + sum(others))

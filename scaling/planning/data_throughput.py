@@ -1,0 +1,210 @@
+"""What a run takes from the stream on given hardware, beside what the stream was measured to give.
+
+A forecast, before anything is paid for: plain arithmetic, no torch, no Ray.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+
+from datasets.manifest import Corpus
+from datasets.quantise import dtype
+from datasets.storage import Folder
+from model import accounting
+from scaling.common.paths import CLONE
+from scaling.config.hardware import Hardware
+from scaling.config.run_config import RunConfig
+from scaling.config.run_windows import TRAIN
+
+RECORD = CLONE / "configs/measurements/data-cpu.json"
+Bound = Literal["consumers", "network", "storage"]
+MEASURE = "type `python -m scaling bench data --json` and save what it prints"
+
+
+class MeasuredError(ValueError):
+    """A file that holds no rates of the stream, with what to type."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one consumer was given on a processor: bytes of a window to seconds a window, by way."""
+
+    processor: str
+    seconds: Mapping[str, Mapping[int, float]]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The rates in a record of ``bench data --json``; MeasuredError where it holds none."""
+        try:
+            record = json.loads(path.read_text())
+            seconds: dict[str, dict[int, float]] = {}
+            for row in record["deliveries"]:
+                if row["consumers"] == 1:
+                    seconds.setdefault(row["way"], {})[row["window"]] = 1 / row["rate"]["median"]
+            if missing := {"mapped", "carried"} - set(seconds):
+                raise KeyError(", ".join(sorted(missing)))
+            return cls(record["hardware"]["processor"], seconds)
+        except OSError as error:
+            raise MeasuredError(f"{path} cannot be read ({error.strerror}): {MEASURE}.") from error
+        except (ValueError, TypeError, KeyError, ArithmeticError) as error:
+            raise MeasuredError(
+                f"{path} is no record of the stream's rates ({type(error).__name__}: {error}): "
+                f"{MEASURE}."
+            ) from error
+
+    def windows_per_second(self, way: str, window_bytes: int) -> float:
+        """What one consumer is given of such windows.
+
+        Between two that were measured seconds are interpolated; a shorter one takes as long as the
+        shortest, a longer one as much longer as it is than the longest.
+        """
+        known = sorted(self.seconds[way].items())
+        lengths, seconds = zip(*known, strict=True)
+        longer = max(1.0, window_bytes / lengths[-1])
+        return float(1 / (np.interp(window_bytes, lengths, seconds) * longer))
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What the run takes where its accelerators reach the share ``utilisation`` of their peak.
+
+    Bytes of codes a second: of all nodes together, which is also the most that storage is asked
+    for (each window is read once, whatever memory keeps), and of the busiest node. ``times`` is
+    how many times that the stream delivers.
+    """
+
+    utilisation: float
+    windows_per_second: float
+    bytes_per_second: float
+    node_bytes_per_second: float
+    times: float
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Whether the stream keeps up with a run on ``nodes`` nodes of some hardware.
+
+    ``delivered_windows_per_second`` is what it delivers to all workers, bounded by ``bound``: what
+    a consumer was measured to be given, or the nodes' network, as if all codes came over it, or
+    storage, as if each window were read from it, where a node's memory is not known to hold all.
+    ``expected`` is the demand at the utilisation that the hardware states, ``most`` at all of its
+    peak. ``epoch_bytes`` are the codes of the training recordings (None before they are prepared),
+    ``in_memory`` says whether a node's memory holds them.
+    """
+
+    hardware: str
+    nodes: int
+    way: Literal["mapped", "carried"]
+    delivered_windows_per_second: float
+    bound: Bound
+    expected: Demand
+    most: Demand
+    epoch_bytes: int | None
+    in_memory: bool | None
+    sentence: str
+
+
+def window_bytes(config: RunConfig, corpus: Corpus | None) -> int:
+    """Bytes of the codes of one training window; of 8 bits where the corpus is not known yet."""
+    width = dtype(corpus.levels).itemsize if corpus else 1
+    return width * config.targets.samples(config.positions, config.model)
+
+
+def forecast(
+    config: RunConfig, corpus: Corpus | None, hardware: Hardware, measured: Measured
+) -> Forecast:
+    """The forecast of a run, from a consumer's measured rate."""
+    workers, size = config.cluster.workers, window_bytes(config, corpus)
+    nodes = -(-workers // hardware.accelerators_per_node)
+    busiest = min(workers, hardware.accelerators_per_node)
+    way: Literal["mapped", "carried"] = (
+        "carried" if Folder(config.corpus).local is None else "mapped"
+    )
+    delivered = workers * measured.windows_per_second(way, size)
+    bound: Bound = "consumers"
+    epoch = _epoch_bytes(corpus) if corpus else None
+    in_memory = None if epoch is None else epoch <= hardware.memory_bytes
+    for name, node_bytes in _node_bounds(hardware, in_memory):
+        carried = node_bytes / size * workers / busiest
+        if carried < delivered:
+            delivered, bound = carried, name
+    per_target, _ = accounting.training_operations_per_target(
+        config.model, config.targets, config.positions
+    )
+
+    def demand(utilisation: float) -> Demand:
+        targets_per_second = hardware.operations_per_second * utilisation / per_target
+        rate = targets_per_second / config.targets_per_window
+        return Demand(
+            utilisation=utilisation,
+            windows_per_second=workers * rate,
+            bytes_per_second=workers * rate * size,
+            node_bytes_per_second=busiest * rate * size,
+            times=delivered / (workers * rate),
+        )
+
+    expected = demand(hardware.utilisation)
+    return Forecast(
+        hardware=hardware.name,
+        nodes=nodes,
+        way=way,
+        delivered_windows_per_second=delivered,
+        bound=bound,
+        expected=expected,
+        most=demand(1.0),
+        epoch_bytes=epoch,
+        in_memory=in_memory,
+        sentence=_verdict(config, hardware, measured, delivered, bound, expected)
+        + _memory(epoch, hardware, expected),
+    )
+
+
+def _node_bounds(hardware: Hardware, in_memory: bool | None) -> Iterator[tuple[Bound, float]]:
+    """What bounds the bytes a second that come to a node, as far as the hardware says."""
+    if hardware.network_bits_per_second is not None:
+        yield "network", hardware.network_bits_per_second / 8
+    if hardware.storage_bytes_per_second is not None and not in_memory:
+        yield "storage", hardware.storage_bytes_per_second
+
+
+def _verdict(
+    config: RunConfig,
+    hardware: Hardware,
+    measured: Measured,
+    delivered: float,
+    bound: str,
+    taken: Demand,
+) -> str:
+    given = f"{delivered / config.cluster.workers:,.0f} a second"
+    source = {
+        "consumers": f"a consumer was given {given} on {measured.processor}",
+        "network": f"the nodes' network carries {given} to each of them",
+        "storage": f"storage gives {given} to each of them",
+    }[bound]
+    figures = (
+        f"{config.cluster.workers:,} x {hardware.name} at {taken.utilisation:.0%} of the peak take "
+        f"{taken.windows_per_second:,.0f} windows ({taken.bytes_per_second / 1e6:,.0f} MB) a "
+        f"second, and {source}"
+    )
+    if taken.times >= 1:
+        return f"the stream delivers {taken.times:,.1f} times what the run takes: {figures}"
+    return f"the run would wait: {figures}, {taken.times:.2f} times what it takes"
+
+
+def _memory(epoch: int | None, hardware: Hardware, taken: Demand) -> str:
+    most = f"storage is read at up to {taken.bytes_per_second / 1e6:,.0f} MB a second"
+    if epoch is None:
+        return f"; {most}, and how much memory keeps is known once the corpus is prepared"
+    memory = f"the {hardware.memory_bytes / 1e9:,.0f} GB of a node"
+    if epoch <= hardware.memory_bytes:
+        return f"; the epoch's codes ({epoch / 1e9:,.3f} GB) fit {memory}, which reads storage once"
+    return f"; {most}: the epoch's codes ({epoch / 1e9:,.0f} GB) do not fit {memory}"
+
+
+def _epoch_bytes(corpus: Corpus) -> int:
+    samples = sum(entry.samples for entry in corpus.recordings if TRAIN in entry.ranges)
+    return samples * dtype(corpus.levels).itemsize

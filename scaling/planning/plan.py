@@ -1,0 +1,187 @@
+"""What a run or a sweep would do, before anything starts: no torch, no Ray."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from datasets.manifest import Corpus, ManifestError
+from model import accounting
+from model.accounting import Passes
+from scaling.config import check
+from scaling.config.hardware import Hardware
+from scaling.config.run_config import RunConfig
+from scaling.config.run_windows import targets_in_epoch
+from scaling.planning.calibration import Calibration, Rates
+from scaling.planning.cost import Cost, cost
+from scaling.planning.data_throughput import Forecast, Measured, forecast, window_bytes
+from scaling.planning.match_parameters import Match
+from scaling.planning.memory_plan import Memory, advice, memory, memory_by_stage
+from scaling.planning.multi_node import OnNodes, on_nodes
+from scaling.planning.multi_node import notes as node_notes
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run: its cost by formula, and what its corpus offers (None where it is not prepared).
+
+    ``operations_per_target`` and ``naive_operations_per_target`` are forward and backward
+    floating-point operations with all that targets share, and with a window of the full context for
+    each of them; ``operations_by_part`` are those of a window, forward and backward, by part.
+    ``epoch`` is how many targets the training split offers, each once. ``windows_per_step`` windows
+    of ``window_bytes`` make a step, over all workers; ``forecast`` is whether the stream keeps up
+    with them and ``cost`` what the run takes, where hardware is given, and ``nodes`` the run on
+    numbers of nodes, where they are. ``memory`` is a worker's as configured, ``memory_by_stage`` at
+    every ZeRO stage in every precision.
+    """
+
+    id: str
+    axes: dict[str, Any]
+    parameters: dict[str, int]
+    targets: int
+    operations_per_target: float
+    naive_operations_per_target: float
+    operations_by_part: dict[str, Passes]
+    operations: float
+    memory: Memory
+    memory_by_stage: list[Memory]
+    windows_per_step: int
+    window_bytes: int
+    epoch: int | None
+    forecast: Forecast | None = None
+    cost: Cost | None = None
+    nodes: list[OnNodes] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The planned runs, what stops them, and what a reader should know.
+
+    ``match`` is the value that was found for a number of parameters, where one was asked for.
+    """
+
+    runs: list[PlannedRun]
+    problems: list[str]
+    notes: list[str]
+    match: Match | None = None
+
+    @property
+    def verdicts(self) -> list[str]:
+        """The sentence of the run that the stream feeds least, and how many runs would wait."""
+        forecasts = [(run.id, run.forecast) for run in self.runs if run.forecast]
+        if not forecasts:
+            return []
+        name, least = min(forecasts, key=lambda pair: pair[1].expected.times)
+        waiting = sum(found.expected.times < 1 for _, found in forecasts)
+        counted = [f"{waiting} of {len(forecasts)} runs would wait"] if waiting else []
+        return [*counted, f"run {name}: {least.sentence}"]
+
+    @property
+    def accelerator_hours(self) -> float | None:
+        """Those of all runs; None without hardware."""
+        hours = [run.cost.accelerator_hours for run in self.runs if run.cost]
+        return sum(hours) if hours else None
+
+    @property
+    def dollars(self) -> float | None:
+        """What all runs cost; None without hardware that states a price."""
+        prices = [run.cost.dollars for run in self.runs if run.cost]
+        known = [price for price in prices if price is not None]
+        return sum(known) if known else None
+
+    def as_json(self) -> dict[str, Any]:
+        """The plan as plain JSON types."""
+        return asdict(self)
+
+
+def make(
+    runs: Sequence[tuple[dict[str, Any], RunConfig]],
+    hardware: Hardware | None = None,
+    measured: Measured | None = None,
+    calibration: Calibration | None = None,
+    numbers: Sequence[int] = (),
+    rates: Rates | None = None,
+) -> Plan:
+    """The plan of these runs, each with its axes; with forecasts where both others are given.
+
+    With ``calibration`` each run is forecast on these ``numbers`` of nodes as well. Where ``rates``
+    hold one of a run's mode and precision, it stands for the share that the hardware states.
+    """
+    problems: list[str] = []
+    notes: list[str] = []
+    planned = []
+    corpora: dict[str, Corpus | None] = {}
+    for axes, config in runs:
+        folder = str(config.corpus)
+        if folder not in corpora:
+            corpora[folder] = _load(config, notes)
+        corpus = corpora[folder]
+        found = check.problems(config, corpus)
+        problems += found
+        if not found:
+            run = _plan(axes, config, corpus, notes)
+            if hardware and measured:
+                trains_on = rates.on(config, hardware) if rates else hardware
+                run = _on_hardware(run, config, corpus, trains_on, measured)
+                notes += filter(None, [advice(config, trains_on)])
+                if calibration:
+                    rows = on_nodes(config, corpus, trains_on, measured, calibration, numbers)
+                    run = replace(run, nodes=rows)
+                    notes += node_notes(config, trains_on, rows)
+            planned.append(run)
+    problems += check.history_problems([config for _, config in runs])
+    return Plan(planned, list(dict.fromkeys(problems)), list(dict.fromkeys(notes)))
+
+
+def _load(config: RunConfig, notes: list[str]) -> Corpus | None:
+    try:
+        return Corpus.load(config.corpus)
+    except ManifestError as error:
+        notes.append(f"{error} Until then nothing that depends on the corpus is checked.")
+        return None
+
+
+def _plan(
+    axes: dict[str, Any], config: RunConfig, corpus: Corpus | None, notes: list[str]
+) -> PlannedRun:
+    targets = config.train.steps * config.targets_per_step
+    per_target, naive = accounting.training_operations_per_target(
+        config.model, config.targets, config.positions
+    )
+    epoch = targets_in_epoch(config, corpus) if corpus else None
+    if epoch and targets > epoch:
+        notes.append(
+            f"run {config.id} trains on {targets} targets, of which {epoch} differ: it sees "
+            f"each {targets / epoch:.1f} times"
+        )
+    return PlannedRun(
+        id=config.id,
+        axes=axes,
+        parameters=accounting.parameters(config.model),
+        targets=targets,
+        operations_per_target=per_target,
+        naive_operations_per_target=naive,
+        operations_by_part=accounting.training_operations(
+            config.model, config.targets, config.positions
+        ),
+        operations=per_target * targets,
+        memory=memory(config),
+        memory_by_stage=memory_by_stage(config),
+        windows_per_step=config.train.batch,
+        window_bytes=window_bytes(config, corpus),
+        epoch=epoch,
+    )
+
+
+def _on_hardware(
+    run: PlannedRun,
+    config: RunConfig,
+    corpus: Corpus | None,
+    hardware: Hardware,
+    measured: Measured,
+) -> PlannedRun:
+    """The run with what it takes of this hardware."""
+    return replace(
+        run,
+        forecast=forecast(config, corpus, hardware, measured),
+        cost=cost(config, corpus, hardware, measured, run.window_bytes),
+    )

@@ -1,0 +1,146 @@
+"""Learning curves: every run's, and all on one scale, where one that fell otherwise stands out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from scaling.analysis.series import SEED, Series, name_of, setting, written
+from scaling.reporting.drawing import GREY, HOVER, PALETTE, Panel, colours_of, empty
+from scaling.reporting.figures_loss import draw_references, references
+from scaling.runs.record import CurvePoint, RunRecord, bits
+
+STRETCHES = 8  # of a run, over which its training loss is averaged
+MOST_WITH_TRAINING = 60  # runs in a figure: with more, only validation is drawn
+OUTLYING = 8.0  # median deviations from the other runs, half-way through
+LEAST_APART = 0.02  # of the collapsed scale: closer is never an outlier
+
+
+def learning_panels(series: Sequence[Series]) -> list[Panel]:
+    """Validation loss (training loss thin) against targets seen: a panel for each depth."""
+    colours = colours_of([one.label for one in series])
+    records = [record for one in series for record in one.records]
+    points = [
+        point
+        for record in records
+        for point in (*record.validation_curve, *_smoothed(record.training_curve))
+    ]
+    heights = [bits(point.nats) for point in points]
+    lines, note = references(records[0], min(heights), max(heights), 0.0)
+    shown = [*heights, *lines.values()]
+    room = 0.08 * (max(shown) - min(shown))
+    with_training = len(records) <= MOST_WITH_TRAINING
+    training = f"dotted: training, in means over {STRETCHES} stretches of the run."
+    kinds = f"Thick: validation; {training}" if with_training else "Validation."
+    panels = []
+    for name in dict.fromkeys(one.panel for one in series):
+        figure = empty("targets seen", (min(shown) - room, max(shown) + room))
+        members = [one for one in series if one.panel == name]
+        for one in members:
+            _draw(figure, one, colours[one.label], with_training)
+        draw_references(figure, lines)
+        ends = ", ".join(f"{one.label} ends at {one.losses}" for one in members)
+        caption = f"{kinds} {ends[0].upper()}{ends[1:]}. {note}"
+        panels.append(Panel(name, figure, caption))
+    return panels
+
+
+def collapsed(records: Sequence[RunRecord], floor: float) -> tuple[Panel, list[str]] | None:
+    """All runs as shares of their length and of their reducible loss, and who falls otherwise.
+
+    ``floor`` is the irreducible loss (nats), 0 where it is not known. None where no run was
+    validated twice.
+    """
+    drawn = [run for run in records if len(run.validation_curve) > 1]
+    if not drawn:
+        return None
+    shares = [
+        (
+            [point.targets / run.targets.seen for point in run.validation_curve],
+            [
+                (point.nats - floor) / (run.validation.nats - floor)
+                for point in run.validation_curve
+            ],
+        )
+        for run in drawn
+    ]
+    middles = np.array([np.interp(0.5, x, y) for x, y in shares])
+    apart = np.abs(middles - np.median(middles))
+    limit = max(OUTLYING * float(np.median(apart)), LEAST_APART)
+    figure = empty("share of the run's targets", vertical="reducible loss over its last value")
+    outliers = [run.id for run, far in zip(drawn, apart > limit, strict=True) if far]
+    for far in (False, True):
+        x: list[float | None] = []
+        y: list[float | None] = []
+        says: list[str | None] = []
+        for run, (across, up) in zip(drawn, shares, strict=True):
+            if (run.id in outliers) == far:
+                x += [*across, None]
+                y += [*up, None]
+                says += [f"run {run.id}"] * (len(across) + 1)
+        figure.add_scatter(
+            x=x,
+            y=y,
+            customdata=says,
+            mode="lines",
+            line={"color": PALETTE[1] if far else GREY, "width": 2 if far else 1},
+            opacity=1.0 if far else 0.45,
+            hovertemplate="%{y:.4f} at %{x:.3f}<br>%{customdata}<extra></extra>",
+            name="apart" if far else "the others",
+        )
+    figure.update_xaxes(type="log")
+    figure.update_yaxes(type="log")
+    said = (
+        f"Coloured: {', '.join(outliers)}, further from the others half-way than "
+        f"{OUTLYING:g} median deviations."
+        if outliers
+        else "No run falls otherwise than the rest."
+    )
+    over = (
+        f"above E = {bits(floor):.3f} bits ({floor:.3f} nats)"
+        if floor
+        else "as it is: E is not known"
+    )
+    caption = f"{len(drawn)} runs; the loss {over}. {said}"
+    return Panel("all runs, collapsed", figure, caption), outliers
+
+
+def _draw(figure: go.Figure, one: Series, colour: str, training: bool) -> None:
+    """The learning curves of one series' runs: a trace of all, with gaps between runs."""
+    kinds = [("validation", "solid", [run.validation_curve for run in one.records])]
+    if training:
+        curves = [_smoothed(run.training_curve) for run in one.records]
+        kinds.insert(0, ("training", "dot", curves))
+    for kind, dash, all_points in kinds:
+        x: list[float | None] = []
+        y: list[float | None] = []
+        says: list[tuple[float, str] | None] = []
+        for record, points in zip(one.records, all_points, strict=True):
+            axis = f"{name_of(one.axis)} {written(setting(record, one.axis))}"
+            run = f"{kind}, {one.label}, {axis}, {SEED} {record.config[SEED]}<br>run {record.id}"
+            x += [*(point.targets for point in points), None]
+            y += [*(bits(point.nats) for point in points), None]
+            says += [*((point.nats, run) for point in points), None]
+        figure.add_scatter(
+            x=x,
+            y=y,
+            customdata=says,
+            hovertemplate=HOVER,
+            mode="lines",
+            line={"color": colour, "width": 1 if dash == "dot" else 2, "dash": dash},
+            opacity=0.6 if dash == "dot" else 0.9,
+            name=one.label,
+            legendgroup=one.label,
+            showlegend=kind == "validation",
+        )
+
+
+def _smoothed(curve: Sequence[CurvePoint]) -> list[CurvePoint]:
+    """Means over stretches of a curve: single steps scatter far beyond their trend."""
+    stretches = np.array_split(np.arange(len(curve)), min(STRETCHES, len(curve)))
+    return [
+        curve[stretch[-1]].model_copy(
+            update={"nats": float(np.mean([curve[index].nats for index in stretch]))}
+        )
+        for stretch in stretches
+    ]

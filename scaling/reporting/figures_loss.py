@@ -1,0 +1,233 @@
+"""Series into figures: loss against a swept axis with its fit, and against the context seen."""
+
+from collections.abc import Hashable, Sequence
+from math import log
+
+import numpy as np
+import plotly.graph_objects as go
+
+from scaling.analysis.series import CONTEXT, Series, configuration, name_of, setting, varied
+from scaling.reporting.drawing import (
+    HOVER,
+    PALETTE,
+    SYMBOLS,
+    Panel,
+    band,
+    colours_of,
+    empty,
+    explain_repeats,
+    line,
+    short,
+    symbol_of,
+    titled,
+)
+from scaling.runs.record import ContextLoss, RunRecord, bits
+
+LN2 = log(2)
+MOST_TICKS = 12
+MOST_SAID = 4  # curves in a caption
+NUM_DRAWN = 60  # points along a drawn line
+CONTEXTS_CAPTION = (
+    "The held-out targets scored by one run from fewer samples, pair by pair with its longest "
+    "context; bars are standard errors. Contexts are the octaves of chunks that it trained."
+)
+
+
+def loss_panels(series: Sequence[Series]) -> list[Panel]:
+    """Loss against the series' axis: a panel for each depth, a colour for each remaining value."""
+    names = list(dict.fromkeys(one.panel for one in series))
+    colours = colours_of([one.label for one in series])
+    records = [record for one in series for record in one.records]
+    losses = [bits(record.validation.nats) for record in records]
+    errors = [bits(record.validation.standard_error) for record in records]
+    lines, note = references(records[0], min(losses), max(losses), max(errors))
+    shown = [*losses, *lines.values()]
+    room = 0.06 * (max(shown) - min(shown)) + max(errors)
+    limits = (min(shown) - room, max(shown) + room)
+    panels = []
+    for name in names:
+        figure = empty(titled(series[0].axis), limits)
+        members = [one for one in series if one.panel == name]
+        for offset, one in enumerate(members):
+            dodge = 1 + 0.02 * (offset - (len(members) - 1) / 2)
+            _draw(figure, one, colours[one.label], SYMBOLS[offset % len(SYMBOLS)], dodge)
+        explain_repeats(figure, [run for one in members for run in one.records])
+        ticks = sorted({value for one in members for value in one.positions})
+        figure.update_xaxes(type="log")
+        if len(ticks) <= MOST_TICKS:
+            figure.update_xaxes(tickvals=ticks, ticktext=[short(tick) for tick in ticks])
+        draw_references(figure, lines)
+        said = [*map(_drawn_as, members[:MOST_SAID])]
+        if len(members) > MOST_SAID:
+            said.append(f"{len(members) - MOST_SAID} more curves stand in the table of fits.")
+        panels.append(Panel(name, figure, " ".join([*said, note])))
+    return panels
+
+
+def context_panels(series: Sequence[Series]) -> list[Panel]:
+    """What shorter contexts cost single runs that trained them: a panel for each depth.
+
+    Of each curve the run of the longest context is drawn; empty where no run trained several.
+    """
+    colours = colours_of([one.label for one in series])
+    longest = [max(one.records, key=lambda run: setting(run, CONTEXT)) for one in series]
+    curves = [run.validation.by_context for run in longest]
+    drawn = [(one, curve) for one, curve in zip(series, curves, strict=True) if len(curve) > 1]
+    heights = [
+        bits(point.excess + sign * (point.excess_standard_error or 0))
+        for _, points in drawn
+        for point in points
+        for sign in (-1, 1)
+    ]
+    panels = []
+    for name in dict.fromkeys(one.panel for one, _ in drawn):
+        room = 0.08 * (max(heights) - min(heights))
+        figure = empty(titled(CONTEXT), (min(heights) - room, max(heights) + room))
+        figure.update_yaxes(title_text="bits above the longest context", exponentformat="power")
+        figure.update_xaxes(type="log")
+        for one, points in drawn:
+            if one.panel == name:
+                _draw_contexts(figure, one, points, colours[one.label])
+        panels.append(Panel(name, figure, CONTEXTS_CAPTION))
+    return panels
+
+
+def overlaid_panels(records: Sequence[RunRecord]) -> list[Panel]:
+    """Runs of different contexts over each other at every context that they were scored from.
+
+    A panel for the runs that share everything but context and seed, of the group with most
+    contexts; empty where no run of it was scored from several.
+    """
+    others = [key for key in varied(records) if key != CONTEXT]
+    groups: dict[tuple[Hashable, ...], dict[int, RunRecord]] = {}
+    for run in records:
+        if len(run.validation.by_context) > 1:
+            groups.setdefault(configuration(run, others), {})[setting(run, CONTEXT)] = run
+    if not groups:
+        return []
+    runs = max(groups.values(), key=len)
+    if len(runs) < 2:
+        return []
+    figure = empty("samples of context seen")
+    for number, (context, run) in enumerate(sorted(runs.items())):
+        points = run.validation.by_context
+        figure.add_scatter(
+            x=[point.longest for point in points],
+            y=[bits(point.nats) for point in points],
+            customdata=[
+                (point.nats, f"trained with {context:,}, run {run.id}") for point in points
+            ],
+            hovertemplate=HOVER,
+            mode="lines+markers",
+            marker={"symbol": SYMBOLS[number % len(SYMBOLS)], "size": 7},
+            line={"color": PALETTE[number % len(PALETTE)], "width": 1.5},
+            name=short(context),
+        )
+    figure.update_xaxes(type="log")
+    shared = ", ".join(f"{name_of(key)} {setting(run, key)}" for key in others)
+    caption = (
+        f"A colour for each context that was trained{', all with ' + shared if shared else ''}. "
+        "Where a curve lies above that of a shorter context, training with more of it cost the "
+        "near context."
+    )
+    return [Panel("all contexts over each other", figure, caption)]
+
+
+def _draw_contexts(
+    figure: go.Figure, one: Series, points: Sequence[ContextLoss], colour: str
+) -> None:
+    """One run's excess at each context, with its paired standard error."""
+    errors = [bits(point.excess_standard_error or 0) for point in points]
+    figure.add_scatter(
+        x=[point.longest for point in points],
+        y=[bits(point.excess) for point in points],
+        error_y={"array": errors, "thickness": 1.2},
+        customdata=[(point.excess, f"{one.label}, {point.longest:,} samples") for point in points],
+        hovertemplate=HOVER,
+        mode="lines+markers",
+        line={"color": colour, "width": 1.5},
+        name=one.label,
+    )
+
+
+def _draw(figure: go.Figure, one: Series, colour: str, symbol: str, dodge: float) -> None:
+    """One curve: its configurations' means with error bars, over its line and band."""
+    fitted = one.law if one.law and one.law.determined else one.slope
+    if fitted:
+        x = np.geomspace(min(one.positions), max(one.positions), NUM_DRAWN)
+        limits = fitted.band(x)
+        if limits:
+            band(figure, x, limits[0] / LN2, limits[1] / LN2, colour)
+        dash = "solid" if fitted is one.law else "dash"
+        line(figure, x, fitted.at(x) / LN2, colour, dash=dash)
+    cells: dict[float, list[RunRecord]] = {}
+    for position, record in zip(one.positions, one.records, strict=True):
+        cells.setdefault(position, []).append(record)
+    losses = [float(np.mean([run.validation.nats for run in runs])) for runs in cells.values()]
+    figure.add_scatter(
+        x=[position * dodge for position in cells],
+        y=[bits(loss) for loss in losses],
+        error_y={"array": [bits(_error(runs)) for runs in cells.values()], "thickness": 1.2},
+        customdata=[
+            (loss, f"{one.label}, {name_of(one.axis)} {position:,.6g}, runs: {len(runs)}")
+            for loss, (position, runs) in zip(losses, cells.items(), strict=True)
+        ],
+        hovertemplate=HOVER,
+        mode="markers",
+        marker={
+            "color": colour,
+            "size": 9,
+            "symbol": [symbol_of(symbol, *runs) for runs in cells.values()],
+        },
+        name=one.label,
+    )
+
+
+def _error(runs: Sequence[RunRecord]) -> float:
+    """Spread among replicates in nats, or the standard error of the validation of a single run."""
+    losses = [run.validation.nats for run in runs]
+    return float(np.std(losses, ddof=1)) if len(runs) > 1 else runs[0].validation.standard_error
+
+
+def references(
+    record: RunRecord, low: float, high: float, error: float
+) -> tuple[dict[str, float], str]:
+    """The reference lines (bits) that at most double the axis, and a sentence on the others."""
+    references = record.validation.references
+    span = max(high - low, 4 * error)
+    drawn: dict[str, float] = {}
+    notes = []
+    for name, nats in (
+        ("linear AR(32)", references.linear_on_targets),
+        ("histogram entropy", references.histogram),
+    ):
+        if low - span <= bits(nats) <= high + span:
+            drawn[name] = bits(nats)
+        else:
+            side = "above" if bits(nats) > high else "below"
+            notes.append(f"{name}, {bits(nats):.3f} bits ({nats:.3f} nats), is {side} the axis.")
+    return drawn, " ".join(f"The {note}" for note in notes)
+
+
+def draw_references(figure: go.Figure, lines: dict[str, float]) -> None:
+    """Dotted lines at the references (bits)."""
+    for name, height in lines.items():
+        figure.add_hline(
+            height,
+            line={"color": "#888888", "width": 1.2, "dash": "dot"},
+            annotation={"text": f"{name} {height:.3f}", "font": {"size": 12}},
+            annotation_position="top right",
+        )
+
+
+def _drawn_as(one: Series) -> str:
+    """What the line of a curve is, and its slope."""
+    if one.slope is None:
+        return f"{one.label[0].upper()}{one.label[1:]}: not enough runs for a line."
+    low, high = one.slope.interval
+    kind = "power law" if one.law and one.law.determined else "straight line"
+    return (
+        f"{one.label[0].upper()}{one.label[1:]}: {kind} with 95% band; "
+        f"{bits(one.slope.per_doubling):+.4f} bits ({one.slope.per_doubling:+.4f} nats) a doubling "
+        f"({bits(low):+.4f} to {bits(high):+.4f} bits)."
+    )

@@ -1,0 +1,105 @@
+"""How each point of a report was come by: its restarts, its data, and how to train it again.
+
+What was lost and done again stands in the record. That nothing counts twice is read off the run's
+own log: it must have every step of the record once and end in the record's order of data.
+"""
+
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from scaling.analysis.provenance import counted
+from scaling.runs.log import RunHistory
+from scaling.runs.record import RunRecord
+from scaling.runs.study import CONFIG_NAME
+
+AGAIN = "cluster.storage=again"
+"""Another folder for the same run: where it has ended it is not trained again."""
+SHORT = 60  # characters of a reason in a table
+
+
+@dataclass(frozen=True)
+class Origin:
+    """One run's. ``reasons`` count its restarts; ``steps_again`` were lost and done again.
+
+    ``targets_twice`` are counted twice in its log; ``log_problem`` is what keeps that from being
+    the whole truth, and without a log both say so. ``repeated`` is the share of its targets that it
+    had seen before. ``weights_of`` is the step whose weights it kept: the last one, or with
+    ``validation.patience`` the best. ``command`` trains it again; None where its folder lacks the
+    configuration.
+    """
+
+    run: str
+    restarts: int
+    reasons: dict[str, int]
+    steps_again: int
+    targets_twice: int | None
+    log_problem: str | None
+    order_digest: str
+    repeated: float
+    weights_of: int
+    goodput: float
+    operations_per_second: float
+    command: str | None
+
+
+def origins(folder: Path, records: Sequence[RunRecord]) -> dict[str, Any]:
+    """All runs' origins as plain JSON values, and a sentence on all of them."""
+    found = [origin(folder / run.id, run) for run in records]
+    return {"sentence": _sentence(found), "runs": [asdict(one) for one in found]}
+
+
+def origin(folder: Path, run: RunRecord) -> Origin:
+    """That of the run whose folder this is."""
+    steps = RunHistory.read(folder).steps
+    numbers = {line["step"] for line in steps}
+    config = folder / CONFIG_NAME
+    command = ["python", "-m", "scaling", "train", str(config), AGAIN]
+    return Origin(
+        run=run.id,
+        restarts=len(run.restarts),
+        reasons=dict(Counter(_short(restart.why) for restart in run.restarts)),
+        steps_again=sum(restart.lost_steps for restart in run.restarts),
+        targets_twice=(len(steps) - len(numbers)) * run.targets.per_step if steps else None,
+        log_problem=_log_problem(steps, numbers, run),
+        order_digest=run.targets.order_digest,
+        repeated=1 - 1 / run.targets.passes,
+        weights_of=run.targets.steps if run.validation.step is None else run.validation.step,
+        goodput=run.throughput.goodput,
+        operations_per_second=run.operations.per_target * run.throughput.targets_per_second,
+        command=shlex.join(command) if config.exists() else None,
+    )
+
+
+def _log_problem(steps: list[dict[str, Any]], numbers: set[int], run: RunRecord) -> str | None:
+    """In what the log is not that of the record."""
+    if not steps:
+        return "no log"
+    if missing := set(range(1, run.targets.steps + 1)) - numbers:
+        return f"{len(missing):,} steps are not in the log"
+    if steps[-1]["order_digest"] != run.targets.order_digest:
+        return "the log ends in another order of data than the record"
+    return None
+
+
+def _short(why: str | None) -> str:
+    text = why or "no reason is known"
+    return text if len(text) <= SHORT else f"{text[: SHORT - 3].rstrip()}..."
+
+
+def _sentence(found: Sequence[Origin]) -> str:
+    """What was disturbed, done again and counted twice in all runs together."""
+    restarts, again = sum(one.restarts for one in found), sum(one.steps_again for one in found)
+    whole = [one for one in found if one.log_problem is None]
+    twice = sum(one.targets_twice or 0 for one in found)
+    repeated = sum(one.repeated > 0 for one in found)
+    orders = len({one.order_digest for one in found})
+    return (
+        f"{counted(restarts, 'restart')}; {counted(again, 'step')} lost and done again; "
+        f"{counted(twice, 'target')} counted twice by the logs, of which {len(whole):,} of "
+        f"{len(found):,} have every step of their record. Runs trained on repeated data: "
+        f"{repeated:,}; different orders of data: {orders:,}."
+    )

@@ -1,0 +1,107 @@
+"""One writer a run: the driver that trains it holds a lease in its folder, and renews it.
+
+Another driver may take the lease over when it was not renewed for ``PATIENCE_SECONDS``, by its own
+clock alone; or at once where the holder's process is known to be gone.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psutil
+
+from datasets.files import replacing
+from scaling.common.polling import polled
+
+FILE_NAME = "lease.json"
+RENEW_SECONDS = 5.0
+PATIENCE_SECONDS = 20.0
+
+
+class LeaseError(RuntimeError):
+    """A run that somebody else trains, with what to do."""
+
+
+@contextmanager
+def held(run_folder: Path) -> Iterator[None]:
+    """Hold the run's lease while the block runs; LeaseError where another driver holds it."""
+    path = run_folder / FILE_NAME
+    _await(path)
+    holder = {
+        "holder": uuid4().hex,
+        "host": socket.gethostname(),
+        "process": os.getpid(),
+        "process_started": psutil.Process().create_time(),
+    }
+    _write(path, holder, 0)
+    if (found := _read(path)) and found["holder"] != holder["holder"]:
+        raise _taken(run_folder, found)
+    renewals = count(1)
+    try:
+        with polled(lambda: _renew(path, holder, next(renewals)), RENEW_SECONDS):
+            yield
+    finally:
+        if (found := _read(path)) and found["holder"] == holder["holder"]:
+            path.unlink(missing_ok=True)
+
+
+def _await(path: Path) -> None:
+    """Return when the lease is free: gone, its holder dead, or not renewed any more."""
+    began, first = time.monotonic(), _read(path)
+    while (found := _read(path)) is not None and not _dead(found):
+        if first is None or found["holder"] != first["holder"]:
+            raise _taken(path.parent, found)
+        if found["renewals"] != first["renewals"]:
+            raise _taken(path.parent, found)
+        if time.monotonic() - began > PATIENCE_SECONDS:
+            return
+        time.sleep(RENEW_SECONDS / 10)
+
+
+def _dead(lease: dict[str, Any]) -> bool:
+    """Whether the holder ran on this machine and does no longer."""
+    if lease["host"] != socket.gethostname():
+        return False
+    try:
+        process = psutil.Process(lease["process"])
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return True
+        return bool(process.create_time() != lease["process_started"])
+    except psutil.Error:
+        return True
+
+
+def _renew(path: Path, holder: dict[str, Any], renewals: int) -> None:
+    # A storage that is away for a while is met where checkpoints are written.
+    with contextlib.suppress(OSError):
+        found = _read(path)
+        if found is None or found["holder"] == holder["holder"]:
+            _write(path, holder, renewals)
+
+
+def _write(path: Path, holder: dict[str, Any], renewals: int) -> None:
+    with replacing(path) as partial:
+        partial.write_text(json.dumps({**holder, "renewals": renewals}) + "\n")
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return found
+
+
+def _taken(run_folder: Path, lease: dict[str, Any]) -> LeaseError:
+    return LeaseError(
+        f"{run_folder} is being trained by process {lease['process']} on {lease['host']}: wait "
+        "until it ends, or stop it and type the command again"
+    )

@@ -1,0 +1,156 @@
+"""The state of a study, read from its folder alone: which runs wait, run, ended or failed."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from datasets.files import replacing
+from datasets.manifest import Corpus
+from scaling.config.run_config import RunConfig
+from scaling.runs import record
+from scaling.runs.log import FAILURE_NAME, LOG_NAME, PRUNED_NAME, RunHistory, read_failure
+
+STUDY_NAME = "study.json"
+CONFIG_NAME = "config.yaml"
+"""What a run's own folder holds of its configuration: every value, for `train` to read."""
+TUNE_NAME = "tune"
+SILENT_SECONDS = 120
+"""A run that has not written for so long, and has not ended, is taken for stopped."""
+
+State = Literal[
+    "waiting", "running", "paused", "stopped", "failed", "diverged", "pruned", "finished"
+]
+"""What a run does, or its fate. One that is paused waits at a rung for others of its cell."""
+
+
+class StudyError(ValueError):
+    """A folder that is not a study, or does not fit what is asked, with what to do."""
+
+
+@dataclass(frozen=True)
+class RunState:
+    """One run of a study.
+
+    ``nats`` is the newest validation, else the mean of the newest steps; ``step_seconds`` and
+    ``data_wait_share`` are means of the newest steps.
+    """
+
+    id: str
+    axes: dict[str, Any]
+    state: State
+    step: int
+    steps: int
+    nats: float | None
+    targets_per_second: float | None
+    data_wait_share: float | None
+    step_seconds: float | None
+    problem: str | None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds of training that are left at the present speed; None before it is known."""
+        return None if self.step_seconds is None else self.step_seconds * (self.steps - self.step)
+
+
+def register(folder: Path, runs: Sequence[tuple[dict[str, Any], RunConfig]]) -> None:
+    """Add runs, each with its axes, to what the study's folder says belongs to it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / STUDY_NAME
+    known = json.loads(path.read_text())["runs"] if path.exists() else {}
+    for axes, config in runs:
+        known[config.id] = {
+            "axes": axes,
+            "steps": config.train.steps,
+            "seconds": config.train.seconds,
+            "targets_per_step": config.targets_per_step,
+        }
+    with replacing(path) as partial:
+        partial.write_text(json.dumps({"runs": known}, indent=1) + "\n")
+
+
+def finished(config: RunConfig) -> record.RunRecord | None:
+    """The run's record where it has ended; StudyError where it was trained on another corpus."""
+    path = config.folder / record.FILE_NAME
+    if not path.exists():
+        return None
+    found = record.RunRecord.read(path)
+    fingerprint = Corpus.load(config.corpus).fingerprint
+    if found.corpus.fingerprint != fingerprint:
+        raise StudyError(
+            f"{config.folder} was trained on a corpus with fingerprint "
+            f"{found.corpus.fingerprint[:12]}, and {config.corpus} now has {fingerprint[:12]}: "
+            "give the study another name (study=...), or remove the run's folder"
+        )
+    return found
+
+
+def read(folder: Path) -> list[RunState]:
+    """The states of all runs of the study, in the order in which its sweep named them."""
+    path = folder / STUDY_NAME
+    if not path.exists():
+        raise StudyError(
+            f"{folder} holds no {STUDY_NAME}: type `python -m scaling sweep --config ...` first, "
+            "or name the folder of a study, such as runs/demo"
+        )
+    runs = json.loads(path.read_text())["runs"]
+    return [_state(folder / id, id, told) for id, told in runs.items()]
+
+
+def _state(folder: Path, id: str, told: dict[str, Any]) -> RunState:
+    history = RunHistory.read(folder)
+    newest = history.steps[-10:]
+    step = newest[-1]["step"] if newest else 0
+    seconds = sum(line["seconds"] for line in newest[1:]) or None
+    per_step = seconds / len(newest[1:]) if seconds else None
+    state = _which(folder, history)
+    losses = history.validations[-1:] or newest
+    return RunState(
+        id=id,
+        axes=told["axes"],
+        state=state,
+        step=step,
+        steps=_expected_steps(told, step, per_step, state),
+        nats=sum(line["nats"] for line in losses) / len(losses) if losses else None,
+        targets_per_second=told["targets_per_step"] / per_step if per_step else None,
+        data_wait_share=(
+            sum(line["data_wait_seconds"] for line in newest[1:]) / seconds if seconds else None
+        ),
+        step_seconds=per_step,
+        problem=_why(folder, state),
+    )
+
+
+def _expected_steps(told: dict[str, Any], step: int, per_step: float | None, state: State) -> int:
+    """The steps of a run; where its seconds end it, as many as they have room for at its speed."""
+    steps: int = told["steps"]
+    if told["seconds"] is None:
+        return steps
+    if state == "finished":
+        return step
+    return min(steps, max(step, round(told["seconds"] / per_step))) if per_step else steps
+
+
+def _why(folder: Path, state: State) -> str | None:
+    if state == "pruned":
+        return str(json.loads((folder / PRUNED_NAME).read_text())["why"])
+    return read_failure(folder) if state in ("failed", "diverged") else None
+
+
+def _which(folder: Path, history: RunHistory) -> State:
+    if (folder / record.FILE_NAME).exists():
+        return "finished"
+    failure = folder / FAILURE_NAME
+    if failure.exists():
+        return "diverged" if json.loads(failure.read_text()).get("diverged") else "failed"
+    if (folder / PRUNED_NAME).exists():
+        return "pruned"
+    if history.rungs and history.rungs[-1]["step"] == history.steps[-1]["step"]:
+        return "paused"
+    log = folder / LOG_NAME
+    if not log.exists():
+        return "waiting"
+    silent = time.time() - log.stat().st_mtime
+    return "stopped" if silent > SILENT_SECONDS else "running"

@@ -1,0 +1,85 @@
+"""Which runs of a sweep train next, and how far: successive halving inside a cell, never across.
+
+A cell is a point of the scale axes with the candidates that the sweep searches there. At every rung
+(a share of the schedule) its better half goes on, from the last rung the best one alone, so that a
+cell gives one finished run. Candidates stop at a rung in a checkpoint and wait for the others: who
+goes on depends on losses alone, not on the order in which runs came. (Karnin et al. 2013,
+"Almost optimal exploration in multi-armed bandits", section 4.)
+"""
+
+import json
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from math import ceil
+
+from datasets.files import replacing
+from scaling.config.run_config import RunConfig
+from scaling.runs.log import PRUNED_NAME, RunHistory
+from scaling.runs.study import finished
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run that is to train up to a share of its schedule, or, where that is None, to its end."""
+
+    run: RunConfig
+    until: float | None
+
+    @property
+    def done(self) -> bool:
+        """Whether the run has come so far."""
+        if self.until is None:
+            return finished(self.run) is not None
+        return self.until in _losses(self.run)
+
+
+def tasks(
+    cells: Sequence[Sequence[RunConfig]], rungs: Sequence[float], failed: AbstractSet[str]
+) -> list[Task]:
+    """What can train now, cell by cell; ``failed`` are the ids of runs that are not to go on."""
+    return [task for cell in cells for task in _of_cell(cell, rungs, failed)]
+
+
+def _of_cell(
+    cell: Sequence[RunConfig], rungs: Sequence[float], failed: AbstractSet[str]
+) -> list[Task]:
+    if any(finished(run) for run in cell):
+        return []
+    alive = list(cell)
+    for number, rung in enumerate(rungs):
+        losses = {run.id: _losses(run).get(rung) for run in alive}
+        # One that failed later has its place at this rung, but others go on instead of it.
+        going = [run for run in alive if run.id not in failed]
+        lacking = [run for run in going if losses[run.id] is None]
+        if lacking:
+            return [Task(run, rung) for run in lacking]
+        room = 1 if number == len(rungs) - 1 else ceil(len(alive) / 2)
+        alive = sorted(going, key=lambda run: losses[run.id] or 0.0)[:room]
+    return [Task(run, None) for run in alive if run.id not in failed]
+
+
+def note_pruned(cells: Sequence[Sequence[RunConfig]]) -> None:
+    """Leave in the folder of each candidate that did not go on by whom it was outdone, and where.
+
+    Only in cells that have a finished run: before, a candidate may still be needed.
+    """
+    for cell in cells:
+        winners = [run for run in cell if finished(run)]
+        for run in cell:
+            losses = _losses(run)
+            if not winners or run in winners or not losses:
+                continue
+            rung = max(losses)
+            best = _losses(winners[0])[rung]
+            why = (
+                f"outdone by {winners[0].id} at {rung:.0%} of the schedule: "
+                f"{losses[rung]:.4f} nats against {best:.4f}"
+            )
+            with replacing(run.folder / PRUNED_NAME) as partial:
+                partial.write_text(json.dumps({"why": why}) + "\n")
+
+
+def _losses(run: RunConfig) -> dict[float, float]:
+    """The held-out loss (nats) at each rung that the run has reached."""
+    return {line["share"]: line["nats"] for line in RunHistory.read(run.folder).rungs}

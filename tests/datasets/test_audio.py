@@ -1,0 +1,182 @@
+import os
+
+import numpy as np
+import pytest
+import soundfile
+
+from datasets import audio
+from datasets.level import Meter
+from tests.helpers.audio_files import RATE, reason, tone, write
+
+
+@pytest.mark.parametrize(("name", "error"), [("a.wav", 1e-4), ("a.flac", 1e-4), ("a.ogg", 0.05)])
+def test_formats_are_read_whole_and_alike(tmp_path, name, error):
+    samples = tone(1.5)
+    read = audio.read(write(tmp_path / name, samples), RATE)
+    assert read.dtype == np.float32 and read.shape == samples.shape
+    assert np.abs(read - samples).max() < error
+
+
+def test_mp3_is_read_whole(tmp_path):
+    path = write(tmp_path / "a.mp3", tone(2.0))
+    assert len(audio.read(path, RATE)) == soundfile.info(path).frames >= 2 * RATE
+
+
+@pytest.mark.fault("Audio files", "a file has the ending of another format", "read by its content")
+def test_content_decides_not_the_extension(tmp_path):
+    path = write(tmp_path / "really_flac.wav", tone(0.5), format="FLAC")
+    assert len(audio.read(path, RATE)) == RATE // 2
+
+
+@pytest.mark.fault("Audio files", "two channels", "their mean")
+def test_channels_are_averaged(tmp_path):
+    left, right = tone(0.3), tone(0.3, hertz=1000)
+    path = write(tmp_path / "s.wav", np.stack([left, right], axis=1), subtype="FLOAT")
+    assert np.allclose(audio.read(path, RATE), (left + right) / 2, atol=1e-7)
+    assert audio.properties(path) == (RATE, 2)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 6])
+def test_the_mean_of_the_channels_is_exactly_numpys(tmp_path, channels):
+    draws = np.random.default_rng(channels)
+    samples = draws.normal(0, 0.3, (20_000, channels)).astype("f4")
+    samples[:4] = [[0.0], [-0.0], [1e-45], [1e9]]
+    path = write(tmp_path / "a.wav", samples, subtype="FLOAT")
+    with np.errstate(over="ignore"):
+        read, expected = audio.read(path, RATE), samples.mean(axis=1)
+    assert np.array_equal(read, expected)
+
+
+@pytest.mark.fault(
+    "Audio files",
+    "rates from 7,999 to 192,000 Hz",
+    "resampled without aliases; the length is right to a sample",
+)
+@pytest.mark.parametrize("rate", [7999, 8000, 44100, 48000, 192000])
+def test_other_rates_are_resampled_without_aliases(tmp_path, rate):
+    path = write(tmp_path / "r.wav", tone(1.0, rate), rate, subtype="FLOAT")
+    read = audio.read(path, RATE)
+    assert abs(len(read) - RATE) <= 1
+    inner = slice(2000, 14000)
+    assert np.abs(read[:RATE][inner] - tone(1.0)[inner]).max() < 1e-3
+    if rate > 2 * 12000:
+        above = write(tmp_path / "above.wav", tone(1.0, rate, 12000), rate, subtype="FLOAT")
+        assert np.abs(audio.read(above, RATE)[inner]).max() < 1e-4
+
+
+@pytest.mark.parametrize("rate", [RATE, 22050])
+def test_the_size_of_the_blocks_does_not_show(tmp_path, rate):
+    noise = np.random.default_rng(1).uniform(-0.9, 0.9, 50_000).astype("f4")
+    path = write(tmp_path / "n.wav", noise, rate, subtype="FLOAT")
+    whole = audio.read(path, RATE)
+    for frames in (1_000, 4_096, 49_999):
+        pieces = np.concatenate(list(audio.blocks(path, RATE, frames)))
+        assert pieces.shape == whole.shape
+        assert np.abs(pieces - whole).max() < 1e-6
+
+
+@pytest.mark.parametrize("rate", [RATE, 44_100])
+@pytest.mark.parametrize("ratio", [0.5, 2 ** (1 / 12), 1.5])
+def test_a_ratio_raises_the_pitch_and_shortens_the_file(tmp_path, rate, ratio):
+    path = write(tmp_path / "r.wav", tone(1.0, rate), rate, subtype="FLOAT")
+    read = np.concatenate(list(audio.blocks(path, RATE, ratio=ratio)))
+    assert abs(len(read) - RATE / ratio) <= 1
+    inner = slice(1_000, len(read) - 1_000)
+    assert (
+        np.abs(read - tone(len(read) / RATE + 1, hertz=440 * ratio)[: len(read)])[inner].max()
+        < 1e-3
+    )
+
+
+def test_a_ratio_that_makes_up_for_the_rate_leaves_the_samples_as_they_are(tmp_path):
+    path = write(tmp_path / "r.wav", tone(0.5, 8_000), 8_000)
+    read = np.concatenate(list(audio.blocks(path, RATE, ratio=2.0)))
+    assert np.array_equal(read, audio.read(path, 8_000))
+
+
+@pytest.mark.fault(
+    "Audio files",
+    "a name that is no UTF-8",
+    "read; the name is escaped in the manifest",
+)
+def test_a_file_whose_name_is_no_text_is_read(tmp_path):
+    write(tmp_path / "a.wav", tone(0.1))
+    path = tmp_path / os.fsdecode(b"caf\xe9.wav")
+    (tmp_path / "a.wav").rename(path)
+    assert len(audio.read(path, RATE)) == RATE // 10
+    assert len(audio.digest(path)) == 64
+
+
+@pytest.mark.fault(
+    "Audio files",
+    "an empty file, or a text, named like audio",
+    "left out with its reason; the other files are used",
+)
+def test_files_that_are_no_audio(tmp_path):
+    empty, text = tmp_path / "empty.wav", tmp_path / "text.wav"
+    empty.touch()
+    text.write_text("this is a text and no audio")
+    for path in (empty, text):
+        assert reason(path) == "it cannot be decoded: Format not recognised"
+
+
+@pytest.mark.fault(
+    "Audio files",
+    "samples without a header",
+    "left out with its reason; the other files are used",
+)
+def test_samples_without_a_header(tmp_path):
+    path = tmp_path / "a.raw"
+    path.write_bytes(bytes(1000))
+    assert reason(path) == "it cannot be decoded: samplerate must be specified"
+
+
+@pytest.mark.fault(
+    "Audio files",
+    "two channels of opposite sign",
+    "silence, which the manifest counts and `describe` shows",
+)
+def test_channels_of_opposite_sign_are_silence_and_counted_as_that(tmp_path):
+    path = write(tmp_path / "t.wav", np.stack([tone(1.0), -tone(1.0)], axis=1), subtype="FLOAT")
+    read = audio.read(path, RATE)
+    assert np.all(read == 0)
+    meter = Meter(RATE)
+    list(meter.through([read]))
+    assert meter.level.silent == RATE
+
+
+@pytest.mark.fault(
+    "Audio files",
+    "samples are NaN or infinite",
+    "left out with its reason; the other files are used",
+)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_no_amplitudes(tmp_path, value):
+    samples = tone(1.0)
+    samples[2500:2507] = value
+    path = write(tmp_path / "n.wav", samples, subtype="FLOAT")
+    assert reason(path) == "7 frames after frame 2000 are NaN or infinite"
+
+
+@pytest.mark.fault(
+    "Audio files",
+    "samples are over 2^30 times full scale",
+    "left out with its reason; the other files are used",
+)
+@pytest.mark.parametrize("value", [1e38, -3e38, 2.0**30 + 128])
+def test_numbers_that_are_too_large_to_be_amplitudes(tmp_path, value):
+    samples = tone(1.0)
+    samples[2500:2503] = value
+    path = write(tmp_path / "l.wav", np.stack([samples, tone(1.0)], axis=1), subtype="FLOAT")
+    assert reason(path) == "3 frames after frame 2000 are over 1,073,741,824 times full scale"
+    samples[2500:2503] = 2.0**30
+    path = write(tmp_path / "l.wav", samples, 44_100, subtype="FLOAT")
+    assert np.isfinite(audio.read(path, RATE)).all()
+
+
+def test_files_that_are_not_there(tmp_path):
+    link = tmp_path / "link.wav"
+    link.symlink_to(tmp_path / "gone.wav")
+    assert reason(link) == "it cannot be opened: No such file or directory"
+    with pytest.raises(audio.AudioError, match="it cannot be opened: No such file"):
+        audio.digest(link)

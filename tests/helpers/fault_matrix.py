@@ -1,0 +1,178 @@
+"""The matrix of faults and bad input in docs/reliability.md, as ``make matrix`` writes it.
+
+A row is a test's marker ``fault(kind, happens, promise)``, which stands where the test does: a
+promise cannot outlive its test. What is not tested on one machine stands below, with the reason.
+"""
+
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.helpers.clone import CLONE
+
+DOCUMENT = CLONE / "docs" / "reliability.md"
+BEGIN, END = "<!-- `make matrix` writes what follows -->\n", "<!-- `make matrix` wrote this -->\n"
+MARKER = "fault"
+
+KINDS = (
+    "Processes",
+    "Nodes and networks",
+    "Storage",
+    "Checkpoints",
+    "Audio files",
+    "Archives and folders",
+    "Corpora",
+    "Configurations",
+    "Numbers",
+    "Sweeps and records",
+    "Security",
+    "Foreign bytes",
+)
+
+UNTESTED = (
+    (
+        "Processes",
+        "a worker is slower than the others, and not stuck",
+        "Nothing names it: every step takes as long as the slowest worker, and the record has the "
+        "seconds of each step.",
+    ),
+    (
+        "Nodes and networks",
+        "the network between two nodes is cut for seconds, or for minutes",
+        "No test cuts a link while a run trains. A lost node, which is what Ray makes of a long "
+        "cut, and workers that wait for ever are tested.",
+    ),
+    (
+        "Nodes and networks",
+        "a GPU falls off its bus, or its memory fails",
+        "That needs such a GPU. `doctor --cluster` names one with memory errors before a run "
+        "starts, which is tested above.",
+    ),
+    (
+        "Nodes and networks",
+        "half an hour of faults drawn at random, on several machines",
+        "It takes longer than all tests. `rehearse --faults all` strikes a run with nine faults, "
+        "one after the other, and `rehearse --minutes` kills workers at random: both tested above.",
+    ),
+    (
+        "Audio files",
+        "one changed byte in the sound of a WAV or an MP3 that is whole",
+        "These formats have no checksum: it is read as it is. The manifest has each file's "
+        "SHA-256.",
+    ),
+    (
+        "Archives and folders",
+        "the clouds' own storage refuses or delays requests",
+        "The tests' bucket is a simulated S3 on the same machine, and does neither.",
+    ),
+    (
+        "Foreign bytes",
+        "a few bits of a shard's footer, among all that may change",
+        "Arrow ends the process over them, by an exception that its Python interface does not "
+        "catch. `verify` names the shard without reading its footer: its SHA-256 is another.",
+    ),
+)
+
+
+@dataclass
+class Row:
+    """One thing that may happen: what is promised then, and which tests show it."""
+
+    happens: str
+    promise: str
+    tests: list[str] = field(default_factory=list)
+
+
+class Collected:
+    """A plugin of pytest that keeps the items of a collection."""
+
+    def __init__(self) -> None:
+        self.items: list[pytest.Item] = []
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.items = session.items
+
+
+def rows(items: Iterable[pytest.Item]) -> dict[str, list[Row]]:
+    """The marked tests by kind, in the order in which they stand; ValueError for a wrong marker."""
+    found: dict[str, dict[str, Row]] = {kind: {} for kind in KINDS}
+    for item in items:
+        # The nearest comes first, and markers of a test are read from top to bottom.
+        own = [mark for mark in item.own_markers if mark.name == MARKER]
+        for mark in reversed(own):
+            kind, happens, promise = mark.args
+            if kind not in found:
+                raise ValueError(
+                    f"{item.nodeid} has a fault of kind {kind!r}: write one of {KINDS}"
+                )
+            row = found[kind].setdefault(happens, Row(happens, promise))
+            if row.promise != promise:
+                raise ValueError(
+                    f"{item.nodeid} promises {promise!r} where {happens}, and {row.tests[0]} "
+                    f"{row.promise!r}: write the same"
+                )
+            name = _name(item, mark)
+            # One case of a test stands for all that show the same.
+            if name.partition("[")[0] not in {test.partition("[")[0] for test in row.tests}:
+                row.tests.append(name)
+    return {kind: list(of_kind.values()) for kind, of_kind in found.items()}
+
+
+def _name(item: pytest.Item, mark: pytest.Mark) -> str:
+    """The test's file and name, with its case where the marker stands at that case alone."""
+    function: pytest.Function = item  # type: ignore[assignment]
+    whole = mark in getattr(function.obj, "pytestmark", [])
+    return f"{item.path.name}::{function.originalname if whole else item.name}"
+
+
+def tables(found: dict[str, list[Row]]) -> str:
+    """The rows as Markdown, a table for each kind, and those without a test at its end."""
+    tested = sum(map(len, found.values()))
+    lines = [f"{tested} rows have a test, and {len(UNTESTED)} a reason why they have none."]
+    for kind in KINDS:
+        lines += ["", f"### {kind}", "", "| what happens | what is promised | test |"]
+        lines += ["| --- | --- | --- |"]
+        for row in found[kind]:
+            tests = ", ".join(f"`{test}`" for test in row.tests)
+            lines.append(f"| {_cell(row.happens)} | {_cell(row.promise)} | {_cell(tests)} |")
+        for of_kind, happens, why in UNTESTED:
+            if of_kind == kind:
+                lines.append(f"| {_cell(happens)} | {_cell(why)} | none |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def written(text: str) -> str:
+    """What stands between the two comments of the document."""
+    found = re.search(f"{re.escape(BEGIN)}(.*?){re.escape(END)}", text, re.DOTALL)
+    if found is None:
+        raise ValueError(f"{DOCUMENT} has no lines {BEGIN!r} and {END!r}: write both")
+    return found.group(1)
+
+
+def main(words: list[str]) -> int:
+    """Write the tables of all marked tests into the document; with --check, only compare them."""
+    collected = Collected()
+    arguments = ["--collect-only", "-qq", "-m", MARKER, "-p", "no:cacheprovider"]
+    code = pytest.main([*arguments, str(CLONE / "tests")], plugins=[collected])
+    if code:
+        return int(code)
+    text = DOCUMENT.read_text()
+    made = tables(rows(collected.items))
+    if words == ["--check"]:
+        same = made == written(text)
+        print("the document agrees" if same else f"{DOCUMENT} does not agree: type `make matrix`")
+        return 0 if same else 1
+    DOCUMENT.write_text(text.replace(f"{BEGIN}{written(text)}{END}", f"{BEGIN}{made}{END}"))
+    print(made.splitlines()[0])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,16 @@
+"""A small SaShiMi."""
+
+import torch
+
+from model.baselines.sashimi import SaShiMi
+from model.baselines.shapes import SaShiMiArchitecture
+
+
+def small(**changes):
+    """Three rates of pools that differ, so that no one of them can stand for another."""
+    return SaShiMiArchitecture(**{"layers": 2, "width": 6, "state": 8, "pools": (2, 3), **changes})
+
+
+def network_of(dtype=torch.float64, **changes):
+    torch.manual_seed(0)
+    return SaShiMi(small(**changes)).to(dtype)

@@ -1,0 +1,39 @@
+"""A finished run that was never trained, for tests of what is done with one."""
+
+import torch
+from safetensors.torch import save_file
+
+from scaling.runs.trained_model import WEIGHTS_NAME, Trained
+from scaling.training.initialisation import build
+from tests.helpers import records
+from tests.helpers.runs import baseline_run, small_run
+
+
+def trained(corpus, folder, **changes):
+    """A run with random weights whose record says that it was trained on ``corpus``."""
+    config = small_run(corpus, folder, **{"model__context": 2_000, **changes})
+    network = build(config, corpus)
+    torch.nn.init.normal_(network.head.output.weight, std=0.1)
+    return _saved(config, network, corpus, folder)
+
+
+def trained_baseline(corpus, folder, kind, **changes):
+    """The same of a baseline, none of whose weights is trivial."""
+    config = baseline_run(corpus, folder, kind, **changes)
+    network = build(config, corpus)
+    with torch.no_grad():
+        for weight in network.parameters():
+            if weight.requires_grad:
+                weight += 0.2 * torch.randn_like(weight)
+    return _saved(config, network, corpus, folder)
+
+
+def _saved(config, network, corpus, folder):
+    record = records.run({}, 3.0, config=config.resolved(), id=config.id)
+    record = record.model_copy(
+        update={"corpus": record.corpus.model_copy(update={"fingerprint": corpus.fingerprint})}
+    )
+    folder.mkdir(exist_ok=True)
+    record.write(folder)
+    save_file(network.state_dict(), folder / WEIGHTS_NAME)
+    return Trained.load(folder)

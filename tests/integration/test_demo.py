@@ -1,0 +1,94 @@
+"""The demo's model as it ships, trained for a moment: what it scores and what it sounds like."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from datasets import quantise, shards
+from scaling.config import load
+from scaling.inference.degeneration import flatness, spectrum
+from scaling.orchestration.train import make_job, train
+from tests.helpers.clone import CLONE
+from tests.helpers.command import scaling
+from tests.helpers.sounds import decibels
+
+pytestmark = pytest.mark.slow
+
+DEMO = CLONE / "configs/runs/demo.yaml"
+RATE = 16_000
+SECONDS = 1
+
+
+@pytest.fixture(scope="module")
+def demo(embedded_corpus, tmp_path_factory):
+    """The folder of a run of the demo's model at a context of a second."""
+    storage = tmp_path_factory.mktemp("runs")
+    overrides = [
+        f"corpus={embedded_corpus.folder}",
+        f"cluster.storage={storage}",
+        "model.context=16000",
+        "windows.history=16000",
+        "train.steps=60",
+    ]
+    config = load.run(DEMO, overrides)
+    train(make_job(config, {}))
+    return config.folder
+
+
+@pytest.fixture(scope="module")
+def prompt(embedded_corpus, tmp_path_factory):
+    """The first second of the test split as a WAV file."""
+    (recording,) = embedded_corpus.recordings
+    begin, _ = recording.ranges["test"]
+    codes = shards.read(embedded_corpus.folder, recording.place, begin, SECONDS * RATE)
+    path = tmp_path_factory.mktemp("audio") / "prompt.wav"
+    soundfile.write(path, quantise.decode(codes, "mulaw"), RATE)
+    return path
+
+
+def test_the_run_beats_the_linear_predictor_at_samples_that_it_never_saw(demo):
+    done = scaling("evaluate", demo, "--split", "test", "--positions", "512", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["targets"] >= 512
+    assert found["margin"]["nats"] < 0
+    assert found["loss"]["nats"] < found["linear"]["nats"]
+
+
+def test_continuations_have_the_prompts_level_and_are_neither_silence_nor_white_noise(
+    demo, prompt, tmp_path
+):
+    words = ["--prompt", prompt, "--seconds", SECONDS, "--temperature", "0.9", "--batch", "2"]
+    done = scaling("generate", demo, *words, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    given, _ = soundfile.read(prompt)
+    paths = sorted(tmp_path.glob("*.wav"))
+    assert len(paths) == len(list(tmp_path.glob("*.png"))) == 2
+    noise = np.random.default_rng(0).normal(size=SECONDS * RATE)
+    assert flatness(noise, RATE) > 0.9
+    for path in paths:
+        made, rate = soundfile.read(path)
+        assert (len(made), rate) == (SECONDS * RATE, RATE)
+        assert abs(decibels(made) - decibels(given)) < 10
+        # A minute's training leaves them far noisier than the prompt, and far from white.
+        assert flatness(given, RATE) < flatness(made, RATE) < 0.8
+        # White noise has a quarter of its power below 2 kHz, the prompt nearly all.
+        power = spectrum(made, RATE)
+        assert power[: len(power) // 4].sum() / power.sum() > 0.45
+
+
+def test_an_unknown_split_and_a_prompt_that_is_no_audio_are_sentences(demo, tmp_path):
+    done = scaling("evaluate", demo, "--split", "tset")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "tset" in done.stderr
+    done = scaling("evaluate", demo, "--positions", "none")
+    assert done.returncode == 2
+    assert "write all, or 1 or more" in done.stderr
+    (tmp_path / "no.wav").write_text("no audio")
+    done = scaling("generate", demo, "--prompt", tmp_path / "no.wav")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "no.wav" in done.stderr

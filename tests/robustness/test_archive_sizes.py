@@ -1,0 +1,74 @@
+"""What an archive may come to, whatever it says of its own size."""
+
+import shutil
+import zlib
+
+import pytest
+
+from datasets import archives
+from datasets.archives import Limits
+from tests.helpers.archives import (
+    FAMILIES,
+    MIB,
+    packed,
+    patched,
+    place_in,
+    refused,
+    tree,
+    unpacked,
+    zipped,
+)
+
+
+@pytest.fixture
+def place(tmp_path):
+    return place_in(tmp_path)
+
+
+@pytest.mark.fault(
+    "Archives and folders",
+    "an archive unpacks to 200 times its size or more",
+    "refused; silence is not",
+)
+@pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
+def test_a_bomb_is_refused_and_silence_is_not(place, suffix):
+    bomb = packed([("zeros.wav", bytes(200 * MIB))], suffix)
+    said = refused(place, f"x{suffix}", bomb)
+    assert "its member 'zeros.wav' takes it to 2097" in said
+    assert f"over 200 times its own {len(bomb)}" in said and len(bomb) < MIB
+    silence = {"zeros.wav": bytes(32 * MIB)}
+    assert tree(unpacked(place, f"y{suffix}", packed(silence.items(), suffix))) == silence
+
+
+@pytest.mark.fault(
+    "Archives and folders",
+    "an archive is over the limits, or what the disk holds",
+    "refused before anything is written",
+)
+@FAMILIES
+def test_an_archive_over_a_limit_or_the_free_disk_is_refused(place, suffix, monkeypatch):
+    name = f"x{suffix}"
+    data = packed([("a/b.wav", bytes(3_000)), ("a/c.wav", bytes(3_000))], suffix)
+    assert "'a/c.wav' is file or folder 3, allowed are 2" in refused(place, name, data, Limits(2))
+    assert "over the 5000 allowed" in refused(place, name, data, Limits(bytes=5_000))
+    usage = shutil.disk_usage(place)._replace(free=100_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    for members in ([("a.wav", bytes(93_000))], [(f"{n}.wav", b"a") for n in range(24)]):
+        assert "where 95000 may be used: make" in refused(place, name, packed(members, suffix))
+    assert len(tree(unpacked(place, name, data, Limits(members=3, bytes=8_000)))) == 3
+
+
+@pytest.mark.fault(
+    "Archives and folders",
+    "a member has another size than it declares",
+    "refused whole; nothing is left",
+)
+@pytest.mark.parametrize("forged", [False, True])
+@pytest.mark.parametrize("declared", [0, 10, MIB - 1, MIB + 1, 9 * MIB])
+def test_a_member_of_another_size_than_declared_is_refused(place, declared, forged):
+    data, true = zipped([("a.wav", bytes(MIB))]), bytes(declared if forged else MIB)
+    values = (zlib.crc32(true), data.index(b"PK\1\2") - 35, declared)
+    said = refused(place, "x.zip", patched(data, 14, 16, "<III", *values), early=False)
+    passed = min(declared + archives.BLOCK - declared % archives.BLOCK, MIB)
+    sentence = f"{passed} bytes of its member 'a.wav' can be read, which declares {declared}"
+    assert sentence in said or (forged and "Bad CRC" in said)

@@ -1,0 +1,16 @@
+"""Where the runs leave the paper, as the report says it."""
+
+from scaling.analysis.provenance import departures
+from tests.helpers.records import CORPUS, run, study
+
+
+def test_a_slim_model_with_a_recent_path_cut_in_time_says_all_three():
+    slim, recent, cut = departures(study())
+    assert "3,108,768" in slim
+    assert "linear-predictive start" in recent
+    assert "reach back over the cut" in cut
+
+
+def test_recordings_of_one_split_each_say_nothing_of_a_cut():
+    whole = CORPUS.model_copy(update={"contexts_cross_splits": False})
+    assert all("cut" not in text for text in departures([run({"seed": 0}, 3.3, corpus=whole)]))

@@ -1,0 +1,228 @@
+"""Checkpoints: whole or not there, and never gone on from where they are damaged."""
+
+import hashlib
+import json
+import pickle
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from scaling.checkpoints.checkpoint import (
+    FOLDER,
+    KEPT,
+    MANIFEST,
+    Checkpoint,
+    CheckpointError,
+    Writer,
+    committed,
+    forget_partial,
+    newest,
+)
+from scaling.checkpoints.train_state import Place
+
+TENSORS = {"model/weight": torch.arange(6.0).view(2, 3), "exp_avg/weight": torch.ones(2, 3)}
+
+
+def write(folder: Path, step: int, workers: int = 1, start: str = "s") -> None:
+    """A committed checkpoint, its tensors dealt to the workers in turn."""
+    threads = []
+    for rank in reversed(range(workers)):
+        mine = {name: TENSORS[name] for name in list(TENSORS)[rank::workers]}
+        writer = Writer(folder, start, rank, workers)
+        threads.append(threading.Thread(target=writer.write, args=(mine, Place(step, "d", 2.5))))
+        threads[-1].start()
+    for thread in threads:
+        thread.join()
+
+
+def parts(folder: Path, step: int) -> list[Path]:
+    return sorted((folder / FOLDER / f"{step:09d}").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_what_is_written_is_read_whatever_the_number_of_writers(tmp_path, workers):
+    write(tmp_path, 7, workers)
+    found, damage = newest(tmp_path)
+    assert damage == []
+    assert found.place == Place(7, "d", 2.5)
+    assert found.workers == workers == len(found.parts)
+    tensors = dict(found.tensors())
+    assert tensors.keys() == TENSORS.keys()
+    assert all(torch.equal(tensors[name], TENSORS[name]) for name in TENSORS)
+
+
+def test_the_newest_ones_are_kept(tmp_path):
+    for step in (3, 6, 9, 12):
+        write(tmp_path, step)
+    assert [path.name for path in committed(tmp_path)] == ["000000012", "000000009"]
+    assert len(list((tmp_path / FOLDER).iterdir())) == KEPT == 2
+
+
+@pytest.mark.fault(
+    "Checkpoints",
+    "one worker cannot write its part",
+    "no checkpoint; the others do not wait for ever",
+)
+def test_a_part_that_never_comes_leaves_no_checkpoint(tmp_path):
+    write(tmp_path, 3)
+    writer = Writer(tmp_path, "s", 0, 2)
+    writer.abandoned.set()
+    with pytest.raises(CheckpointError, match="another worker could not write its part"):
+        writer.write(TENSORS, Place(6))
+    assert [path.name for path in (tmp_path / FOLDER).iterdir()] == ["000000003"]
+
+
+@pytest.mark.fault(
+    "Checkpoints",
+    "a worker is killed while it writes a checkpoint",
+    "never gone on from; removed at the next start",
+)
+def test_a_killed_writers_part_is_never_taken_for_a_later_starts(tmp_path):
+    first = Writer(tmp_path, "first", 1, 2)
+    first.write({"model/weight": torch.zeros(1)}, Place(6))
+    assert committed(tmp_path) == []
+    write(tmp_path, 6, 2, start="second")
+    assert torch.equal(dict(newest(tmp_path)[0].tensors())["model/weight"], TENSORS["model/weight"])
+    assert len(list((tmp_path / FOLDER).iterdir())) == 2
+    forget_partial(tmp_path)
+    assert [path.name for path in (tmp_path / FOLDER).iterdir()] == ["000000006"]
+
+
+def damage(path: Path, how: str) -> None:
+    content = bytearray(path.read_bytes())
+    if how == "missing":
+        path.unlink()
+    elif how == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    elif how == "empty":
+        path.write_bytes(b"")
+    else:
+        content[-3] ^= 1
+        path.write_bytes(content)
+
+
+@pytest.mark.fault(
+    "Checkpoints",
+    "a part of the newest checkpoint is missing, cut, empty, or has one other bit",
+    "the run goes on from the one before, with a warning",
+)
+@pytest.mark.parametrize("how", ["missing", "truncated", "empty", "one bit"])
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_damaged_part_sends_the_run_to_the_checkpoint_before(tmp_path, how, rank):
+    write(tmp_path, 3, 2)
+    write(tmp_path, 6, 2)
+    damage(parts(tmp_path, 6)[rank], how)
+    found, sentences = newest(tmp_path)
+    assert found.place.step == 3
+    (sentence,) = sentences
+    assert f"000000006/part-0000{rank}.safetensors" in sentence
+    # It is set aside: the step can be written again, and is then the newest.
+    write(tmp_path, 6, 2)
+    assert newest(tmp_path)[0].place.step == 6
+    assert not list((tmp_path / FOLDER).glob("*.damaged"))
+
+
+@pytest.mark.fault(
+    "Checkpoints",
+    "the newest checkpoint's manifest is damaged",
+    "the run goes on from the one before, with a warning",
+)
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[]", "not json", '{"version": 1}', '{"version": "x"}', "null", "[" * 200_000],
+)
+def test_a_damaged_manifest_sends_the_run_to_the_checkpoint_before(tmp_path, text):
+    write(tmp_path, 3)
+    write(tmp_path, 6)
+    (tmp_path / FOLDER / "000000006" / MANIFEST).write_text(text)
+    found, sentences = newest(tmp_path)
+    assert found.place.step == 3
+    assert "cannot be used" in sentences[0]
+
+
+@pytest.mark.fault(
+    "Checkpoints",
+    "all checkpoints are damaged",
+    "stops, names all of them, and never starts again from nothing",
+)
+def test_a_run_never_starts_again_by_itself_where_all_checkpoints_are_damaged(tmp_path):
+    assert newest(tmp_path) == (None, [])
+    for step in (3, 6):
+        write(tmp_path, step)
+        damage(parts(tmp_path, step)[0], "one bit")
+    with pytest.raises(CheckpointError, match=r"no checkpoint of .* can be used.*remove the run"):
+        newest(tmp_path)
+    assert len(committed(tmp_path)) == 2
+
+
+@pytest.mark.fault(
+    "Checkpoints",
+    "a checkpoint is of another version",
+    "refused with both versions, and left alone",
+)
+def test_another_versions_checkpoint_is_named_and_left_alone(tmp_path):
+    write(tmp_path, 3)
+    path = tmp_path / FOLDER / "000000003" / MANIFEST
+    path.write_text(json.dumps({**json.loads(path.read_text()), "version": 99}))
+    with pytest.raises(CheckpointError, match="has version 99 and this Longwave reads version 1"):
+        Checkpoint.read(path.parent)
+
+
+@pytest.mark.fault(
+    "Security",
+    "a checkpoint's manifest names files elsewhere",
+    "refused; they are not read",
+)
+@pytest.mark.parametrize("name", ["../000000003/part-00000.safetensors", "/dev/zero", "", None])
+def test_a_manifest_that_names_files_elsewhere_or_none_cannot_be_used(tmp_path, name):
+    write(tmp_path, 3)
+    path = tmp_path / FOLDER / "000000003" / MANIFEST
+    content = json.loads(path.read_text())
+    (part,) = content["parts"].values()
+    content["parts"] = {} if name is None else {name: part}
+    path.write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match="cannot be used"):
+        newest(tmp_path)
+
+
+@pytest.mark.fault(
+    "Security",
+    "a part of a checkpoint has the right hash and no tensors",
+    "a sentence",
+)
+def test_a_part_with_the_right_hash_that_holds_no_tensors_is_a_sentence(tmp_path):
+    write(tmp_path, 3)
+    (part,) = parts(tmp_path, 3)
+    part.write_bytes(b"no tensors at all")
+    path = part.parent / MANIFEST
+    content = json.loads(path.read_text())
+    digest = hashlib.sha256(part.read_bytes()).hexdigest()
+    content["parts"][part.name] = {"sha256": digest, "bytes": 17}
+    path.write_text(json.dumps(content))
+    found, damage = newest(tmp_path)
+    assert damage == []
+    with pytest.raises(CheckpointError, match=r"part-00000\.safetensors cannot be read: "):
+        dict(found.tensors())
+
+
+class Trap:
+    """Something that runs code where it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return (Path.touch, (self.mark,))
+
+
+@pytest.mark.fault("Security", "a pickle in place of a checkpoint", "refused; nothing of it runs")
+def test_a_hostile_checkpoint_runs_nothing(tmp_path):
+    write(tmp_path, 3)
+    mark = tmp_path / "ran"
+    for path in (parts(tmp_path, 3)[0], tmp_path / FOLDER / "000000003" / MANIFEST):
+        path.write_bytes(pickle.dumps(Trap(mark)))
+        with pytest.raises(CheckpointError):
+            newest(tmp_path)
+    assert not mark.exists()

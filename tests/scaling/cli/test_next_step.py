@@ -1,0 +1,36 @@
+"""The next step, as a newcomer goes from an empty clone to a report."""
+
+import json
+import os
+
+from scaling.cli.main import next_step
+from scaling.runs.record import FILE_NAME
+from scaling.runs.study import STUDY_NAME
+from tests.helpers.command import scaling_in_new_process
+
+
+def test_each_step_is_named_when_the_one_before_is_done(tmp_path):
+    assert "`python -m scaling prepare configs/corpora/embedded.yaml`" in next_step(tmp_path)
+    (tmp_path / "data/embedded").mkdir(parents=True)
+    (tmp_path / "data/embedded/corpus.json").touch()
+    assert "`python -m scaling plan configs/sweeps/demo.yaml`" in next_step(tmp_path)
+    run = tmp_path / "runs/demo/1f"
+    run.mkdir(parents=True)
+    told = {"runs": {"1f": {"axes": {}, "steps": 4, "seconds": None}}}
+    (run.parent / STUDY_NAME).write_text(json.dumps(told))
+    assert "Type `python -m scaling status runs/demo`" in next_step(tmp_path)
+    (run / FILE_NAME).touch()
+    assert "Type `python -m scaling report runs/demo`" in next_step(tmp_path)
+    page = run.parent / "report.html"
+    page.touch()
+    assert "open runs/demo/report.html" in next_step(tmp_path)
+    # A record that is newer than the page is not in it.
+    os.utime(page, (1, 1))
+    assert "Type `python -m scaling report runs/demo`" in next_step(tmp_path)
+
+
+def test_the_program_alone_shows_its_verbs_and_what_to_type():
+    done = scaling_in_new_process()
+    assert done.returncode == 0
+    assert "prepare" in done.stdout
+    assert "`python -m scaling " in done.stdout.splitlines()[-1]

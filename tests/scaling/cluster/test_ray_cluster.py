@@ -1,0 +1,70 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from scaling.cluster import ray_cluster
+from tests.helpers.clone import CLONE
+
+
+def test_a_named_cluster_is_used_and_left_running(ray_session):
+    assert ray_cluster.named()
+    with ray_cluster.connected():
+        assert ray_cluster.offered() == {"CPU": 3.0, "GPU": 0}
+    assert ray_cluster.offered()["CPU"] == 3.0
+
+
+def test_a_folder_that_every_node_sees_is_shared(ray_session, tmp_path):
+    assert ray_cluster.unshared(tmp_path / "runs") == []
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+@pytest.mark.fault(
+    "Storage",
+    "cluster.storage is not shared by all nodes",
+    "refused before the run, with the nodes' names",
+)
+def test_a_folder_that_a_node_does_not_see_is_named_with_the_remedy(ray_session, tmp_path):
+    # A path through the asking process's own working folder leads elsewhere in every other one.
+    own = Path("/proc/self/cwd") / "not-shared"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        (problem,) = ray_cluster.unshared(own)
+    assert "cluster.storage" in problem
+    assert str(own) in problem
+
+
+@pytest.fixture
+def config() -> dict[str, Any]:
+    """The cluster file as it lies on the head, where Ray has filled in what the machines have."""
+    content = yaml.safe_load((CLONE / "cluster.yaml").read_text())
+    for kind in content["available_node_types"].values():
+        kind["resources"] = {"CPU": 96, "GPU": 8}
+    content["available_node_types"]["head"]["resources"] = {"CPU": 16}
+    return content
+
+
+def written(config: dict[str, Any], home: Path) -> Path:
+    (home / ray_cluster.BOOTSTRAP).write_text(yaml.safe_dump(config))
+    return home
+
+
+def test_the_ceiling_is_the_head_and_as_many_nodes_as_the_cluster_may_have(config, tmp_path):
+    assert ray_cluster.ceiling(written(config, tmp_path)) == {"CPU": 16 + 2 * 96, "GPU": 2 * 8}
+
+
+def test_no_kind_of_node_counts_beyond_its_own_limit(config, tmp_path):
+    config["max_workers"] = 10
+    config["available_node_types"]["a100_spot"]["max_workers"] = 0
+    assert ray_cluster.ceiling(written(config, tmp_path))["GPU"] == 2 * 8
+
+
+def test_without_the_file_nothing_is_promised(tmp_path):
+    assert ray_cluster.ceiling(tmp_path) == {"CPU": 0, "GPU": 0}
+
+
+def test_own_machines_promise_nothing(config, tmp_path):
+    for kind in config["available_node_types"].values():
+        kind["resources"] = {}
+    assert ray_cluster.ceiling(written(config, tmp_path)) == {"CPU": 0, "GPU": 0}

@@ -1,0 +1,151 @@
+"""A rehearsal: every fault strikes a real run on a real cluster, and the run comes out the same."""
+
+import json
+
+import pytest
+from pydantic import TypeAdapter
+
+from scaling.fault_injection.rehearsal import APART, EVERY, SENTENCES, Rehearsal
+from tests.helpers.clone import CLONE
+from tests.helpers.command import rehearse, scaling
+from tests.helpers.documents import markdown
+
+pytestmark = pytest.mark.slow
+
+RESTARTED = "goes on from the newest checkpoint, with the reason in the record"
+
+
+@pytest.fixture(scope="module")
+def found(embedded_corpus):
+    """All faults, one after the other, on three workers at ZeRO 2."""
+    return rehearse(embedded_corpus, "--faults", "all", "--workers", "3")
+
+
+def restarts(found, words):
+    return [restart for restart in found["restarts"] if words in restart["why"]]
+
+
+def struck(found, fault):
+    """The restart after a fault, by the step at which it was to strike."""
+    step = APART * (found["faults"].index(fault) + 1) + 3
+    (restart,) = [it for it in found["restarts"] if it["step"] + it["lost_steps"] + 1 == step]
+    return restart
+
+
+@pytest.mark.fault(
+    "Processes",
+    "nine faults, one after the other",
+    "the order and the losses of an undisturbed run; nothing half-written",
+)
+def test_the_losses_and_the_order_are_those_of_an_undisturbed_run(found):
+    assert found["problems"] == []
+    assert found["faults"] == list(SENTENCES)
+    assert found["largest_difference"] < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        pytest.param(
+            *("error", "worker 2: rank 2 was told to fail at step 13"),
+            marks=pytest.mark.fault("Processes", "a worker raises an error", RESTARTED),
+        ),
+        pytest.param(
+            *("nan", "the loss of step 23 is nan (windows ["),
+            marks=pytest.mark.fault("Numbers", "the loss of one step is no number", RESTARTED),
+        ),
+        ("worker", "died"),
+        ("freeze", "worker 2 (process"),
+        # It is started again with smaller pieces.
+        pytest.param(
+            "memory",
+            "out of memory: rank 2 was told so at step 73: smaller pieces of a batch are",
+            marks=pytest.mark.fault(
+                "Processes",
+                "a worker lacks memory for its piece of a batch",
+                "goes on in smaller pieces, with the same batches",
+            ),
+        ),
+    ],
+)
+def test_a_worker_that_fails_costs_no_more_than_the_steps_since_its_checkpoint(found, fault, words):
+    restart = struck(found, fault)
+    assert words in restart["why"]
+    assert restart["workers"] == 3
+    # The checkpoint before may not have been written to its end.
+    assert 0 < restart["lost_steps"] <= 2 * EVERY
+
+
+@pytest.mark.fault(
+    "Processes",
+    "a worker stops without ending (SIGSTOP)",
+    "named and killed after cluster.hang_seconds; the run goes on",
+)
+def test_a_frozen_worker_is_named(found):
+    (restart,) = restarts(found, "was silent for")
+    assert restart["why"].startswith("worker 2 (process ")
+
+
+@pytest.mark.fault(
+    "Processes",
+    "a worker is told to end (SIGTERM)",
+    "a checkpoint at the end of its step; no step is lost",
+)
+def test_a_worker_that_is_told_to_end_loses_no_step(found):
+    (restart,) = restarts(found, "told to end (SIGTERM)")
+    assert restart["lost_steps"] == 0
+    assert restart["step"] % EVERY != 0
+
+
+@pytest.mark.fault(
+    "Checkpoints",
+    "a part of the newest checkpoint is missing, cut, empty, or has one other bit",
+    "the run goes on from the one before, with a warning",
+)
+def test_a_damaged_checkpoint_is_left_for_the_one_before_with_a_warning(found):
+    (warning,) = [text for text in found["warnings"] if "is damaged" in text]
+    assert "its SHA-256 is not that of the manifest: gone back to the one before" in warning
+    assert struck(found, "damage")["lost_steps"] > EVERY
+
+
+@pytest.mark.fault(
+    "Nodes and networks",
+    "a node is lost, and later there is another one",
+    "goes on with fewer workers and the same batches; grows again without a lost step",
+)
+@pytest.mark.fault(
+    "Nodes and networks",
+    "a node of three is lost",
+    "goes on with as many workers as divide the batch",
+)
+def test_a_lost_node_shrinks_the_run_and_a_new_one_lets_it_grow_without_a_lost_step(found):
+    shrunk = [restart for restart in found["restarts"] if restart["workers"] == 2]
+    assert shrunk and shrunk[0]["lost_steps"] <= EVERY
+    (grown,) = restarts(found, "there is room for more workers")
+    assert grown["workers"] == 3
+    assert grown["lost_steps"] == 0
+
+
+@pytest.mark.fault(
+    "Storage",
+    "the storage refuses checkpoints for 20 s",
+    "a warning each; no restart",
+)
+def test_a_storage_that_refuses_checkpoints_for_20_seconds_stops_nothing(found):
+    refused = [text for text in found["warnings"] if "was not written" in text]
+    assert refused and all("Not a directory" in text for text in refused)
+
+
+def test_the_document_has_the_table_of_the_record():
+    record = json.loads((CLONE / "configs/measurements/recovery-cpu.json").read_text())
+    plain = {name: value for name, value in record.items() if name not in ("hardware", "versions")}
+    rehearsal = TypeAdapter(Rehearsal).validate_python(plain)
+    assert rehearsal.faults == tuple(SENTENCES) and rehearsal.problems == []
+    assert markdown(rehearsal.table()) in (CLONE / "docs/reliability.md").read_text()
+
+
+def test_a_fault_that_there_is_none_of_is_refused_with_those_that_there_are():
+    done = scaling("rehearse", "--config", "configs/sweeps/demo.yaml", "--faults", "worker,fire")
+    assert done.returncode == 2
+    assert "--faults has fire: write some of" in done.stderr
+    assert "preempt (a worker is told to end (SIGTERM))" in done.stderr

@@ -1,0 +1,98 @@
+"""When a continuation counts as run away, and that music and a prompt of the same kind do not."""
+
+import numpy as np
+import pytest
+
+from datasets import audio, quantise
+from scaling.inference.degeneration import FEWEST_SAMPLES, flatness, runaway
+from tests.helpers import records
+from tests.helpers.clone import CLONE
+
+RATE = 16_000
+SECONDS_T = np.arange(RATE) / RATE
+TONE = 0.1 * np.sin(2 * np.pi * 440 * SECONDS_T) + 0.05 * np.sin(2 * np.pi * 1_320 * SECONDS_T)
+NOISE = np.random.default_rng(0).normal(0, 0.05, RATE)
+SQUARE = np.sign(TONE)
+SILENCE = np.zeros(RATE)
+
+EVERY_CODEC = pytest.mark.parametrize(
+    ("codec", "levels"), [("mulaw", 256), ("linear", 256), ("linear", 65_536)]
+)
+
+
+def told(made, given, codec="mulaw", levels=256):
+    """The first word or two of what is said of these samples after those."""
+    corpus = records.run({}, 3.3).corpus
+    corpus = corpus.model_copy(update={"rate": RATE, "codec": codec, "levels": levels})
+    codes, prompt = (quantise.encode(one, codec, levels) for one in (made, given))
+    return [
+        " ".join(sentence.split()[:2]).split(":")[0] for sentence in runaway(codes, prompt, corpus)
+    ]
+
+
+@EVERY_CODEC
+@pytest.mark.parametrize(
+    ("made", "given", "expected"),
+    [
+        (TONE, TONE, []),
+        (TONE, SILENCE, []),
+        (NOISE, TONE, ["became noise"]),
+        (NOISE, SILENCE, ["became noise"]),
+        (NOISE, NOISE, []),
+        (SQUARE, 0.5 * SQUARE, ["clips"]),
+        (SQUARE, SILENCE, ["clips"]),
+        (SQUARE, SQUARE, []),
+        (SILENCE, TONE, ["became silence"]),
+        (SILENCE, SILENCE, ["became silence"]),
+        (8 * TONE, 0.3 * TONE, ["became loud"]),
+        (0.3 * TONE, 8 * TONE, []),
+        (3 * TONE, 0.5 * TONE, []),
+    ],
+)
+def test_silence_noise_clipping_and_a_level_far_above_are_told_and_no_more(
+    made, given, expected, codec, levels
+):
+    assert told(made, given, codec, levels) == expected
+
+
+def test_a_sentence_holds_the_number_and_what_is_allowed():
+    corpus = records.run({}, 3.3).corpus
+    (sentence,) = runaway(
+        quantise.encode(8 * TONE, "mulaw"), quantise.encode(0.3 * TONE, "mulaw"), corpus
+    )
+    assert sentence == (
+        "became loud: its last second is 29 dB above its prompt's level, more than 20 dB"
+    )
+
+
+@pytest.mark.parametrize("name", ["sunflower_slow_drag", "salamander_notes"])
+def test_of_real_recordings_nothing_is_told_but_that_a_second_is_silent(name):
+    samples = audio.read(CLONE / f"datasets/embedded/{name}.flac", RATE)
+    found = {
+        sentence
+        for at in range(RATE, len(samples) - RATE, 3 * RATE)
+        for sentence in told(samples[at : at + RATE], samples[max(0, at - 8 * RATE) : at])
+    }
+    assert found <= {"became silence"}
+
+
+def test_the_last_second_is_judged_and_less_than_one_is_not():
+    assert told(np.concatenate([NOISE, TONE]), TONE) == []
+    assert told(np.concatenate([TONE, NOISE]), TONE) == ["became noise"]
+    assert told(NOISE[:-1], TONE) == []
+
+
+@EVERY_CODEC
+def test_codes_on_both_sides_of_zero_are_silence(codec, levels):
+    corpus = records.run({}, 3.3).corpus.model_copy(update={"codec": codec, "levels": levels})
+    codes = levels // 2 - np.arange(RATE) % 2
+    (sentence,) = runaway(codes, codes, corpus)
+    assert sentence.startswith("became silence")
+
+
+@pytest.mark.parametrize("samples", [FEWEST_SAMPLES, 16_000])
+def test_white_noise_is_flat_a_tone_is_not_and_what_has_no_spectrum_is_neither(samples):
+    generator = np.random.default_rng(1)
+    assert all(flatness(generator.normal(size=samples), RATE) > 0.85 for _ in range(20))
+    assert flatness(TONE[:samples], RATE) < 0.01
+    assert flatness(np.zeros(samples), RATE) == flatness(np.ones(1), RATE) == 0

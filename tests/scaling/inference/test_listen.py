@@ -1,0 +1,139 @@
+"""A study's players: the best runs continue one prompt, and the page plays it without a network."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from datasets import quantise, shards
+from scaling.analysis.records import load_records
+from scaling.inference.continuation import PromptError
+from scaling.inference.listen import Listening, listen
+from scaling.reporting.clips import clips_of, first_of, write_page
+from scaling.reporting.report import write_report
+from tests.helpers.browser import opened
+from tests.helpers.trained import trained
+
+SECONDS = 0.02
+
+
+@pytest.fixture(scope="module")
+def folder(embedded_corpus, tmp_path_factory):
+    """Two runs of random weights, of one and two layers."""
+    folder = tmp_path_factory.mktemp("heard")
+    for layers in (1, 2):
+        run = trained(embedded_corpus, folder / str(layers), model__layers=layers)
+        (folder / str(layers)).rename(folder / run.record.id)
+    return folder
+
+
+def heard(*folders, **how):
+    how = {"seconds": SECONDS, "seed": 3, "most": 4, **how}
+    return listen(folders, Listening(**how), lambda done, total: None)
+
+
+def test_all_runs_continue_the_same_prompt_beside_what_truly_follows(folder, embedded_corpus):
+    index, skipped = heard(folder)
+    told = json.loads(index.read_text())
+    assert [one["kind"] for one in told] == ["prompt", "anchor", "continuation", "continuation"]
+    assert skipped == []
+    steps = round(SECONDS * embedded_corpus.rate)
+    recording = embedded_corpus.longest("test")
+    end = recording.ranges["test"][1]
+    codes = shards.read(embedded_corpus.folder, recording.place, end - steps, steps)
+    truth = quantise.decode(codes, embedded_corpus.codec, embedded_corpus.levels)
+    sound, rate = soundfile.read(index.parent / told[1]["file"])
+    assert rate == embedded_corpus.rate
+    assert np.abs(sound - truth).max() < 2**-15
+    assert all(one["nats"] > 0 for one in told[2:])
+    assert len(soundfile.read(index.parent / told[2]["file"])[0]) == steps
+
+
+def test_a_seed_fixes_every_byte_and_the_best_come_first(folder):
+    index, _ = heard(folder)
+    told = json.loads(index.read_text())
+    first = (index.parent / told[2]["file"]).read_bytes()
+    heard(folder)
+    assert (index.parent / told[2]["file"]).read_bytes() == first
+    index, _ = heard(folder, most=1)
+    assert len(json.loads(index.read_text())) == 3
+
+
+def test_progress_counts_the_samples_of_all_continuations_together(folder, embedded_corpus):
+    told = []
+    how = Listening(SECONDS, temperatures=(0.5, 1.0), prompts=2, most=2)
+    listen([folder], how, lambda done, total: told.append((done, total)))
+    samples = 2 * 2 * 2 * round(SECONDS * embedded_corpus.rate)
+    assert {total for _, total in told} == {samples}
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert told[0][0] == 0 and told[-1][0] == samples
+
+
+def test_the_report_plays_them_from_its_own_file(folder, tmp_path):
+    heard(folder)
+    records, _ = load_records(folder)
+    page = write_report(records, folder, study="heard").html
+    clips = clips_of(folder)
+    text = page.read_text()
+    assert len(clips) == 4 and all(clip.sound in text for clip in clips)
+    assert text.count("<audio controls") == 4
+    result = opened(page, tmp_path)
+    assert "CONSOLE" not in result.stderr
+
+
+def test_runs_continue_several_prompts_at_several_temperatures(folder, embedded_corpus):
+    records, _ = load_records(folder)
+    runs = [folder / record.id for record in records]
+    index, _ = heard(*runs, prompts=3, temperatures=(0.5, 1.0))
+    assert index.parent.parent == folder
+    told = json.loads(index.read_text())
+    assert len(told) == 3 * (2 + 2 * 2)
+    steps = round(SECONDS * embedded_corpus.rate)
+    recording = embedded_corpus.longest("test")
+    begin, end = recording.ranges["test"]
+    codes = shards.read(embedded_corpus.folder, recording.place, 0, end)
+    for number, last in enumerate((begin + steps, (begin + steps + end) // 2, end)):
+        (truth,) = [one for one in told if (one["kind"], one["prompt"]) == ("anchor", number)]
+        sound, _ = soundfile.read(index.parent / truth["file"])
+        expected = quantise.decode(codes[last - steps : last], "mulaw")
+        assert np.abs(sound - expected).max() < 2**-15
+    files = {one["file"] for one in told}
+    assert len(files) == len(told)
+    assert f"2-{records[0].id}-0.5.flac" in files
+    for one in told:
+        if one["kind"] == "continuation":
+            assert np.mean(one["nats_by_second"]) == pytest.approx(one["nats"])
+    clips = clips_of(folder)
+    assert {clip.prompt for clip in first_of(clips)} == {0}
+    assert {clip.temperature for clip in first_of(clips)} == {None, 0.5}
+
+
+def test_the_page_has_every_clip_and_a_blind_comparison_of_every_pair(folder, tmp_path):
+    heard(folder, prompts=2, temperatures=(0.5, 1.0))
+    page = write_page(folder)
+    text = page.read_text()
+    assert all(clip.sound in text and clip.picture in text for clip in clips_of(folder))
+    assert text.count("<details><summary>Show and play it") == 2
+    result = opened(page, tmp_path)
+    assert "CONSOLE" not in result.stderr
+    # Five ways to go on from each prompt: what truly follows, and two runs twice.
+    assert f'data-pairs="{2 * 10}"' in result.stdout
+
+
+def test_a_study_whose_weights_are_gone_says_so(folder, tmp_path):
+    copy = tmp_path / "gone"
+    shutil.copytree(folder, copy)
+    for path in copy.glob("*/weights.safetensors"):
+        path.unlink()
+    with pytest.raises(PromptError, match="no run can continue the prompt"):
+        heard(copy)
+    with pytest.raises(PromptError, match="seconds is 0"):
+        heard(folder, seconds=0)
+    with pytest.raises(PromptError, match=r"temperature is -1\.0"):
+        heard(folder, temperatures=(-1.0,))
+
+
+def test_without_clips_a_report_has_no_players(tmp_path):
+    assert clips_of(tmp_path) == []

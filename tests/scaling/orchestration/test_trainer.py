@@ -1,0 +1,126 @@
+"""What Ray Train starts for a run starts like every other process of the cluster, and stays."""
+
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import ray
+from ray._private.state import state
+from ray.core.generated.gcs_pb2 import ActorTableData
+from ray.util import placement_group, placement_group_table, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from scaling.orchestration.train import make_job, train
+from scaling.runs.job import Fault
+from tests.helpers.runs import (
+    digests,
+    expected_digests,
+    losses,
+    plain_losses,
+    small_run,
+    wait_for_steps,
+)
+
+OF_A_RUN = ("Controllers", "RayTrainWorker", "SynchronizationActor", "SplitCoordinator")
+
+
+def started(name):
+    """The actors of this class that this process has asked for, or what it started."""
+    job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id())
+    rows = state._connect_and_get_accessor().get_actor_table(job, None)
+    found = [ActorTableData.FromString(row) for row in rows]
+    return [actor for actor in found if actor.class_name == name]
+
+
+def alive(name):
+    """The processes of those that have not ended."""
+    return {actor.pid for actor in started(name) if actor.state == ActorTableData.ALIVE}
+
+
+def until(holds):
+    """Return once it holds: what is killed takes a moment to end."""
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def kept_rooms():
+    """The rooms of workers that nobody has given back."""
+    return {room for room, is_ in placement_group_table().items() if is_["state"] != "REMOVED"}
+
+
+@pytest.mark.parametrize("name", ["Controllers", "SynchronizationActor", "RayTrainWorker"])
+def test_what_a_run_starts_has_no_environment_of_its_own(chunks_run, name):
+    found = started(name)
+    assert found
+    assert {actor.serialized_runtime_env for actor in found} <= {"", "{}"}
+
+
+@pytest.mark.fault(
+    "Processes",
+    "Ray Train's controller dies",
+    "the run is started again, in the order and with the losses undisturbed",
+)
+@pytest.mark.slow
+def test_a_run_takes_the_controllers_of_the_one_before_and_goes_on_where_they_are_killed(
+    chunks_run, embedded_corpus, tmp_path
+):
+    before = {name: alive(name) for name in OF_A_RUN}
+    assert before["Controllers"]
+    config = small_run(embedded_corpus, tmp_path, train__steps=40, cluster__workers=2)
+
+    def kill_after_steps():
+        wait_for_steps(config, 7)
+        for controllers in before["Controllers"]:
+            os.kill(controllers, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_after_steps)
+    killer.start()
+    record = train(make_job(config, {}))
+    killer.join()
+    (restart,) = record.restarts
+    assert restart.workers == 2
+    assert digests(config) == expected_digests(config, embedded_corpus)
+    np.testing.assert_allclose(losses(config), plain_losses(config, embedded_corpus), atol=2e-3)
+    until(lambda: [len(alive(name) - before[name]) for name in OF_A_RUN] == [1, 0, 0, 0])
+
+
+@pytest.mark.slow
+def test_the_error_of_a_worker_keeps_nothing_that_was_started_for_it(embedded_corpus, tmp_path):
+    before = {name: alive(name) for name in OF_A_RUN[1:]}
+    config = small_run(embedded_corpus, tmp_path, cluster__workers=2)
+    record = train(replace(make_job(config, {}), faults=(Fault("raise", 4, 1),)))
+    assert len(record.restarts) == 1
+    until(lambda: not any(alive(name) - before[name] for name in OF_A_RUN[1:]))
+
+
+@pytest.mark.fault(
+    "Processes",
+    "a trial is killed while its workers train, and the sweep goes on",
+    "its workers' room is given back, and no dashboard is asked",
+)
+@pytest.mark.slow
+def test_the_room_of_a_killed_trial_is_given_back(embedded_corpus, tmp_path):
+    # Tune gives a trial a room of its own, and Ray puts all that it starts into that.
+    own = placement_group([{"CPU": 0.5}])
+    inside = PlacementGroupSchedulingStrategy(own, placement_group_capture_child_tasks=True)
+    rooms, helpers = kept_rooms(), alive("Release")
+    config = small_run(embedded_corpus, tmp_path, train__steps=4_000, cluster__workers=2)
+
+    @ray.remote(num_cpus=0.5, scheduling_strategy=inside)
+    class Trial:
+        def train(self):
+            train(make_job(config, {}))
+
+    trial = Trial.remote()
+    trial.train.remote()
+    wait_for_steps(config, 7)
+    assert len(kept_rooms() - rooms) == len(alive("Release") - helpers) == 1
+    ray.kill(trial)
+    until(lambda: kept_rooms() == rooms and alive("Release") == helpers)
+    remove_placement_group(own)

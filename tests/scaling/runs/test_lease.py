@@ -1,0 +1,109 @@
+"""One writer a run: who may take a lease, and when."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from scaling.runs import lease
+from scaling.runs.lease import FILE_NAME, LeaseError, held
+from tests.helpers.command import scaling
+from tests.helpers.runs import small_run
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from scaling.runs.lease import held
+with held(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """A process that holds the lease of ``tmp_path``."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.fault(
+    "Processes",
+    "a second driver trains the same run",
+    "refused with the first one's name",
+)
+def test_a_second_driver_is_refused_with_the_firsts_name(tmp_path, holder):
+    with pytest.raises(LeaseError, match=f"is being trained by process {holder.pid} on "):
+        with held(tmp_path):
+            pytest.fail("two hold one lease")
+    assert json.loads((tmp_path / FILE_NAME).read_text())["process"] == holder.pid
+
+
+@pytest.mark.fault(
+    "Processes",
+    "a second driver trains the same run",
+    "refused with the first one's name",
+)
+@pytest.mark.slow
+def test_train_says_who_trains_the_run_already(embedded_corpus, tmp_path):
+    config = small_run(embedded_corpus, tmp_path, train__steps=1)
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(config.resolved()))
+    config.folder.mkdir(parents=True)
+    with held(config.folder):
+        done = scaling("train", "--config", path)
+    assert done.returncode == 1
+    assert f"is being trained by process {os.getpid()} on " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (config.folder / "config.yaml").exists()
+
+
+@pytest.mark.fault("Processes", "a killed driver leaves its lease", "free at once on its machine")
+def test_a_killed_drivers_lease_is_free_at_once(tmp_path, holder, monkeypatch):
+    monkeypatch.setattr(lease, "PATIENCE_SECONDS", 1e9)
+    holder.kill()
+    with held(tmp_path):
+        assert json.loads((tmp_path / FILE_NAME).read_text())["process"] != holder.pid
+    assert not (tmp_path / FILE_NAME).exists()
+
+
+def elsewhere(tmp_path):
+    """The lease of a driver on another machine, which nobody renews."""
+    content = {"holder": "x", "host": "elsewhere", "process": 1, "process_started": 0.0}
+    (tmp_path / FILE_NAME).write_text(json.dumps({**content, "renewals": 3}))
+
+
+@pytest.mark.fault(
+    "Processes",
+    "a driver on a lost machine leaves its lease",
+    "free when it was not renewed for 20 s",
+)
+def test_a_lease_from_elsewhere_is_free_when_it_was_not_renewed_for_long(tmp_path, monkeypatch):
+    elsewhere(tmp_path)
+    monkeypatch.setattr(lease, "PATIENCE_SECONDS", 0.5)
+    with held(tmp_path):
+        assert json.loads((tmp_path / FILE_NAME).read_text())["host"] != "elsewhere"
+
+
+def test_a_lease_that_is_renewed_meanwhile_is_not_free(tmp_path, monkeypatch):
+    elsewhere(tmp_path)
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.5)
+    real = lease.time.sleep
+
+    def renewed(seconds):
+        path = tmp_path / FILE_NAME
+        path.write_text(json.dumps({**json.loads(path.read_text()), "renewals": 4}))
+        real(0)
+
+    monkeypatch.setattr(lease.time, "sleep", renewed)
+    with pytest.raises(LeaseError, match="process 1 on elsewhere"):
+        with held(tmp_path):
+            pytest.fail("two hold one lease")
