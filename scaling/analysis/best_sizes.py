@@ -19,10 +19,10 @@ from scaling.analysis.budgets import CHUNK, WIDTH
 from scaling.analysis.series import CONTEXT, setting
 from scaling.config.run_config import RunConfig
 from scaling.fitting.fit import Fit
-from scaling.fitting.frontier import BUDGETS, Best, Frontier
-from scaling.fitting.prediction import reach
+from scaling.fitting.frontier import BUDGETS, Frontier, OptimalSizes
+from scaling.fitting.prediction import extrapolation_factor
 from scaling.fitting.slope import FitError, Floats
-from scaling.fitting.uncertainty import percentiles, spread_of
+from scaling.fitting.uncertainty import percentile_interval, standard_deviation
 from scaling.runs.record import RunRecord
 
 TARGETS, PARAMETERS = "targets_seen", "parameters"
@@ -69,7 +69,9 @@ class Sizes:
         grids = [
             _levels(key, [float(setting(run, key)) for run in records], levels) for key in keys
         ]
-        cells = [priced(config, dict(zip(keys, sizes, strict=True))) for sizes in product(*grids)]
+        cells = [
+            price_sizes(config, dict(zip(keys, sizes, strict=True))) for sizes in product(*grids)
+        ]
         shape = tuple(len(grid) for grid in grids)
         values = {
             key: np.array([cell[key] for cell in cells], float).reshape(shape)
@@ -125,20 +127,20 @@ def best_sizes(fit: Fit, sizes: Sizes, costs: Floats, further: tuple[float, ...]
             for index, budget in enumerate(asked)
         ],
         exponents=dict(zip(names, slopes[0].tolist(), strict=True)),
-        standard_errors={name: spread_of(drawn[:, at]) for at, name in enumerate(names)},
-        intervals={name: percentiles(drawn[:, at]) for at, name in enumerate(names)},
+        standard_errors={name: standard_deviation(drawn[:, at]) for at, name in enumerate(names)},
+        intervals={name: percentile_interval(drawn[:, at]) for at, name in enumerate(names)},
     )
 
 
-def _described(fit: Fit, budget: float, sizes: Floats, dearest: float) -> Best:
+def _described(fit: Fit, budget: float, sizes: Floats, dearest: float) -> OptimalSizes:
     names = fit.points.names
-    return Best(
+    return OptimalSizes(
         budget=budget,
         sizes=dict(zip(names, sizes[0].tolist(), strict=True)),
         loss=float(fit.at(sizes[:1])[0]),
-        reach=float(reach(fit, sizes[:1])[0]),
+        reach=float(extrapolation_factor(fit, sizes[:1])[0]),
         cost_reach=max(1.0, budget / dearest),
-        intervals={name: percentiles(sizes[1:, at]) for at, name in enumerate(names)},
+        intervals={name: percentile_interval(sizes[1:, at]) for at, name in enumerate(names)},
     )
 
 
@@ -186,7 +188,7 @@ def _levels(key: str, seen: Sequence[float], levels: int) -> list[int]:
     return sorted({max(1, round(size)) for size in np.geomspace(*ends, levels)})
 
 
-def priced(config: RunConfig, settings: Mapping[str, int]) -> dict[str, float]:
+def price_sizes(config: RunConfig, settings: Mapping[str, int]) -> dict[str, float]:
     """Settings (dotted keys) as they can be built, with ``parameters`` and ``cost``, a target's
     operations."""
     shape = config.model

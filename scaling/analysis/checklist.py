@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from scaling.analysis.provenance import counted
+from scaling.analysis.provenance import count_noun
 from scaling.analysis.series import varied
-from scaling.fitting.diagnostics import Finding
-from scaling.fitting.table_fit import Analysis
+from scaling.fitting.diagnostics import Diagnostic
+from scaling.fitting.table_fit import TableFit
 from scaling.runs.record import RunRecord, bits
 
 Verdict = Literal["pass", "warn"]
@@ -34,13 +34,13 @@ class Check:
     text: str
 
 
-def unreadable(warnings: Sequence[Finding]) -> list[Finding]:
+def unreadable(warnings: Sequence[Diagnostic]) -> list[Diagnostic]:
     """The findings with which the law must not be read."""
     return [warning for warning in warnings if warning.code in UNREADABLE]
 
 
 def checklist(
-    records: Sequence[RunRecord], law: Analysis | None, noise: float | None, lost: int
+    records: Sequence[RunRecord], law: TableFit | None, noise: float | None, lost: int
 ) -> list[Check]:
     """Every check, in the order of a study: what was run, how it was scored, how it was fitted."""
     return [
@@ -63,9 +63,9 @@ def _of_runs(records: Sequence[RunRecord], lost: int) -> list[Check]:
         _check(
             "Every run is accounted for",
             not lost,
-            f"{counted(len(records), 'finished run')}"
+            f"{count_noun(len(records), 'finished run')}"
             + (
-                f"; {counted(lost, 'other')} did not finish and stand under the runs."
+                f"; {count_noun(lost, 'other')} did not finish and stand under the runs."
                 if lost
                 else "."
             )
@@ -144,7 +144,7 @@ def _no_law() -> Check:
     )
 
 
-def _of_law(law: Analysis) -> list[Check]:
+def _of_law(law: TableFit) -> list[Check]:
     made, content = law.fit, law.content()
     goodness, starts = content["goodness"], content["starts"]
     worst = max(abs(made.predicted - made.points.loss))
@@ -156,8 +156,8 @@ def _of_law(law: Analysis) -> list[Check]:
         _check(
             "The form is stated, and E is free",
             asked.irreducible,
-            f"{made.form.formula}; {counted(made.form.num_free, 'parameter')} for "
-            f"{counted(made.points.num_configurations, 'configuration')}.",
+            f"{made.form.formula}; {count_noun(made.form.num_free, 'parameter')} for "
+            f"{count_noun(made.points.num_configurations, 'configuration')}.",
         ),
         _check(
             "The fit came to rest",

@@ -6,15 +6,15 @@ from math import sqrt
 
 import numpy as np
 
-from scaling.analysis.best_sizes import BEYOND, PARAMETERS, TARGETS, Sizes, priced
+from scaling.analysis.best_sizes import BEYOND, PARAMETERS, TARGETS, Sizes, price_sizes
 from scaling.analysis.budgets import WIDTH
 from scaling.analysis.checklist import unreadable
 from scaling.analysis.series import CONTEXT, PANEL, Series, setting_of
 from scaling.analysis.study_law import StudyLaw
 from scaling.fitting.fit import Fit
-from scaling.fitting.prediction import reach
+from scaling.fitting.prediction import extrapolation_factor
 from scaling.fitting.slope import Floats, Interval
-from scaling.fitting.uncertainty import percentiles, spread_of
+from scaling.fitting.uncertainty import percentile_interval, standard_deviation
 
 SLOPE = 0.01  # of a doubling to either side, over which a slope is taken
 
@@ -88,12 +88,12 @@ def _doubling(name: str, made: Fit, index: int, start: float) -> Doubling:
         made, middle, index, np.vstack([made.parameters, made.redraws]), around=0.5
     )
     drawn = changes[1:, 0]
-    interval, error = percentiles(drawn), spread_of(drawn)
+    interval, error = percentile_interval(drawn), standard_deviation(drawn)
     assert interval is not None and error is not None
     return Doubling(
         law=name,
         start=round(start),
-        beyond=float(reach(made, end)[0]),
+        beyond=float(extrapolation_factor(made, end)[0]),
         nats=float(changes[0, 0]),
         standard_error=error,
         interval=interval,
@@ -103,7 +103,7 @@ def _doubling(name: str, made: Fit, index: int, start: float) -> Doubling:
 LEVELS = 60
 
 
-def instead_of_context(
+def size_instead_of_context(
     fit: Fit, sizes: Sizes, row: Floats, contexts: Floats
 ) -> tuple[str, Floats] | None:
     """Nats that the operations of one more doubling of context buy in another size.
@@ -128,8 +128,8 @@ def instead_of_context(
     gains = []
     for context in contexts:
         here = usual | {CONTEXT: round(context)}
-        grown = [priced(sizes.config, {**here, key: int(level)}) for level in levels]
-        doubled = priced(sizes.config, {**here, key: int(start), CONTEXT: 2 * round(context)})
+        grown = [price_sizes(sizes.config, {**here, key: int(level)}) for level in levels]
+        doubled = price_sizes(sizes.config, {**here, key: int(start), CONTEXT: 2 * round(context)})
         bought = np.log([one[other] for one in grown])
         growth = np.interp(
             np.log(doubled["cost"]), np.log([one["cost"] for one in grown]), bought - bought[0]

@@ -90,7 +90,7 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class Need:
+class RequiredRuns:
     """What so many ``seeds`` of each configuration need: None where no number of targets is enough.
 
     ``detectable`` is the least difference (nats) that they would tell with all targets there are.
@@ -122,13 +122,13 @@ def power_of(
     return float(found)
 
 
-def needs(
+def required_runs(
     difference: float,
     noise: Noise,
     *,
     recordings: int | None = None,
     per_recording: int = 1,
-) -> list[Need]:
+) -> list[RequiredRuns]:
     """What 1 to 10 seeds need to find a difference with the power 0.8.
 
     With ``recordings`` there are so many, from which more targets are taken; else there are
@@ -143,7 +143,7 @@ def _seeds() -> range:
 
 def _need(
     difference: float, noise: Noise, seeds: int, recordings: int | None, per_recording: int
-) -> Need:
+) -> RequiredRuns:
     def shape(targets: int) -> tuple[int, float]:
         if recordings is not None:
             return recordings, max(1.0, targets / recordings)
@@ -155,13 +155,13 @@ def _need(
     least, most = _between(lambda size: power(MOST_TARGETS, size) >= POWER)
     detectable = (least + most) / 2
     if power(MOST_TARGETS) < POWER:
-        return Need(seeds, None, None, detectable)
+        return RequiredRuns(seeds, None, None, detectable)
     low, high = 0, MOST_TARGETS
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if power(middle) >= POWER else (middle, high)
     groups, each = shape(high)
-    return Need(seeds, groups, ceil(groups * each), detectable)
+    return RequiredRuns(seeds, groups, ceil(groups * each), detectable)
 
 
 def _between(enough: Callable[[float], bool]) -> tuple[float, float]:

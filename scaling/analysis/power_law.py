@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scaling.fitting.diagnostics import Finding, noise_of, of_data, of_fit
+from scaling.fitting.diagnostics import Diagnostic, data_diagnostics, fit_diagnostics, row_noise
 from scaling.fitting.fit import Fit, fit
 from scaling.fitting.forms import Additive
 from scaling.fitting.objective import Objective
 from scaling.fitting.points import Points
-from scaling.fitting.slope import FitError, Floats, Interval, checked
-from scaling.fitting.uncertainty import PERCENTILES, percentiles, uncertainty
+from scaling.fitting.slope import FitError, Floats, Interval, checked_points
+from scaling.fitting.uncertainty import PERCENTILES, percentile_interval, uncertainty
 from scaling.runs.record import bits
 
 
@@ -40,7 +40,7 @@ class PowerLaw:
     num_configurations: int
     starts_agreeing: int
     intervals: dict[str, Interval]
-    findings: tuple[Finding, ...]
+    findings: tuple[Diagnostic, ...]
     fitted: Fit = field(repr=False, compare=False)
 
     @property
@@ -92,7 +92,7 @@ def fit_power_law(
     residuals. ``seed`` is that of the starts and of the bootstrap's ``num_redraws``. Raises
     :class:`FitError` for fewer than three different x or values not positive and finite.
     """
-    x, nats, labels = checked(x, nats, configurations)
+    x, nats, labels = checked_points(x, nats, configurations)
     form = Additive((name,))
     if len(set(x)) < form.least_values:
         raise FitError(
@@ -103,13 +103,16 @@ def fit_power_law(
     fitted = fit(points, form, Objective(), num_redraws=num_redraws, seed=seed)
     irreducible, reducible, exponent = fitted.parameters.tolist()
     names = ("irreducible", "reducible", "exponent")
-    drawn = {key: percentiles(column) for key, column in zip(names, fitted.redraws.T, strict=True)}
+    drawn = {
+        key: percentile_interval(column)
+        for key, column in zip(names, fitted.redraws.T, strict=True)
+    }
     findings = (
-        *of_data(points, form),
-        *of_fit(
+        *data_diagnostics(points, form),
+        *fit_diagnostics(
             fitted,
             uncertainty(fitted),
-            noise_of(fitted) if noise is None else noise,
+            row_noise(fitted) if noise is None else noise,
             _both_units,
         ),
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from model.accounting import parameters
 from model.architecture import Architecture
-from scaling.analysis.series import SEED, name_of, setting, written
+from scaling.analysis.series import SEED, setting, setting_name, setting_text
 from scaling.runs.record import RunRecord
 
 RECENT = "model.recent"
@@ -64,13 +64,15 @@ def setup(records: Sequence[RunRecord], keys: list[str]) -> dict[str, str]:
     return {
         "Corpus": each(
             lambda run: (
-                f"{run.corpus.name}: {counted(run.corpus.recordings, 'recording')}, "
+                f"{run.corpus.name}: {count_noun(run.corpus.recordings, 'recording')}, "
                 f"{run.corpus.seconds:,.0f} s at {run.corpus.rate:,} Hz; {run.corpus.codec}, "
                 f"{run.corpus.levels} levels, scaling {run.corpus.scaling}"
             )
         ),
         "Split": each(lambda run: f"by {run.corpus.split_rule}"),
-        "Varied": "; ".join(f"{name_of(key)} {_listed(values)}" for key, values in swept.items()),
+        "Varied": "; ".join(
+            f"{setting_name(key)} {_listed(values)}" for key, values in swept.items()
+        ),
         "Trained on": f"{_listed(sorted({run.targets.steps for run in records}))} steps; "
         + each(
             lambda run: (
@@ -115,7 +117,7 @@ def _flattened(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, dict):
             flat |= _flattened(value, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = written(value)
+            flat[prefix + key] = setting_text(value)
     return flat
 
 
@@ -123,8 +125,8 @@ def _listed(values: Iterable[Any]) -> str:
     """The different values; of many numbers only the ends."""
     known = list(dict.fromkeys(values))
     if len(known) > MOST_LISTED and all(isinstance(value, int | float) for value in known):
-        return f"{written(min(known))} to {written(max(known))} ({len(known)} values)"
-    return ", ".join(dict.fromkeys(written(value) for value in known))
+        return f"{setting_text(min(known))} to {setting_text(max(known))} ({len(known)} values)"
+    return ", ".join(dict.fromkeys(setting_text(value) for value in known))
 
 
 def _pairs(values: dict[str, Any]) -> str:
@@ -133,11 +135,11 @@ def _pairs(values: dict[str, Any]) -> str:
     for key, value in values.items():
         if key.endswith("_bytes"):
             key, value = key.removesuffix("_bytes"), f"{value / 2**30:.1f} GiB"
-        texts.append(f"{key.replace('_', ' ')} {written(value)}")
+        texts.append(f"{key.replace('_', ' ')} {setting_text(value)}")
     return ", ".join(texts)
 
 
-def counted(number: int, noun: str) -> str:
+def count_noun(number: int, noun: str) -> str:
     """A number and its noun, in the plural where it is not one."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 

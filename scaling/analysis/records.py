@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling.analysis.budgets import PROFILES, budgets
-from scaling.analysis.series import CONTEXT, SEED, SHAPE_AXES, order, setting, varied
+from scaling.analysis.series import CONTEXT, SEED, SHAPE_AXES, setting, setting_sort_key, varied
 from scaling.runs.record import FILE_NAME, RecordError, RunRecord, bits
 
 SHAPE = (CONTEXT, *SHAPE_AXES, "model.width")  # in every table of runs, varied or not
@@ -45,7 +45,7 @@ def load_records(study_folder: Path) -> tuple[list[RunRecord], list[str]]:
     return records, skipped
 
 
-def check_comparable(records: Sequence[RunRecord]) -> None:
+def check_records_comparable(records: Sequence[RunRecord]) -> None:
     """Refuse losses that were not measured on the same targets in the same units."""
     if not records:
         raise ReportError("There is no run record to report on.")
@@ -62,7 +62,7 @@ def check_comparable(records: Sequence[RunRecord]) -> None:
 def sorted_records(records: Sequence[RunRecord]) -> list[RunRecord]:
     """Records in the order of what varies among them, then of their seeds."""
     keys = [*varied(records), SEED]
-    return sorted(records, key=lambda run: [order(setting(run, key)) for key in keys])
+    return sorted(records, key=lambda run: [setting_sort_key(setting(run, key)) for key in keys])
 
 
 def rows(records: Sequence[RunRecord]) -> list[dict[str, Any]]:

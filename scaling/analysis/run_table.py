@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from scaling.analysis.records import check_comparable, load_records, rows, sorted_records
+from scaling.analysis.records import check_records_comparable, load_records, rows, sorted_records
 from scaling.fitting.loss_table import read
 
 
-def table_of(path: Path) -> pd.DataFrame:
+def read_run_table(path: Path) -> pd.DataFrame:
     """A CSV, or the finished runs of a study's folder."""
     if not path.is_dir():
         return read(path)
     records, _ = load_records(path)
-    check_comparable(records)
+    check_records_comparable(records)
     return pd.DataFrame(rows(sorted_records(records)))

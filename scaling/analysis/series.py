@@ -63,12 +63,12 @@ def setting_of(config: dict[str, Any], key: str) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def name_of(key: str) -> str:
+def setting_name(key: str) -> str:
     """What text calls a dotted key: its last part in words."""
     return key.rpartition(".")[2].replace("_", " ")
 
 
-def written(value: Any) -> str:
+def setting_text(value: Any) -> str:
     """A setting in text: whole numbers with thousands separators."""
     whole = isinstance(value, int) and not isinstance(value, bool)
     return f"{value:,}" if whole else str(value)
@@ -121,7 +121,9 @@ def curves(records: Sequence[RunRecord], axis: str) -> list[Series]:
         [record.validation.nats for record in records],
         [configuration(record, varied(records)) for record in records],
     )
-    chosen = sorted(several or groups, key=lambda values: [order(value) for value in values])
+    chosen = sorted(
+        several or groups, key=lambda values: [setting_sort_key(value) for value in values]
+    )
     told = [
         other
         for at, other in enumerate(others)
@@ -133,7 +135,7 @@ def curves(records: Sequence[RunRecord], axis: str) -> list[Series]:
     ]
 
 
-def order(value: Any) -> tuple[bool, float, str]:
+def setting_sort_key(value: Any) -> tuple[bool, float, str]:
     """Sort key of a setting: numbers by size, then everything else by its text."""
     numeric = isinstance(value, int | float)
     return (not numeric, float(value) if numeric else 0.0, str(value))
@@ -154,15 +156,19 @@ def _fitted(
     except FitError as error:
         reasons.append(str(error))
     try:
-        law = fit_power_law(x, nats, name=name_of(axis), noise=noise[0] if noise else None)
+        law = fit_power_law(x, nats, name=setting_name(axis), noise=noise[0] if noise else None)
     except FitError as error:
         reasons.append(str(error))
     values = {
-        key: f"{name_of(key)} {written(setting(records[0], key))}" for key in others if key != PANEL
+        key: f"{setting_name(key)} {setting_text(setting(records[0], key))}"
+        for key in others
+        if key != PANEL
     }
     return Series(
         axis=axis,
-        panel="all depths" if axis == PANEL else f"{name_of(PANEL)} {setting(records[0], PANEL)}",
+        panel="all depths"
+        if axis == PANEL
+        else f"{setting_name(PANEL)} {setting(records[0], PANEL)}",
         label=", ".join(values.values()) or "all runs",
         records=tuple(records),
         slope=slope,

@@ -9,7 +9,7 @@ import pandas as pd
 from scaling.analysis.best_sizes import PARAMETERS, TARGETS
 from scaling.config.load import ConfigError
 from scaling.fitting.fit import fit
-from scaling.fitting.fit_request import Asked
+from scaling.fitting.fit_request import FitRequest
 from scaling.fitting.forms import FORMS
 from scaling.fitting.loss_table import LossTable
 from scaling.fitting.objective import Objective
@@ -22,7 +22,7 @@ TRANSFORMER, UNIQUE = "parameters.transformer", "targets_unique"
 
 
 @dataclass(frozen=True)
-class Choice:
+class Specification:
     """The law under one choice: parameters and Wald intervals by name, or why it has none."""
 
     name: str
@@ -32,12 +32,12 @@ class Choice:
     problem: str | None = None
 
 
-def choices(asked: Asked, frame: pd.DataFrame) -> list[Choice]:
+def specification_curve(asked: FitRequest, frame: pd.DataFrame) -> list[Specification]:
     """The fit as it was asked for and under each other choice that the table allows."""
     return [_made(name, other, frame) for name, other in _others(asked, frame)]
 
 
-def _others(asked: Asked, frame: pd.DataFrame) -> Iterator[tuple[str, Asked]]:
+def _others(asked: FitRequest, frame: pd.DataFrame) -> Iterator[tuple[str, FitRequest]]:
     yield "as reported", asked
     yield f"Huber, delta {WIDE_DELTA:g}", replace(asked, delta=WIDE_DELTA)
     yield "squares of log loss", replace(asked, objective="mse")
@@ -67,7 +67,7 @@ def _differs(frame: pd.DataFrame, counted: str, otherwise: str) -> bool:
     return not np.array_equal(frame[counted], frame[otherwise])
 
 
-def _made(name: str, asked: Asked, frame: pd.DataFrame) -> Choice:
+def _made(name: str, asked: FitRequest, frame: pd.DataFrame) -> Specification:
     terms, quadratics = asked.named()
     columns = terms | quadratics
     table = LossTable(frame, asked.loss, columns, asked.where, asked.holdout, asked.group)
@@ -76,18 +76,18 @@ def _made(name: str, asked: Asked, frame: pd.DataFrame) -> Choice:
     try:
         made = fit(table.points(), form, objective, num_redraws=0, seed=asked.seed)
     except (FitError, ConfigError) as error:
-        return Choice(name, 0, {}, {}, str(error))
+        return Specification(name, 0, {}, {}, str(error))
     watched = ["E", *(f"{term}.exponent" for term in form.terms)]
     known = wald(made)
-    return Choice(
+    return Specification(
         name,
         len(made.points.loss),
-        {key: made.natural[key] for key in watched},
+        {key: made.named_parameters[key] for key in watched},
         {key: known.intervals[key] for key in watched},
     )
 
 
-def spread(found: Sequence[Choice]) -> dict[str, tuple[float, float]]:
+def specification_range(found: Sequence[Specification]) -> dict[str, tuple[float, float]]:
     """The lowest and highest value of each parameter over the choices, by name."""
     made = [choice.values for choice in found if choice.values]
     return {

@@ -11,15 +11,15 @@ import pandas as pd
 from scaling.analysis.best_sizes import PARAMETERS, TARGETS, Sizes, best_sizes
 from scaling.analysis.budgets import CHUNK, LENGTH, SHAPE
 from scaling.analysis.records import rows
-from scaling.analysis.series import name_of, setting, varied
+from scaling.analysis.series import setting, setting_name, varied
 from scaling.config.load import ConfigError
 from scaling.fitting.fit import MORE_CONFIGURATIONS, Fit
-from scaling.fitting.fit_request import Asked
+from scaling.fitting.fit_request import FitRequest
 from scaling.fitting.forms import Additive
 from scaling.fitting.frontier import Frontier
 from scaling.fitting.loss_table import LossTable
 from scaling.fitting.slope import FitError
-from scaling.fitting.table_fit import Analysis, analyse
+from scaling.fitting.table_fit import TableFit, fit_table
 from scaling.runs.record import RunRecord
 
 NEAR_LARGEST = 0.7  # of the largest cost: runs from here on are predicted and not fitted
@@ -36,7 +36,7 @@ class StudyLaw:
     """
 
     columns: dict[str, str]
-    analysis: Analysis | None
+    analysis: TableFit | None
     command: str | None
     notes: list[str]
     sizes: Sizes | None = None
@@ -69,7 +69,9 @@ def study_law(records: Sequence[RunRecord], folder: Path) -> StudyLaw:
     return StudyLaw(columns, analysis, _command(analysis.asked), notes, sizes)
 
 
-def _analysed(asked: Asked, frame: pd.DataFrame, sizes: Sizes | None, notes: list[str]) -> Analysis:
+def _analysed(
+    asked: FitRequest, frame: pd.DataFrame, sizes: Sizes | None, notes: list[str]
+) -> TableFit:
     """The fit with as much beside it as its points carry; what they do not is noted."""
 
     def search(made: Fit, table: LossTable) -> Frontier:
@@ -78,11 +80,11 @@ def _analysed(asked: Asked, frame: pd.DataFrame, sizes: Sizes | None, notes: lis
         return best_sizes(made, sizes, costs, tuple(asked.at))
 
     try:
-        return analyse(asked, frame, search if sizes else None)
+        return fit_table(asked, frame, search if sizes else None)
     except FitError as error:
         if sizes is None and asked.isoflop is None:
             raise
-        plainer = analyse(replace(asked, isoflop=None, at=[]), frame)
+        plainer = fit_table(replace(asked, isoflop=None, at=[]), frame)
         notes.append(f"No best sizes: {error}")
         return plainer
 
@@ -102,7 +104,7 @@ def _columns(records: Sequence[RunRecord]) -> tuple[dict[str, str], str | None]:
         elif key in SHAPE and set(SHAPE) <= set(keys):
             columns["parameters"] = PARAMETERS
         else:
-            columns[name_of(key)] = key
+            columns[setting_name(key)] = key
     table = rows(records)
     few = {
         name: len({row[column] for row in table})
@@ -123,18 +125,18 @@ def _no_number(value: Any) -> bool:
 
 
 def _listed(keys: Sequence[str]) -> str:
-    return " and ".join(map(name_of, keys))
+    return " and ".join(map(setting_name, keys))
 
 
 def _asked(
     columns: dict[str, str], records: Sequence[RunRecord], frame: pd.DataFrame, folder: Path
-) -> Asked:
+) -> FitRequest:
     quadratic = [name for name, column in columns.items() if column == CHUNK]
     terms = [name for name in columns if name not in quadratic]
     if not terms:
         terms, quadratic = quadratic, []
     parameters = 1 + 2 * len(columns)
-    return Asked(
+    return FitRequest(
         table=folder,
         loss="nats",
         terms=[f"{name}={columns[name]}" for name in terms],
@@ -166,7 +168,7 @@ def _held_out(columns: list[str], frame: pd.DataFrame, parameters: int) -> str |
     return f"operations >= {least:g}"
 
 
-def _command(asked: Asked) -> str:
+def _command(asked: FitRequest) -> str:
     """What to type to fit the same; best sizes are sought under the model's own cost here only."""
     words = ["python", "-m", "scaling", "fit", str(asked.table), "--loss", asked.loss]
     for option, named in (("--term", asked.terms), ("--quadratic", asked.quadratics)):

@@ -25,7 +25,7 @@ from datasets.settings import Settings
 from model.build import build
 from model.targets import Targets
 from scaling.benchmarks import stream_rate
-from scaling.benchmarks.stream_rate import Delivery, Spread
+from scaling.benchmarks.stream_rate import Spread, StreamRate
 from scaling.cluster.ray_cluster import connected
 from scaling.common import environment
 from scaling.common.paths import CLONE
@@ -123,7 +123,7 @@ class DataBench:
     hardware: dict[str, Any]
     versions: dict[str, str]
     code_version: str
-    deliveries: list[Delivery]
+    deliveries: list[StreamRate]
     training: Training
     encodings: list[Encoding]
 
@@ -152,9 +152,9 @@ def measure(progress: Progress) -> DataBench:
         for encoding in encodings(place):
             encoded.append(encoding)
             progress(len(encoded), total)
-        deliveries: list[Delivery] = []
+        deliveries: list[StreamRate] = []
         with connected():
-            for delivery in stream_rate.deliveries(place, CASES):
+            for delivery in stream_rate.measure_stream_rates(place, CASES):
                 deliveries.append(delivery)
                 progress(ENCODINGS + len(deliveries), total)
     training = _training(deliveries[0])
@@ -169,7 +169,7 @@ def measure(progress: Progress) -> DataBench:
     )
 
 
-def _training(alone: Delivery) -> Training:
+def _training(alone: StreamRate) -> Training:
     """What the demo's model takes at the context of what one consumer was given ``alone``."""
     model = dataclasses.replace(load.run(CLONE / MODEL).model, context=alone.window)
     threads = torch.get_num_threads()

@@ -36,7 +36,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchRow:
     """One comparison: what was done, how fast, and the share of the machine's own ceiling."""
 
     what: str
@@ -54,7 +54,7 @@ class Bench:
     versions: dict[str, str]
     code_version: str
     ceilings: dict[str, float]
-    rows: list[Row]
+    rows: list[BenchRow]
 
     def as_json(self) -> dict[str, Any]:
         """All values as plain JSON types; seconds, bytes and operations a second."""
@@ -118,7 +118,7 @@ def _measure(progress: Progress) -> Bench:
     )
 
 
-Case = Callable[[dict[str, float]], Row]
+Case = Callable[[dict[str, float]], BenchRow]
 
 
 def _device() -> str:
@@ -174,7 +174,7 @@ def _training_cases() -> Iterator[Case]:
 
 
 def _training_case(context: int, attention: str, targets: Targets, positions: int) -> Case:
-    def case(ceilings: dict[str, float]) -> Row:
+    def case(ceilings: dict[str, float]) -> BenchRow:
         network = _network(context, attention)
         alone = accounting.naive_targets(network.architecture)
         naive, _ = _training(_naive(network), alone, 1, torch.float32)
@@ -192,7 +192,7 @@ def _training_case(context: int, attention: str, targets: Targets, positions: in
             "samples": f"{targets.phases} of 2000 phases",
         }[targets.mode]
         share = operations / timed.fast_seconds / ceilings["float32"]
-        return Row(f"train {targets.mode}, {detail}", context, "targets", timed, share)
+        return BenchRow(f"train {targets.mode}, {detail}", context, "targets", timed, share)
 
     return case
 
@@ -201,7 +201,7 @@ def _evaluation_cases() -> Iterator[Case]:
     yield _evaluation_case
 
 
-def _evaluation_case(_ceilings: dict[str, float]) -> Row:
+def _evaluation_case(_ceilings: dict[str, float]) -> BenchRow:
     network = _network(CONTEXT).eval()
     plain = _naive(network).eval()
     alone = accounting.naive_targets(network.architecture)
@@ -214,7 +214,7 @@ def _evaluation_case(_ceilings: dict[str, float]) -> Row:
         timed = side_by_side(
             lambda: plain(window, alone), 1, lambda: next(values), block, REPEATS, warm=False
         )
-    return Row("evaluate every sample, bidirectional", CONTEXT, "samples", timed, None)
+    return BenchRow("evaluate every sample, bidirectional", CONTEXT, "samples", timed, None)
 
 
 def _generation_cases() -> Iterator[Case]:
@@ -227,7 +227,7 @@ def _generation_cases() -> Iterator[Case]:
 
 
 def _generation_case(attention: str, batch: int, *, compiled: bool) -> Case:
-    def case(_ceilings: dict[str, float]) -> Row:
+    def case(_ceilings: dict[str, float]) -> BenchRow:
         network = _network(CONTEXT, attention).eval()
         streams = Streams(network, _codes(batch, network.architecture.chunk))
         _pretend_full(streams)
@@ -255,7 +255,9 @@ def _generation_case(attention: str, batch: int, *, compiled: bool) -> Case:
 
         timed = side_by_side(naive, 1, fast, STEPS * batch, REPEATS)
         how = " compiled" if compiled else ""
-        return Row(f"generate {attention}, batch {batch}{how}", CONTEXT, "samples", timed, None)
+        return BenchRow(
+            f"generate {attention}, batch {batch}{how}", CONTEXT, "samples", timed, None
+        )
 
     return case
 
@@ -281,7 +283,7 @@ def _precision_cases() -> Iterator[Case]:
 def _precision_case(attention: str, targets: Targets, positions: int) -> Case:
     """bfloat16 products against float32 ones, otherwise the same."""
 
-    def case(ceilings: dict[str, float]) -> Row:
+    def case(ceilings: dict[str, float]) -> BenchRow:
         network = _network(CONTEXT, attention)
         whole, count = _training(network, targets, positions, torch.float32)
         half, _ = _training(network, targets, positions, torch.bfloat16)
@@ -291,6 +293,6 @@ def _precision_case(attention: str, targets: Targets, positions: int) -> Case:
         )
         share = operations / timed.fast_seconds / ceilings["bfloat16"]
         what = f"train {targets.mode} in bfloat16 (naive: float32)"
-        return Row(what, CONTEXT, "targets", timed, share)
+        return BenchRow(what, CONTEXT, "targets", timed, share)
 
     return case

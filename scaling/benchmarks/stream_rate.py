@@ -25,7 +25,7 @@ from datasets.manifest import Recording
 from datasets.storage import Folder
 from datasets.stream import Stream
 from datasets.windows import Windows
-from scaling.training.batches import AHEAD, batches, whole_blocks
+from scaling.training.batches import AHEAD, batches, iterate_blocks
 
 SHARD, RAW = "codes.parquet", "codes.raw"
 SAMPLES = 2**27
@@ -55,7 +55,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Delivery:
+class StreamRate:
     """What so many consumers at once were given, of windows of ``window`` 8-bit samples.
 
     ``way`` is "mapped" or "carried" (:mod:`datasets.stream`). ``rate`` and ``plain_rate`` are
@@ -80,7 +80,7 @@ class Delivery:
         return self.rate.median * self.window
 
 
-def recording(folder: Path) -> Recording:
+def write_random_recording(folder: Path) -> Recording:
     """Random codes in ``folder``: as a shard with one recording, and as bytes one after another."""
     draws = np.random.default_rng(SEED)
     with (folder / RAW).open("wb") as file:
@@ -94,11 +94,11 @@ def recording(folder: Path) -> Recording:
     return Recording("codes", SHARD, row, samples, (), level, 0, {"train": (0, samples)})
 
 
-def deliveries(
+def measure_stream_rates(
     folder: Path, cases: Sequence[tuple[str, int, int]], repeats: int = REPEATS
-) -> Iterator[Delivery]:
+) -> Iterator[StreamRate]:
     """Measure each (way, consumers, window) on codes made in ``folder``; Ray must be connected."""
-    only = recording(folder)
+    only = write_random_recording(folder)
     for way, consumers, window in cases:
         place = Folder.of(f"file://{folder}" if way == "carried" else folder)
         windows = Windows((only,), ((0, only.samples),), window - 1, 1, 1, window - 1)
@@ -106,7 +106,7 @@ def deliveries(
         yield _delivery(stream, folder / RAW, repeats)
 
 
-def _delivery(stream: Stream, raw: Path, repeats: int) -> Delivery:
+def _delivery(stream: Stream, raw: Path, repeats: int) -> StreamRate:
     window = stream.windows.length
     count = max(1, ROUND_BYTES // (BATCH * window))
     drained = max(AHEAD, count // DRAINED)
@@ -133,7 +133,7 @@ def _delivery(stream: Stream, raw: Path, repeats: int) -> Delivery:
     rates, plain_rates = (taken / np.array(s) for s in (streamed, plain))
     summed, plain_summed = rates.sum(1), plain_rates.sum(1)
     ratios = summed / plain_summed
-    return Delivery(
+    return StreamRate(
         way="carried" if stream.carried else "mapped",
         consumers=stream.workers,
         window=window,
@@ -162,7 +162,7 @@ class Consumer:
     def first(self, part: Any) -> float:
         """Begin to take this part of the stream; seconds until the first batch is there."""
         began = time.perf_counter()
-        blocks = whole_blocks(part, self._stream)
+        blocks = iterate_blocks(part, self._stream)
         self._batches = batches(blocks, self._stream, BATCH, torch.device("cpu"))
         next(self._batches)
         return time.perf_counter() - began
@@ -190,12 +190,12 @@ class Consumer:
         ]
         began, used = time.perf_counter(), time.process_time()
         for begins in firsts:
-            batch = sliced(self._codes, begins, length)
+            batch = slice_windows(self._codes, begins, length)
             assert batch.shape == (BATCH, length)
         return time.perf_counter() - began, time.process_time() - used
 
 
-def sliced(codes: np.ndarray, begins: Sequence[int], length: int) -> torch.Tensor:
+def slice_windows(codes: np.ndarray, begins: Sequence[int], length: int) -> torch.Tensor:
     """The batch (B, length) of the windows that begin there."""
     batch = np.empty((len(begins), length), dtype=codes.dtype)
     for row, begin in enumerate(begins):

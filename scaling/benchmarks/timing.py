@@ -10,7 +10,7 @@ from statistics import median
 import psutil
 import torch
 
-from scaling.common.polling import polled
+from scaling.common.polling import polling_every
 
 Work = Callable[[], object]
 POLL_SECONDS = 0.005
@@ -98,5 +98,5 @@ def _peak_memory() -> Iterator[list[int]]:
     def look() -> None:
         found[0] = max(found[0], process.memory_info().rss - before)
 
-    with polled(look, POLL_SECONDS):
+    with polling_every(look, POLL_SECONDS):
         yield found

@@ -31,7 +31,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Counted:
+class StageCounts:
     """One ZeRO stage in one precision.
 
     ``volume`` is what the first worker's collectives were given in a step, in bytes, and ``other``
@@ -51,7 +51,7 @@ class Counted:
 
 
 @dataclass(frozen=True)
-class Restart:
+class TimedRestart:
     """Seconds from the start of new processes to the end of their first step, restored.
 
     ``read_seconds`` are those of reading the state, ``read`` the bytes that the first worker reads.
@@ -72,8 +72,8 @@ class WorkerBench:
     code_version: str
     workers: int
     parameters: int
-    counted: list[Counted]
-    restart: Restart
+    counted: list[StageCounts]
+    restart: TimedRestart
 
     def as_json(self) -> dict[str, Any]:
         """All values as plain JSON types; bytes and seconds."""
@@ -134,7 +134,7 @@ def measure(progress: Progress) -> WorkerBench:
         WORKERS,
         by_worker[0][0]["parameters"],
         counted,
-        Restart(
+        TimedRestart(
             RESUMED.stage,
             sum(parts),
             _slowest([[found["seconds"] for found in restart] for restart in restarts]),
@@ -143,12 +143,12 @@ def measure(progress: Progress) -> WorkerBench:
     )
 
 
-def counts(case: Case, found: list[dict[str, Any]]) -> Counted:
+def counts(case: Case, found: list[dict[str, Any]]) -> StageCounts:
     """What the workers of a case have found, together."""
     first = found[0]
     given = dict(first["given"])
     kinds = [float(given.pop(field.name, 0)) for field in dataclasses.fields(Volume)]
-    return Counted(
+    return StageCounts(
         case.stage,
         case.precision,
         Volume(*kinds),

@@ -25,7 +25,7 @@ from model.targets import Targets
 from scaling.benchmarks.traffic import Traffic, held_bytes
 from scaling.checkpoints import engine_state
 from scaling.checkpoints.checkpoint import Checkpoint, Writer, committed
-from scaling.checkpoints.train_state import Place
+from scaling.checkpoints.train_state import TrainState
 from scaling.config.run_config import TrainConfig
 from scaling.training import engine as engines
 
@@ -73,11 +73,11 @@ class Trial:
 
 def run(trial: Trial) -> list[list[dict[str, Any]]]:
     """Train and count every case in new processes: for each worker what it found in each."""
-    forked(_train, (trial, uuid4().hex), trial.workers)
+    run_forked(_train, (trial, uuid4().hex), trial.workers)
     return trial.found()
 
 
-def forked(work: Callable[..., None], arguments: tuple[Any, ...], workers: int) -> None:
+def run_forked(work: Callable[..., None], arguments: tuple[Any, ...], workers: int) -> None:
     """Run ``work(rank, *arguments)`` in a process for each of so many workers.
 
     They are forked from one that has imported everything, which takes each of fresh ones seconds.
@@ -153,7 +153,10 @@ def _count(rank: int, trial: Trial, case: Case) -> dict[str, Any]:
         writer = Writer(_save_folder(trial, case, number), "trial", rank, trial.workers)
         torch.distributed.barrier()
         began = time.perf_counter()
-        writer.write(engine_state.gathered(engine, rank, trial.workers, lambda: None), Place(STEPS))
+        writer.write(
+            engine_state.gather_tensors(engine, rank, trial.workers, lambda: None),
+            TrainState(STEPS),
+        )
         seconds.append(time.perf_counter() - began)
     torch.distributed.barrier()
     engine.destroy()
@@ -173,7 +176,7 @@ def _start(network: Model, trial: Trial, case: Case) -> Any:
     train = TrainConfig.model_validate(
         {"batch": trial.workers, "zero": case.stage, "precision": case.precision}
     )
-    return engines.start(network, train, trial.workers, 1)
+    return engines.start_engine(network, train, trial.workers, 1)
 
 
 def _step(engine: Any) -> None:

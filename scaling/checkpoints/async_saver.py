@@ -10,15 +10,15 @@ from torch import Tensor
 
 from scaling.checkpoints import engine_state
 from scaling.checkpoints.checkpoint import CheckpointError, Writer
-from scaling.checkpoints.train_state import Place
-from scaling.runs.job import Start
+from scaling.checkpoints.train_state import TrainState
+from scaling.runs.job import WorkerStart
 
 POLL_SECONDS = 0.02
 STORAGE_SECONDS = 120
 """How long what a run ends with may wait for a storage that refuses it."""
 
 
-class Saver:
+class AsyncSaver:
     """One rank's checkpoints, at most one on its way to the disk.
 
     ``sums`` adds up values of all ranks, ``tick`` tells the driver what is being done, and ``warn``
@@ -29,7 +29,7 @@ class Saver:
     def __init__(
         self,
         run_folder: Path,
-        start: Start,
+        start: WorkerStart,
         rank: int,
         sums: Callable[[list[float]], list[float]],
         tick: Callable[[str], None],
@@ -43,17 +43,17 @@ class Saver:
         self._begun = start.step
         self.best: dict[str, Tensor] | None = None
 
-    def begin(self, engine: Any, place: Place) -> None:
+    def begin(self, engine: Any, place: TrainState) -> None:
         """Begin a checkpoint of ``place``, if it is a new one; every rank must call it.
 
         The one before is waited for.
         """
         try:
-            self.settle()
+            self.wait_until_written()
         except (OSError, CheckpointError) as error:
             self._warn(f"the checkpoint of step {self._begun} was not written: {error}")
         if place.step > self._begun:
-            tensors = engine_state.gathered(
+            tensors = engine_state.gather_tensors(
                 engine, self._rank, self._workers, lambda: self._tick("copying its state")
             )
             if self.best is not None:
@@ -62,13 +62,13 @@ class Saver:
             self._written = self._thread.submit(self._writer.write, tensors, place)
             self._begun = place.step
 
-    def finish(self, engine: Any, place: Place) -> None:
+    def finish(self, engine: Any, place: TrainState) -> None:
         """Write a checkpoint, again and again for a while where that fails; every rank must."""
         before = self._begun
         for attempt in range(STORAGE_SECONDS):
             self.begin(engine, place)
             try:
-                self.settle()
+                self.wait_until_written()
                 return
             except (OSError, CheckpointError):
                 # Every rank raises here, or none.
@@ -87,7 +87,7 @@ class Saver:
         """Another rank failed: do not wait for its part."""
         self._writer.abandoned.set()
 
-    def settle(self) -> None:
+    def wait_until_written(self) -> None:
         """Return when the checkpoint on its way is committed; every rank must call it.
 
         OSError or CheckpointError where it cannot be written, on every rank.
@@ -107,7 +107,7 @@ class Saver:
             raise CheckpointError("another worker could not write its part")
 
 
-def patiently(work: Callable[[], object], tick: Callable[[], None]) -> None:
+def retry_storage(work: Callable[[], object], tick: Callable[[], None]) -> None:
     """Do ``work``, again and again for a while where the storage refuses it."""
     for _ in range(STORAGE_SECONDS):
         tick()

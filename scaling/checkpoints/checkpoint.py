@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from datasets.files import PARTIAL, replacing
-from scaling.checkpoints.train_state import Place
+from scaling.checkpoints.train_state import TrainState
 
 FOLDER = "checkpoints"
 MANIFEST = "manifest.json"
@@ -43,7 +43,7 @@ class CheckpointError(RuntimeError):
 PartName = Annotated[str, Field(pattern=r"^part-[0-9]{5,}\.safetensors$")]
 
 
-class Part(BaseModel):
+class CheckpointFile(BaseModel):
     """One file of a checkpoint."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,9 +61,9 @@ class Checkpoint(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: int
-    place: Place
+    place: TrainState
     workers: int
-    parts: Annotated[dict[PartName, Part], Field(min_length=1)]
+    parts: Annotated[dict[PartName, CheckpointFile], Field(min_length=1)]
     folder: Path
 
     @classmethod
@@ -126,7 +126,7 @@ class Writer:
         self._workers = workers
         self.abandoned = threading.Event()
 
-    def write(self, tensors: Mapping[str, Tensor], place: Place) -> None:
+    def write(self, tensors: Mapping[str, Tensor], place: TrainState) -> None:
         """Write this rank's part; as rank 0 wait for the others' parts and commit.
 
         OSError where the storage refuses, CheckpointError where the wait was ``abandoned``.
@@ -147,13 +147,13 @@ class Writer:
                 shutil.rmtree(partial, ignore_errors=True)
             raise
 
-    def _commit(self, partial: Path, whole: Path, place: Place) -> None:
+    def _commit(self, partial: Path, whole: Path, place: TrainState) -> None:
         notes = [_note(partial, rank) for rank in range(self._workers)]
         while not all(note.exists() for note in notes):
             if self.abandoned.wait(PART_POLL_SECONDS):
                 raise CheckpointError("another worker could not write its part")
         parts = {
-            _part_name(rank): Part.model_validate_json(note.read_text())
+            _part_name(rank): CheckpointFile.model_validate_json(note.read_text())
             for rank, note in enumerate(notes)
         }
         manifest = {
@@ -232,13 +232,13 @@ def _note(partial: Path, rank: int) -> Path:
     return partial / f"{_part_name(rank)}.json"
 
 
-def _hashed(path: Path) -> Part:
+def _hashed(path: Path) -> CheckpointFile:
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
         while block := file.read(BLOCK):
             digest.update(block)
             size += len(block)
-    return Part(sha256=digest.hexdigest(), bytes=size)
+    return CheckpointFile(sha256=digest.hexdigest(), bytes=size)
 
 
 def _to_disk(path: Path) -> None:

@@ -26,7 +26,9 @@ BEST = "best/"
 AVERAGES = ("exp_avg", "exp_avg_sq")
 
 
-def gathered(engine: Any, rank: int, workers: int, tick: Callable[[], None]) -> dict[str, Tensor]:
+def gather_tensors(
+    engine: Any, rank: int, workers: int, tick: Callable[[], None]
+) -> dict[str, Tensor]:
     """Copies, in this machine's memory, of the tensors that fall to ``rank``.
 
     Every rank must call it, after the first step: they gather each tensor together. ``tick`` is
@@ -54,7 +56,7 @@ def load_model(network: Model, checkpoint: Checkpoint) -> None:
         ) from error
 
 
-def best(checkpoint: Checkpoint) -> dict[str, Tensor] | None:
+def best_weights(checkpoint: Checkpoint) -> dict[str, Tensor] | None:
     """The weights that were best on the held-out targets, where the checkpoint has them."""
     return _under(BEST, checkpoint) or None
 

@@ -8,7 +8,7 @@ from scaling.config.run_config import RunConfig, TrainConfig
 
 
 @dataclass(frozen=True)
-class Place:
+class TrainState:
     """Where a run stands: steps done, their seconds, and the digest of the order of their windows.
 
     The seconds are without the waits for the stream to fill. The held-out targets were last scored
@@ -24,7 +24,7 @@ class Place:
     best_nats: float | None = None
     waited: int = 0
 
-    def after(self, windows: list[int], seconds: float) -> "Place":
+    def advanced(self, windows: list[int], seconds: float) -> "TrainState":
         """The place one step on, after the global batch of these windows, in order."""
         content = json.dumps([self.order_digest, self.step, windows])
         digest = hashlib.sha256(content.encode()).hexdigest()
@@ -32,7 +32,7 @@ class Place:
             self, step=self.step + 1, order_digest=digest, seconds=self.seconds + seconds
         )
 
-    def scored(self, nats: float, train: TrainConfig) -> "Place":
+    def scored(self, nats: float, train: TrainConfig) -> "TrainState":
         """The same place with the held-out targets scored."""
         if self.best_nats is None or nats < self.best_nats:
             return replace(self, validated=self.step, best=self.step, best_nats=nats, waited=0)
@@ -47,11 +47,11 @@ class Place:
         """Whether the next step has the second learning rate."""
         return self.share(train) >= train.second_phase
 
-    def impatient(self, config: RunConfig) -> bool:
+    def out_of_patience(self, config: RunConfig) -> bool:
         """Whether the held-out loss has been no better for too long."""
         patience = config.validation.patience
         return patience is not None and self.waited >= patience
 
     def ended(self, config: RunConfig) -> bool:
         """Whether no step is left."""
-        return self.share(config.train) >= 1 or self.impatient(config)
+        return self.share(config.train) >= 1 or self.out_of_patience(config)

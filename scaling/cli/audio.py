@@ -43,24 +43,24 @@ def generate(
     """
     from model.sampling import Sampling
     from scaling.cli.progress import bars
-    from scaling.inference.continuation import Asked, continue_prompt, listing
-    from scaling.runs.trained_model import Trained
+    from scaling.inference.continuation import GenerationRequest, continue_prompt, summary_lines
+    from scaling.runs.trained_model import TrainedModel
 
     sampling = Sampling(
         temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, typical_p=typical_p
     )
-    trained = Trained.load(run)
+    trained = TrainedModel.load(run)
     step = f"samples ({trained.record.corpus.rate:,}/s is real time)"
     begun = time.monotonic()
     with bars(console) as show:
         written, made = continue_prompt(
             trained,
             prompt,
-            Asked(seconds, sampling, seed, batch, silence),
+            GenerationRequest(seconds, sampling, seed, batch, silence),
             out or run / "generated",
             lambda done, total: show(step, done, total),
         )
-    for line in listing(written):
+    for line in summary_lines(written):
         console.print(line, markup=False, soft_wrap=True, highlight=False)
     took = time.monotonic() - begun
     console.print(
@@ -87,7 +87,7 @@ def listen(
 ) -> None:
     """Let runs continue held-out prompts: listen.html, and the players of the study's report."""
     from scaling.cli.progress import bars
-    from scaling.inference.listen import Listening
+    from scaling.inference.listen import ListeningRequest
     from scaling.inference.listen import listen as continue_all
     from scaling.reporting.clips import write_page
 
@@ -97,7 +97,7 @@ def listen(
         raise ConfigError(
             [f"temperatures is {temperatures!r}: write numbers, as 0.8,1.0"]
         ) from error
-    asked = Listening(seconds, drawn_at, seed, prompts, most)
+    asked = ListeningRequest(seconds, drawn_at, seed, prompts, most)
     with bars(console) as show:
         index, skipped = continue_all(
             folders, asked, lambda done, total: show("samples", done, total)

@@ -6,7 +6,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from datasets.manifest import Corpus
-from scaling.common.terminal import table_of
+from scaling.common.terminal import terminal_table
 from scaling.reporting.corpus_description import CONTEXTS, QUANTILES, Description
 
 BARS = 32
@@ -37,7 +37,7 @@ def description_tables(described: Description) -> Iterator[Table]:
     yield _recordings(described)
     yield _contexts(described)
     if described.left_out:
-        table = table_of("left out", ("files", "such as", "for the first, because"), text=3)
+        table = terminal_table("left out", ("files", "such as", "for the first, because"), text=3)
         for kind in described.left_out:
             names = ", ".join(map(repr, kind.names))
             table.add_row(*map(escape, (f"{kind.files:,}", names, kind.reason)))
@@ -94,7 +94,9 @@ def _copies(described: Description) -> str:
 
 def _splits(described: Description) -> Table:
     headings = ("split", "recordings", "copies", "hours", "order 0", "order 1", "AR(32)")
-    table = table_of("splits, with copies, and what their codes take in bits a sample", headings)
+    table = terminal_table(
+        "splits, with copies, and what their codes take in bits a sample", headings
+    )
     for name, split in described.splits.items():
         table.add_row(
             name,
@@ -111,7 +113,7 @@ def _splits(described: Description) -> Table:
 def _codes(described: Description) -> Table:
     corpus = described.corpus
     title = f"histogram of the codes ({corpus['codec']}, {corpus['levels']:,} levels)"
-    table = table_of(title, ("split", "lowest to highest", "bins used"), text=2)
+    table = terminal_table(title, ("split", "lowest to highest", "bins used"), text=2)
     for name, split in described.splits.items():
         used = f"{split.codes} of {len(split.histogram)}"
         table.add_row(name, _bars(split.histogram), used)
@@ -129,7 +131,7 @@ def _recordings(described: Description) -> Table:
     names = {0.0: "lowest", 0.5: "median", 1.0: "highest"}
     headings = [names.get(share, f"{share:.0%}") for share in QUANTILES]
     title = f"recordings: {described.recordings:,}, without copies; 0 dBFS is an amplitude of 1"
-    table = table_of(title, ("", *headings))
+    table = terminal_table(title, ("", *headings))
     for name, label, shown in (
         ("seconds", "length (seconds)", "{:,.2f}"),
         ("rms_dbfs", "rms (dBFS)", "{:.1f}"),
@@ -143,7 +145,7 @@ def _recordings(described: Description) -> Table:
 
 def _contexts(described: Description) -> Table:
     title = "by context: recordings without a window / samples with that context"
-    table = table_of(title, ("samples", "seconds", *described.splits))
+    table = terminal_table(title, ("samples", "seconds", *described.splits))
     for context in CONTEXTS:
         table.add_row(
             f"{context:,}",

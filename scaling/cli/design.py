@@ -10,7 +10,9 @@ from scaling.cli.arguments import Config, Json, Words, console, file_and_overrid
 from scaling.config.load import ConfigError
 
 if TYPE_CHECKING:
-    from scaling.planning.design_errors import Guess
+    from scaling.planning.design_errors import AssumedEffect
+
+    pass
 
 Axes = Annotated[
     list[str] | None, typer.Option(help="KEY=VALUE,VALUE,...: model.context=8000,64000; again.")
@@ -92,7 +94,7 @@ def power(
     """Seeds and targets that tell two contexts apart in four of five tries, at the 5 % level."""
     from dataclasses import asdict
 
-    from scaling.analysis.power_analysis import needs
+    from scaling.analysis.power_analysis import required_runs
     from scaling.cli.design_tables import power_table
 
     problems = [
@@ -114,7 +116,9 @@ def power(
     if problems:
         raise ConfigError(problems)
     noise, size = _noise(runs, seed_noise, target_noise, correlation)
-    found = needs(difference, noise, recordings=recordings, per_recording=per_recording or size)
+    found = required_runs(
+        difference, noise, recordings=recordings, per_recording=per_recording or size
+    )
     if as_json:
         print(json.dumps({"difference": difference, "needs": [asdict(one) for one in found]}))
         return
@@ -162,9 +166,9 @@ def _axes(texts: list[str]) -> dict[str, list[Any]]:
     return axes
 
 
-def _guesses(texts: list[str]) -> "dict[str, Guess]":
+def _guesses(texts: list[str]) -> "dict[str, AssumedEffect]":
     """``KEY=NATS,EXPONENT`` options by key."""
-    from scaling.planning.design_errors import Guess
+    from scaling.planning.design_errors import AssumedEffect
 
     guesses = {}
     for text in texts:
@@ -177,7 +181,7 @@ def _guesses(texts: list[str]) -> "dict[str, Guess]":
             raise ConfigError(
                 [f"--guess {text!r}: write KEY=NATS,EXPONENT, such as model.context=0.05,0.3"]
             )
-        guesses[key] = Guess(reducible, exponent)
+        guesses[key] = AssumedEffect(reducible, exponent)
     return guesses
 
 
@@ -185,14 +189,14 @@ def _dollars(path: Path | None) -> Any:
     """The price of a run in dollars on this hardware."""
     from scaling.config import load
     from scaling.planning.cost import cost
-    from scaling.planning.data_throughput import RECORD, Measured, window_bytes
+    from scaling.planning.data_throughput import STREAM_RECORD, StreamMeasurement, window_bytes
 
     hardware = load.hardware(path) if path else None
     if hardware is None or hardware.dollars_per_hour is None:
         raise ConfigError(
             ["--dollars needs hardware with a price: add --hardware configs/hardware/a100.yaml"]
         )
-    measured = Measured.read(RECORD)
+    measured = StreamMeasurement.read(STREAM_RECORD)
 
     def price(config: Any) -> float:
         return cost(config, None, hardware, measured, window_bytes(config, None)).dollars or 0.0

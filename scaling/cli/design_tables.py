@@ -7,25 +7,25 @@ from typing import Any
 import yaml
 from rich.table import Table
 
-from scaling.analysis.power_analysis import POWER, Need, Noise
-from scaling.common.terminal import table_of
+from scaling.analysis.power_analysis import POWER, Noise, RequiredRuns
+from scaling.common.terminal import terminal_table
 from scaling.config.load import with_values
 from scaling.fitting.forms import Additive
 from scaling.planning.design import CONTEXT, HISTORY, Design
-from scaling.planning.design_errors import DATA, SIZE, Expected, Guess
+from scaling.planning.design_errors import DATA, SIZE, AssumedEffect, ExpectedError
 from scaling.runs.record import bits
 
 
 def design_tables(
     made: Design,
-    errors: Sequence[Expected],
+    errors: Sequence[ExpectedError],
     unit: str,
     noise: float,
-    guesses: Mapping[str, Guess],
+    guesses: Mapping[str, AssumedEffect],
 ) -> Iterator[Table]:
     """The cells of a design, and what its fits are expected to come to."""
     axes = list(made.axes)
-    table = table_of(
+    table = terminal_table(
         f"{made.kind} design of {sum(cell.seeds for cell in made.cells)} runs: {made.price:.4g} of "
         f"{made.budget:.4g} {unit}",
         (*axes, "steps", "targets", "seeds", f"{unit} a run"),
@@ -44,9 +44,9 @@ def design_tables(
     names = [SIZE, DATA] if made.kind == "isoflop" else lawful
     assumed = "; ".join(
         f"{name} adds {guess.reducible:g} nats at its smallest, exponent {guess.exponent:g}"
-        for name, guess in ((name, guesses.get(name, Guess())) for name in names)
+        for name, guess in ((name, guesses.get(name, AssumedEffect())) for name in names)
     )
-    table = table_of(
+    table = terminal_table(
         f"what its fits would come to, if {assumed or 'no axis carries a law'}, and a run's noise "
         f"is {noise:g} nats ({bits(noise):.2g} bits)",
         ("quantity", "without noise", "standard error", "95 % of the fits"),
@@ -71,10 +71,10 @@ def sweep_text(made: Design, content: Mapping[str, Any], source: str) -> str:
     return f"# {made.kind} design from {source}, budget {made.budget:.4g}.\n{text}"
 
 
-def power_table(difference: float, noise: Noise, found: Sequence[Need]) -> Table:
+def power_table(difference: float, noise: Noise, found: Sequence[RequiredRuns]) -> Table:
     """What each number of seeds needs."""
     known = "" if noise.freedom == inf else f" from {noise.freedom:g} degrees of freedom"
-    table = table_of(
+    table = terminal_table(
         f"to tell {difference:g} nats ({bits(difference):.2g} bits) with power {POWER:g} at the "
         f"5 % level: seeds differ by {noise.seeds:.4g} nats{known}, a target's difference by "
         f"{noise.targets:.4g}, correlation {noise.correlation:g}",

@@ -81,12 +81,12 @@ def fit(
     """Fit a scaling law to a study or any CSV of runs, with what its points cannot tell
     (docs/fitting.md)."""
     from datasets.files import replacing
-    from scaling.analysis.run_table import table_of
+    from scaling.analysis.run_table import read_run_table
     from scaling.cli.fit_tables import fit_tables, warnings
-    from scaling.fitting.fit_request import Asked
-    from scaling.fitting.table_fit import analyse
+    from scaling.fitting.fit_request import FitRequest
+    from scaling.fitting.table_fit import fit_table
 
-    asked = Asked(
+    asked = FitRequest(
         table=table,
         loss=loss,
         terms=term or [],
@@ -108,7 +108,7 @@ def fit(
     )
     if out is not None and not out.resolve().parent.is_dir():
         raise ConfigError([f"--json {out}: there is no folder {out.resolve().parent} to write to"])
-    content = analyse(asked, table_of(asked.table)).content()
+    content = fit_table(asked, read_run_table(asked.table)).content()
     for part in () if out else fit_tables(content):
         console.print(part)
     for sentence in warnings(content):

@@ -6,7 +6,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from scaling.common.terminal import table_of
+from scaling.common.terminal import terminal_table
 
 
 def fit_tables(content: dict[str, Any]) -> Iterator[Table]:
@@ -36,7 +36,7 @@ def _parameters(content: dict[str, Any]) -> Table:
     objective = asked["objective"]
     if objective == "huber":
         objective += f" (delta {asked['delta']:g})"
-    table = table_of(
+    table = terminal_table(
         f"{asked['loss']} = {content['formula']}, {objective} on the {asked['space']} loss, "
         f"{content['n']} rows in {content['configurations']} configurations",
         ("parameter", "value", "standard error", "95% interval"),
@@ -57,7 +57,7 @@ def _parameters(content: dict[str, Any]) -> Table:
 
 
 def _goodness(content: dict[str, Any]) -> Table:
-    table = table_of("", ("goodness of fit", "value"))
+    table = terminal_table("", ("goodness of fit", "value"))
     table.add_row("objective (sum)", _number(content["objective"]))
     for name, value in content["goodness"].items():
         table.add_row(name.replace("_", " "), _number(value))
@@ -68,7 +68,7 @@ def _goodness(content: dict[str, Any]) -> Table:
 
 def _holdout(holdout: dict[str, Any]) -> Table:
     inside = "" if holdout["inside"] is None else f", {holdout['inside']} inside their interval"
-    table = table_of(
+    table = terminal_table(
         f"held out: {holdout['rows']} rows, mean absolute error "
         f"{holdout['mean_abs_relative_error']:.2%}{inside}",
         ("line", "loss", "predicted", "95% interval", "error", "times beyond"),
@@ -86,7 +86,7 @@ def _holdout(holdout: dict[str, Any]) -> Table:
 
 
 def _forms(forms: list[dict[str, Any]]) -> Table:
-    table = table_of(
+    table = terminal_table(
         "forms beside each other", ("form", "parameters", "AICc", "error on left-out", "problem")
     )
     for score in forms:
@@ -102,7 +102,7 @@ def _forms(forms: list[dict[str, Any]]) -> Table:
 
 
 def _isoflop(found: dict[str, Any]) -> Table:
-    table = table_of(
+    table = terminal_table(
         "best size at each budget, and the exponent of its growth",
         ("column", "budget", "parabola", "cubic", "joint fit"),
     )
@@ -123,7 +123,7 @@ def _isoflop(found: dict[str, Any]) -> Table:
 
 
 def _frontier(found: dict[str, Any]) -> Table:
-    table = table_of(
+    table = terminal_table(
         "best sizes for a budget", ("budget", "loss", "best sizes (95% interval)", "times beyond")
     )
     for point in found["best"]:

@@ -88,19 +88,19 @@ def sweep(
 
     It goes on with a study that was begun, too, with --resume or without.
     """
-    from scaling.runs.study import finished, read
+    from scaling.runs.study import finished_record, read_states
     from scaling.sweeps import successive_halving
 
     asked = load.sweep(*file_and_overrides(config, words))
     if resume:
-        read(asked.study_folder)
+        read_states(asked.study_folder)
     runs = [run for _, run in asked.runs]
-    before = sum(finished(run) is not None for run in runs)
-    waiting = successive_halving.tasks(asked.cells, asked.rungs, frozenset())
+    before = sum(finished_record(run) is not None for run in runs)
+    waiting = successive_halving.next_tasks(asked.cells, asked.rungs, frozenset())
     failures = _sweep(asked) if waiting else []
     for failure in failures:
         console.print(f"error: {failure}", markup=False, soft_wrap=True)
-    ended = sum(finished(run) is not None for run in runs)
+    ended = sum(finished_record(run) is not None for run in runs)
     console.print(
         f"{asked.study_folder}: {ended} of {len(runs)} runs have ended, {before} of them before",
         soft_wrap=True,
@@ -115,9 +115,9 @@ def status(folder: Folder, as_json: Json = False) -> None:
     from dataclasses import asdict
 
     from scaling.cli.progress import table
-    from scaling.runs.study import read
+    from scaling.runs.study import read_states
 
-    states = read(folder)
+    states = read_states(folder)
     if as_json:
         print(json.dumps([asdict(state) for state in states]))
         return
@@ -192,12 +192,12 @@ def doctor(
 
 def _sweep(asked: load.Sweep) -> "list[TrainingError]":
     from scaling.cli.progress import shown
-    from scaling.cluster.ray_cluster import offered
+    from scaling.cluster.ray_cluster import cluster_resources
     from scaling.orchestration.start import cluster_for
     from scaling.sweeps import sweep as sweeps
 
     with resumable(), cluster_for([run for _, run in asked.runs]):
-        concurrent = sweeps.concurrent(asked, offered())
+        concurrent = sweeps.concurrent(asked, cluster_resources())
         with shown(asked.study_folder, concurrent, console):
             return sweeps.run(asked, concurrent)
 
@@ -206,7 +206,7 @@ def next_step(here: Path) -> str:
     """A sentence for somebody who stands in the folder ``here`` and does not know what to do."""
     from datasets.manifest import FILE_NAME as MANIFEST_NAME
     from scaling.runs.record import FILE_NAME as RECORD_NAME
-    from scaling.runs.study import STUDY_NAME, read
+    from scaling.runs.study import STUDY_NAME, read_states
 
     if not list(here.glob(f"data/*/{MANIFEST_NAME}")):
         return (
@@ -224,7 +224,7 @@ def next_step(here: Path) -> str:
     folder = studies[-1].parent
     named, page = folder.relative_to(here), folder / PAGE_NAME
     records = [path.stat().st_mtime for path in folder.glob(f"*/{RECORD_NAME}")]
-    if not records or any(run.state not in ("finished", "pruned") for run in read(folder)):
+    if not records or any(run.state not in ("finished", "pruned") for run in read_states(folder)):
         return f"Not every run of {named} is finished. Type `python -m scaling status {named}`."
     if not page.exists() or page.stat().st_mtime < max(records):
         return f"Every run of {named} is finished. Type `python -m scaling report {named}`."

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scaling.evaluation.scores import Evaluation
     from scaling.reporting.report import ReportPaths
     from scaling.runs.record import RunRecord
-    from scaling.runs.trained_model import Trained
+    from scaling.runs.trained_model import TrainedModel
 
 Run = Annotated[Path, typer.Argument(help="A finished run's folder, such as runs/demo/ID.")]
 
@@ -27,14 +27,16 @@ def compare(words: Words = None, config: Config = None, as_json: Json = False) -
     """Train the models of a comparison on equal budgets, score all alike, and print the table."""
     from scaling.cli.progress import bars, shown
     from scaling.cli.score_tables import comparison_table
-    from scaling.cluster.ray_cluster import offered
+    from scaling.cluster.ray_cluster import cluster_resources
     from scaling.comparison import compare as comparing
     from scaling.orchestration.start import cluster_for
     from scaling.sweeps.sweep import concurrent
 
     asked, runs = load.comparison(*file_and_overrides(config, words))
     with resumable(), cluster_for(runs):
-        at_once = concurrent(load.Sweep([({}, run) for run in runs], asked.concurrent), offered())
+        at_once = concurrent(
+            load.Sweep([({}, run) for run in runs], asked.concurrent), cluster_resources()
+        )
         rows = comparing.trained(asked, runs)
         with shown(rows[0].study_folder, at_once, console):
             comparing.train(asked, rows, at_once)
@@ -42,7 +44,7 @@ def compare(words: Words = None, config: Config = None, as_json: Json = False) -
             found = comparing.table(asked, rows, lambda done, of: show("evaluations", done, of))
     folder = rows[0].study_folder
     path = found.write(folder)
-    written = write_comparison([comparing.record_of(row) for row in rows], folder)
+    written = write_comparison([comparing.finished_run_record(row) for row in rows], folder)
     if as_json:
         print(path.read_text())
         return
@@ -97,14 +99,14 @@ def evaluate(
     from datasets.manifest import Corpus
     from scaling.cli.progress import bars
     from scaling.evaluation.evaluate import evaluate as evaluate_run
-    from scaling.runs.trained_model import Trained
+    from scaling.runs.trained_model import TrainedModel
 
     if positions != "all" and (not positions.isdigit() or int(positions) < 1):
         raise ConfigError([f"positions is {positions!r}: write all, or 1 or more, as 4096"])
     if contexts and against:
         raise ConfigError(["contexts and against are both given: leave one of them out"])
     seen = _contexts(contexts, protocol) if contexts else []
-    runs = [Trained.load(folder) for folder in (run, against) if folder]
+    runs = [TrainedModel.load(folder) for folder in (run, against) if folder]
     prepared = Corpus.load(corpus or runs[0].config.corpus)
     number = None if positions == "all" else int(positions)
     if seen:
@@ -149,7 +151,7 @@ def _show_evaluations(
 
 
 def _evaluate_contexts(
-    run: "Trained",
+    run: "TrainedModel",
     corpus: "Corpus",
     split: str,
     contexts: list[int],
@@ -195,17 +197,17 @@ def _contexts(text: str, protocol: str) -> list[int]:
 def export(
     run: Run,
     out: Annotated[
-        Path | None, typer.Option(help="A folder; without it the run's `export`.")
+        Path | None, typer.Option(help="A folder; without it the run's `export_run`.")
     ] = None,
     program: Annotated[
         bool, typer.Option("--program", help="Also one step for PyTorch alone (torch.export).")
     ] = False,
 ) -> None:
     """A run's model as a folder for others: weights, configuration, model card."""
-    from scaling.inference.export import export as export_run
-    from scaling.runs.trained_model import Trained
+    from scaling.inference.export import export_run as export_run
+    from scaling.runs.trained_model import TrainedModel
 
-    for path in export_run(Trained.load(run), out or run / "export", program=program):
+    for path in export_run(TrainedModel.load(run), out or run / "export", program=program):
         console.print(str(path), soft_wrap=True, highlight=False)
 
 
@@ -224,9 +226,9 @@ def probe(
     from scaling.cli.progress import bars
     from scaling.cli.score_tables import probe_table
     from scaling.evaluation.probe import probe as probe_run
-    from scaling.runs.trained_model import Trained
+    from scaling.runs.trained_model import TrainedModel
 
-    trained = Trained.load(run)
+    trained = TrainedModel.load(run)
     prepared = Corpus.load(corpus or trained.config.corpus)
     with bars(console) as show:
         found = probe_run(
@@ -260,9 +262,9 @@ def forecast(
     from scaling.cli.progress import bars
     from scaling.cli.score_tables import forecast_table
     from scaling.evaluation.forecast import forecast as forecast_run
-    from scaling.runs.trained_model import Trained
+    from scaling.runs.trained_model import TrainedModel
 
-    trained = Trained.load(run)
+    trained = TrainedModel.load(run)
     prepared = Corpus.load(corpus or trained.config.corpus)
     with bars(console) as show:
         found = forecast_run(

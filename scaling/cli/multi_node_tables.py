@@ -4,19 +4,19 @@ from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
-from scaling.common.terminal import table_of
+from scaling.common.terminal import terminal_table
 from scaling.config.hardware import Hardware
 from scaling.config.run_config import RunConfig
 from scaling.planning.calibration import Calibration
-from scaling.planning.data_throughput import Measured
+from scaling.planning.data_throughput import StreamMeasurement
 from scaling.planning.footprint import OVERLAPPED, Footprint
 from scaling.planning.goodput import REGIMES, SIMULATED_FAILURES
-from scaling.planning.multi_node import STAGES, Kept, OnNodes, Step
+from scaling.planning.multi_node import STAGES, CheckpointGoodput, NodePlan, Step
 
 SECONDS_PER_MINUTE = 60
 
 
-def node_tables(config: RunConfig, hardware: Hardware, rows: Sequence[OnNodes]) -> Iterator[Table]:
+def node_tables(config: RunConfig, hardware: Hardware, rows: Sequence[NodePlan]) -> Iterator[Table]:
     """The run's steps, what its workers send and keep by ZeRO stage, and what failures take."""
     yield _steps(config, hardware, rows)
     yield _sent(config, rows)
@@ -25,10 +25,10 @@ def node_tables(config: RunConfig, hardware: Hardware, rows: Sequence[OnNodes]) 
 
 
 def figures_table(
-    config: RunConfig, hardware: Hardware, measured: Measured, calibration: Calibration
+    config: RunConfig, hardware: Hardware, measured: StreamMeasurement, calibration: Calibration
 ) -> Table:
     """Every figure that the tables rest on, and whether it was measured, is stated or assumed."""
-    table = table_of("what the tables rest on", ("figure", "value", "is"), text=3)
+    table = terminal_table("what the tables rest on", ("figure", "value", "is"), text=3)
     mode, zero = config.windows.targets, config.train.zero
     window = config.targets.samples(config.positions, config.model)
     consumer = measured.windows_per_second("mapped", window)
@@ -82,10 +82,10 @@ def _rate(bytes_per_second: float | None) -> str:
     return f"{(bytes_per_second or 0) / 1e9:,.2f} GB/s"
 
 
-def _steps(config: RunConfig, hardware: Hardware, rows: Sequence[OnNodes]) -> Table:
+def _steps(config: RunConfig, hardware: Hardware, rows: Sequence[NodePlan]) -> Table:
     zero = config.train.zero
     hidden = "hidden by computation" if OVERLAPPED[zero] else "not hidden"
-    table = table_of(
+    table = terminal_table(
         f"run {config.id} on nodes of {hardware.accelerators_per_node} {hardware.name}, "
         f"ZeRO {zero} (communication is {hidden}); milliseconds; the batch stays, or grows with "
         "the nodes",
@@ -107,7 +107,7 @@ def _steps(config: RunConfig, hardware: Hardware, rows: Sequence[OnNodes]) -> Ta
     return table
 
 
-def _parts(row: OnNodes) -> list[str]:
+def _parts(row: NodePlan) -> list[str]:
     if row.step is None:
         return ["no whole number", *[""] * 5]
     step = row.step
@@ -123,8 +123,8 @@ def _grown(step: Step | None) -> list[str]:
     return [f"{step.batch:,}" if step else "", *_rates(step)]
 
 
-def _sent(config: RunConfig, rows: Sequence[OnNodes]) -> Table:
-    table = table_of(
+def _sent(config: RunConfig, rows: Sequence[NodePlan]) -> Table:
+    table = terminal_table(
         f"run {config.id}: MB that a worker sends in a step, by ZeRO stage",
         ("nodes", *(f"ZeRO {stage}" for stage in STAGES)),
         text=0,
@@ -134,9 +134,9 @@ def _sent(config: RunConfig, rows: Sequence[OnNodes]) -> Table:
     return table
 
 
-def _memory(config: RunConfig, hardware: Hardware, rows: Sequence[OnNodes]) -> Table:
+def _memory(config: RunConfig, hardware: Hardware, rows: Sequence[NodePlan]) -> Table:
     size = f"{(hardware.accelerator_bytes or 0) / 1e9:,.0f} GB"
-    table = table_of(
+    table = terminal_table(
         f"run {config.id}: GB of a worker's weights + gradients + optimizer + buffers, by ZeRO "
         f"stage (* does not fit the {size} of an accelerator)",
         ("nodes", *(f"ZeRO {stage}" for stage in STAGES)),
@@ -154,8 +154,8 @@ def _held(held: Footprint) -> str:
     return f"{whole} = {held.total / 1e9:,.1f}"
 
 
-def _failures(config: RunConfig, rows: Sequence[OnNodes]) -> Table:
-    table = table_of(
+def _failures(config: RunConfig, rows: Sequence[NodePlan]) -> Table:
+    table = terminal_table(
         f"run {config.id}: what checkpoints and failures leave of the time, by formula and in a "
         f"simulation of {SIMULATED_FAILURES:,} failures, with checkpoints that block and with such "
         "that are sent while steps go on",
@@ -184,7 +184,7 @@ def _failures(config: RunConfig, rows: Sequence[OnNodes]) -> Table:
     return table
 
 
-def _kept(kept: Kept) -> list[str]:
+def _kept(kept: CheckpointGoodput) -> list[str]:
     return [
         f"{kept.saving.blocked:,.1f}",
         f"{kept.interval / SECONDS_PER_MINUTE:,.1f}",

@@ -50,9 +50,9 @@ def plan(
     from scaling.cli.multi_node_tables import figures_table, node_tables
     from scaling.config import load
     from scaling.planning.calibration import Calibration, Rates
-    from scaling.planning.data_throughput import RECORD, Measured
+    from scaling.planning.data_throughput import STREAM_RECORD, StreamMeasurement
     from scaling.planning.multi_node import counts
-    from scaling.planning.plan import make
+    from scaling.planning.plan import make_plan
 
     path, overrides = file_and_overrides(config, words)
     match = _match(path, overrides, parameters, vary)
@@ -64,10 +64,10 @@ def plan(
             raise ConfigError(
                 [f"{option} needs --hardware: add --hardware configs/hardware/a100.yaml"]
             )
-    stream = Measured.read(measured or RECORD) if trains_on else None
+    stream = StreamMeasurement.read(measured or STREAM_RECORD) if trains_on else None
     calibration = Calibration.read() if nodes else None
     seen = Rates.read(rates) if rates else None
-    planned = make(runs, trains_on, stream, calibration, counts(nodes) if nodes else (), seen)
+    planned = make_plan(runs, trains_on, stream, calibration, counts(nodes) if nodes else (), seen)
     planned = replace(planned, match=match)
     if as_json:
         print(json.dumps(planned.as_json()))
@@ -109,7 +109,7 @@ def _match(
 ) -> "Match | None":
     """What --parameters and --vary ask for; None where neither is given."""
     from scaling.config import load
-    from scaling.planning.match_parameters import amount, nearest
+    from scaling.planning.match_parameters import nearest_value, parse_count
 
     if parameters is None and vary is None:
         return None
@@ -119,7 +119,7 @@ def _match(
         raise ConfigError(
             [f"--parameters {parameters} needs the key that may change: add --vary model.width"]
         )
-    wanted = amount(parameters)
+    wanted = parse_count(parameters)
     runs = load.sweep(path, overrides).runs
     ((axes, config), *others) = runs
     if axes or others:
@@ -129,4 +129,4 @@ def _match(
                 "the file of a run, such as configs/runs/demo.yaml"
             ]
         )
-    return nearest(config, vary, wanted)
+    return nearest_value(config, vary, wanted)

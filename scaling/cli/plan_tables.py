@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
-from scaling.common.terminal import table_of
+from scaling.common.terminal import terminal_table
 from scaling.planning.memory_plan import PRECISIONS, STAGES, Memory
 from scaling.planning.plan import Plan, PlannedRun
 
@@ -22,7 +22,7 @@ def cost_tables(planned: Plan) -> Iterator[Table]:
 def _parameters(runs: Sequence[PlannedRun]) -> Table:
     """Parameters by group, once for runs that have the same."""
     groups = list(dict.fromkeys(group for run in runs for group in run.parameters))
-    table = table_of("parameters by group", ("runs", *groups))
+    table = terminal_table("parameters by group", ("runs", *groups))
     shapes: dict[tuple[int | None, ...], list[str]] = {}
     for run in runs:
         shapes.setdefault(tuple(map(run.parameters.get, groups)), []).append(run.id)
@@ -34,7 +34,7 @@ def _parameters(runs: Sequence[PlannedRun]) -> Table:
 
 def _operations(runs: Sequence[PlannedRun]) -> Table:
     parts = list(dict.fromkeys(part for run in runs for part in run.operations_by_part))
-    table = table_of(
+    table = terminal_table(
         "operations of a window in GFLOP by part, forward + backward, and their share",
         ("run", *(part.replace("_", "-") for part in parts)),
     )
@@ -54,7 +54,7 @@ def _operations(runs: Sequence[PlannedRun]) -> Table:
 
 
 def _memory(runs: Sequence[PlannedRun]) -> Table:
-    table = table_of(
+    table = terminal_table(
         "GB of a worker at the most: weights, gradients, optimizer, buffers; activations; all as "
         "configured, and at ZeRO 0 to 3 in float32 (f) and bfloat16 (b)",
         (
@@ -84,7 +84,7 @@ def _peak(memory: Memory) -> str:
 def _cost(planned: Plan) -> Table:
     costs = [(run, run.cost) for run in planned.runs if run.cost]
     names = ", ".join({cost.hardware for _, cost in costs})
-    table = table_of(
+    table = terminal_table(
         f"on {names}: a step in ms, and what the run takes",
         (
             *("run", "of peak", "compute", "exposed", "data wait", "step", "MB/s of codes"),
@@ -147,7 +147,7 @@ def forecast_table(planned: Plan) -> Table:
     """What the runs of a plan take from the stream, and how many times that it delivers."""
     forecasts = [(run.id, run.forecast) for run in planned.runs if run.forecast]
     names = {forecast.hardware for _, forecast in forecasts}
-    table = table_of(
+    table = terminal_table(
         f"the stream on {', '.join(names)}: what it delivers, and what the runs take at a share of "
         "the accelerators' peak",
         (

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scaling.runs.record import bits
-from scaling.runs.study import RunState, State, StudyError, read
+from scaling.runs.study import RunState, State, StudyError, read_states
 
 LIVE_SECONDS = 1.0
 PLAIN_SECONDS = 15.0
@@ -146,6 +146,6 @@ def _headline(states: Sequence[RunState], concurrent: int) -> str:
 
 def _read(folder: Path) -> list[RunState]:
     try:
-        return read(folder)
+        return read_states(folder)
     except StudyError:
         return []

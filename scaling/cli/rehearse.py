@@ -33,8 +33,8 @@ def rehearse(
 
     from datasets.manifest import Corpus
     from scaling.config import check
-    from scaling.fault_injection.local_cluster import bed
-    from scaling.fault_injection.rehearsal import SENTENCES, Asked
+    from scaling.fault_injection.local_cluster import local_cluster
+    from scaling.fault_injection.rehearsal import SENTENCES, RehearsalRequest
     from scaling.fault_injection.rehearsal import rehearse as strike
     from scaling.fault_injection.soak import BLOCK, soak
 
@@ -46,11 +46,13 @@ def rehearse(
         known = "; ".join(f"{name} ({sentence})" for name, sentence in SENTENCES.items())
         raise ConfigError([f"--faults has {', '.join(sorted(unknown))}: write some of {known}"])
     with TemporaryDirectory() as storage:
-        asked = Asked(run, tuple(names), workers, storage, refused, minutes and BLOCK * minutes)
+        asked = RehearsalRequest(
+            run, tuple(names), workers, storage, refused, minutes and BLOCK * minutes
+        )
         if problems := check.problems(asked.undisturbed, Corpus.load(run.corpus)):
             raise ConfigError(problems)
         # Ray prints what dies to where the result is to be printed.
-        with redirect_stdout(sys.stderr), bed(workers) as made:
+        with redirect_stdout(sys.stderr), local_cluster(workers) as made:
             found = soak(asked) if minutes else strike(asked, made)
     if as_json:
         print(json.dumps(found.as_json(), indent=1))

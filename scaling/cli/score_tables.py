@@ -5,18 +5,18 @@ from collections.abc import Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from scaling.common.terminal import table_of
-from scaling.comparison.table import Comparison, Scored
+from scaling.common.terminal import terminal_table
+from scaling.comparison.table import Comparison, ScoredLoss
 from scaling.evaluation.clustered_errors import half_interval
 from scaling.evaluation.context_use import KINDS, ContextUse
-from scaling.evaluation.forecast import Forecast
-from scaling.evaluation.scores import Evaluation, Loss, Seen
+from scaling.evaluation.forecast import SeriesForecast
+from scaling.evaluation.scores import ContextScore, Evaluation, Loss
 from scaling.runs.record import bits
 
 
 def comparison_table(found: Comparison) -> Table:
     """The rows of a comparison, their losses in bits (nats) with half of a 95 % interval."""
-    table = table_of(
+    table = terminal_table(
         f"{found.study}: bits (nats) a sample on {found.split}, with half of a 95% interval; "
         f"differences are paired, to {found.best}",
         (
@@ -42,9 +42,9 @@ def comparison_table(found: Comparison) -> Table:
     return table
 
 
-def contexts_table(curve: Sequence[Seen], first: Evaluation) -> Table:
+def contexts_table(curve: Sequence[ContextScore], first: Evaluation) -> Table:
     """The losses of one run over contexts, each beside that of its own context."""
-    table = table_of(
+    table = terminal_table(
         f"{first.run} on {first.split}: bits (nats) a sample over the same {first.targets:,} "
         "targets, with half of a 95% interval; differences are paired, to its own context",
         ("context", "seconds", "loss", "difference", ""),
@@ -64,7 +64,7 @@ def contexts_table(curve: Sequence[Seen], first: Evaluation) -> Table:
 
 def probe_table(found: ContextUse) -> Table:
     """What replacing all that is older than the newest samples costs, and what attention reads."""
-    table = table_of(
+    table = terminal_table(
         f"{found.run} on {found.split}: bits a sample lost over {found.targets:,} targets where "
         "all that is older is replaced, with half of a 95% interval",
         ("newest samples", "seconds", *KINDS, "attention on them, by layer"),
@@ -81,9 +81,9 @@ def probe_table(found: ContextUse) -> Table:
     return table
 
 
-def forecast_table(found: Forecast) -> Table:
+def forecast_table(found: SeriesForecast) -> Table:
     """Every way to say the next value of a series, in its own unit."""
-    table = table_of(
+    table = terminal_table(
         f"{found.run} on {found.split}: the next {found.column} over {found.values:,} values, with "
         f"the absolute error's paired difference to the value {found.season} before",
         ("way", "mean absolute error", "root mean square", "difference"),
@@ -98,7 +98,7 @@ def forecast_table(found: Forecast) -> Table:
     return table
 
 
-def _scored(score: Scored) -> tuple[str, str]:
+def _scored(score: ScoredLoss) -> tuple[str, str]:
     """A loss and its difference to the best row's."""
     loss = f"{score.loss.bits:.3f} ± {bits(score.half_interval):.3f} ({score.loss.nats:.3f})"
     return loss, _difference(score.difference, score.difference_half_interval)

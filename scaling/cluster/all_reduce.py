@@ -13,7 +13,7 @@ import torch.distributed as distributed
 from ray.exceptions import GetTimeoutError, RayError
 
 from scaling.cluster import ray_cluster
-from scaling.cluster.doctor import Finding
+from scaling.cluster.doctor import CheckResult
 
 BYTES = {"gloo": 8 * 2**20, "nccl": 256 * 2**20}
 ROUNDS = 5
@@ -60,15 +60,15 @@ class _Rank:
         return time.perf_counter() - began
 
 
-def finding(nodes: Sequence[tuple[str, dict[str, Any]]]) -> Finding:
+def check_all_reduce(nodes: Sequence[tuple[str, dict[str, Any]]]) -> CheckResult:
     """What the nodes, with their names, reach together."""
     if len(nodes) < 2:
-        return Finding("all-reduce", "ok", "One node: nothing has to be sent.")
+        return CheckResult("all-reduce", "ok", "One node: nothing has to be sent.")
     gpus = all(node["Resources"].get("GPU") for _, node in nodes)
     backend = "nccl" if gpus else "gloo"
     ranks = [
         _Rank.options(  # type: ignore[attr-defined]
-            scheduling_strategy=ray_cluster.on(node), num_gpus=int(gpus)
+            scheduling_strategy=ray_cluster.affinity_to(node), num_gpus=int(gpus)
         ).remote()
         for _, node in nodes
     ]
@@ -83,7 +83,7 @@ def finding(nodes: Sequence[tuple[str, dict[str, Any]]]) -> Finding:
     except (GetTimeoutError, RayError) as error:
         name, reason = nodes[0][0], str(error).strip().splitlines()[-1]
         sentence = f"{name} starts no process that could meet the other nodes' ({reason})."
-        return Finding("all-reduce", "problem", sentence)
+        return CheckResult("all-reduce", "problem", sentence)
     finally:
         for rank in ranks:
             ray.kill(rank)
@@ -91,7 +91,7 @@ def finding(nodes: Sequence[tuple[str, dict[str, Any]]]) -> Finding:
 
 def _judged(
     nodes: Sequence[tuple[str, dict[str, Any]]], calls: Sequence[Any], backend: str
-) -> Finding:
+) -> CheckResult:
     ray.wait(list(calls), num_returns=len(calls), timeout=3 * MEET_SECONDS)
     seconds, lost = [], []
     for (name, _), call in zip(nodes, calls, strict=True):
@@ -100,7 +100,7 @@ def _judged(
         except (GetTimeoutError, RayError) as error:
             lost.append(f"{name} ({str(error).strip().splitlines()[-1]})")
     if lost:
-        return Finding(
+        return CheckResult(
             "all-reduce",
             "problem",
             f"The nodes cannot reduce a tensor together by {backend}; at these it fails: "
@@ -110,7 +110,7 @@ def _judged(
     size, count = BYTES[backend], len(nodes)
     # Each rank sends, and receives, this much in a ring (Patarasuk and Yuan 2009, section 3).
     sent = 2 * (count - 1) / count * size
-    return Finding(
+    return CheckResult(
         "all-reduce",
         "ok",
         f"{size / 2**20:.0f} MiB over {count} nodes by {backend} in {max(seconds) * 1e3:.1f} ms: "

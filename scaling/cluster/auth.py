@@ -26,7 +26,7 @@ def disabled() -> bool:
     return os.environ.get("RAY_AUTH_MODE", "token").lower() != "token"
 
 
-def keep() -> None:
+def store_token() -> None:
     """Make a token if there is none, and keep others from reading it; Ray lets them."""
     if disabled() or os.environ.get("RAY_AUTH_TOKEN"):
         return
@@ -41,7 +41,7 @@ def keep() -> None:
         opened.write(secrets.token_hex(32))
 
 
-def refuse_without(address: str) -> None:
+def require_token(address: str) -> None:
     """TokenError where Ray is told to ask no token at an address that others can reach."""
     if not disabled() or os.environ.get(PERMISSION) == "1" or _is_loopback(address):
         return

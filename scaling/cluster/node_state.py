@@ -34,23 +34,23 @@ class NodeState:
     corpus_problems: list[str]
 
 
-def look(folders: Sequence[str], corpus: str | None, fingerprint: str | None) -> NodeState:
+def inspect_node(folders: Sequence[str], corpus: str | None, fingerprint: str | None) -> NodeState:
     """The state of the node that this runs on.
 
     ``fingerprint`` is that of the corpus where the run was asked for.
     """
-    gpus, gpu_problems = look_at_gpus()
+    gpus, gpu_problems = inspect_gpus()
     return NodeState(
         versions=environment.versions(),
         files=environment.files_digest(),
         free={name: shutil.disk_usage(name).free for name in folders if Path(name).exists()},
         gpus=gpus,
         gpu_problems=gpu_problems,
-        corpus_problems=look_at_corpus(corpus, fingerprint) if corpus else [],
+        corpus_problems=inspect_corpus(corpus, fingerprint) if corpus else [],
     )
 
 
-def look_at_gpus() -> tuple[int, list[str]]:
+def inspect_gpus() -> tuple[int, list[str]]:
     """The number of GPUs, and a sentence for each that is not fit to train."""
     program = shutil.which("nvidia-smi")
     if program is None:
@@ -82,7 +82,7 @@ def _gpu_problems(line: str) -> list[str]:
     return found
 
 
-def look_at_corpus(corpus: str, fingerprint: str | None) -> list[str]:
+def inspect_corpus(corpus: str, fingerprint: str | None) -> list[str]:
     """A sentence where the corpus cannot be read here, or is another one than at the driver."""
     try:
         found = Corpus.load(corpus)

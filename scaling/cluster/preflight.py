@@ -11,7 +11,7 @@ from ray.exceptions import GetTimeoutError, RayError
 
 from datasets.manifest import Corpus, ManifestError
 from scaling.cluster import all_reduce, node_state, ray_cluster
-from scaling.cluster.doctor import GIB, LITTLE_DISK, NO_DISK, Finding
+from scaling.cluster.doctor import GIB, LITTLE_DISK, NO_DISK, CheckResult
 from scaling.cluster.node_state import NodeState
 from scaling.common import environment
 from scaling.config.run_config import RunConfig
@@ -23,7 +23,7 @@ CLOCK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Seen:
+class NodeReport:
     """A node with its name, what it says of itself, and how far its clock is ahead (seconds)."""
 
     name: str
@@ -32,7 +32,7 @@ class Seen:
     ahead: float
 
 
-def examine(config: RunConfig | None) -> list[Finding]:
+def examine(config: RunConfig | None) -> list[CheckResult]:
     """Every check of the connected cluster, and of what ``config`` needs of it, in this order."""
     seen, findings = _seen(config)
     findings += _versions(seen)
@@ -47,7 +47,7 @@ def examine(config: RunConfig | None) -> list[Finding]:
             seen, "corpus", lambda it: it.state.corpus_problems, f"{config.corpus} is readable"
         )
         findings += _room(config, [it.node for it in seen])
-    findings.append(all_reduce.finding([(it.name, it.node) for it in seen]))
+    findings.append(all_reduce.check_all_reduce([(it.name, it.node) for it in seen]))
     return findings
 
 
@@ -56,17 +56,17 @@ class _Probe:
     """A process on a node that looks around there."""
 
     def look(self, *asked: Any) -> NodeState:
-        return node_state.look(*asked)
+        return node_state.inspect_node(*asked)
 
     def clock(self) -> float:
         return time.time()
 
 
-def _seen(config: RunConfig | None) -> tuple[list[Seen], list[Finding]]:
+def _seen(config: RunConfig | None) -> tuple[list[NodeReport], list[CheckResult]]:
     """The nodes that answer, and a finding about all."""
     nodes = {_name(node): node for node in sorted(ray.nodes(), key=_name) if node["Alive"]}
     probes = {
-        name: _Probe.options(scheduling_strategy=ray_cluster.on(node)).remote()  # type: ignore[attr-defined]
+        name: _Probe.options(scheduling_strategy=ray_cluster.affinity_to(node)).remote()  # type: ignore[attr-defined]
         for name, node in nodes.items()
     }
     asked = _asked(config)
@@ -76,11 +76,11 @@ def _seen(config: RunConfig | None) -> tuple[list[Seen], list[Finding]]:
     for name, answer in answers.items():
         try:
             state = ray.get(answer, timeout=0)
-            seen.append(Seen(name, nodes[name], state, _ahead(probes[name])))
+            seen.append(NodeReport(name, nodes[name], state, _ahead(probes[name])))
         except (GetTimeoutError, RayError) as error:
             why = f"in {ANSWER_SECONDS:.0f} s" if isinstance(error, GetTimeoutError) else str(error)
             problems.append(
-                Finding(
+                CheckResult(
                     "nodes",
                     "problem",
                     f"{name} gives no answer ({why.splitlines()[-1]}): look at it, or take it out "
@@ -88,7 +88,7 @@ def _seen(config: RunConfig | None) -> tuple[list[Seen], list[Finding]]:
                 )
             )
     everyone = f"{len(nodes)} nodes: {', '.join(nodes)}."
-    return seen, problems or [Finding("nodes", "ok", everyone)]
+    return seen, problems or [CheckResult("nodes", "ok", everyone)]
 
 
 def _asked(config: RunConfig | None) -> tuple[Sequence[str], str | None, str | None]:
@@ -116,21 +116,24 @@ def _ahead(probe: Any) -> float:
 
 
 def _every(
-    seen: Sequence[Seen], check: str, problems: Callable[[Seen], Sequence[str]], fine: str
-) -> list[Finding]:
+    seen: Sequence[NodeReport],
+    check: str,
+    problems: Callable[[NodeReport], Sequence[str]],
+    fine: str,
+) -> list[CheckResult]:
     """A finding for each problem of each node, or one that says that all is fine."""
     found = [
-        Finding(check, "problem", f"{it.name}: {sentence.rstrip('.')}.")
+        CheckResult(check, "problem", f"{it.name}: {sentence.rstrip('.')}.")
         for it in seen
         for sentence in problems(it)
     ]
-    return found or [Finding(check, "ok", f"{len(seen)} nodes: {fine}.")]
+    return found or [CheckResult(check, "ok", f"{len(seen)} nodes: {fine}.")]
 
 
-def _versions(seen: Sequence[Seen]) -> list[Finding]:
+def _versions(seen: Sequence[NodeReport]) -> list[CheckResult]:
     own, files = environment.versions(), environment.files_digest()
 
-    def different(it: Seen) -> Iterator[str]:
+    def different(it: NodeReport) -> Iterator[str]:
         for name in sorted(own.keys() | it.state.versions.keys()):
             here, there = own.get(name, "missing"), it.state.versions.get(name, "missing")
             if here != there:
@@ -145,7 +148,7 @@ def _versions(seen: Sequence[Seen]) -> list[Finding]:
     return _every(seen, "versions", lambda it: list(different(it)), f"{fine}, files {files}")
 
 
-def _clock(it: Seen) -> list[str]:
+def _clock(it: NodeReport) -> list[str]:
     if abs(it.ahead) <= CLOCK_SECONDS:
         return []
     where = "ahead of" if it.ahead > 0 else "behind"
@@ -155,7 +158,7 @@ def _clock(it: Seen) -> list[str]:
     ]
 
 
-def _disk(it: Seen) -> list[str]:
+def _disk(it: NodeReport) -> list[str]:
     return [
         f"{free / GIB:.1f} GiB are free in {folder}: {LITTLE_DISK / GIB:.0f} GiB or more are wanted"
         for folder, free in it.state.free.items()
@@ -163,21 +166,21 @@ def _disk(it: Seen) -> list[str]:
     ]
 
 
-def _storage(config: RunConfig) -> list[Finding]:
+def _storage(config: RunConfig) -> list[CheckResult]:
     folder = config.study_folder
     try:
-        unshared = ray_cluster.unshared(folder)
+        unshared = ray_cluster.nodes_without_folder(folder)
         free = shutil.disk_usage(folder).free
     except OSError as error:
         why = f"{folder} cannot be written to ({error.strerror}): write another cluster.storage."
-        return [Finding("storage", "problem", why)]
+        return [CheckResult("storage", "problem", why)]
     fine = f"All nodes write to {folder} and see each other's files; {free / GIB:.0f} GiB are free."
-    return [Finding("storage", "problem", f"{it}.") for it in unshared] or [
-        Finding("storage", "ok", fine)
+    return [CheckResult("storage", "problem", f"{it}.") for it in unshared] or [
+        CheckResult("storage", "ok", fine)
     ]
 
 
-def _room(config: RunConfig, nodes: Sequence[dict[str, Any]]) -> list[Finding]:
+def _room(config: RunConfig, nodes: Sequence[dict[str, Any]]) -> list[CheckResult]:
     """Whether the run's workers, each whole on one node, have room beside Ray Data's reading."""
     wanted = config.cluster
     needs = {"CPU": float(wanted.cpus_per_worker)} | ({"GPU": 1.0} if wanted.gpu else {})
@@ -186,17 +189,17 @@ def _room(config: RunConfig, nodes: Sequence[dict[str, Any]]) -> list[Finding]:
         for node in nodes
     ]
     kind = ", ".join(f"{need:g} {name}" for name, need in needs.items())
-    offered = ray_cluster.offered()
+    offered = ray_cluster.cluster_resources()
     if sum(places) >= wanted.workers and all(
         offered[name] >= need * wanted.workers for name, need in needs.items()
     ):
         fine = f"{wanted.workers} workers of {kind} have room on the nodes that are here."
-        return [Finding("room", "ok", fine)]
+        return [CheckResult("room", "ok", fine)]
     fits = min(sum(places), *(int(offered[name] // need) for name, need in needs.items()))
     return [
-        Finding(
+        CheckResult(
             "room",
-            "warning" if ray_cluster.grows() else "problem",
+            "warning" if ray_cluster.can_grow() else "problem",
             f"{fits} of {wanted.workers} workers of {kind} have room beside the "
             f"{ray_cluster.READING_CPUS} CPU that reads: write cluster.workers={max(fits, 1)} or "
             "another cluster.cpus_per_worker, or add nodes.",

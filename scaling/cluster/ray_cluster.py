@@ -20,7 +20,7 @@ BOOTSTRAP = "ray_bootstrap_config.yaml"
 """Where `ray up` leaves the cluster's configuration on the head, in the home of its user."""
 
 
-def ceiling(home: Path) -> dict[str, float]:
+def autoscaling_resources(home: Path) -> dict[str, float]:
     """CPUs and GPUs of the cluster at its largest, head included; zeros where nothing says it.
 
     Jobs run on the head, where the file is. The resources of a kind of node are in it if the
@@ -89,13 +89,13 @@ def connected() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    embedded = not named()
+    embedded = not is_named()
     if embedded:
-        auth.keep()
+        auth.store_token()
         _start_embedded()
     else:
         address = os.environ["RAY_ADDRESS"]
-        auth.refuse_without(address)
+        auth.require_token(address)
         ray.init(
             # Its processes may not have the address, and find another cluster of their machine.
             runtime_env={"env_vars": {**ENVIRONMENT, "RAY_ADDRESS": address}},
@@ -130,38 +130,38 @@ def _start_embedded() -> None:
     )
 
 
-def named() -> bool:
+def is_named() -> bool:
     """Whether ``RAY_ADDRESS`` names a cluster."""
     return bool(os.environ.get("RAY_ADDRESS"))
 
 
-def machine() -> dict[str, float]:
+def machine_resources() -> dict[str, float]:
     """CPUs and GPUs that an embedded cluster on this machine offers to training."""
     return {"CPU": os.cpu_count() or 1, "GPU": torch.cuda.device_count()}
 
 
-def offered() -> dict[str, float]:
+def cluster_resources() -> dict[str, float]:
     """CPUs and GPUs that training may take of the connected cluster, at its largest.
 
     A cluster that `ray up` started has at first no node but its head: it buys those that are
     asked for, up to its file's ceiling.
     """
-    now, later = ray.cluster_resources(), ceiling(Path.home())
+    now, later = ray.cluster_resources(), autoscaling_resources(Path.home())
     most = {name: max(now.get(name, 0), later[name]) for name in ("CPU", "GPU")}
     return {"CPU": most["CPU"] - READING_CPUS, "GPU": most["GPU"]}
 
 
-def grows() -> bool:
+def can_grow() -> bool:
     """Whether the connected cluster may start more nodes than it has."""
-    return any(ceiling(Path.home()).values())
+    return any(autoscaling_resources(Path.home()).values())
 
 
-def on(node: dict[str, Any]) -> NodeAffinitySchedulingStrategy:
+def affinity_to(node: dict[str, Any]) -> NodeAffinitySchedulingStrategy:
     """Where a task or an actor has to be put to run on this one of ``ray.nodes()``."""
     return NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
 
 
-def unshared(folder: Path) -> list[str]:
+def nodes_without_folder(folder: Path) -> list[str]:
     """A sentence for each node of the connected cluster that does not share ``folder`` with us.
 
     What this process writes must be seen there, and what is written there here.
@@ -170,7 +170,9 @@ def unshared(folder: Path) -> list[str]:
     with tempfile.TemporaryDirectory(prefix=".shared-", dir=folder) as common:
         nodes = [node for node in ray.nodes() if node["Alive"]]
         answers = [
-            _write_into.options(scheduling_strategy=on(node)).remote(common, node["NodeID"])
+            _write_into.options(scheduling_strategy=affinity_to(node)).remote(
+                common, node["NodeID"]
+            )
             for node in nodes
         ]
         found = []

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def polled(look: Callable[[], None], seconds: float) -> Iterator[None]:
+def polling_every(look: Callable[[], None], seconds: float) -> Iterator[None]:
     """Call ``look`` every so many seconds, in a thread of its own, while the block runs."""
     over = threading.Event()
 

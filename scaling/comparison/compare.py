@@ -25,19 +25,19 @@ class CompareError(RuntimeError):
 
 def trained(config: CompareConfig, runs: Sequence[RunConfig]) -> list[RunConfig]:
     """The runs of the rows, with the steps or the seconds that their budget buys."""
-    if config.settled is None or config.amount is None:
+    if config.budget_measure is None or config.budget_amount is None:
         return list(runs)
     rows = []
     for run in runs:
-        if config.settled == "wall_time":
-            changes = {"train.seconds": config.amount, "train.steps": MOST_STEPS}
+        if config.budget_measure == "wall_time":
+            changes = {"train.seconds": config.budget_amount, "train.steps": MOST_STEPS}
         else:
             cost = float(run.targets_per_step)
-            if config.settled == "operations":
+            if config.budget_measure == "operations":
                 cost *= accounting.training_operations_per_target(
                     run.model, run.targets, run.positions
                 )[0]
-            changes = {"train.steps": max(1, round(config.amount / cost))}
+            changes = {"train.steps": max(1, round(config.budget_amount / cost))}
         rows.append(RunConfig.model_validate(with_values(run.resolved(), changes)))
     return rows
 
@@ -55,11 +55,11 @@ def train(config: CompareConfig, runs: Sequence[RunConfig], concurrent: int) -> 
 def table(config: CompareConfig, runs: Sequence[RunConfig], progress: Progress) -> Comparison:
     """The comparison of finished runs, which are scored where they are not yet."""
     scores = score(config.scoring, runs, progress)
-    return comparison.make(config, [record_of(run) for run in runs], scores)
+    return comparison.build_comparison(config, [finished_run_record(run) for run in runs], scores)
 
 
-def record_of(run: RunConfig) -> RunRecord:
+def finished_run_record(run: RunConfig) -> RunRecord:
     """The record of a run that has ended."""
-    record = study.finished(run)
+    record = study.finished_record(run)
     assert record is not None
     return record

@@ -6,7 +6,7 @@ from typing import Any
 
 from datasets.files import replacing
 from scaling.analysis.series import CONTEXT, Series, setting
-from scaling.comparison.table import PROTOCOLS, Comparison, Row, Scored
+from scaling.comparison.table import PROTOCOLS, Comparison, ComparisonRow, ScoredLoss
 from scaling.reporting import figures_learning
 from scaling.reporting.page import plain, render
 from scaling.reporting.report import ReportPaths, table_text
@@ -50,13 +50,13 @@ def write_page(found: Comparison, records: Sequence[RunRecord], folder: Path) ->
     return paths
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(row: ComparisonRow) -> dict[str, Any]:
     """One row as plain values, its scores in nats and bits."""
     values = row.model_dump(exclude={"scores"})
     return values | {protocol: _score(row.scores[protocol]) for protocol in PROTOCOLS}
 
 
-def _score(score: Scored) -> dict[str, float | None]:
+def _score(score: ScoredLoss) -> dict[str, float | None]:
     in_nats: dict[str, float | None] = {
         "": score.loss.nats,
         "half_interval_": score.half_interval,

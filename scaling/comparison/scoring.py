@@ -15,7 +15,7 @@ from scaling.config.comparison_config import ScoringConfig
 from scaling.config.run_config import RunConfig
 from scaling.evaluation.evaluate import Progress, evaluate
 from scaling.evaluation.scores import Evaluation, Protocol, file_name
-from scaling.runs.trained_model import Trained
+from scaling.runs.trained_model import TrainedModel
 
 
 def score(
@@ -62,7 +62,7 @@ def _evaluated(
     run: RunConfig, split: str, protocol: Protocol, positions: int, history: int
 ) -> None:
     torch.set_num_threads(run.cluster.cpus_per_worker)
-    trained = Trained.load(run.folder)
+    trained = TrainedModel.load(run.folder)
     corpus = Corpus.load(run.corpus)
     found = evaluate(trained, corpus, split, lambda done, total: None, protocol, positions, history)
     found.write(run.folder)

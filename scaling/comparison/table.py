@@ -12,9 +12,9 @@ import numpy as np
 
 from scaling.config.comparison_config import CompareConfig, Measure
 from scaling.evaluation.clustered_errors import half_interval
-from scaling.evaluation.paired import check_comparable, paired
+from scaling.evaluation.paired import check_evaluations_comparable, paired_difference
 from scaling.evaluation.scores import Evaluation, EvaluationError, Loss, Protocol, Quantiser
-from scaling.runs.record import Kept, Part, RunRecord, bits
+from scaling.runs.record import JsonFile, RecordPart, RunRecord, bits
 
 FILE_NAME = "comparison.json"
 TOLERANCE = 0.1
@@ -26,7 +26,7 @@ REFERENCES = {"code histogram": ("histogram", 256), "linear AR(32)": ("linear", 
 Evaluations = Mapping[Protocol, Evaluation]
 
 
-class Scored(Part):
+class ScoredLoss(RecordPart):
     """A loss with half of its 95 % interval, and the paired difference to the best row's loss.
 
     All in nats a sample; ``difference`` is None for the best row itself.
@@ -38,7 +38,7 @@ class Scored(Part):
     difference_half_interval: float | None
 
 
-class Row(Part):
+class ComparisonRow(RecordPart):
     """One model: its size, what it was given, and its losses. None where there is no such thing.
 
     ``operations`` are all of training, forward and backward, ``training_seconds`` those of all
@@ -53,11 +53,11 @@ class Row(Part):
     targets: int | None
     operations: float | None
     training_seconds: float | None
-    scores: dict[Protocol, Scored]
+    scores: dict[Protocol, ScoredLoss]
     published: float | None
 
 
-class Match(Part):
+class Match(RecordPart):
     """How alike the trained rows are in one measure, and whether that was asked for."""
 
     measure: Measure
@@ -77,7 +77,7 @@ class Match(Part):
         return f"{name}: {verdict}{broken} ({ends})"
 
 
-class Targets(Part):
+class ComparedTargets(RecordPart):
     """The targets of one protocol, the same for every row."""
 
     targets: int
@@ -87,13 +87,13 @@ class Targets(Part):
     clustered_by: str
 
 
-class Comparison(Kept):
+class Comparison(JsonFile):
     """All rows, and what they have in common. ``best`` names the row of the lowest full-context
     loss, which the differences are to.
     """
 
-    refused = EvaluationError
-    unusable = "comparison ({error}): remove it and compare again"
+    error_type = EvaluationError
+    unusable_text = "comparison ({error}): remove it and compare again"
 
     study: str
     corpus: str
@@ -101,10 +101,10 @@ class Comparison(Kept):
     quantiser: Quantiser
     split: str
     history: int
-    targets: dict[Protocol, Targets]
+    targets: dict[Protocol, ComparedTargets]
     matches: list[Match]
     best: str
-    rows: list[Row]
+    rows: list[ComparisonRow]
     hardware: dict[str, Any]
     versions: dict[str, str]
     code_version: str
@@ -130,19 +130,19 @@ class Comparison(Kept):
 
     def write(self, folder: Path) -> Path:
         """Write ``comparison.json`` into the study's folder, whole or not at all."""
-        return self.keep(folder / FILE_NAME)
+        return self.write_json(folder / FILE_NAME)
 
 
-def make(
+def build_comparison(
     config: CompareConfig, records: Sequence[RunRecord], evaluations: Sequence[Evaluations]
 ) -> Comparison:
     """The comparison of trained rows, in their order; EvaluationError where they do not compare."""
-    check_comparable([one[protocol] for one in evaluations for protocol in PROTOCOLS])
+    check_evaluations_comparable([one[protocol] for one in evaluations for protocol in PROTOCOLS])
     first = evaluations[0]
     losses = [one["full-context"].loss.nats for one in evaluations]
     best = int(np.argmin(losses))
     rows = [
-        Row(
+        ComparisonRow(
             name=name,
             run=None,
             kind=None,
@@ -160,7 +160,7 @@ def make(
         zip(config.rows, records, evaluations, strict=True)
     ):
         rows.append(
-            Row(
+            ComparisonRow(
                 name=row.name,
                 run=record.id,
                 kind=record.config["model"]["kind"],
@@ -182,7 +182,8 @@ def make(
         split=one.split,
         history=one.history,
         targets={
-            p: Targets(**{n: getattr(first[p], n) for n in Targets.model_fields}) for p in PROTOCOLS
+            p: ComparedTargets(**{n: getattr(first[p], n) for n in ComparedTargets.model_fields})
+            for p in PROTOCOLS
         },
         matches=_matches(config, [row for row in rows if row.run]),
         best=config.rows[best].name,
@@ -193,15 +194,15 @@ def make(
     )
 
 
-def _scores(own: Evaluations, column: str, best: Evaluations | None) -> dict[Protocol, Scored]:
+def _scores(own: Evaluations, column: str, best: Evaluations | None) -> dict[Protocol, ScoredLoss]:
     scores = {}
     for protocol in PROTOCOLS:
         found = own[protocol]
         loss: Loss = found.loss if column == "run" else getattr(found, column)
         difference, half = None, None
         if best is not None:
-            difference, half = paired(found, best[protocol], (column, "run"))
-        scores[protocol] = Scored(
+            difference, half = paired_difference(found, best[protocol], (column, "run"))
+        scores[protocol] = ScoredLoss(
             loss=loss,
             half_interval=half_interval(loss.standard_error, found.clusters),
             difference=difference,
@@ -210,7 +211,7 @@ def _scores(own: Evaluations, column: str, best: Evaluations | None) -> dict[Pro
     return scores
 
 
-def _matches(config: CompareConfig, rows: Sequence[Row]) -> list[Match]:
+def _matches(config: CompareConfig, rows: Sequence[ComparisonRow]) -> list[Match]:
     values: dict[Measure, list[float]] = {
         "parameters": [row.parameters for row in rows],
         "context": [row.context for row in rows],

@@ -74,20 +74,22 @@ class CompareConfig(Section):
         names = [row.name for row in self.rows]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"rows are named {', '.join(twice)} twice: give each its own name")
-        if self.settled and self.amount is None:
+        if self.budget_measure and self.budget_amount is None:
             raise ValueError(
-                f"match names {self.settled}, but budget.{self.settled} is not given: write how "
+                f"match names {self.budget_measure}, but budget.{self.budget_measure} is not given: write how "
                 "much of it each model may take"
             )
         return self
 
     @property
-    def settled(self) -> Measure | None:
+    def budget_measure(self) -> Measure | None:
         """The measure that settles the steps of each row; None leaves those of its file."""
         return next((measure for measure in SETTLING if measure in self.match), None)
 
     @property
-    def amount(self) -> float | None:
+    def budget_amount(self) -> float | None:
         """The budget of the measure that settles the steps."""
-        found: float | None = getattr(self.budget, self.settled) if self.settled else None
+        found: float | None = (
+            getattr(self.budget, self.budget_measure) if self.budget_measure else None
+        )
         return found

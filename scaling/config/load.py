@@ -14,7 +14,7 @@ from scaling.config.comparison_config import CompareConfig
 from scaling.config.corpus_config import CorpusConfig
 from scaling.config.hardware import Hardware
 from scaling.config.run_config import SEARCHABLE, RunConfig, SweepSection
-from scaling.config.yaml_values import parsed
+from scaling.config.yaml_values import parse_yaml
 
 LONGEST_SHOWN = 200
 """Characters of a value, or of one part of a key, in a sentence."""
@@ -174,7 +174,7 @@ def _or_raise(built: Built | None, problems: list[str]) -> Built:
 
 def _read(path: Path, *, extended: bool = False) -> dict[str, Any]:
     try:
-        content = parsed(path.read_text())
+        content = parse_yaml(path.read_text())
     except OSError as error:
         raise ConfigError([f"{_cut(str(path))} cannot be read: {error.strerror}"]) from error
     except ValueError as error:
@@ -206,7 +206,7 @@ def _overridden(content: dict[str, Any], overrides: Sequence[str]) -> dict[str, 
         if not separator or not key:
             raise ConfigError([f"`{override}` is no override: write key=value, as model.layers=6"])
         try:
-            values[key] = parsed(text)
+            values[key] = parse_yaml(text)
         except ValueError as error:
             raise ConfigError([f"`{override}` has no valid YAML value: {error}"]) from error
     return with_values(content, values)

@@ -8,7 +8,7 @@ MOST_VALUES = 100_000
 """Of one file: an alias stands for all that it names, and a few lines of them for 2^64 values."""
 
 
-def parsed(text: str) -> Any:
+def parse_yaml(text: str) -> Any:
     """What YAML says; ValueError where it is none, or says more than ``MOST_VALUES`` values."""
     try:
         content = yaml.safe_load(text)

@@ -13,7 +13,7 @@ FEWEST = 20
 """Clusters below which blocks are not made longer: an error from fewer is itself uncertain."""
 
 
-def cluster(recording: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, str]:
+def assign_clusters(recording: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, str]:
     """The cluster (n,) of values by recording (n,) and second in it (n,), and what clusters are.
 
     They are recordings where there are 20 or more, else blocks of 1, 2, 4, ... seconds, the longest
@@ -41,7 +41,7 @@ def mean_and_error(values: np.ndarray, cluster: np.ndarray) -> tuple[float, floa
     return clustered_mean(np.bincount(member, weights=values), np.bincount(member))
 
 
-def clustered(values: Sequence[float], member: np.ndarray) -> np.ndarray:
+def cluster_sums(values: Sequence[float], member: np.ndarray) -> np.ndarray:
     """The sums (G,) of values (n,) in each cluster."""
     _, number = np.unique(member, return_inverse=True)
     return np.bincount(number, weights=values)

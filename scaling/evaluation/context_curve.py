@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from datasets.manifest import Corpus
 from scaling.evaluation.evaluate import Progress, evaluate
-from scaling.evaluation.paired import paired
-from scaling.evaluation.scores import Evaluation, EvaluationError, Seen
-from scaling.runs.trained_model import Trained
+from scaling.evaluation.paired import paired_difference
+from scaling.evaluation.scores import ContextScore, Evaluation, EvaluationError
+from scaling.runs.trained_model import TrainedModel
 
 
 def context_curve(
-    run: Trained,
+    run: TrainedModel,
     corpus: Corpus,
     split: str,
     contexts: Sequence[int],
@@ -19,7 +19,7 @@ def context_curve(
     history: int | None = None,
     *,
     transfer: bool = False,
-) -> tuple[list[Seen], list[Evaluation]]:
+) -> tuple[list[ContextScore], list[Evaluation]]:
     """The run at these contexts (samples) and its own, the shortest first, and each evaluation.
 
     All are scored on the same targets: those with ``history`` samples before them, without it as
@@ -45,11 +45,11 @@ def context_curve(
     return [_seen(one, reference, corpus.rate) for one in found], found
 
 
-def _seen(found: Evaluation, reference: Evaluation, rate: int) -> Seen:
+def _seen(found: Evaluation, reference: Evaluation, rate: int) -> ContextScore:
     difference, half = None, None
     if found is not reference:
-        difference, half = paired(found, reference, ("run", "run"))
-    return Seen(
+        difference, half = paired_difference(found, reference, ("run", "run"))
+    return ContextScore(
         context=found.context,
         seconds=found.context / rate,
         loss=found.loss,

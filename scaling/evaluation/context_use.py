@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from scaling.evaluation.scores import EvaluationError, Loss
-from scaling.runs.record import Kept, Part, bits
+from scaling.runs.record import JsonFile, RecordPart, bits
 
 Kind = Literal["silence", "shuffled", "another"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -14,7 +14,7 @@ KEPT_SHARE = 0.95
 FILE_NAME = "probe-{split}.json"
 
 
-class Replaced(Part):
+class ReplacedContext(RecordPart):
     """The loss (nats a sample) above that of the whole context with all that is older replaced.
 
     ``kept`` newest samples stay as they are. ``half_interval`` is half of the 95 % interval.
@@ -26,14 +26,14 @@ class Replaced(Part):
     half_interval: float
 
 
-class Mass(Part):
+class AttentionMass(RecordPart):
     """The share of attention on the ``newest`` samples, by layer: a mean over targets and heads."""
 
     newest: int
     by_layer: list[float]
 
 
-class ContextUse(Kept):
+class ContextUse(JsonFile):
     """What a run makes of its context on targets of one split.
 
     ``effective`` (samples) is the fewest newest chunks, among octaves, that keep 95 % of what the
@@ -42,8 +42,8 @@ class ContextUse(Kept):
     ``donors`` says where the other chunks were taken from.
     """
 
-    refused = EvaluationError
-    unusable = "probe ({error}): remove it and probe the run again"
+    error_type = EvaluationError
+    unusable_text = "probe ({error}): remove it and probe the run again"
 
     run: str
     split: str
@@ -57,8 +57,8 @@ class ContextUse(Kept):
     gain_half_interval: float
     effective: int
     donors: str
-    replaced: list[Replaced]
-    attention: list[Mass]
+    replaced: list[ReplacedContext]
+    attention: list[AttentionMass]
 
     @property
     def sentence(self) -> str:
@@ -80,7 +80,7 @@ class ContextUse(Kept):
 
     def write(self, folder: Path) -> Path:
         """Write it as JSON into the run's folder, whole or not at all."""
-        return self.keep(folder / FILE_NAME.format(split=self.split))
+        return self.write_json(folder / FILE_NAME.format(split=self.split))
 
 
 def context_uses(folder: Path, runs: Sequence[str]) -> list[ContextUse]:

@@ -5,17 +5,17 @@ from collections.abc import Callable
 import numpy as np
 
 from datasets.manifest import Corpus
-from scaling.evaluation.clustered_errors import cluster, clustered, clustered_mean
+from scaling.evaluation.clustered_errors import assign_clusters, cluster_sums, clustered_mean
 from scaling.evaluation.protocols import Scoring, from_silence, full_context
 from scaling.evaluation.scores import Evaluation, EvaluationError, Loss, Protocol, Quantiser, Second
-from scaling.runs.trained_model import Trained
+from scaling.runs.trained_model import TrainedModel
 
 COLUMNS = ("run", "linear", "histogram")
 Progress = Callable[[int, int], None]
 
 
 def evaluate(
-    run: Trained,
+    run: TrainedModel,
     corpus: Corpus,
     split: str,
     progress: Progress,
@@ -43,11 +43,12 @@ def evaluate(
         history = context if history is None else history
         scoring = full_context(run, corpus, split, positions, history)
     seconds = _by_second(scoring, corpus.rate, progress)
-    member, clustered_by = cluster(
+    member, clustered_by = assign_clusters(
         np.array([one.recording for one in seconds]), np.array([one.second for one in seconds])
     )
     counts, *sums = (
-        clustered([getattr(one, name) for one in seconds], member) for name in ("targets", *COLUMNS)
+        cluster_sums([getattr(one, name) for one in seconds], member)
+        for name in ("targets", *COLUMNS)
     )
     of_run, of_linear, of_histogram = sums
     loss = Loss.of(*clustered_mean(of_run, counts))
@@ -75,7 +76,7 @@ def evaluate(
     )
 
 
-def _other(run: Trained, corpus: Corpus, *, transfer: bool) -> str | None:
+def _other(run: TrainedModel, corpus: Corpus, *, transfer: bool) -> str | None:
     """The corpus's name, where it is not the run's; EvaluationError where it may not be that."""
     own = run.record.corpus
     if corpus.fingerprint == own.fingerprint:

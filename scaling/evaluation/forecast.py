@@ -17,10 +17,10 @@ from datasets import quantise, shards
 from datasets.manifest import Corpus, Recording
 from model.codes import codes_tensor
 from model.targets import Targets
-from scaling.evaluation.clustered_errors import cluster, half_interval, mean_and_error
+from scaling.evaluation.clustered_errors import assign_clusters, half_interval, mean_and_error
 from scaling.evaluation.scores import EvaluationError
-from scaling.runs.record import Kept, Part
-from scaling.runs.trained_model import Trained
+from scaling.runs.record import JsonFile, RecordPart
+from scaling.runs.trained_model import TrainedModel
 
 Progress = Callable[[int, int], None]
 READ_TOGETHER = 64
@@ -29,7 +29,7 @@ SEASONS = 2
 FILE_NAME = "forecast-{split}.json"
 
 
-class Way(Part):
+class ForecastMethod(RecordPart):
     """One way to say the next value: its mean absolute error, and its root mean squared one.
 
     Both are in the series' own unit. ``difference`` is the paired one of the absolute error to the
@@ -43,25 +43,27 @@ class Way(Part):
     half_interval: float
 
 
-class Forecast(Kept):
+class SeriesForecast(JsonFile):
     """All ways on the same values of a split, each from what lies before it."""
 
-    refused = EvaluationError
-    unusable = "forecast ({error}): remove it and forecast again"
+    error_type = EvaluationError
+    unusable_text = "forecast ({error}): remove it and forecast again"
 
     run: str
     split: str
     column: str
     season: int
     values: int
-    ways: list[Way]
+    ways: list[ForecastMethod]
 
     def write(self, folder: Path) -> Path:
         """Write it as JSON into the run's folder, whole or not at all."""
-        return self.keep(folder / FILE_NAME.format(split=self.split))
+        return self.write_json(folder / FILE_NAME.format(split=self.split))
 
 
-def forecast(run: Trained, corpus: Corpus, split: str, season: int, progress: Progress) -> Forecast:
+def forecast(
+    run: TrainedModel, corpus: Corpus, split: str, season: int, progress: Progress
+) -> SeriesForecast:
     """Score the values of a split that have the run's context and a season before them.
 
     The autoregression, by statsmodels where that is installed, is fitted to the training part of
@@ -102,7 +104,7 @@ def forecast(run: Trained, corpus: Corpus, split: str, season: int, progress: Pr
             f"no value of the {split} split has {context:,} rows before it: take a longer series, "
             "or a shorter context"
         )
-    return Forecast(
+    return SeriesForecast(
         run=run.record.id,
         split=split,
         column=corpus.series.column,
@@ -114,17 +116,17 @@ def forecast(run: Trained, corpus: Corpus, split: str, season: int, progress: Pr
 
 def _ways(
     errors: dict[str, list[np.ndarray]], places: list[tuple[str, np.ndarray]], seasonal: str
-) -> list[Way]:
+) -> list[ForecastMethod]:
     """Each way's errors, and its difference to the seasonal one's."""
     names = np.concatenate([np.full(len(offsets), name) for name, offsets in places])
-    member, _ = cluster(names, np.concatenate([offsets for _, offsets in places]))
+    member, _ = assign_clusters(names, np.concatenate([offsets for _, offsets in places]))
     reference = np.abs(np.concatenate(errors[seasonal]))
     found = []
     for name, parts in errors.items():
         error = np.concatenate(parts)
         difference, spread = mean_and_error(np.abs(error) - reference, member)
         found.append(
-            Way(
+            ForecastMethod(
                 name=name,
                 mean_absolute=float(np.abs(error).mean()),
                 root_mean_square=float(np.sqrt((error**2).mean())),
@@ -144,7 +146,7 @@ def _values(codes: np.ndarray, corpus: Corpus) -> np.ndarray:
 
 @torch.no_grad()
 def _of_run(
-    run: Trained, corpus: Corpus, codes: np.ndarray, offsets: np.ndarray
+    run: TrainedModel, corpus: Corpus, codes: np.ndarray, offsets: np.ndarray
 ) -> dict[str, np.ndarray]:
     """The mean and the median of the run's distribution at each offset."""
     model = run.config.model

@@ -5,12 +5,17 @@ from typing import Self
 
 import numpy as np
 
-from scaling.evaluation.clustered_errors import cluster, clustered, clustered_mean, half_interval
+from scaling.evaluation.clustered_errors import (
+    assign_clusters,
+    cluster_sums,
+    clustered_mean,
+    half_interval,
+)
 from scaling.evaluation.scores import Evaluation, EvaluationError, Loss, Protocol
-from scaling.runs.record import Part, bits
+from scaling.runs.record import RecordPart, bits
 
 
-def check_comparable(evaluations: Sequence[Evaluation]) -> None:
+def check_evaluations_comparable(evaluations: Sequence[Evaluation]) -> None:
     """EvaluationError where two losses of one protocol differ in what they were measured on."""
     firsts: dict[Protocol, Evaluation] = {}
     for other in evaluations:
@@ -24,15 +29,15 @@ def check_comparable(evaluations: Sequence[Evaluation]) -> None:
                 )
 
 
-def paired(
+def paired_difference(
     one: Evaluation, other: Evaluation, columns: tuple[str, str] = ("run", "run")
 ) -> tuple[Loss, float]:
     """The mean difference of two losses on the same targets, one minus other, and half of its 95 %
     interval, both with correlation within clusters.
     """
-    check_comparable([one, other])
+    check_evaluations_comparable([one, other])
     seconds = one.by_second
-    member, _ = cluster(
+    member, _ = assign_clusters(
         np.array([second.recording for second in seconds]),
         np.array([second.second for second in seconds]),
     )
@@ -40,12 +45,12 @@ def paired(
         getattr(own, columns[0]) - getattr(theirs, columns[1])
         for own, theirs in zip(seconds, other.by_second, strict=True)
     ]
-    counts = clustered([second.targets for second in seconds], member)
-    nats, error = clustered_mean(clustered(differences, member), counts)
+    counts = cluster_sums([second.targets for second in seconds], member)
+    nats, error = clustered_mean(cluster_sums(differences, member), counts)
     return Loss.of(nats, error), half_interval(error, len(counts))
 
 
-class Difference(Part):
+class Difference(RecordPart):
     """How far one run's loss is from another's on the same targets, with half of its interval."""
 
     run: str
@@ -56,7 +61,7 @@ class Difference(Part):
     @classmethod
     def of(cls, one: Evaluation, other: Evaluation) -> Self:
         """The paired difference, one minus other; EvaluationError where they do not compare."""
-        nats, half = paired(one, other)
+        nats, half = paired_difference(one, other)
         return cls(run=one.run, against=other.run, difference=nats, half_interval=half)
 
     @property

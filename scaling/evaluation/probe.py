@@ -19,12 +19,19 @@ from model.codes import codes_tensor
 from model.network import LatentTransformer, Sequences
 from model.recent import Recent
 from model.targets import Targets
-from scaling.evaluation.clustered_errors import cluster, half_interval, mean_and_error
-from scaling.evaluation.context_use import KEPT_SHARE, KINDS, ContextUse, Kind, Mass, Replaced
+from scaling.evaluation.clustered_errors import assign_clusters, half_interval, mean_and_error
+from scaling.evaluation.context_use import (
+    KEPT_SHARE,
+    KINDS,
+    AttentionMass,
+    ContextUse,
+    Kind,
+    ReplacedContext,
+)
 from scaling.evaluation.protocols import ORDER_SEED, subset
 from scaling.evaluation.scores import EvaluationError, Loss
 from scaling.runs.loss_by_context import octaves
-from scaling.runs.trained_model import Trained, TrainedError
+from scaling.runs.trained_model import TrainedModel, TrainedModelError
 
 Progress = Callable[[int, int], None]
 READ_TOGETHER = 8
@@ -42,7 +49,7 @@ class _Chosen:
 
 @torch.no_grad()
 def probe(
-    run: Trained, corpus: Corpus, split: str, positions: int, seed: int, progress: Progress
+    run: TrainedModel, corpus: Corpus, split: str, positions: int, seed: int, progress: Progress
 ) -> ContextUse:
     """Probe a run on ``positions`` random targets of a split, rounded up to whole windows.
 
@@ -51,7 +58,7 @@ def probe(
     """
     network, model = run.network, run.config.model
     if not isinstance(network, LatentTransformer) or model.latents < 2:
-        raise TrainedError(
+        raise TrainedModelError(
             f"{run.folder} has no chunks older than its newest one to replace: probe a latent "
             "Transformer whose context has two or more"
         )
@@ -65,7 +72,7 @@ def probe(
     picked = order(np.arange(number), len(windows), ORDER_SEED)
     chosen = _chosen(network, corpus, windows, picked)
     names = [windows.recordings[index].name for index in chosen.recordings]
-    member, _ = cluster(np.array(names), chosen.offsets // corpus.rate)
+    member, _ = assign_clusters(np.array(names), chosen.offsets // corpus.rate)
     donors, said = _donors(chosen, model.context, seed)
     full = _nats(network, chosen, chosen.sequences.latents_SND)
     replaced = list(_replaced(network, chosen, full, member, donors, seed, progress))
@@ -96,7 +103,7 @@ def _replaced(
     donors: np.ndarray,
     seed: int,
     progress: Progress,
-) -> Iterator[Replaced]:
+) -> Iterator[ReplacedContext]:
     """What every replacement costs above the nats (S,) of the whole context."""
     a = network.architecture
     kept = [last for _, last in octaves(a.latents)[:-1]]
@@ -106,7 +113,7 @@ def _replaced(
         older = _older(network, chosen, kind, a.latents - newest, donors, seed)
         latents = torch.cat([older, chosen.sequences.latents_SND[:, -newest:]], 1)
         excess, error = mean_and_error(_nats(network, chosen, latents) - full, member)
-        yield Replaced(
+        yield ReplacedContext(
             kind=kind,
             kept=newest * a.chunk,
             excess=Loss.of(excess, error),
@@ -205,7 +212,7 @@ def _donors(chosen: _Chosen, context: int, seed: int) -> tuple[np.ndarray, str]:
     return np.array(donors), said
 
 
-def _effective(others: Sequence[Replaced], context: int) -> int:
+def _effective(others: Sequence[ReplacedContext], context: int) -> int:
     """The fewest samples that keep the share of the gain; see :class:`ContextUse`."""
     gain = others[0].excess.nats
     if gain <= others[0].half_interval:
@@ -216,12 +223,14 @@ def _effective(others: Sequence[Replaced], context: int) -> int:
 
 def _attention(
     network: LatentTransformer, chosen: _Chosen, ages: Sequence[tuple[int, int]]
-) -> list[Mass]:
+) -> list[AttentionMass]:
     """The share of attention on the newest 1, 2, 4, ... chunks."""
     by_layer = list(_age_weights(network, chosen))
     chunk = network.architecture.chunk
     return [
-        Mass(newest=last * chunk, by_layer=[float(weights[:last].sum()) for weights in by_layer])
+        AttentionMass(
+            newest=last * chunk, by_layer=[float(weights[:last].sum()) for weights in by_layer]
+        )
         for _, last in ages
     ]
 

@@ -25,7 +25,7 @@ from model.codes import codes_tensor
 from model.inference.dense import dense_nats
 from model.inference.silence import nats_from_silence
 from model.targets import Targets
-from scaling.runs.trained_model import Trained
+from scaling.runs.trained_model import TrainedModel
 
 SHARED = 64
 """Targets a spacing apart that a window of a random subset holds."""
@@ -61,7 +61,7 @@ class Scoring:
 
 
 def full_context(
-    run: Trained, corpus: Corpus, split: str, positions: int | None, history: int | None
+    run: TrainedModel, corpus: Corpus, split: str, positions: int | None, history: int | None
 ) -> Scoring:
     """Every sample of a split that has ``history`` samples before it, or some of them at random.
 
@@ -83,7 +83,7 @@ def full_context(
     return Scoring(number * windows.targets, left_out, targets_hash(windows, chosen), pieces)
 
 
-def from_silence(run: Trained, corpus: Corpus, split: str) -> Scoring:
+def from_silence(run: TrainedModel, corpus: Corpus, split: str) -> Scoring:
     """Every sample of a split's chunks of 131,072; a shorter file is a chunk of its own."""
     corpus.longest(split)
     chunks = [
@@ -117,7 +117,7 @@ def silent_chunks(recording: Recording, split: str) -> Iterator[tuple[int, int]]
 
 
 def _from_silence(
-    run: Trained, corpus: Corpus, recording: Recording, begin: int, end: int
+    run: TrainedModel, corpus: Corpus, recording: Recording, begin: int, end: int
 ) -> Piece:
     codes = shards.read(corpus.folder, recording.place, begin, end - begin)
     device = next(run.network.parameters()).device
@@ -127,7 +127,7 @@ def _from_silence(
     return _piece(corpus, recording, begin, nats, known)
 
 
-def _every_target(run: Trained, corpus: Corpus, every: Windows) -> Iterator[Piece]:
+def _every_target(run: TrainedModel, corpus: Corpus, every: Windows) -> Iterator[Piece]:
     """Each recording's targets in order, block by block."""
     past = corpus.linear.order
     for recording, (begin, end) in zip(every.recordings, every.ranges, strict=True):
@@ -157,7 +157,9 @@ def _piece(
     )
 
 
-def _picked(run: Trained, corpus: Corpus, windows: Windows, chosen: np.ndarray) -> Iterator[Piece]:
+def _picked(
+    run: TrainedModel, corpus: Corpus, windows: Windows, chosen: np.ndarray
+) -> Iterator[Piece]:
     """The targets of the chosen windows, for a baseline: those in a run of L together.
 
     A target is read in the same run as if all were scored, so that its score does not depend on how
@@ -196,7 +198,7 @@ def subset(corpus: Corpus, split: str, context: int, history: int) -> Windows:
 
 
 def _chosen_targets(
-    run: Trained, corpus: Corpus, windows: Windows, chosen: np.ndarray
+    run: TrainedModel, corpus: Corpus, windows: Windows, chosen: np.ndarray
 ) -> Iterator[Piece]:
     """The targets of the chosen windows, window by window, for a latent Transformer.
 

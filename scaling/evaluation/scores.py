@@ -7,7 +7,7 @@ difference of two, whatever the length of the recordings.
 from pathlib import Path
 from typing import Literal, Self
 
-from scaling.runs.record import Kept, Part, bits
+from scaling.runs.record import JsonFile, RecordPart, bits
 
 Protocol = Literal["full-context", "from-silence"]
 
@@ -16,7 +16,7 @@ class EvaluationError(ValueError):
     """What cannot be scored or compared, with what to do."""
 
 
-class Second(Part):
+class Second(RecordPart):
     """The targets in one second of a recording, and the sums of their nats: the run's, and those of
     the linear AR(32) and of the histogram of the training codes.
     """
@@ -29,7 +29,7 @@ class Second(Part):
     histogram: float
 
 
-class Quantiser(Part):
+class Quantiser(RecordPart):
     """What codes stand for: losses of other ones are not comparable."""
 
     rate: int
@@ -39,7 +39,7 @@ class Quantiser(Part):
     chunk: int
 
 
-class Loss(Part):
+class Loss(RecordPart):
     """A mean a sample, in nats and bits, and its standard error with correlation in clusters."""
 
     nats: float
@@ -55,7 +55,7 @@ class Loss(Part):
         )
 
 
-class Seen(Part):
+class ContextScore(RecordPart):
     """The loss from ``context`` samples, and its paired difference to the run's own context.
 
     ``extrapolates`` is true beyond that: the model then reads places that it was never trained on.
@@ -69,7 +69,7 @@ class Seen(Part):
     extrapolates: bool
 
 
-class Evaluation(Kept):
+class Evaluation(JsonFile):
     """A loss, and what it was measured on.
 
     ``targets_hash`` identifies the list of (recording, offset) and ``left_out`` counts samples of
@@ -80,8 +80,8 @@ class Evaluation(Kept):
     corpus where it is not the one that the run was trained on.
     """
 
-    refused = EvaluationError
-    unusable = "evaluation ({error}): remove it and evaluate again"
+    error_type = EvaluationError
+    unusable_text = "evaluation ({error}): remove it and evaluate again"
 
     run: str
     corpus_fingerprint: str
@@ -142,7 +142,7 @@ class Evaluation(Kept):
         if self.other_corpus:
             split += f"-{self.corpus_fingerprint[:12]}"
         name = file_name(split, self.protocol, self.positions, self.history, self.context)
-        return self.keep(folder / name)
+        return self.write_json(folder / name)
 
 
 def file_name(split: str, protocol: Protocol, positions: str, history: int, context: int) -> str:

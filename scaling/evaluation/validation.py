@@ -14,14 +14,14 @@ from datasets.windows import targets_hash
 from model.targets import Targets
 from scaling.config.run_config import RunConfig
 from scaling.config.run_windows import held_out_windows
-from scaling.evaluation.clustered_errors import cluster
+from scaling.evaluation.clustered_errors import assign_clusters
 
 
 @dataclass(frozen=True)
 class Scores:
     """Nats of every held-out target: the run's and the linear reference's, and their clusters.
 
-    All arrays are (targets,); what shares a ``cluster`` is correlated, and ``clustered_by`` says
+    All arrays are (targets,); what shares a ``assign_clusters`` is correlated, and ``clustered_by`` says
     what clusters are.
     ``by_context`` are the run's nats where it sees fewer samples, by their number.
     ``targets_hash`` identifies the list of (recording, offset).
@@ -76,7 +76,7 @@ def score(
     held_out = held_out_windows(config, corpus)
     recording, offsets = held_out.offsets(indexes)
     owner = np.broadcast_to(recording[:, None], offsets.shape).ravel()
-    member, clustered_by = cluster(owner, offsets.ravel() // corpus.rate)
+    member, clustered_by = assign_clusters(owner, offsets.ravel() // corpus.rate)
     run_KT = np.concatenate([row[2] for row in every], 1).astype(np.float64)
     return Scores(
         run=run_KT[0],

@@ -29,7 +29,7 @@ BATCH = 12
 """Windows of a step: so many can be shared by 1, 2, 3, 4, 6 or 12 workers."""
 
 
-def shrunk(config: RunConfig, storage: Path, workers: int, steps: int, every: int) -> RunConfig:
+def downscaled(config: RunConfig, storage: Path, workers: int, steps: int, every: int) -> RunConfig:
     """The run of ``steps`` steps with a checkpoint ``every`` so many, on CPUs, kept in ``storage``.
 
     What is random in the model stays so: dropout and the like.

@@ -17,7 +17,7 @@ OVERLOADED = {"OMP_WAIT_POLICY": "PASSIVE"}
 """The nodes have more threads than the machine has cores: those that wait let go of theirs."""
 
 
-class Bed:
+class LocalCluster:
     """A cluster of this machine: a head that reads, and nodes with room for one worker each."""
 
     def __init__(self, nodes: int) -> None:
@@ -38,7 +38,7 @@ class Bed:
         """What ``RAY_ADDRESS`` is to say."""
         return str(self._cluster.address)
 
-    def lose_a_node(self) -> None:
+    def kill_node(self) -> None:
         """Kill a node that has a worker, as a machine that is switched off."""
         used = {
             node
@@ -50,7 +50,7 @@ class Bed:
         self._nodes.remove(lost)
         self._cluster.remove_node(lost, allow_graceful=False)
 
-    def gain_a_node(self) -> None:
+    def add_node(self) -> None:
         """Start another node."""
         self._nodes.append(self._node())
 
@@ -67,10 +67,10 @@ def _node_settings() -> dict[str, Any]:
 
 
 @contextmanager
-def bed(nodes: int) -> Iterator[Bed]:
+def local_cluster(nodes: int) -> Iterator[LocalCluster]:
     """A bed that this process is connected to while the block runs."""
     os.environ.update(ENVIRONMENT | UNFOLLOWED | OVERLOADED)
-    made = Bed(nodes)
+    made = LocalCluster(nodes)
     os.environ["RAY_ADDRESS"] = made.address
     ray.init(log_to_driver=False, logging_level=logging.ERROR)
     try:

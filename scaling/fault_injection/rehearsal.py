@@ -20,14 +20,14 @@ from scaling.checkpoints import checkpoint as checkpoints
 from scaling.checkpoints.checkpoint import Checkpoint
 from scaling.common import environment
 from scaling.config.run_config import RunConfig
-from scaling.fault_injection.downscale import shrunk
-from scaling.fault_injection.local_cluster import Bed
+from scaling.fault_injection.downscale import downscaled
+from scaling.fault_injection.local_cluster import LocalCluster
 from scaling.orchestration.restarts import TrainingError
 from scaling.orchestration.train import make_job, train
 from scaling.runs.job import Fault, FaultKind
 from scaling.runs.log import RunHistory
 from scaling.runs.record import Restart
-from scaling.training.run_record import restarts
+from scaling.training.run_record import recorded_restarts
 
 INSIDE: dict[str, FaultKind] = {
     "error": "raise",
@@ -63,7 +63,7 @@ CLOSE = 2e-3
 
 
 @dataclass(frozen=True)
-class Asked:
+class RehearsalRequest:
     """A run, the faults to strike it, on so many workers, and the folder for what it leaves.
 
     The storage refuses checkpoints for ``refused_seconds``. ``steps`` are as many as the faults
@@ -90,7 +90,7 @@ class Asked:
     def _shrunk(self, name: str) -> RunConfig:
         needed = APART * (len(self.faults) + 1) + (NODE_STEPS if "node" in self.faults else 0)
         folder, steps = Path(self.storage) / name, self.steps or needed
-        return shrunk(self.config, folder, self.workers, steps, EVERY)
+        return downscaled(self.config, folder, self.workers, steps, EVERY)
 
 
 @dataclass(frozen=True)
@@ -139,28 +139,30 @@ class Rehearsal:
 
 
 @dataclass(frozen=True)
-class Event:
+class ExternalEvent:
     """Something that is done from outside when the run has reached a step."""
 
     step: int
     do: Callable[[], None]
 
 
-def rehearse(asked: Asked, made: Bed) -> Rehearsal:
+def rehearse(asked: RehearsalRequest, made: LocalCluster) -> Rehearsal:
     """Train the shrunk run once undisturbed and once with the faults, on the connected bed.
 
     Must be called in the main thread, which alone may start nodes.
     """
     train(make_job(asked.undisturbed, {}))
     inside, events = _planned(asked, made)
-    error = train_under(asked.disturbed, inside, events)
-    return judged(asked, error)
+    error = train_with_faults(asked.disturbed, inside, events)
+    return judge(asked, error)
 
 
-def _planned(asked: Asked, made: Bed) -> tuple[tuple[Fault, ...], list[Event]]:
+def _planned(
+    asked: RehearsalRequest, made: LocalCluster
+) -> tuple[tuple[Fault, ...], list[ExternalEvent]]:
     """The faults at their steps: each three after a checkpoint, the node's and the disk's last."""
     inside: list[Fault] = []
-    events: list[Event] = []
+    events: list[ExternalEvent] = []
     run = asked.disturbed
     order = sorted(asked.faults, key=lambda name: (name == "disk", name == "node"))
     for number, name in enumerate(order):
@@ -168,15 +170,15 @@ def _planned(asked: Asked, made: Bed) -> tuple[tuple[Fault, ...], list[Event]]:
         if name in INSIDE:
             inside.append(Fault(INSIDE[name], step, asked.workers - 1))
         elif name == "node":
-            events.append(Event(step, lambda: _lose_and_gain(run, made, asked.workers)))
+            events.append(ExternalEvent(step, lambda: _lose_and_gain(run, made, asked.workers)))
             inside += [Fault("pause", step + later) for later in range(1, NODE_STEPS)]
         else:
-            events.append(Event(step, lambda: _refuse(run.folder, asked.refused_seconds)))
+            events.append(ExternalEvent(step, lambda: _refuse(run.folder, asked.refused_seconds)))
     return tuple(inside), events
 
 
-def train_under(
-    config: RunConfig, inside: tuple[Fault, ...], events: list[Event]
+def train_with_faults(
+    config: RunConfig, inside: tuple[Fault, ...], events: list[ExternalEvent]
 ) -> Exception | None:
     """Train in a thread while this one does the events; what ended the run, if not its steps."""
     errors: list[Exception] = []
@@ -204,11 +206,11 @@ def _reached(config: RunConfig) -> int:
     return int(steps[-1]["step"]) if steps else 0
 
 
-def _lose_and_gain(config: RunConfig, made: Bed, workers: int) -> None:
+def _lose_and_gain(config: RunConfig, made: LocalCluster, workers: int) -> None:
     """Lose a node; give the run another one when it goes on without; return at a step with that."""
-    made.lose_a_node()
+    made.kill_node()
     _await(lambda: _working(config) < workers)
-    made.gain_a_node()
+    made.add_node()
     _await(lambda: _working(config) == workers)
     grown_at = _reached(config)
     _await(lambda: _reached(config) > grown_at)
@@ -240,7 +242,7 @@ def _refuse(run_folder: Path, seconds: float) -> None:
     threading.Thread(target=back).start()
 
 
-def judged(asked: Asked, error: Exception | None) -> Rehearsal:
+def judge(asked: RehearsalRequest, error: Exception | None) -> Rehearsal:
     """The disturbed run beside the undisturbed one, and what ended it, if not its steps."""
     folder = asked.disturbed.folder
     expected, history = RunHistory.read(asked.undisturbed.folder), RunHistory.read(folder)
@@ -261,7 +263,7 @@ def judged(asked: Asked, error: Exception | None) -> Rehearsal:
         faults=asked.faults,
         workers=asked.workers,
         steps=asked.disturbed.train.steps,
-        restarts=restarts(history),
+        restarts=recorded_restarts(history),
         warnings=[line["sentence"] for line in history.warnings],
         largest_difference=difference,
         problems=problems,

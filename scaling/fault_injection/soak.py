@@ -14,9 +14,15 @@ import psutil
 from pydantic import TypeAdapter
 from rich.table import Table
 
-from scaling.common.polling import polled
-from scaling.common.terminal import table_of
-from scaling.fault_injection.rehearsal import EVERY, Asked, Rehearsal, judged, train_under
+from scaling.common.polling import polling_every
+from scaling.common.terminal import terminal_table
+from scaling.fault_injection.rehearsal import (
+    EVERY,
+    Rehearsal,
+    RehearsalRequest,
+    judge,
+    train_with_faults,
+)
 from scaling.orchestration.train import make_job, train
 from scaling.runs.job import Fault
 
@@ -35,7 +41,7 @@ GROWTH = {
 
 
 @dataclass(frozen=True)
-class Level:
+class ResourceLevel:
     """One quantity in the second quarter of the run and in the last one (medians), and its most."""
 
     name: str
@@ -56,7 +62,7 @@ class Soak:
     seconds: float
     killed: int
     rehearsal: Rehearsal
-    levels: list[Level]
+    levels: list[ResourceLevel]
 
     @property
     def problems(self) -> list[str]:
@@ -81,13 +87,13 @@ class Soak:
 
     def as_json(self) -> dict[str, Any]:
         """All of it as plain JSON types, and what it ran on."""
-        levels: list[Any] = TypeAdapter(list[Level]).dump_python(self.levels, mode="json")
+        levels: list[Any] = TypeAdapter(list[ResourceLevel]).dump_python(self.levels, mode="json")
         measured = {"seconds": self.seconds, "killed": self.killed, "levels": levels}
         return measured | self.rehearsal.as_json() | {"problems": self.problems}
 
     def table(self) -> Table:
         """The level of each quantity."""
-        table = table_of(
+        table = terminal_table(
             f"{self.seconds / 60:.0f} minutes, {self.killed} workers killed: medians",
             ("what", "second quarter", "last quarter", "most"),
         )
@@ -96,7 +102,7 @@ class Soak:
         return table
 
 
-def soak(asked: Asked, seed: int = 0) -> Soak:
+def soak(asked: RehearsalRequest, seed: int = 0) -> Soak:
     """Train the shrunk run undisturbed, and with a random worker killed in each block of steps.
 
     It must run on a connected cluster of processes of this one. All but the first few steps of a
@@ -116,15 +122,15 @@ def soak(asked: Asked, seed: int = 0) -> Soak:
     # So that a block takes a minute, however fast its steps are.
     pauses = [Fault("pause", step) for step in range(1, steps + 1)]
     began = time.monotonic()
-    seen = Seen()
-    with polled(seen.look, LOOK_SECONDS):
-        error = train_under(asked.disturbed, (*pauses, *kills), [])
+    seen = Observations()
+    with polling_every(seen.look, LOOK_SECONDS):
+        error = train_with_faults(asked.disturbed, (*pauses, *kills), [])
     seconds = time.monotonic() - began
-    return Soak(seconds, len(kills), judged(asked, error), seen.levels())
+    return Soak(seconds, len(kills), judge(asked, error), seen.levels())
 
 
 @dataclass
-class Seen:
+class Observations:
     """What was looked at, each time: a row of numbers in the order of ``GROWTH``."""
 
     rows: list[list[float]] = field(default_factory=list)
@@ -145,14 +151,14 @@ class Seen:
             numbers = (driver.memory_info().rss / 1e6, driver.num_fds(), memory / 1e6, files)
             self.rows.append([*numbers, store / 1e6])
 
-    def levels(self) -> list[Level]:
+    def levels(self) -> list[ResourceLevel]:
         """The level of each quantity; empty where nothing was seen."""
         if not self.rows:
             return []
         columns = np.array(self.rows).T
         quarter = -(-columns.shape[1] // 4)
         return [
-            Level(
+            ResourceLevel(
                 name,
                 float(np.median(column[quarter : 2 * quarter])),
                 float(np.median(column[-quarter:])),

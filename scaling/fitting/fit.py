@@ -49,7 +49,7 @@ class Fit:
         # The absolute term lets exact data agree: their objective is zero but for rounding.
         reach = (
             self.value * (1 + AGREEMENT)
-            + problem_of(self.points, self.form, self.objective).nothing
+            + fit_problem(self.points, self.form, self.objective).nothing
         )
         return int(np.sum(self.optima.values <= reach))
 
@@ -57,12 +57,12 @@ class Fit:
     def converged(self) -> bool:
         """Whether the best fit ended by itself and enough starts came to it."""
         best = int(np.argmin(self.optima.values))
-        return bool(self.optima.ended[best]) and self.starts_agreeing >= MIN_STARTS_AGREEING
+        return bool(self.optima.converged[best]) and self.starts_agreeing >= MIN_STARTS_AGREEING
 
     @property
-    def natural(self) -> dict[str, float]:
+    def named_parameters(self) -> dict[str, float]:
         """The form's own parameters by name, in the units of the columns."""
-        values = self.form.natural(self.parameters[None], self.points.centres)
+        values = self.form.named_parameters(self.parameters[None], self.points.centres)
         return {name: float(value[0]) for name, value in values.items()}
 
     @property
@@ -96,9 +96,9 @@ class Fit:
         return added
 
 
-def problem_of(points: Points, form: Additive, objective: Objective) -> Problem:
+def fit_problem(points: Points, form: Additive, objective: Objective) -> Problem:
     """The fit of this form to these points, as the optimiser takes it."""
-    lower, upper = form.box(points.loss)
+    lower, upper = form.bounds(points.loss)
     return Problem(form, objective, points.position, points.loss, lower, upper)
 
 
@@ -118,13 +118,13 @@ def fit(
     generator = np.random.default_rng(seed)
     (found,) = _fitted([points], form, objective, [generator])
     if num_redraws and enough_to_redraw(points, form):
-        problem = problem_of(points, form, objective)
+        problem = fit_problem(points, form, objective)
         redraws = redraw(problem, points, form, found.parameters, num_redraws, generator)
         return replace(found, redraws=redraws)
     return found
 
 
-def fits(sets: Sequence[Points], form: Additive, seeds: Sequence[int]) -> list[Fit]:
+def fit_many(sets: Sequence[Points], form: Additive, seeds: Sequence[int]) -> list[Fit]:
     """Fits to sets of points that differ in nothing but their losses, all at once.
 
     Each is what :func:`fit` gives with its seed, the default objective and no redraws, and raises
@@ -148,7 +148,7 @@ def _fitted(
     ]
     loss, lower, upper = (
         np.repeat(np.stack(each), NUM_STARTS, axis=0)
-        for each in zip(*[(points.loss, *form.box(points.loss)) for points in sets], strict=True)
+        for each in zip(*[(points.loss, *form.bounds(points.loss)) for points in sets], strict=True)
     )
     optima = minimise(
         Problem(form, objective, first.position, loss, lower, upper),

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.fitting.diagnostics import noise_of
+from scaling.fitting.diagnostics import row_noise
 from scaling.fitting.fit import NUM_STARTS, Fit
 from scaling.fitting.frontier import Frontier
 from scaling.fitting.isoflop import IsoFlop
@@ -16,7 +16,7 @@ from scaling.fitting.uncertainty import Uncertainty, wald
 
 def fit_content(made: Fit, known: Uncertainty, best: Frontier | None) -> dict[str, Any]:
     """The fit's own numbers; with a frontier, its compute exponents stand among the intervals."""
-    natural = made.natural
+    natural = made.named_parameters
     parts = {
         name: {
             key.removeprefix(f"{name}."): value
@@ -46,13 +46,13 @@ def fit_content(made: Fit, known: Uncertainty, best: Frontier | None) -> dict[st
     }
 
 
-def details(made: Fit, known: Uncertainty) -> dict[str, Any]:
+def fit_details(made: Fit, known: Uncertainty) -> dict[str, Any]:
     """What the contract's names leave out: goodness, starts, the other intervals."""
     check = wald(made)
     return {
         "form": made.form.name,
         "formula": made.form.formula,
-        "parameters": made.natural,
+        "parameters": made.named_parameters,
         "configurations": made.points.num_configurations,
         "mean_objective": made.value / len(made.points.loss),
         "goodness": _goodness(made),
@@ -75,13 +75,13 @@ def _goodness(made: Fit) -> dict[str, float]:
         "rmse_log": float(np.sqrt(np.mean(np.log(predicted / loss) ** 2))),
         "mean_abs_relative_error": float(np.mean(np.abs(relative))),
         "max_abs_relative_error": float(np.max(np.abs(relative))),
-        "noise": noise_of(made),
+        "noise": row_noise(made),
     }
 
 
 def _correlations(made: Fit) -> dict[str, float | None]:
     """Of each term's log coefficient with its exponent over the redraws."""
-    values = made.form.natural(made.redraws, made.points.centres)
+    values = made.form.named_parameters(made.redraws, made.points.centres)
     found: dict[str, float | None] = {}
     for name in made.form.terms:
         coefficient, exponent = values[f"{name}.coefficient"], values[f"{name}.exponent"]
@@ -151,12 +151,12 @@ def frontier_content(found: Frontier) -> dict[str, Any]:
     }
 
 
-def plain(value: Any) -> Any:
+def to_json_values(value: Any) -> Any:
     """JSON's own kinds; what is no finite number is null."""
     if isinstance(value, dict):
-        return {key: plain(part) for key, part in value.items()}
+        return {key: to_json_values(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
+        return [to_json_values(part) for part in value]
     if isinstance(value, bool | np.bool_):
         return bool(value)
     if isinstance(value, int | np.integer):

@@ -11,7 +11,7 @@ from scaling.fitting.objective import Kind, Space
 
 
 @dataclass(frozen=True)
-class Asked:
+class FitRequest:
     """What the command line asks of a table; ``terms`` and ``quadratics`` are ``NAME=COLUMN``."""
 
     table: Path
@@ -57,7 +57,7 @@ def _named(texts: list[str], option: str) -> dict[str, str]:
     return named
 
 
-def _check(asked: Asked, terms: dict[str, str], quadratics: dict[str, str]) -> None:
+def _check(asked: FitRequest, terms: dict[str, str], quadratics: dict[str, str]) -> None:
     problems = []
     if both := terms.keys() & quadratics.keys():
         problems.append(f"{min(both)!r} is a --term and a --quadratic: choose one")

@@ -76,7 +76,7 @@ class Additive:
         """Exponent of each term, shape (fits, terms)."""
         return parameters[:, 1 + len(self.terms) : 1 + 2 * len(self.terms)]
 
-    def box(self, loss: Floats) -> tuple[Floats, Floats]:
+    def bounds(self, loss: Floats) -> tuple[Floats, Floats]:
         """Lower and upper bounds of the parameters, for these losses."""
         count, bends = len(self.terms), 2 * len(self.quadratics)
         low, high = self._box_of_powers(count)
@@ -107,7 +107,7 @@ class Additive:
             ]
         )
 
-    def natural(self, parameters: Floats, centres: Floats) -> dict[str, Floats]:
+    def named_parameters(self, parameters: Floats, centres: Floats) -> dict[str, Floats]:
         """The form's own parameters by name, each of shape (fits,), in the units of the columns.
 
         With a parabola, E is the loss at its lowest point; where it has none, the optimum is NaN.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from scaling.fitting.bootstrap import refit
-from scaling.fitting.fit import Fit, fit, problem_of
+from scaling.fitting.fit import Fit, fit, fit_problem
 from scaling.fitting.forms import FORMS, Additive
 from scaling.fitting.objective import Objective
 from scaling.fitting.points import Points
@@ -67,7 +67,7 @@ def left_out_error(made: Fit) -> float | None:
         fold_of[fold] = index
     of_row = fold_of[points.member]
     kept = (of_row != np.arange(len(folds))[:, None]).astype(float)
-    problem = problem_of(points, made.form, made.objective)
+    problem = fit_problem(points, made.form, made.objective)
     parameters = refit(problem, kept, made.parameters[None])
     predicted = made.form.curve(parameters, points.position)[0][of_row, np.arange(len(of_row))]
     return float(np.mean(np.abs(predicted / points.loss - 1)))

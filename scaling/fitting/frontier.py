@@ -10,9 +10,9 @@ import numpy as np
 from scipy.optimize import minimize
 
 from scaling.fitting.fit import Fit
-from scaling.fitting.prediction import reach
+from scaling.fitting.prediction import extrapolation_factor
 from scaling.fitting.slope import FitError, Floats, Interval
-from scaling.fitting.uncertainty import percentiles, spread_of
+from scaling.fitting.uncertainty import percentile_interval, standard_deviation
 
 BUDGETS = 3  # within the data, from which the exponents are taken
 FURTHEST = np.log(1e9)  # how far beyond the data sizes are sought
@@ -23,10 +23,10 @@ Cost = Callable[[Floats], Floats]
 
 
 @dataclass(frozen=True)
-class Best:
+class OptimalSizes:
     """The sizes that a budget is best spent on, with their loss and 95% intervals.
 
-    ``reach`` is the factor beyond the fitted range of the column that leaves it furthest,
+    ``extrapolation_factor`` is the factor beyond the fitted range of the column that leaves it furthest,
     ``cost_reach`` that beyond the largest cost among the rows.
     """
 
@@ -42,7 +42,7 @@ class Best:
 class Frontier:
     """Best sizes at several budgets, and how they grow: ``best size ~ budget^exponent``."""
 
-    best: list[Best]
+    best: list[OptimalSizes]
     exponents: dict[str, float]
     standard_errors: dict[str, float | None]
     intervals: dict[str, Interval | None]
@@ -79,8 +79,8 @@ def frontier(fit: Fit, cost: Cost, budgets: tuple[float, ...] = ()) -> Frontier:
             for index, budget in enumerate(asked)
         ],
         exponents=exponents,
-        standard_errors={name: spread_of(slopes[:, at]) for at, name in enumerate(names)},
-        intervals={name: percentiles(slopes[:, at]) for at, name in enumerate(names)},
+        standard_errors={name: standard_deviation(slopes[:, at]) for at, name in enumerate(names)},
+        intervals={name: percentile_interval(slopes[:, at]) for at, name in enumerate(names)},
     )
 
 
@@ -125,7 +125,9 @@ def _slopes(budgets: Floats, positions: Floats) -> Floats:
     return slopes
 
 
-def _described(fit: Fit, costs: Floats, budget: float, position: Floats, drawn: Floats) -> Best:
+def _described(
+    fit: Fit, costs: Floats, budget: float, position: Floats, drawn: Floats
+) -> OptimalSizes:
     names = fit.points.names
     if not (np.abs(position) < FURTHEST).all():
         raise FitError(
@@ -135,11 +137,11 @@ def _described(fit: Fit, costs: Floats, budget: float, position: Floats, drawn: 
         )
     sizes = fit.points.centres * np.exp(position)
     many = fit.points.centres * np.exp(drawn)
-    return Best(
+    return OptimalSizes(
         budget=budget,
         sizes=dict(zip(names, sizes.tolist(), strict=True)),
         loss=float(fit.at(sizes[None])[0]),
-        reach=float(reach(fit, sizes[None])[0]),
+        reach=float(extrapolation_factor(fit, sizes[None])[0]),
         cost_reach=max(1.0, budget / float(costs.max())),
-        intervals={name: percentiles(many[:, index]) for index, name in enumerate(names)},
+        intervals={name: percentile_interval(many[:, index]) for index, name in enumerate(names)},
     )

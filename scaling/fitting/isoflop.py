@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 
 from scaling.fitting.fit import Fit
 from scaling.fitting.slope import FitError, Floats, Interval, Numbers
-from scaling.fitting.uncertainty import percentiles
+from scaling.fitting.uncertainty import percentile_interval
 
 APART = 1.25  # budgets within this factor of their neighbour are one
 LEAST_SIZES = {"parabola": 4, "cubic": 5}
@@ -47,7 +47,7 @@ class Profile:
 
 
 @dataclass(frozen=True)
-class Power:
+class PowerOfBudget:
     """``best size = scale budget^exponent`` by one method, over all budgets that have one."""
 
     exponent: float
@@ -64,7 +64,7 @@ class IsoFlop:
     """Profiles of every column and budget, and the power of each column's best size."""
 
     profiles: list[Profile]
-    powers: dict[str, dict[str, Power]]
+    powers: dict[str, dict[str, PowerOfBudget]]
 
     @property
     def budgets(self) -> list[float]:
@@ -171,7 +171,7 @@ def _lowest(fit: Fit, parameters: Floats, profile: Profile, paths: Floats) -> fl
 
 def _powers(
     fit: Fit, profiles: list[Profile], paths: dict[tuple[str, float], Floats]
-) -> dict[str, Power]:
+) -> dict[str, PowerOfBudget]:
     """The power of the best size in the budget, by each method."""
     powers = {}
     for method in (*DEGREES, "joint"):
@@ -186,8 +186,8 @@ def _powers(
                 )
                 for draw in fit.redraws
             ]
-            interval = percentiles(np.array([one[0] for one in drawn if one]))
-        powers[method] = Power(line[0], float(np.exp(line[1])), interval)
+            interval = percentile_interval(np.array([one[0] for one in drawn if one]))
+        powers[method] = PowerOfBudget(line[0], float(np.exp(line[1])), interval)
     return powers
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from scaling.config.load import ConfigError
-from scaling.fitting.diagnostics import Finding
+from scaling.fitting.diagnostics import Diagnostic
 from scaling.fitting.expression import Expression, columns, missing, with_aliases
 from scaling.fitting.points import Points
 from scaling.fitting.slope import Floats
@@ -36,14 +36,16 @@ class LossTable:
     where: str | None = None
     holdout: str | None = None
     group: str | None = None
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Diagnostic] = field(default_factory=list)
 
     @cached_property
     def values(self) -> dict[str, Floats]:
         """Loss and covariates of every row, by name; NaN where there is no number."""
         texts = {LOSS: (self.loss, "--loss")}
         texts |= {name: (text, f"--term {name}") for name, text in self.covariates.items()}
-        return {name: column(self.frame, text, where) for name, (text, where) in texts.items()}
+        return {
+            name: table_column(self.frame, text, where) for name, (text, where) in texts.items()
+        }
 
     @cached_property
     def usable(self) -> Chosen:
@@ -86,7 +88,7 @@ class LossTable:
         covariates = {name: self.values[name][chosen] for name in self.covariates}
         return Points.of(covariates, self.values[LOSS][chosen], labels)
 
-    def row_findings(self) -> list[Finding]:
+    def row_findings(self) -> list[Diagnostic]:
         """Which rows cannot be used, and which stand there twice."""
         kept = self._chosen(self.where, "--where", np.ones(len(self.frame), bool))
         found = []
@@ -94,7 +96,7 @@ class LossTable:
             empty = np.flatnonzero(kept & ~np.isfinite(values))
             if len(empty):
                 found.append(
-                    Finding(
+                    Diagnostic(
                         "rows_dropped",
                         f"{len(empty)} of {kept.sum()} rows have no number for {name} and are left "
                         f"out (the first is line {empty[0] + 2}).",
@@ -103,7 +105,7 @@ class LossTable:
         repeated = int(self.frame[self.usable].duplicated().sum())
         if repeated:
             found.append(
-                Finding(
+                Diagnostic(
                     "duplicate_rows",
                     f"{repeated} rows are exact copies of others and count again: remove them if "
                     "they are not runs of their own.",
@@ -194,7 +196,7 @@ def read(path: Path) -> pd.DataFrame:
     return frame
 
 
-def column(frame: pd.DataFrame, text: str, option: str) -> Floats:
+def table_column(frame: pd.DataFrame, text: str, option: str) -> Floats:
     """A column, or arithmetic over columns, as numbers; NaN where a cell is none."""
     expression = Expression.of(text, frame.columns, option)
     if not expression.names:

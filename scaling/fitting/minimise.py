@@ -75,11 +75,11 @@ class Optima:
 
     parameters: Floats
     values: Floats
-    ended: Mask
+    converged: Mask
 
     def of(self, fits: slice) -> "Optima":
         """Where these fits ended."""
-        return Optima(self.parameters[fits], self.values[fits], self.ended[fits])
+        return Optima(self.parameters[fits], self.values[fits], self.converged[fits])
 
 
 def minimise(
@@ -117,7 +117,7 @@ def _in_batches(
     return Optima(
         np.concatenate([part.parameters for part in parts]),
         np.concatenate([part.values for part in parts]),
-        np.concatenate([part.ended for part in parts]),
+        np.concatenate([part.converged for part in parts]),
     )
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.fitting.slope import FitError, Floats, numbered
+from scaling.fitting.slope import FitError, Floats, number_labels
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Points:
             if len(wrong):
                 raise FitError(f"{name} holds {wrong[0]}: every value must be positive and finite.")
         keys: Sequence[object] = list(map(tuple, x.tolist())) if labels is None else labels
-        return cls(tuple(columns), x, np.asarray(loss, float), numbered(keys))
+        return cls(tuple(columns), x, np.asarray(loss, float), number_labels(keys))
 
     @cached_property
     def centres(self) -> Floats:

@@ -16,7 +16,7 @@ SEED = 0  # of the residuals that are added to redrawn curves
 class Prediction:
     """Predicted and seen losses, each of shape (rows,), with 95% limits for a new run.
 
-    The limits are NaN where neither redraws nor degrees of freedom are left. ``reach`` is the
+    The limits are NaN where neither redraws nor degrees of freedom are left. ``extrapolation_factor`` is the
     factor by which a row lies beyond the fitted range of the column that it leaves furthest.
     """
 
@@ -42,10 +42,10 @@ class Prediction:
 def predict(fit: Fit, x: Floats, seen: Floats) -> Prediction:
     """The fit's losses at rows x, shape (rows, columns), beside those seen, shape (rows,)."""
     low, high = _redrawn(fit, x) if len(fit.redraws) > 1 else _wald(fit, x)
-    return Prediction(fit.at(x), seen, low, high, reach(fit, x))
+    return Prediction(fit.at(x), seen, low, high, extrapolation_factor(fit, x))
 
 
-def reach(fit: Fit, x: Floats) -> Floats:
+def extrapolation_factor(fit: Fit, x: Floats) -> Floats:
     """Factor beyond the fitted range, 1 inside it, shape (rows,)."""
     known = fit.points.x
     factors: Floats = np.maximum(x / known.max(axis=0), known.min(axis=0) / x).max(axis=1)

@@ -65,14 +65,14 @@ def fit_slope(
     independent evidence for the slope. x and nats have shape (points,). Raises :class:`FitError`
     where no degree of freedom is left for the interval.
     """
-    x, nats, labels = checked(x, nats, configurations)
+    x, nats, labels = checked_points(x, nats, configurations)
     groups = [0] * len(x) if groups is None else groups
-    cell = numbered(list(zip(groups, labels, strict=True)))
-    doublings, loss = means(np.log2(x), cell), means(nats, cell)
-    group = numbered(groups)[np.unique(cell, return_index=True)[1]]
+    cell = number_labels(list(zip(groups, labels, strict=True)))
+    doublings, loss = group_means(np.log2(x), cell), group_means(nats, cell)
+    group = number_labels(groups)[np.unique(cell, return_index=True)[1]]
     num_groups = int(group.max()) + 1
-    within_x = doublings - means(doublings, group)[group]
-    within_loss = loss - means(loss, group)[group]
+    within_x = doublings - group_means(doublings, group)[group]
+    within_loss = loss - group_means(loss, group)[group]
     freedom, squares = len(loss) - num_groups - 1, float(within_x @ within_x)
     if freedom < 1 or squares < 1e-12:
         raise FitError(
@@ -100,13 +100,13 @@ def replicate_noise(
 
     None where no configuration was run twice.
     """
-    loss, member = np.asarray(nats, float), numbered(configurations)
-    deviation = loss - means(loss, member)[member]
+    loss, member = np.asarray(nats, float), number_labels(configurations)
+    deviation = loss - group_means(loss, member)[member]
     freedom = len(loss) - len(set(configurations))
     return (float(np.sqrt(deviation @ deviation / freedom)), freedom) if freedom else None
 
 
-def checked(
+def checked_points(
     x: ArrayLike, nats: ArrayLike, configurations: Sequence[Hashable] | None
 ) -> tuple[Floats, Floats, Sequence[Hashable]]:
     """Both columns as arrays of equal length, and a label for each point's configuration."""
@@ -122,12 +122,12 @@ def checked(
     return x, nats, x.tolist() if configurations is None else configurations
 
 
-def numbered(labels: Sequence[Hashable]) -> NDArray[np.intp]:
+def number_labels(labels: Sequence[Hashable]) -> NDArray[np.intp]:
     """Each label as its number in the order of first occurrence, shape (labels,)."""
     number = {label: index for index, label in enumerate(dict.fromkeys(labels))}
     return np.array([number[label] for label in labels], dtype=np.intp)
 
 
-def means(values: Floats, member: NDArray[np.intp]) -> Floats:
+def group_means(values: Floats, member: NDArray[np.intp]) -> Floats:
     """Mean of the values of each member number."""
     return np.bincount(member, values) / np.bincount(member)

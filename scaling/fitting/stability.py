@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from scaling.fitting.bootstrap import refit
-from scaling.fitting.diagnostics import Finding, the
-from scaling.fitting.fit import Fit, fit, problem_of
+from scaling.fitting.diagnostics import Diagnostic, column_phrase
+from scaling.fitting.fit import Fit, fit, fit_problem
 from scaling.fitting.objective import Objective
 from scaling.fitting.slope import Numbers
 from scaling.fitting.uncertainty import Uncertainty, covariance, wald
@@ -19,7 +19,7 @@ ROUNDING = 1e-4  # relative changes below this are no finding, whatever the erro
 OTHER_DELTA = 1e-3  # of the unit: the Huber loss that least squares are held against
 
 
-def of_refits(made: Fit, known: Uncertainty) -> Iterator[Finding]:
+def refit_diagnostics(made: Fit, known: Uncertainty) -> Iterator[Diagnostic]:
     """Everything that only other fits of the same points show."""
     yield from _rivals(made, known)
     yield from _influential(made, known)
@@ -27,15 +27,15 @@ def of_refits(made: Fit, known: Uncertainty) -> Iterator[Finding]:
     yield from _other_errors(made, known)
 
 
-def watched(made: Fit) -> list[str]:
+def reported_parameters(made: Fit) -> list[str]:
     """Names of the parameters that are read: E and the exponents, not the coefficients."""
     return ["E", *(f"{name}.exponent" for name in made.form.terms)]
 
 
-def called(name: str) -> str:
+def parameter_label(name: str) -> str:
     """What a sentence calls a parameter."""
     term, dot, _ = name.rpartition(".exponent")
-    return f"the exponent of {the(term)}" if dot else name
+    return f"the exponent of {column_phrase(term)}" if dot else name
 
 
 def half_width(known: Uncertainty, name: str, value: float) -> float:
@@ -44,34 +44,34 @@ def half_width(known: Uncertainty, name: str, value: float) -> float:
     return max((high - low) / 2, ROUNDING * abs(value))
 
 
-def _rivals(made: Fit, known: Uncertainty) -> Iterator[Finding]:
-    nothing = problem_of(made.points, made.form, made.objective).nothing
+def _rivals(made: Fit, known: Uncertainty) -> Iterator[Diagnostic]:
+    nothing = fit_problem(made.points, made.form, made.objective).nothing
     near = made.optima.values <= made.value * (1 + NEAR_OPTIMUM) + nothing
-    others = made.form.natural(
-        made.optima.parameters[near & made.optima.ended], made.points.centres
+    others = made.form.named_parameters(
+        made.optima.parameters[near & made.optima.converged], made.points.centres
     )
-    for name in watched(made):
-        value = made.natural[name]
+    for name in reported_parameters(made):
+        value = made.named_parameters[name]
         apart = np.abs(others[name] - value)
         if len(apart) and apart.max() > half_width(known, name, value):
-            yield Finding(
+            yield Diagnostic(
                 "several_optima",
-                f"Other optima within 1% of the best objective have {called(name)} as far as "
+                f"Other optima within 1% of the best objective have {parameter_label(name)} as far as "
                 f"{others[name][apart.argmax()]:.4g}, where the best has {value:.4g}.",
             )
             return
 
 
-def _influential(made: Fit, known: Uncertainty) -> Iterator[Finding]:
+def _influential(made: Fit, known: Uncertainty) -> Iterator[Diagnostic]:
     if made.points.num_configurations <= made.form.num_free:
         return
     left = _most_influential(made)
-    problem = problem_of(made.points, made.form, made.objective)
+    problem = fit_problem(made.points, made.form, made.objective)
     kept = (made.points.member != left[:, None]).astype(float)
     refitted = refit(problem, kept, made.parameters[None])
-    values = made.form.natural(refitted, made.points.centres)
-    for name in watched(made)[1:]:
-        value, error = made.natural[name], known.standard_errors[name]
+    values = made.form.named_parameters(refitted, made.points.centres)
+    for name in reported_parameters(made)[1:]:
+        value, error = made.named_parameters[name], known.standard_errors[name]
         moved = np.abs(values[name] - value)
         most = int(moved.argmax())
         limit = max(MANY_ERRORS * (error or np.inf), ROUNDING * abs(value))
@@ -80,9 +80,9 @@ def _influential(made: Fit, known: Uncertainty) -> Iterator[Finding]:
             where = ", ".join(
                 f"{column} {size:.4g}" for column, size in zip(made.points.names, row, strict=True)
             )
-            yield Finding(
+            yield Diagnostic(
                 "influential_run",
-                f"Without the configuration of {where}, {called(name)} moves from {value:.4g} to "
+                f"Without the configuration of {where}, {parameter_label(name)} moves from {value:.4g} to "
                 f"{values[name][most]:.4g}, by {moved[most] / (error or np.inf):.2g} standard "
                 "errors.",
             )
@@ -90,7 +90,7 @@ def _influential(made: Fit, known: Uncertainty) -> Iterator[Finding]:
 
 def _most_influential(made: Fit) -> Numbers:
     """Numbers of the configurations that one step towards leaving out moves most."""
-    problem = problem_of(made.points, made.form, made.objective)
+    problem = fit_problem(made.points, made.form, made.objective)
     residual, gradient = problem.residuals(made.parameters[None])
     pulls = made.objective.pull(residual[0])[:, None] * gradient[0]
     sums = np.zeros((made.points.num_configurations, pulls.shape[1]))
@@ -101,35 +101,35 @@ def _most_influential(made: Fit) -> Numbers:
     return np.argsort(-moved)[:MOST_LEFT_OUT]
 
 
-def _other_objective(made: Fit, known: Uncertainty) -> Iterator[Finding]:
+def _other_objective(made: Fit, known: Uncertainty) -> Iterator[Diagnostic]:
     space, unit = made.objective.space, made.objective.unit(made.points.loss)
     other, name_of_other = Objective("mse", space), "least squares"
     if made.objective.kind == "mse":
         other, name_of_other = Objective("huber", space, OTHER_DELTA * unit), "the Huber loss"
     again = fit(made.points, made.form, other, num_redraws=0)
-    for name in watched(made):
-        value, moved = made.natural[name], again.natural[name]
+    for name in reported_parameters(made):
+        value, moved = made.named_parameters[name], again.named_parameters[name]
         if abs(moved - value) > half_width(known, name, value):
-            yield Finding(
+            yield Diagnostic(
                 "objective_sensitive",
-                f"By {name_of_other} {called(name)} is {moved:.4g} and not {value:.4g}: that is "
+                f"By {name_of_other} {parameter_label(name)} is {moved:.4g} and not {value:.4g}: that is "
                 "further than half of its 95% interval.",
             )
 
 
-def _other_errors(made: Fit, known: Uncertainty) -> Iterator[Finding]:
+def _other_errors(made: Fit, known: Uncertainty) -> Iterator[Diagnostic]:
     if known.method != "bootstrap":
         return
     check = wald(made)
-    for name in watched(made):
+    for name in reported_parameters(made):
         mine, other = known.standard_errors[name], check.standard_errors[name]
-        if not mine or not other or max(mine, other) < ROUNDING * abs(made.natural[name]):
+        if not mine or not other or max(mine, other) < ROUNDING * abs(made.named_parameters[name]):
             continue
         ratio = max(mine / other, other / mine)
         if ratio > DISAGREEMENT:
-            yield Finding(
+            yield Diagnostic(
                 "intervals_disagree",
-                f"The standard error of {called(name)} is {mine:.3g} by redrawn configurations and "
+                f"The standard error of {parameter_label(name)} is {mine:.3g} by redrawn configurations and "
                 f"{other:.3g} by the curvature at the optimum: rows scatter unevenly, hang "
                 "together, or are too few.",
             )

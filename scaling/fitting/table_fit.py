@@ -8,27 +8,33 @@ import numpy as np
 import pandas as pd
 
 from scaling.config.load import ConfigError
-from scaling.fitting.diagnostics import Finding, noise_of, of_data, of_fit, of_isoflop
+from scaling.fitting.diagnostics import (
+    Diagnostic,
+    data_diagnostics,
+    fit_diagnostics,
+    isoflop_diagnostics,
+    row_noise,
+)
 from scaling.fitting.expression import Expression
 from scaling.fitting.fit import Fit, fit
 from scaling.fitting.fit_content import (
-    details,
     fit_content,
+    fit_details,
     frontier_content,
     holdout_content,
     isoflop_content,
-    plain,
+    to_json_values,
 )
-from scaling.fitting.fit_request import Asked
+from scaling.fitting.fit_request import FitRequest
 from scaling.fitting.forms import FORMS
 from scaling.fitting.forms_compared import FormScore, compare_forms
 from scaling.fitting.frontier import Cost, Frontier, frontier
 from scaling.fitting.isoflop import IsoFlop, isoflop
-from scaling.fitting.loss_table import LOSS, LossTable, column
+from scaling.fitting.loss_table import LOSS, LossTable, table_column
 from scaling.fitting.objective import Objective
 from scaling.fitting.prediction import Prediction, predict
 from scaling.fitting.slope import Floats
-from scaling.fitting.stability import of_refits
+from scaling.fitting.stability import refit_diagnostics
 from scaling.fitting.uncertainty import Uncertainty, uncertainty
 
 Search = Callable[[Fit, LossTable], Frontier]
@@ -37,10 +43,10 @@ FAR = 10.0  # beyond the data by this factor, a prediction is a long shot
 
 
 @dataclass(frozen=True)
-class Analysis:
+class TableFit:
     """A fit with all that was asked beside it: None where it was not."""
 
-    asked: Asked
+    asked: FitRequest
     table: LossTable
     fit: Fit
     known: Uncertainty
@@ -48,7 +54,7 @@ class Analysis:
     profiles: IsoFlop | None
     best: Frontier | None
     forms: list[FormScore] | None
-    warnings: list[Finding]
+    warnings: list[Diagnostic]
 
     def content(self) -> dict[str, Any]:
         """All of it as plain JSON values, by the names of docs/fitting.md."""
@@ -58,17 +64,17 @@ class Analysis:
             "holdout": held_out and holdout_content(held_out, self.table.held_out),
             "warnings": [asdict(warning) for warning in self.warnings],
             "converged": self.fit.converged,
-            **details(self.fit, self.known),
+            **fit_details(self.fit, self.known),
             "forms": [asdict(score) for score in self.forms] if self.forms else None,
             "isoflop": profiles and isoflop_content(profiles, asked.at),
             "frontier": self.best and frontier_content(self.best),
             "asked": {**asdict(asked), "table": str(asked.table)},
         }
-        result: dict[str, Any] = plain(content)
+        result: dict[str, Any] = to_json_values(content)
         return result
 
 
-def analyse(asked: Asked, frame: pd.DataFrame, search: Search | None = None) -> Analysis:
+def fit_table(asked: FitRequest, frame: pd.DataFrame, search: Search | None = None) -> TableFit:
     """Fit the table ``frame`` as asked.
 
     ``search`` finds the frontier where ``asked.cost`` is no formula. Raises :class:`ConfigError`
@@ -98,20 +104,20 @@ def analyse(asked: Asked, frame: pd.DataFrame, search: Search | None = None) -> 
         best = search(made, table) if search else None
     warnings = [
         *table.row_findings(),
-        *of_data(made.points, form),
-        *of_fit(made, known, noise_of(made)),
-        *of_refits(made, known),
+        *data_diagnostics(made.points, form),
+        *fit_diagnostics(made, known, row_noise(made)),
+        *refit_diagnostics(made, known),
         *_of_reach(held_out, best),
-        *(of_isoflop(profiles) if profiles else ()),
+        *(isoflop_diagnostics(profiles) if profiles else ()),
     ]
     forms = compare_forms(made) if asked.compare else None
-    return Analysis(
+    return TableFit(
         *(asked, table, made, known, held_out, profiles, best, forms, warnings),
     )
 
 
 def _budgets(text: str, table: LossTable) -> Floats:
-    budgets = column(table.frame, text, "--isoflop")[table.fitted]
+    budgets = table_column(table.frame, text, "--isoflop")[table.fitted]
     if not np.isfinite(budgets).any() or (budgets <= 0).any():
         raise ConfigError(
             [f"--isoflop {text!r} holds 0 or less, or no number at all: name a column of budgets"]
@@ -135,15 +141,15 @@ def _held_out(made: Fit, table: LossTable) -> Prediction | None:
     return predict(made, x, table.values[LOSS][rows])
 
 
-def _of_reach(held_out: Prediction | None, best: Frontier | None) -> Iterator[Finding]:
+def _of_reach(held_out: Prediction | None, best: Frontier | None) -> Iterator[Diagnostic]:
     if held_out is not None and held_out.reach.max() > FAR:
-        yield Finding(
+        yield Diagnostic(
             "far_extrapolation",
             f"Held-out rows lie up to {held_out.reach.max():.3g} times beyond the fitted range.",
         )
     for point in best.best if best else ():
         if max(point.reach, point.cost_reach) > FAR:
-            yield Finding(
+            yield Diagnostic(
                 "far_extrapolation",
                 f"The best sizes at a budget of {point.budget:.3g} lie {point.reach:.3g} times "
                 f"beyond the fitted range, the budget {point.cost_reach:.3g} times beyond it.",

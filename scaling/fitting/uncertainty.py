@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import stdtrit
 
-from scaling.fitting.fit import Fit, problem_of
+from scaling.fitting.fit import Fit, fit_problem
 from scaling.fitting.slope import Floats, Interval
 
 Method = Literal["bootstrap", "wald"]
@@ -31,11 +31,11 @@ class Uncertainty:
 
 def of_redraws(fit: Fit) -> Uncertainty:
     """Standard deviations and percentile intervals over the redraws of a fit that has some."""
-    values = fit.form.natural(fit.redraws, fit.points.centres)
+    values = fit.form.named_parameters(fit.redraws, fit.points.centres)
     return Uncertainty(
         "bootstrap",
-        {name: spread_of(value) for name, value in values.items()},
-        {name: percentiles(value) for name, value in values.items()},
+        {name: standard_deviation(value) for name, value in values.items()},
+        {name: percentile_interval(value) for name, value in values.items()},
     )
 
 
@@ -46,7 +46,7 @@ def wald(fit: Fit) -> Uncertainty:
     freedom are the configurations less the parameters.
     """
     freedom = fit.points.num_configurations - fit.form.num_free
-    names = list(fit.natural)
+    names = list(fit.named_parameters)
     if freedom < 1:
         return Uncertainty(None, dict.fromkeys(names), dict.fromkeys(names))
     slopes = _slopes(fit)
@@ -54,7 +54,7 @@ def wald(fit: Fit) -> Uncertainty:
     quantile = float(stdtrit(freedom, 0.975))
     errors: dict[str, float | None] = {}
     intervals: dict[str, Interval | None] = {}
-    for name, value, one in zip(names, fit.natural.values(), variance, strict=True):
+    for name, value, one in zip(names, fit.named_parameters.values(), variance, strict=True):
         known = bool(np.isfinite(one) and np.isfinite(value))
         error = float(np.sqrt(max(one, 0.0))) if known else None
         errors[name] = error
@@ -76,7 +76,7 @@ def uncertainty(fit: Fit) -> Uncertainty:
 
 def covariance(fit: Fit) -> Floats:
     """Covariance of the parameters in the order of the form, shape (parameters, parameters)."""
-    problem = problem_of(fit.points, fit.form, fit.objective)
+    problem = fit_problem(fit.points, fit.form, fit.objective)
     residual, gradient = problem.residuals(fit.parameters[None])
     rows = len(fit.points.loss)
     pull = fit.objective.pull(residual[0])
@@ -86,7 +86,7 @@ def covariance(fit: Fit) -> Floats:
     return matrix
 
 
-def percentiles(values: Floats) -> Interval | None:
+def percentile_interval(values: Floats) -> Interval | None:
     """95% interval of draws; None where no draw is finite."""
     finite = values[np.isfinite(values)]
     if not len(finite):
@@ -95,7 +95,7 @@ def percentiles(values: Floats) -> Interval | None:
     return float(low), float(high)
 
 
-def spread_of(values: Floats) -> float | None:
+def standard_deviation(values: Floats) -> float | None:
     """Standard deviation of draws; None where fewer than two are finite."""
     finite = values[np.isfinite(values)]
     return float(finite.std(ddof=1)) if len(finite) > 1 else None
@@ -105,7 +105,7 @@ def _slopes(fit: Fit) -> Floats:
     """Derivatives of the natural parameters by the form's, by central differences."""
     step = 1e-6 * np.maximum(np.abs(fit.parameters), 1e-3)
     moved = np.vstack([fit.parameters + np.diag(step), fit.parameters - np.diag(step)])
-    values = np.array(list(fit.form.natural(moved, fit.points.centres).values()))
+    values = np.array(list(fit.form.named_parameters(moved, fit.points.centres).values()))
     up, down = np.split(values, 2, axis=1)
     slopes: Floats = (up - down) / (2 * step)
     return slopes

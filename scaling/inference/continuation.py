@@ -24,10 +24,10 @@ from model.architecture import Architecture
 from model.codes import codes_tensor
 from model.inference.generation import generate
 from model.sampling import Sampling
-from scaling.inference.degeneration import runaway
+from scaling.inference.degeneration import degeneration_alarms
 from scaling.inference.spectrogram import spectrogram
 from scaling.runs.record import bits
-from scaling.runs.trained_model import Trained
+from scaling.runs.trained_model import TrainedModel
 
 Progress = Callable[[int, int], None]
 
@@ -48,7 +48,7 @@ class Continuation:
     """One of the continuations of a prompt: its audio and its picture. ``number`` counts from 0.
 
     ``nats`` is the mean that its samples cost under the model's own distribution, whatever
-    the sampling made of it; ``alarms`` is what :func:`scaling.inference.degeneration.runaway` says
+    the sampling made of it; ``alarms`` is what :func:`scaling.inference.degeneration.degeneration_alarms` says
     of it.
     """
 
@@ -61,7 +61,7 @@ class Continuation:
 
 
 @dataclass(frozen=True)
-class Asked:
+class GenerationRequest:
     """What is to be generated: ``batch`` continuations of ``seconds`` from a seed.
 
     Where ``silence`` seconds are given, it ends when all of them have been silent for so long.
@@ -75,7 +75,7 @@ class Asked:
 
 
 def continue_prompt(
-    run: Trained, prompt: Path | None, asked: Asked, out: Path, progress: Progress
+    run: TrainedModel, prompt: Path | None, asked: GenerationRequest, out: Path, progress: Progress
 ) -> tuple[list[Continuation], float]:
     """Continue an audio file as asked and write each continuation into the folder ``out``.
 
@@ -108,7 +108,7 @@ def continue_prompt(
         made = []
         rows = zip(names, pictures, codes_BT, nats_B, strict=True)
         for number, (pair, picture, codes_T, nats) in enumerate(rows):
-            alarms = tuple(runaway(codes_T, codes_S, run.record.corpus))
+            alarms = tuple(degeneration_alarms(codes_T, codes_S, run.record.corpus))
             one = Continuation(*pair, asked.seed, number, float(nats), alarms)
             made.append(one)
             # The format is named because the temporary file's name does not end on it.
@@ -116,7 +116,7 @@ def continue_prompt(
     return made, codes_BT.shape[1] / rate
 
 
-def listing(made: Sequence[Continuation]) -> list[str]:
+def summary_lines(made: Sequence[Continuation]) -> list[str]:
     """A line for each continuation, the likeliest first, and a sentence for each alarm below it."""
     lines = []
     for one in sorted(made, key=lambda one: one.nats):
@@ -131,9 +131,9 @@ def _wav(path: Path, rate: int) -> soundfile.SoundFile:
 
 
 def _written(
-    run: Trained,
+    run: TrainedModel,
     codes_S: np.ndarray,
-    asked: Asked,
+    asked: GenerationRequest,
     wavs: Sequence[soundfile.SoundFile],
     progress: Progress,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -143,7 +143,7 @@ def _written(
     """
     corpus, parts, costs = run.record.corpus, [], []
     try:
-        for codes_BT, nats_BT in blocks(run, codes_S, asked, progress):
+        for codes_BT, nats_BT in generate_blocks(run, codes_S, asked, progress):
             parts.append(codes_BT)
             costs.append(nats_BT)
             for wav, codes_T in zip(wavs, codes_BT, strict=True):
@@ -155,7 +155,7 @@ def _written(
     return np.concatenate(parts, 1), np.concatenate(costs, 1).mean(1)
 
 
-def _check(asked: Asked, rate: int) -> None:
+def _check(asked: GenerationRequest, rate: int) -> None:
     """Raise PromptError with every sentence that says what cannot be."""
     found = asked.sampling.problems()
     seconds = {"seconds": asked.seconds, "silence": asked.silence}
@@ -172,7 +172,7 @@ def _check(asked: Asked, rate: int) -> None:
         raise PromptError("; ".join(found))
 
 
-def _prompt_codes(run: Trained, prompt: Path) -> np.ndarray:
+def _prompt_codes(run: TrainedModel, prompt: Path) -> np.ndarray:
     """The newest codes of the prompt, made as the corpus's own ([S]): those that the model
     sees, or those of the picture if they are more.
     """
@@ -192,15 +192,15 @@ def _prompt_codes(run: Trained, prompt: Path) -> np.ndarray:
     return codes_S[-max(model.context, _lead(corpus.rate)) :]
 
 
-def _silence(run: Trained) -> np.ndarray:
+def _silence(run: TrainedModel) -> np.ndarray:
     """The codes of silence ([S]): as many as :func:`_prompt_codes` gives at most."""
     corpus = run.record.corpus
     samples = max(run.config.model.context, _lead(corpus.rate))
     return quantise.encode(np.zeros(samples), corpus.codec, corpus.levels)
 
 
-def blocks(
-    run: Trained, codes_S: np.ndarray, asked: Asked, progress: Progress
+def generate_blocks(
+    run: TrainedModel, codes_S: np.ndarray, asked: GenerationRequest, progress: Progress
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The codes of continuations of the codes [S], [batch, some], as they come, and their nats."""
     rate, levels = run.record.corpus.rate, run.record.corpus.levels
@@ -240,13 +240,19 @@ def blocks(
             return
 
 
-def generated(run: Trained, codes_S: np.ndarray, asked: Asked, progress: Progress) -> np.ndarray:
+def generate_codes(
+    run: TrainedModel, codes_S: np.ndarray, asked: GenerationRequest, progress: Progress
+) -> np.ndarray:
     """The codes of continuations of the codes [S], [batch, steps]."""
-    return np.concatenate([codes for codes, _ in blocks(run, codes_S, asked, progress)], 1)
+    return np.concatenate([codes for codes, _ in generate_blocks(run, codes_S, asked, progress)], 1)
 
 
 def _picture(
-    run: Trained, made: Continuation, codes_S: np.ndarray, codes_T: np.ndarray, sampling: Sampling
+    run: TrainedModel,
+    made: Continuation,
+    codes_S: np.ndarray,
+    codes_T: np.ndarray,
+    sampling: Sampling,
 ) -> Figure:
     """The spectrogram of the prompt's end and of one continuation."""
     corpus = run.record.corpus

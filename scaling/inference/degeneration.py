@@ -5,7 +5,7 @@ from scipy.signal import welch
 
 from datasets import quantise
 from datasets.level import Level, Meter
-from scaling.runs.record import Corpus
+from scaling.runs.record import CorpusFacts
 
 BAND_SAMPLES = 512
 FEWEST_SAMPLES = 8 * BAND_SAMPLES
@@ -22,7 +22,9 @@ A note that fades may be as much quieter, so that nothing but silence is too qui
 """
 
 
-def runaway(codes_T: np.ndarray, prompt_S: np.ndarray, corpus: Corpus) -> list[str]:
+def degeneration_alarms(
+    codes_T: np.ndarray, prompt_S: np.ndarray, corpus: CorpusFacts
+) -> list[str]:
     """What is amiss with the last second of a continuation, as sentences without their subject.
 
     The codes are judged beside those of their prompt: a noisy or clipped one may be continued as
@@ -74,7 +76,7 @@ def flatness(samples_T: np.ndarray, rate: int) -> float:
 class _Sound:
     """What codes sound like."""
 
-    def __init__(self, codes_T: np.ndarray, corpus: Corpus) -> None:
+    def __init__(self, codes_T: np.ndarray, corpus: CorpusFacts) -> None:
         codes_T = codes_T.astype(np.int64)
         samples_T = quantise.decode(codes_T, corpus.codec, corpus.levels)
         # Silence lies between the two middle codes: each is half a bin off, which 8 linear bits

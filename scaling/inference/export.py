@@ -16,12 +16,12 @@ from model.network import LatentTransformer
 from scaling.analysis.provenance import setup
 from scaling.reporting.page import render
 from scaling.runs.record import bits
-from scaling.runs.trained_model import Trained, TrainedError
+from scaling.runs.trained_model import TrainedModel, TrainedModelError
 
 CARD_NAME = "README.md"
 
 
-def export(run: Trained, out: Path, *, program: bool = False) -> list[Path]:
+def export_run(run: TrainedModel, out: Path, *, program: bool = False) -> list[Path]:
     """Write the model of a run into the folder ``out``; the files, the configuration last.
 
     With ``program`` also what :func:`torch.export.export` makes of one step: (1, L) codes in, the
@@ -29,7 +29,7 @@ def export(run: Trained, out: Path, *, program: bool = False) -> list[Path]:
     baseline, which has no step of a fixed length, is asked for one.
     """
     if program and not isinstance(run.network, LatentTransformer):
-        raise TrainedError(
+        raise TrainedModelError(
             f"{run.folder} is a {run.config.model.kind}, whose step has no fixed number of codes: "
             "export it without --program"
         )
@@ -61,7 +61,7 @@ def export(run: Trained, out: Path, *, program: bool = False) -> list[Path]:
     return paths
 
 
-def _about(run: Trained) -> dict[str, Any]:
+def _about(run: TrainedModel) -> dict[str, Any]:
     """What the card says of the run, as plain JSON types; losses in nats and bits a sample."""
     record = run.record
     loss, references = record.validation, record.validation.references

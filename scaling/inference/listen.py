@@ -17,19 +17,19 @@ from model.codes import codes_tensor
 from model.inference.dense import dense_nats
 from model.sampling import Sampling
 from scaling.analysis.records import load_records
-from scaling.analysis.series import CONTEXT, PANEL, name_of, setting, written
-from scaling.inference.continuation import Asked, Progress, PromptError, generated
+from scaling.analysis.series import CONTEXT, PANEL, setting, setting_name, setting_text
+from scaling.inference.continuation import GenerationRequest, Progress, PromptError, generate_codes
 from scaling.inference.spectrogram import thumbnail
 from scaling.reporting.clips import FOLDER, INDEX
 from scaling.runs.record import FILE_NAME, RunRecord, bits
-from scaling.runs.trained_model import Trained, TrainedError
+from scaling.runs.trained_model import TrainedModel, TrainedModelError
 
 SPLIT = "test"
 HEARD_SECONDS = 2.0  # of the prompt
 
 
 @dataclass(frozen=True)
-class Listening:
+class ListeningRequest:
     """What is to be heard: ``prompts`` places of the test split, continued for ``seconds``.
 
     Each run continues each prompt at every temperature, from the same ``seed``. Of a study the
@@ -71,7 +71,9 @@ class _Prompt:
     start: int
 
 
-def listen(folders: Sequence[Path], asked: Listening, progress: Progress) -> tuple[Path, list[str]]:
+def listen(
+    folders: Sequence[Path], asked: ListeningRequest, progress: Progress
+) -> tuple[Path, list[str]]:
     """Write ``listen/clips.json``, its FLAC files and pictures into the first one's study.
 
     ``folders`` are runs, or studies. The last prompt ends ``seconds`` before the end of the test
@@ -102,7 +104,7 @@ def listen(folders: Sequence[Path], asked: Listening, progress: Progress) -> tup
             try:
                 clips += _continued(folder, prompt, asked, told)
                 continued += 1
-            except (TrainedError, PromptError) as error:
+            except (TrainedModelError, PromptError) as error:
                 skipped.append(str(error))
     if not continued:
         raise PromptError("no run can continue the prompt: " + "; ".join(skipped))
@@ -132,7 +134,7 @@ def _best(records: Sequence[RunRecord], most: int) -> list[RunRecord]:
     return list(found.values())[:most]
 
 
-def _prompts(corpus: Corpus, asked: Listening, context: int) -> list[_Prompt]:
+def _prompts(corpus: Corpus, asked: ListeningRequest, context: int) -> list[_Prompt]:
     """The prompts in the order of their places; ``context`` samples lie before each."""
     recording = corpus.longest(SPLIT)
     begin, end = recording.ranges[SPLIT]
@@ -190,10 +192,10 @@ def _clip(
 
 
 def _continued(
-    folder: Path, prompt: _Prompt, asked: Listening, progress: Progress
+    folder: Path, prompt: _Prompt, asked: ListeningRequest, progress: Progress
 ) -> list[dict[str, Any]]:
     """One run's continuations of a prompt, and its loss on what truly follows."""
-    run = Trained.load(folder)
+    run = TrainedModel.load(folder)
     context, rate = run.config.model.context, run.record.corpus.rate
     codes, start = prompt.codes, prompt.start
     if start < context:
@@ -205,12 +207,14 @@ def _continued(
     nats_T = torch.cat(list(dense_nats(run.network, [known]))).double().cpu().numpy()
     by_second = [float(nats_T[at : at + rate].mean()) for at in range(0, len(nats_T), rate)]
     named = [key for key in (PANEL, CONTEXT) if key.partition(".")[2] in run.record.config["model"]]
-    shape = ", ".join(f"{name_of(key)} {written(setting(run.record, key))}" for key in named)
+    shape = ", ".join(
+        f"{setting_name(key)} {setting_text(setting(run.record, key))}" for key in named
+    )
     nats, each = float(nats_T.mean()), ", ".join(f"{bits(one):.2f}" for one in by_second)
     clips = []
     for sampling in asked.drawn:
-        how = Asked(len(nats_T) / rate, sampling, asked.seed)
-        new = generated(run, codes[:start], how, progress)[0]
+        how = GenerationRequest(len(nats_T) / rate, sampling, asked.seed)
+        new = generate_codes(run, codes[:start], how, progress)[0]
         caption = (
             f"Run {run.record.id}, seed {asked.seed}, temperature {sampling.temperature:g}. Its "
             f"loss on what truly follows: {bits(nats):.3f} bits ({nats:.3f} nats) a sample; second "

@@ -15,7 +15,7 @@ from ray.util.placement_group import PlacementGroup, remove_placement_group
 AGAIN_SECONDS = 1.0
 
 
-class Controllers:
+class ControllerHost:
     """An actor in which the controllers of a driver's starts run, one after the other.
 
     Each in a process of its own would import Ray Train again, which takes seconds of every start.
@@ -36,7 +36,7 @@ class Controllers:
             # An actor of Ray's ends when nothing refers to it, and its objects form cycles.
             gc.collect()
 
-    async def stand(self) -> None:
+    async def wait_for_exit(self) -> None:
         """Never answer: whoever waits for this learns of the end of this process."""
         await asyncio.Event().wait()
 
@@ -46,7 +46,7 @@ class Controllers:
             await self._controller.abort()
 
 
-class Release:
+class PlacementGroupReleaser:
     """A detached actor beside the controllers: it gives the room of their workers back.
 
     It outlives the process of the controllers and their driver. Ray itself gives a room back at the
@@ -66,7 +66,7 @@ class Release:
         """Wait for the end of the process of these controllers, give the room back, and end."""
         while True:
             try:
-                await controllers.stand.remote()
+                await controllers.wait_for_exit.remote()
             except ActorUnavailableError:
                 await asyncio.sleep(AGAIN_SECONDS)
             except RayActorError:

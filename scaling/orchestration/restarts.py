@@ -17,10 +17,10 @@ from scaling.config.run_windows import TRAIN
 from scaling.orchestration import worker_count
 from scaling.orchestration.supervision import Supervision
 from scaling.orchestration.trainer import Trainer
-from scaling.runs.job import Ending, Job, Start
+from scaling.runs.job import Job, StartOutcome, WorkerStart
 from scaling.training import data, loop
-from scaling.training.preemption import Noticed
-from scaling.training.rendezvous import rendezvous
+from scaling.training.preemption import PreemptionCallback
+from scaling.training.rendezvous import backend_config
 
 RAY_FOLDER = "ray"
 """What Ray Train itself keeps of a start. Longwave goes on from its own checkpoints alone."""
@@ -40,7 +40,7 @@ class DivergedError(TrainingError):
 
 
 @dataclass(frozen=True)
-class Progress:
+class RestartProgress:
     """What the starts so far came to: the newest checkpoint's step, and failures since it.
 
     Each worker takes its share of a batch in ``pieces`` or more: in fewer it lacked memory.
@@ -53,14 +53,14 @@ class Progress:
     pieces: int = 1
 
 
-def run(job: Job) -> None:
+def run_with_restarts(job: Job) -> None:
     """Start the run's workers, again and again, until it has ended, or waits at its rung.
 
     TrainingError where ``max_failures`` restarts in a row brought no newer checkpoint, where a
     step's loss is no number twice, where there is no room for the workers, or for one window, or
     where the call has cost as much as it may.
     """
-    progress, first = Progress(), True
+    progress, first = RestartProgress(), True
     while True:
         _await_storage(job.run_folder)
         if job.cap and (reached := job.cap.reached(job.run_folder.parent)):
@@ -69,7 +69,7 @@ def run(job: Job) -> None:
         first = False
         supervision = Supervision(job, start)
         try:
-            with supervision.kept():
+            with supervision.supervised():
                 ending = _fit(job, start, supervision)
         except Exception as error:
             why = supervision.blame or _reason(error)
@@ -90,27 +90,29 @@ def run(job: Job) -> None:
             progress = replace(progress, suspect=ending["step"])
 
 
-def _next_start(job: Job, progress: Progress, *, first: bool) -> Start:
+def _next_start(job: Job, progress: RestartProgress, *, first: bool) -> WorkerStart:
     checkpoint.forget_partial(job.run_folder)
     shutil.rmtree(job.run_folder / RAY_FOLDER, ignore_errors=True)
     found, damage = checkpoint.newest(job.run_folder)
     cluster = job.config.cluster
     over = time.monotonic() + cluster.wait_seconds
-    count = worker_count.choose(job.config, first=first, over=lambda: time.monotonic() > over)
+    count = worker_count.choose_worker_count(
+        job.config, first=first, over=lambda: time.monotonic() > over
+    )
     if count is None:
         raise TrainingError(
             f"there was no room for {cluster.workers if first else cluster.min_workers} workers in "
             f"{cluster.wait_seconds:.0f} s: type `ray status` to see what the cluster has, and "
             "write another cluster.workers or cluster.wait_seconds"
         )
-    pieces = worker_count.pieces(job.config.train, cluster.workers, count, progress.pieces)
+    pieces = worker_count.micro_batches(job.config.train, cluster.workers, count, progress.pieces)
     if pieces is None:
         raise TrainingError(
             f"{progress.why}. A worker takes one window at a time already: write a lower "
             "windows.per_window or model.context, or another train.zero (`plan` says what each "
             "takes)"
         )
-    return Start(
+    return WorkerStart(
         id=uuid4().hex[:12],
         workers=count,
         pieces=pieces,
@@ -122,7 +124,7 @@ def _next_start(job: Job, progress: Progress, *, first: bool) -> Start:
     )
 
 
-def _fit(job: Job, start: Start, supervision: Supervision) -> Ending:
+def _fit(job: Job, start: WorkerStart, supervision: Supervision) -> StartOutcome:
     """Train with Ray Train until this start's workers end; KeyboardInterrupt where Ctrl-C does."""
     cluster = job.config.cluster
     trainer = Trainer(
@@ -133,7 +135,7 @@ def _fit(job: Job, start: Start, supervision: Supervision) -> Ending:
             "watch": supervision.handle,
             "meeting": job.run_folder / RAY_FOLDER / f"meeting-{start.id}",
         },
-        backend_config=rendezvous(),
+        backend_config=backend_config(),
         scaling_config=ScalingConfig(
             num_workers=start.workers,
             use_gpu=cluster.gpu,
@@ -144,7 +146,7 @@ def _fit(job: Job, start: Start, supervision: Supervision) -> Ending:
             storage_path=str(job.run_folder),
             # One start: when and how to start again is decided here.
             failure_config=FailureConfig(max_failures=0, controller_failure_limit=1),  # type: ignore[call-arg]
-            callbacks=[Noticed()],  # type: ignore[list-item]
+            callbacks=[PreemptionCallback()],  # type: ignore[list-item]
         ),
         datasets={TRAIN: partial(data.training_dataset, job, start)},
         dataset_config=DataConfig(
@@ -155,14 +157,16 @@ def _fit(job: Job, start: Start, supervision: Supervision) -> Ending:
         ),
     )
     try:
-        ending: Ending = trainer.fit().return_value  # type: ignore[attr-defined]
+        ending: StartOutcome = trainer.fit().return_value  # type: ignore[attr-defined]
     except SystemExit as end:
         # Ray Train takes Ctrl-C for itself, aborts the run and would end the process.
         raise KeyboardInterrupt from end
     return ending
 
 
-def _after_failure(job: Job, progress: Progress, start: Start, why: str) -> Progress:
+def _after_failure(
+    job: Job, progress: RestartProgress, start: WorkerStart, why: str
+) -> RestartProgress:
     """The progress with one failure more; TrainingError where there were too many in a row."""
     newest = checkpoint.committed(job.run_folder)
     step = int(newest[0].name) if newest else 0

@@ -9,7 +9,7 @@ from scaling.config import check, load
 from scaling.config.load import ConfigError
 from scaling.config.run_config import RunConfig
 from scaling.planning import plan
-from scaling.planning.data_throughput import RECORD, Measured
+from scaling.planning.data_throughput import STREAM_RECORD, StreamMeasurement
 from scaling.runs.record import FILE_NAME
 
 
@@ -34,7 +34,9 @@ def problems(runs: Sequence[RunConfig]) -> list[str]:
             f"cluster.max_dollars is {limit:g}, but {file} states no price: write "
             "dollars_per_hour of a node into it"
         ]
-    planned = plan.make([({}, run) for run in waiting], hardware, Measured.read(RECORD))
+    planned = plan.make_plan(
+        [({}, run) for run in waiting], hardware, StreamMeasurement.read(STREAM_RECORD)
+    )
     price = planned.dollars or 0.0
     if price <= limit:
         return []
@@ -50,13 +52,17 @@ def cluster_for(runs: Sequence[RunConfig]) -> Iterator[None]:
     """A connected cluster, after every problem of these runs with it was refused at once."""
     if found := problems(runs):
         raise ConfigError(found)
-    embedded = not ray_cluster.named()
+    embedded = not ray_cluster.is_named()
     if embedded:
         # Nothing is started for what cannot run.
-        _refuse(runs, ray_cluster.machine(), [])
+        _refuse(runs, ray_cluster.machine_resources(), [])
     with ray_cluster.connected():
         if not embedded:
-            _refuse(runs, ray_cluster.offered(), ray_cluster.unshared(runs[0].study_folder))
+            _refuse(
+                runs,
+                ray_cluster.cluster_resources(),
+                ray_cluster.nodes_without_folder(runs[0].study_folder),
+            )
         yield
 
 

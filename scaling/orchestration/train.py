@@ -12,7 +12,7 @@ from scaling.config.run_config import RunConfig as Run
 from scaling.orchestration import restarts
 from scaling.orchestration.restarts import DivergedError, TrainingError
 from scaling.runs import lease, record, study
-from scaling.runs.cost_cap import Cap
+from scaling.runs.cost_cap import CostCap
 from scaling.runs.job import Fault, Job
 from scaling.runs.log import FAILURE_NAME, note_failure
 from scaling.runs.record import RunRecord
@@ -27,7 +27,7 @@ def make_job(config: Run, axes: dict[str, Any], faults: tuple[Fault, ...] = ()) 
         run_folder=config.folder,
         code_version=code_version(),
         faults=faults,
-        cap=Cap.of(config.cluster),
+        cap=CostCap.of(config.cluster),
     )
 
 
@@ -37,7 +37,7 @@ def train(job: Job) -> RunRecord:
     A run that has ended is not trained again. TrainingError says why a run did not end, LeaseError
     that somebody else trains it.
     """
-    if ended := study.finished(job.config):
+    if ended := study.finished_record(job.config):
         return ended
     advance(job)
     return RunRecord.read(job.run_folder / record.FILE_NAME)
@@ -47,12 +47,12 @@ def advance(job: Job) -> None:
     """Train a run that has not ended up to its end, or to the rung that its job names."""
     config, folder = job.config, job.run_folder
     folder.mkdir(parents=True, exist_ok=True)
-    with lease.held(folder):
+    with lease.hold_lease(folder):
         (folder / FAILURE_NAME).unlink(missing_ok=True)
         with replacing(folder / study.CONFIG_NAME) as partial:
             partial.write_text(yaml.safe_dump(config.resolved(), sort_keys=False))
         try:
-            restarts.run(job)
+            restarts.run_with_restarts(job)
         except (TrainingError, CheckpointError) as error:
             note_failure(folder, str(error), diverged=isinstance(error, DivergedError))
             raise TrainingError(f"run {config.id} failed: {error}") from error

@@ -21,8 +21,8 @@ from ray.train.v2._internal.execution.worker_group.placement_group_handle import
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from scaling.orchestration.controllers import Controllers, Release
-from scaling.training.data import Dealt
+from scaling.orchestration.controllers import ControllerHost, PlacementGroupReleaser
+from scaling.training.data import ShardProvider
 
 
 class Trainer(DataParallelTrainer):
@@ -59,10 +59,10 @@ _idle: dict[tuple[str, str], list[Any]] = {}
 
 def _started() -> Any:
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    start: Any = ray.remote(num_cpus=0)(Controllers).options(scheduling_strategy=here)
+    start: Any = ray.remote(num_cpus=0)(ControllerHost).options(scheduling_strategy=here)
     # The head is the node that is not taken away.
     head = {HEAD_NODE_RESOURCE_NAME: 0.001}
-    helper: Any = ray.remote(num_cpus=0)(Release).options(
+    helper: Any = ray.remote(num_cpus=0)(PlacementGroupReleaser).options(
         lifetime="detached",
         resources=head,
         # Else a trial's own room, in which there is no head.
@@ -106,4 +106,4 @@ class _Shards(DatasetsCallback):
             worker_handles=None,
             worker_node_ids=[worker.metadata.node_id for worker in workers],
         )
-        return {"dataset_shard_provider": [Dealt(shards) for shards in dealt]}
+        return {"dataset_shard_provider": [ShardProvider(shards) for shards in dealt]}

@@ -10,7 +10,7 @@ SETTLE_SECONDS = 4.0
 """How long a lost worker's room may take to come back before a run goes on with fewer."""
 
 
-def sizes(config: RunConfig) -> list[int]:
+def allowed_worker_counts(config: RunConfig) -> list[int]:
     """The numbers of workers that the run may have, the largest first: they divide its batch."""
     cluster = config.cluster
     least = min(cluster.min_workers, cluster.workers)
@@ -21,7 +21,7 @@ def sizes(config: RunConfig) -> list[int]:
     ]
 
 
-def pieces(train: TrainConfig, wanted: int, workers: int, least: int = 1) -> int | None:
+def micro_batches(train: TrainConfig, wanted: int, workers: int, least: int = 1) -> int | None:
     """The pieces in which each of ``workers`` takes its share of a batch.
 
     As few as keep a piece no larger than with the ``wanted`` workers, whose memory was planned, but
@@ -39,7 +39,7 @@ def pieces(train: TrainConfig, wanted: int, workers: int, least: int = 1) -> int
     )
 
 
-def room(cluster: ClusterConfig, workers: int) -> PlacementGroup:
+def placement_request(cluster: ClusterConfig, workers: int) -> PlacementGroup:
     """A request for the room of so many workers: Ray's autoscaler sees it, and `wait` awaits it."""
     bundle: dict[str, float] = {"CPU": cluster.cpus_per_worker}
     if cluster.gpu:
@@ -48,16 +48,16 @@ def room(cluster: ClusterConfig, workers: int) -> PlacementGroup:
     return request
 
 
-def choose(config: RunConfig, *, first: bool, over: Callable[[], bool]) -> int | None:
+def choose_worker_count(config: RunConfig, *, first: bool, over: Callable[[], bool]) -> int | None:
     """The number of workers to start with; None where there was no room until it was ``over``.
 
     The ``first`` time all are waited for: nodes may have to be bought. Later the run goes on with
     as many as there is room for.
     """
-    allowed = sizes(config)[:1] if first else sizes(config)
+    allowed = allowed_worker_counts(config)[:1] if first else allowed_worker_counts(config)
     while not over():
         for workers in allowed:
-            request = room(config.cluster, workers)
+            request = placement_request(config.cluster, workers)
             try:
                 if request.wait(SETTLE_SECONDS if workers == allowed[0] else 1):
                     return workers

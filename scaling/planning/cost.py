@@ -8,9 +8,9 @@ from model.architecture import Architecture
 from model.targets import Targets
 from scaling.config.hardware import SECONDS_PER_HOUR, Hardware
 from scaling.config.run_config import RunConfig
-from scaling.planning.data_throughput import Measured, forecast
+from scaling.planning.data_throughput import StreamMeasurement, forecast
 from scaling.planning.footprint import OVERLAPPED, volume
-from scaling.runs.loss_by_context import trained
+from scaling.runs.loss_by_context import trained_contexts
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def step_parts(
     config: RunConfig,
     corpus: Corpus | None,
     hardware: Hardware,
-    measured: Measured,
+    measured: StreamMeasurement,
     workers: int,
     batch: int,
 ) -> Parts:
@@ -97,7 +97,7 @@ def cost(
     config: RunConfig,
     corpus: Corpus | None,
     hardware: Hardware,
-    measured: Measured,
+    measured: StreamMeasurement,
     window_bytes: int,
 ) -> Cost:
     """The cost of a run; ``window_bytes`` is what one of its windows reads."""
@@ -129,7 +129,7 @@ def validation_operations(config: RunConfig) -> float:
     if isinstance(shape, Architecture):
         targets = [
             Targets("last", validation.spacing, context=context)
-            for context in (shape.context, *trained(config))
+            for context in (shape.context, *trained_contexts(config))
         ]
         own, *others = [
             sum(accounting.forward_operations(shape, one, validation.per_window).values())

@@ -20,7 +20,7 @@ from scaling.config.hardware import Hardware
 from scaling.config.run_config import RunConfig
 from scaling.config.run_windows import TRAIN
 
-RECORD = CLONE / "configs/measurements/data-cpu.json"
+STREAM_RECORD = CLONE / "configs/measurements/data-cpu.json"
 Bound = Literal["consumers", "network", "storage"]
 MEASURE = "type `python -m scaling bench data --json` and save what it prints"
 
@@ -30,7 +30,7 @@ class MeasuredError(ValueError):
 
 
 @dataclass(frozen=True)
-class Measured:
+class StreamMeasurement:
     """What one consumer was given on a processor: bytes of a window to seconds a window, by way."""
 
     processor: str
@@ -69,7 +69,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Demand:
+class StreamDemand:
     """What the run takes where its accelerators reach the share ``utilisation`` of their peak.
 
     Bytes of codes a second: of all nodes together, which is also the most that storage is asked
@@ -85,7 +85,7 @@ class Demand:
 
 
 @dataclass(frozen=True)
-class Forecast:
+class ThroughputForecast:
     """Whether the stream keeps up with a run on ``nodes`` nodes of some hardware.
 
     ``delivered_windows_per_second`` is what it delivers to all workers, bounded by ``bound``: what
@@ -101,8 +101,8 @@ class Forecast:
     way: Literal["mapped", "carried"]
     delivered_windows_per_second: float
     bound: Bound
-    expected: Demand
-    most: Demand
+    expected: StreamDemand
+    most: StreamDemand
     epoch_bytes: int | None
     in_memory: bool | None
     sentence: str
@@ -115,8 +115,8 @@ def window_bytes(config: RunConfig, corpus: Corpus | None) -> int:
 
 
 def forecast(
-    config: RunConfig, corpus: Corpus | None, hardware: Hardware, measured: Measured
-) -> Forecast:
+    config: RunConfig, corpus: Corpus | None, hardware: Hardware, measured: StreamMeasurement
+) -> ThroughputForecast:
     """The forecast of a run, from a consumer's measured rate."""
     workers, size = config.cluster.workers, window_bytes(config, corpus)
     nodes = -(-workers // hardware.accelerators_per_node)
@@ -136,10 +136,10 @@ def forecast(
         config.model, config.targets, config.positions
     )
 
-    def demand(utilisation: float) -> Demand:
+    def demand(utilisation: float) -> StreamDemand:
         targets_per_second = hardware.operations_per_second * utilisation / per_target
         rate = targets_per_second / config.targets_per_window
-        return Demand(
+        return StreamDemand(
             utilisation=utilisation,
             windows_per_second=workers * rate,
             bytes_per_second=workers * rate * size,
@@ -148,7 +148,7 @@ def forecast(
         )
 
     expected = demand(hardware.utilisation)
-    return Forecast(
+    return ThroughputForecast(
         hardware=hardware.name,
         nodes=nodes,
         way=way,
@@ -174,10 +174,10 @@ def _node_bounds(hardware: Hardware, in_memory: bool | None) -> Iterator[tuple[B
 def _verdict(
     config: RunConfig,
     hardware: Hardware,
-    measured: Measured,
+    measured: StreamMeasurement,
     delivered: float,
     bound: str,
-    taken: Demand,
+    taken: StreamDemand,
 ) -> str:
     given = f"{delivered / config.cluster.workers:,.0f} a second"
     source = {
@@ -195,7 +195,7 @@ def _verdict(
     return f"the run would wait: {figures}, {taken.times:.2f} times what it takes"
 
 
-def _memory(epoch: int | None, hardware: Hardware, taken: Demand) -> str:
+def _memory(epoch: int | None, hardware: Hardware, taken: StreamDemand) -> str:
     most = f"storage is read at up to {taken.bytes_per_second / 1e6:,.0f} MB a second"
     if epoch is None:
         return f"; {most}, and how much memory keeps is known once the corpus is prepared"

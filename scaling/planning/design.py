@@ -104,7 +104,9 @@ def operations(config: RunConfig) -> float:
     return per_target * config.train.steps * config.targets_per_step
 
 
-def levers(cells: Sequence[Cell], axes: Mapping[str, Sequence[Any]], kind: Kind) -> Floats:
+def log_design_matrix(
+    cells: Sequence[Cell], axes: Mapping[str, Sequence[Any]], kind: Kind
+) -> Floats:
     """Where each cell stands on what is fitted, in logarithms: shape (cells, columns)."""
     columns = [
         [np.log(cell.values[axis]) for cell in cells]
@@ -187,7 +189,7 @@ def _seeded(
     cells: list[Cell], axes: Mapping[str, Sequence[Any]], kind: Kind, number: int
 ) -> list[Cell]:
     """The cells with ``number`` more seeds, each where it lowers the slopes' variances most."""
-    x = levers(cells, axes, kind)
+    x = log_design_matrix(cells, axes, kind)
     away = (x - x.mean(axis=0)) ** 2
     weight = (away / away.sum(axis=0)).sum(axis=1)
     seeds = np.array([cell.seeds for cell in cells])

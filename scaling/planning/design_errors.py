@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from model import accounting
-from scaling.fitting.fit import Fit, fits
+from scaling.fitting.fit import Fit, fit_many
 from scaling.fitting.forms import Additive
 from scaling.fitting.isoflop import isoflop
 from scaling.fitting.points import Points
 from scaling.fitting.slope import FitError, Floats, Numbers, fit_slope
-from scaling.fitting.uncertainty import percentiles, spread_of
+from scaling.fitting.uncertainty import percentile_interval, standard_deviation
 from scaling.planning.design import Cell, Design
 
 IRREDUCIBLE = 3.0
@@ -26,7 +26,7 @@ SIZE, DATA = "size", "data"
 
 
 @dataclass(frozen=True)
-class Guess:
+class AssumedEffect:
     """What an axis adds at its smallest value, in nats, and the exponent with which that falls.
 
     Of a chunk, whose best value lies inside, what both ends have above it; the exponent says
@@ -38,7 +38,7 @@ class Guess:
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedError:
     """What the fits of the simulated sweeps come to.
 
     ``truth`` is None where there is none to know; ``standard_error`` the standard deviation over
@@ -54,11 +54,11 @@ class Expected:
 def expected(
     made: Design,
     noise: float,
-    guesses: Mapping[str, Guess],
+    guesses: Mapping[str, AssumedEffect],
     *,
     simulations: int = SIMULATIONS,
     seed: int = 0,
-) -> list[Expected]:
+) -> list[ExpectedError]:
     """Slopes a doubling and exponents, or those of the best size; ``noise`` in nats a run."""
     columns, truth = surface(made, guesses)
     rows = np.repeat(np.arange(len(made.cells)), [cell.seeds for cell in made.cells])
@@ -71,12 +71,14 @@ def expected(
     for name, value in (pair for one in measured for pair in one.items()):
         found.setdefault(name, []).append(value)
     return [
-        Expected(name, known.get(name), spread_of(np.array(v)), percentiles(np.array(v)))
+        ExpectedError(
+            name, known.get(name), standard_deviation(np.array(v)), percentile_interval(np.array(v))
+        )
         for name, v in found.items()
     ]
 
 
-def surface(made: Design, guesses: Mapping[str, Guess]) -> tuple[dict[str, Floats], Floats]:
+def surface(made: Design, guesses: Mapping[str, AssumedEffect]) -> tuple[dict[str, Floats], Floats]:
     """Columns of the cells by name, and the losses (cells,) that the guesses give them.
 
     An axis of two values carries no law, and changes nothing here: its slope's error is the same.
@@ -94,7 +96,7 @@ def surface(made: Design, guesses: Mapping[str, Guess]) -> tuple[dict[str, Float
         }
     loss = np.full(len(made.cells), IRREDUCIBLE)
     for name, x in columns.items():
-        guess = guesses.get(name, Guess())
+        guess = guesses.get(name, AssumedEffect())
         if len(np.unique(x)) < Additive.least_values:
             continue
         if name == CHUNK:
@@ -116,7 +118,9 @@ def _measured(
     found = [_slopes(x, loss) for loss in losses]
     for slopes, one in zip(found, fitted, strict=False):
         ends = (".exponent", ".optimum")
-        slopes |= {name: value for name, value in one.natural.items() if name.endswith(ends)}
+        slopes |= {
+            name: value for name, value in one.named_parameters.items() if name.endswith(ends)
+        }
     return found
 
 
@@ -148,14 +152,16 @@ def _fitted(x: dict[str, Floats], losses: Floats, seeds: list[int]) -> list[Fit]
     used = {name: enough[name] for name in (*terms, *bends)}
     sets = [Points.of(used, loss) for loss in losses]
     try:
-        return fits(sets, Additive(terms, bends), seeds)
+        return fit_many(sets, Additive(terms, bends), seeds)
     except FitError:
         return []
 
 
 def _best_size(made: Design, rows: Numbers, fitted: Fit) -> dict[str, float]:
     """Exponents of the surface, and of the best size in the budget."""
-    found = {name: value for name, value in fitted.natural.items() if name.endswith(".exponent")}
+    found = {
+        name: value for name, value in fitted.named_parameters.items() if name.endswith(".exponent")
+    }
     budget = np.array([cell.share for cell in made.cells])[rows]
     powers = isoflop(fitted, budget).powers[SIZE]
     return found | {

@@ -130,18 +130,18 @@ def peak(
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class CheckpointSize:
     """Bytes of a checkpoint: the part that each worker writes, and the whole, which each reads."""
 
     part: float
     whole: float
 
 
-def checkpoint(parameters: int, workers: int, *, best: bool = False) -> Checkpoint:
+def checkpoint(parameters: int, workers: int, *, best: bool = False) -> CheckpointSize:
     """The checkpoint of so many workers: weights and moments, dealt to them as whole tensors.
 
     The first worker adds the ``best`` weights where the run is to end with those.
     """
     dealt = float((MOMENTS + 1) * FULL * parameters)
     added = float(FULL * parameters) if best else 0.0
-    return Checkpoint(dealt / workers + added, dealt + added)
+    return CheckpointSize(dealt / workers + added, dealt + added)

@@ -12,7 +12,7 @@ SIMULATED_FAILURES = 20_000
 
 
 @dataclass(frozen=True)
-class Failures:
+class FailureRate:
     """How often something fails: an accelerator's mean hours to failure, a node's losses a day."""
 
     name: str
@@ -27,16 +27,16 @@ class Failures:
 
 REGIMES = (
     # 419 unexpected interruptions in 54 days of 16,384 H100 (Llama Team 2024, arXiv 2407.21783).
-    Failures("Llama 3", 50_000),
+    FailureRate("Llama 3", 50_000),
     # 7.9 hours between failures of 1,024 A100 (Kokolis et al. 2024, arXiv 2410.21680).
-    Failures("FAIR", 8_000),
+    FailureRate("FAIR", 8_000),
     # An assumption: four nodes lose one of them every two hours.
-    Failures("spot", 8_000, 3.0),
+    FailureRate("spot", 8_000, 3.0),
 )
 
 
 @dataclass(frozen=True)
-class Saving:
+class CheckpointTiming:
     """Seconds that a checkpoint stops the steps, that it takes afterwards until it would survive,
     and that pass from a failure to the first step."""
 

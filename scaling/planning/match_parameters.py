@@ -59,7 +59,7 @@ class Match:
         )
 
 
-def amount(text: str) -> int:
+def parse_count(text: str) -> int:
     """The number of parameters in a text such as 3140000, 3.14M or 300k; ConfigError if none."""
     found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)([kMB]?)", text)
     number = round(Decimal(found[1]) * SUFFIXES[found[2]]) if found else 0
@@ -73,7 +73,7 @@ def amount(text: str) -> int:
     return number
 
 
-def nearest(config: RunConfig, key: str, wanted: int) -> Match:
+def nearest_value(config: RunConfig, key: str, wanted: int) -> Match:
     """The valid value of ``key`` whose parameter count is nearest to ``wanted``.
 
     Of two as near it is the smaller. ConfigError where the configuration is wrong as it stands, the

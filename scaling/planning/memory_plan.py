@@ -58,7 +58,7 @@ def memory_by_stage(config: RunConfig) -> list[Memory]:
     ]
 
 
-def room(hardware: Hardware) -> float:
+def memory_limit(hardware: Hardware) -> float:
     """Bytes that a worker may hold: an accelerator's, or its share of a node without any."""
     if hardware.accelerator_bytes is not None:
         return float(hardware.accelerator_bytes)
@@ -67,7 +67,7 @@ def room(hardware: Hardware) -> float:
 
 def advice(config: RunConfig, hardware: Hardware) -> str | None:
     """Why the run does not fit and the least change that makes it fit; None where it fits."""
-    most, limit = memory(config).peak, room(hardware)
+    most, limit = memory(config).peak, memory_limit(hardware)
     if most <= limit:
         return None
     said = (

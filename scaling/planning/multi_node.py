@@ -14,9 +14,9 @@ from scaling.config.load import ConfigError
 from scaling.config.run_config import RunConfig
 from scaling.planning.calibration import Calibration
 from scaling.planning.cost import Parts, sent_bytes, step_parts
-from scaling.planning.data_throughput import Measured
-from scaling.planning.footprint import Checkpoint, Footprint, checkpoint, footprint
-from scaling.planning.goodput import REGIMES, Saving
+from scaling.planning.data_throughput import StreamMeasurement
+from scaling.planning.footprint import CheckpointSize, Footprint, checkpoint, footprint
+from scaling.planning.goodput import REGIMES, CheckpointTiming
 
 STAGES = (0, 1, 2, 3)
 NEEDED = (
@@ -51,32 +51,32 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Kept:
+class CheckpointGoodput:
     """What checkpoints of one kind keep of the time at a rate of failures.
 
     ``interval`` is the best one, in seconds; ``goodput`` by formula, ``simulated`` with failures
     drawn from a seed.
     """
 
-    saving: Saving
+    saving: CheckpointTiming
     interval: float
     goodput: float
     simulated: float
 
 
 @dataclass(frozen=True)
-class Outlook:
+class FailureOutlook:
     """A regime of failures: hours between two of them, and what blocking and asynchronous
     checkpoints keep."""
 
     name: str
     hours: float
-    blocking: Kept
-    asynchronous: Kept
+    blocking: CheckpointGoodput
+    asynchronous: CheckpointGoodput
 
 
 @dataclass(frozen=True)
-class OnNodes:
+class NodePlan:
     """The run on so many nodes.
 
     ``step`` is of the configured batch (None where it does not divide), ``grown`` of one that
@@ -88,8 +88,8 @@ class OnNodes:
     step: Step | None
     grown: Step | None
     stages: tuple[Stage, ...]
-    checkpoint: Checkpoint
-    outlooks: tuple[Outlook, ...]
+    checkpoint: CheckpointSize
+    outlooks: tuple[FailureOutlook, ...]
 
 
 def counts(text: str) -> list[int]:
@@ -105,14 +105,14 @@ def counts(text: str) -> list[int]:
     return found
 
 
-def on_nodes(
+def plan_on_nodes(
     config: RunConfig,
     corpus: Corpus | None,
     hardware: Hardware,
-    measured: Measured,
+    measured: StreamMeasurement,
     calibration: Calibration,
     numbers: Sequence[int],
-) -> list[OnNodes]:
+) -> list[NodePlan]:
     """The run on each of these numbers of nodes; ConfigError where the hardware says too little."""
     if missing := [name for name in NEEDED if getattr(hardware, name) is None]:
         raise ConfigError(
@@ -122,13 +122,13 @@ def on_nodes(
             ]
         )
     model = _Model(config, corpus, hardware, measured, calibration)
-    found: list[OnNodes] = []
+    found: list[NodePlan] = []
     for nodes in numbers:
         found.append(model.on(nodes, numbers[0], found))
     return found
 
 
-def notes(config: RunConfig, hardware: Hardware, rows: Sequence[OnNodes]) -> list[str]:
+def notes(config: RunConfig, hardware: Hardware, rows: Sequence[NodePlan]) -> list[str]:
     """What a reader of the rows should know, a sentence each."""
     said = []
     misfits = [row for row in rows if row.step is None]
@@ -162,20 +162,20 @@ class _Model:
     config: RunConfig
     corpus: Corpus | None
     hardware: Hardware
-    measured: Measured
+    measured: StreamMeasurement
     calibration: Calibration
 
     @property
     def parameters(self) -> int:
         return sum(accounting.parameters(self.config.model).values())
 
-    def on(self, nodes: int, fewest: int, before: Sequence[OnNodes]) -> OnNodes:
+    def on(self, nodes: int, fewest: int, before: Sequence[NodePlan]) -> NodePlan:
         batch = self.config.train.batch
         grown = batch * nodes // fewest
         workers = nodes * self.hardware.accelerators_per_node
         best = self.config.validation.patience is not None
         kept = checkpoint(self.parameters, workers, best=best)
-        return OnNodes(
+        return NodePlan(
             nodes=nodes,
             workers=workers,
             step=self._step(nodes, batch, [(row.nodes, row.step) for row in before]),
@@ -206,7 +206,9 @@ class _Model:
         assert limit is not None
         return Stage(stage, sent_bytes(self.config, stage, workers), held, held.total <= limit)
 
-    def _outlooks(self, nodes: int, workers: int, kept: Checkpoint) -> tuple[Outlook, ...]:
+    def _outlooks(
+        self, nodes: int, workers: int, kept: CheckpointSize
+    ) -> tuple[FailureOutlook, ...]:
         local = self.hardware.accelerators_per_node
         storage = self.hardware.storage_bytes_per_second
         assert storage is not None
@@ -218,16 +220,18 @@ class _Model:
             + local * kept.whole / storage
             + kept.whole / self.calibration.read_rate
         )
-        blocking = Saving(written + sent, 0.0, recovery)
-        asynchronous = Saving(written, sent, recovery)
+        blocking = CheckpointTiming(written + sent, 0.0, recovery)
+        asynchronous = CheckpointTiming(written, sent, recovery)
         found = []
         for regime in REGIMES:
             rate = regime.per_second(nodes, workers)
             kinds = [_kept(saving, rate) for saving in (blocking, asynchronous)]
-            found.append(Outlook(regime.name, 1 / rate / SECONDS_PER_HOUR, *kinds))
+            found.append(FailureOutlook(regime.name, 1 / rate / SECONDS_PER_HOUR, *kinds))
         return tuple(found)
 
 
-def _kept(saving: Saving, rate: float) -> Kept:
+def _kept(saving: CheckpointTiming, rate: float) -> CheckpointGoodput:
     interval = saving.best_interval(rate)
-    return Kept(saving, interval, saving.goodput(interval, rate), saving.simulated(interval, rate))
+    return CheckpointGoodput(
+        saving, interval, saving.goodput(interval, rate), saving.simulated(interval, rate)
+    )

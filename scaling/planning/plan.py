@@ -13,10 +13,15 @@ from scaling.config.run_config import RunConfig
 from scaling.config.run_windows import targets_in_epoch
 from scaling.planning.calibration import Calibration, Rates
 from scaling.planning.cost import Cost, cost
-from scaling.planning.data_throughput import Forecast, Measured, forecast, window_bytes
+from scaling.planning.data_throughput import (
+    StreamMeasurement,
+    ThroughputForecast,
+    forecast,
+    window_bytes,
+)
 from scaling.planning.match_parameters import Match
 from scaling.planning.memory_plan import Memory, advice, memory, memory_by_stage
-from scaling.planning.multi_node import OnNodes, on_nodes
+from scaling.planning.multi_node import NodePlan, plan_on_nodes
 from scaling.planning.multi_node import notes as node_notes
 
 
@@ -47,9 +52,9 @@ class PlannedRun:
     windows_per_step: int
     window_bytes: int
     epoch: int | None
-    forecast: Forecast | None = None
+    forecast: ThroughputForecast | None = None
     cost: Cost | None = None
-    nodes: list[OnNodes] = field(default_factory=list)
+    nodes: list[NodePlan] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -93,10 +98,10 @@ class Plan:
         return asdict(self)
 
 
-def make(
+def make_plan(
     runs: Sequence[tuple[dict[str, Any], RunConfig]],
     hardware: Hardware | None = None,
-    measured: Measured | None = None,
+    measured: StreamMeasurement | None = None,
     calibration: Calibration | None = None,
     numbers: Sequence[int] = (),
     rates: Rates | None = None,
@@ -124,7 +129,7 @@ def make(
                 run = _on_hardware(run, config, corpus, trains_on, measured)
                 notes += filter(None, [advice(config, trains_on)])
                 if calibration:
-                    rows = on_nodes(config, corpus, trains_on, measured, calibration, numbers)
+                    rows = plan_on_nodes(config, corpus, trains_on, measured, calibration, numbers)
                     run = replace(run, nodes=rows)
                     notes += node_notes(config, trains_on, rows)
             planned.append(run)
@@ -177,7 +182,7 @@ def _on_hardware(
     config: RunConfig,
     corpus: Corpus | None,
     hardware: Hardware,
-    measured: Measured,
+    measured: StreamMeasurement,
 ) -> PlannedRun:
     """The run with what it takes of this hardware."""
     return replace(

@@ -13,7 +13,7 @@ from scaling.config.hardware import SECONDS_PER_HOUR, Hardware
 from scaling.config.load import ConfigError
 from scaling.config.run_config import RunConfig
 from scaling.planning.cost import cost
-from scaling.planning.data_throughput import RECORD, Measured, window_bytes
+from scaling.planning.data_throughput import STREAM_RECORD, StreamMeasurement, window_bytes
 from scaling.planning.memory_plan import changed, memory
 from scaling.runs.record import RunRecord
 
@@ -26,7 +26,7 @@ NOTES = {
 
 
 @dataclass(frozen=True)
-class Compared:
+class PlannedAndMeasured:
     """One quantity of one run: ``measured`` is None where its record does not have it.
 
     ``ratio`` is measured over planned; ``note`` what keeps them apart where nothing is wrong.
@@ -52,7 +52,7 @@ def planned_content(records: Sequence[RunRecord]) -> dict[str, Any]:
     """
     compared = [one for run in records for one in planned_and_measured(run)]
     measured = [one for one in compared if one.ratio is not None]
-    groups: dict[str, list[Compared]] = {}
+    groups: dict[str, list[PlannedAndMeasured]] = {}
     for one in measured:
         groups.setdefault(one.quantity, []).append(one)
     return {
@@ -65,7 +65,7 @@ def planned_content(records: Sequence[RunRecord]) -> dict[str, Any]:
     }
 
 
-def _spread(group: Sequence[Compared]) -> dict[str, Any]:
+def _spread(group: Sequence[PlannedAndMeasured]) -> dict[str, Any]:
     """One quantity over all runs that measured it."""
     ranked = sorted(group, key=lambda one: one.ratio or 0.0)
     ratios = [one.ratio for one in ranked]
@@ -80,7 +80,7 @@ def _spread(group: Sequence[Compared]) -> dict[str, Any]:
     }
 
 
-def planned_and_measured(run: RunRecord) -> list[Compared]:
+def planned_and_measured(run: RunRecord) -> list[PlannedAndMeasured]:
     """Operations, memory, step time and accelerator hours of a run, planned and measured.
 
     Time needs the hardware that the run's own ``cluster.hardware`` names. Empty where this version
@@ -95,29 +95,37 @@ def planned_and_measured(run: RunRecord) -> list[Compared]:
     return found + (_time(run, config, hardware) if hardware else [])
 
 
-def _operations(run: RunRecord, config: RunConfig) -> Compared:
+def _operations(run: RunRecord, config: RunConfig) -> PlannedAndMeasured:
     per_target, _ = accounting.training_operations_per_target(
         config.model, config.targets, config.positions
     )
     counted = run.operations.counted_per_target
-    return Compared(run.id, "operations", "FLOP/target", per_target, counted, NOTES["operations"])
+    return PlannedAndMeasured(
+        run.id, "operations", "FLOP/target", per_target, counted, NOTES["operations"]
+    )
 
 
-def _memory(run: RunRecord, config: RunConfig) -> Compared:
+def _memory(run: RunRecord, config: RunConfig) -> PlannedAndMeasured:
     most, idle = run.throughput.peak_memory_bytes, run.throughput.idle_memory_bytes
     taken = None if idle is None else float(most - idle)
-    return Compared(run.id, "memory", "bytes", memory(config).peak, taken, NOTES["memory"])
+    return PlannedAndMeasured(
+        run.id, "memory", "bytes", memory(config).peak, taken, NOTES["memory"]
+    )
 
 
-def _time(run: RunRecord, config: RunConfig, hardware: Hardware) -> list[Compared]:
+def _time(run: RunRecord, config: RunConfig, hardware: Hardware) -> list[PlannedAndMeasured]:
     steps = {"train.steps": run.targets.steps, "train.seconds": None}
     planned = cost(
-        changed(config, steps), None, hardware, Measured.read(RECORD), window_bytes(config, None)
+        changed(config, steps),
+        None,
+        hardware,
+        StreamMeasurement.read(STREAM_RECORD),
+        window_bytes(config, None),
     )
     measured = run.throughput
     hours = measured.wall_seconds * config.cluster.workers / SECONDS_PER_HOUR
     return [
-        Compared(
+        PlannedAndMeasured(
             run.id,
             "seconds",
             "s/step",
@@ -125,7 +133,7 @@ def _time(run: RunRecord, config: RunConfig, hardware: Hardware) -> list[Compare
             measured.step_seconds,
             NOTES["seconds"],
         ),
-        Compared(
+        PlannedAndMeasured(
             run.id, "hours", "accelerator-hours", planned.accelerator_hours, hours, NOTES["hours"]
         ),
     ]

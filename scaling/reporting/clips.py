@@ -32,7 +32,7 @@ class Clip:
     nats: float | None
 
 
-def clips_of(folder: Path) -> list[Clip]:
+def read_clips(folder: Path) -> list[Clip]:
     """The clips of a study in the order in which they were written; none where there are none."""
     index = folder / FOLDER / INDEX
     if not index.exists():
@@ -51,7 +51,7 @@ def clips_of(folder: Path) -> list[Clip]:
     ]
 
 
-def first_of(clips: list[Clip]) -> list[Clip]:
+def first_prompt_clips(clips: list[Clip]) -> list[Clip]:
     """Those of the first prompt at the first temperature: what a report has room for."""
     temperatures = [clip.temperature for clip in clips if clip.temperature is not None]
     return [
@@ -61,7 +61,7 @@ def first_of(clips: list[Clip]) -> list[Clip]:
 
 def write_page(folder: Path) -> Path:
     """Write ``listen.html`` into a study's folder: all clips, and a blind comparison of them."""
-    clips = clips_of(folder)
+    clips = read_clips(folder)
     prompts: dict[int, list[Clip]] = {}
     for clip in clips:
         prompts.setdefault(clip.prompt, []).append(clip)

@@ -9,19 +9,27 @@ import numpy as np
 
 from scaling.analysis.checklist import checklist
 from scaling.analysis.context_or_size import Doubling, longest_doublings
-from scaling.analysis.provenance import counted, departures, provenance, setup
+from scaling.analysis.provenance import count_noun, departures, provenance, setup
 from scaling.analysis.records import rows
-from scaling.analysis.series import CONTEXT, SEED, Series, configuration, name_of, varied, written
+from scaling.analysis.series import (
+    CONTEXT,
+    SEED,
+    Series,
+    configuration,
+    setting_name,
+    setting_text,
+    varied,
+)
 from scaling.analysis.study_law import StudyLaw
 from scaling.fitting.slope import FitError, Slope, fit_slope, replicate_noise
 from scaling.planning.planned_and_measured import planned_content
-from scaling.reporting.figure_list import Analysed
+from scaling.reporting.figure_list import StudyAnalysis
 from scaling.reporting.law_content import law_content, law_sentences
 from scaling.runs.record import RunRecord, bits
-from scaling.runs.study import STUDY_NAME, read
+from scaling.runs.study import STUDY_NAME, read_states
 
 
-def unfinished(folder: Path, records: Sequence[RunRecord]) -> list[dict[str, Any]]:
+def unfinished_runs(folder: Path, records: Sequence[RunRecord]) -> list[dict[str, Any]]:
     """Runs that the study's folder names and that have no record: state, axes, and why."""
     if not (folder / STUDY_NAME).exists():
         return []
@@ -35,12 +43,12 @@ def unfinished(folder: Path, records: Sequence[RunRecord]) -> list[dict[str, Any
             "steps": state.steps,
             "problem": state.problem,
         }
-        for state in read(folder)
+        for state in read_states(folder)
         if state.id not in done
     ]
 
 
-def uses(records: Sequence[RunRecord], law: StudyLaw) -> list[str]:
+def run_usage(records: Sequence[RunRecord], law: StudyLaw) -> list[str]:
     """For each sorted record, what the law of the whole study did with it."""
     if law.analysis is None:
         return ["single curves only"] * len(records)
@@ -51,7 +59,7 @@ def uses(records: Sequence[RunRecord], law: StudyLaw) -> list[str]:
     ]
 
 
-def content_of(study: Analysed, lost: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def report_content(study: StudyAnalysis, lost: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """All that the report says, as plain JSON values; losses in nats and bits a sample.
 
     ``lost`` are the runs of the study that did not finish.
@@ -60,7 +68,7 @@ def content_of(study: Analysed, lost: Sequence[dict[str, Any]]) -> dict[str, Any
     keys = varied(records)
     table = [
         row | {"used": used}
-        for row, used in zip(rows(records), uses(records, study.law), strict=True)
+        for row, used in zip(rows(records), run_usage(records, study.law), strict=True)
     ]
     best = min(table, key=lambda row: float(row["nats"]))
     references = records[0].validation.references
@@ -95,11 +103,13 @@ def content_of(study: Analysed, lost: Sequence[dict[str, Any]]) -> dict[str, Any
 
 def _headlines(content: dict[str, Any], axis: str) -> list[str]:
     """The answer: the best run, what the axis buys, what the law says and recommends."""
-    best, slope, name = content["best"], content["slopes"][axis], name_of(axis)
-    where = ", ".join(f"{name_of(key)} {written(best[key])}" for key in [*content["axes"], SEED])
+    best, slope, name = content["best"], content["slopes"][axis], setting_name(axis)
+    where = ", ".join(
+        f"{setting_name(key)} {setting_text(best[key])}" for key in [*content["axes"], SEED]
+    )
     side = "below" if best["margin_bits"] < 0 else "above"
     lines = [
-        f"Best of {counted(len(content['runs']), 'run')}: {best['bits']:.3f} bits "
+        f"Best of {count_noun(len(content['runs']), 'run')}: {best['bits']:.3f} bits "
         f"({best['nats']:.3f} nats) a sample with {where}; that is "
         f"{abs(best['margin_bits']):.3f} bits "
         f"({abs(best['margin_nats']):.3f} nats) {side} a linear AR(32) predictor on the same "

@@ -11,7 +11,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from scaling.analysis.series import CONTEXT, name_of
+from scaling.analysis.series import CONTEXT, setting_name
 from scaling.fitting.slope import Floats
 from scaling.runs.record import RunRecord, bits
 
@@ -35,7 +35,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Plate:
+class NumberedFigure:
     """A numbered figure of the report: its panels, or the sentence that stands for them."""
 
     code: str
@@ -44,7 +44,7 @@ class Plate:
     missing: str = ""
 
 
-def empty(
+def empty_figure(
     horizontal: str, limits: tuple[float, float] | None = None, vertical: str = "bits a sample"
 ) -> go.Figure:
     """An empty figure, transparent, themed by the page."""
@@ -166,11 +166,11 @@ def scales(figure: go.Figure, vertical: bool = False) -> None:
     )
 
 
-def titled(key: str) -> str:
+def axis_title(key: str) -> str:
     """What an axis of this setting is called, with its unit."""
-    return f"{name_of(key)} (samples)" if key in SAMPLES else name_of(key)
+    return f"{setting_name(key)} (samples)" if key in SAMPLES else setting_name(key)
 
 
-def short(value: float) -> str:
+def tick_label(value: float) -> str:
     """A tick of an axis."""
     return f"{value / 1000:g}k" if value >= 1_000 else f"{value:g}"

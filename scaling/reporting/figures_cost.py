@@ -8,24 +8,24 @@ import plotly.graph_objects as go
 
 from scaling.analysis.budgets import CHUNK, PROFILES, budgets
 from scaling.analysis.series import PANEL, setting
-from scaling.analysis.specification_curve import Choice
+from scaling.analysis.specification_curve import Specification
 from scaling.fitting.frontier import Frontier
 from scaling.fitting.isoflop import IsoFlop
-from scaling.fitting.table_fit import Analysis
+from scaling.fitting.table_fit import TableFit
 from scaling.reporting.drawing import (
     GREY,
     PALETTE,
     Panel,
+    axis_title,
     band,
     colours_of,
-    empty,
+    empty_figure,
     explain_repeats,
     line,
     points,
     scales,
     symbol_of,
     symbols_of,
-    titled,
 )
 from scaling.reporting.figures_loss import LN2
 from scaling.runs.record import RunRecord, bits
@@ -34,7 +34,7 @@ SECONDS = 3_600.0
 NUM_DRAWN = 40
 
 
-def profile_panels(law: Analysis, records: Sequence[RunRecord]) -> list[Panel]:
+def profile_panels(law: TableFit, records: Sequence[RunRecord]) -> list[Panel]:
     """Loss against each size at equal budgets, with the lowest points by each method."""
     found = law.profiles
     if found is None:
@@ -46,7 +46,7 @@ def profile_panels(law: Analysis, records: Sequence[RunRecord]) -> list[Panel]:
         profiles = [profile for profile in found.profiles if profile.name == name]
         if len(profiles) < 2 or min(profile.sizes for profile in profiles) < 3:
             continue
-        figure = empty(name)
+        figure = empty_figure(name)
         for number, profile in enumerate(profiles):
             colour = PALETTE[number % len(PALETTE)]
             rows = [
@@ -87,7 +87,7 @@ def frontier_panels(best: Frontier, found: IsoFlop | None) -> list[Panel]:
     panels = []
     for number, (name, exponent) in enumerate(best.exponents.items()):
         colour = PALETTE[number % len(PALETTE)]
-        figure = empty("operations", vertical=f"best {name}")
+        figure = empty_figure("operations", vertical=f"best {name}")
         limits = [point.intervals[name] for point in ordered]
         if all(limits):
             low, high = np.array([limit for limit in limits if limit]).T
@@ -125,7 +125,7 @@ def frontier_panels(best: Frontier, found: IsoFlop | None) -> list[Panel]:
 def compute_panel(records: Sequence[RunRecord]) -> Panel:
     """Loss against the operations of each run, with those that nothing cheaper beats."""
     cost = [run.operations.total for run in records]
-    figure = empty("operations, forward and backward")
+    figure = empty_figure("operations, forward and backward")
     _draw_runs(figure, records, cost)
     hull = pareto(cost, [run.validation.nats for run in records])
     line(
@@ -146,7 +146,7 @@ def compute_panel(records: Sequence[RunRecord]) -> Panel:
 def time_panel(records: Sequence[RunRecord]) -> Panel:
     """Loss against the hours that each run took."""
     hours = [run.throughput.wall_seconds / SECONDS for run in records]
-    figure = empty("hours from start to end")
+    figure = empty_figure("hours from start to end")
     _draw_runs(figure, records, hours)
     figure.update_xaxes(type="log")
     scales(figure)
@@ -165,13 +165,13 @@ def pareto(cost: Sequence[float], loss: Sequence[float]) -> list[int]:
     return found
 
 
-def chunk_panel(law: Analysis | None, records: Sequence[RunRecord]) -> Panel | None:
+def chunk_panel(law: TableFit | None, records: Sequence[RunRecord]) -> Panel | None:
     """Loss against the chunk at equal cost; None where no budget has several chunks."""
     budget = budgets(records, PROFILES["chunk"])
     of = sorted((at for at, one in enumerate(budget) if one), key=lambda at: budget[at] or 0)
     if not of:
         return None
-    figure = empty(titled(CHUNK))
+    figure = empty_figure(axis_title(CHUNK))
     names = {column: name for name, column in _columns(law).items()}
     for number, (one, members) in enumerate(groupby(of, key=lambda at: budget[at])):
         colour = PALETTE[number % len(PALETTE)]
@@ -190,14 +190,20 @@ def chunk_panel(law: Analysis | None, records: Sequence[RunRecord]) -> Panel | N
     figure.update_xaxes(type="log")
     caption = "A colour for each budget (operations); lines: the joint fit at the runs' own sizes."
     optimum = f"{names.get(CHUNK)}.optimum"
-    if law and optimum in law.fit.natural and np.isfinite(law.fit.natural[optimum]):
-        caption += f" At equal targets its best chunk is {law.fit.natural[optimum]:,.0f} samples"
+    if (
+        law
+        and optimum in law.fit.named_parameters
+        and np.isfinite(law.fit.named_parameters[optimum])
+    ):
+        caption += (
+            f" At equal targets its best chunk is {law.fit.named_parameters[optimum]:,.0f} samples"
+        )
         interval = law.known.intervals[optimum]
         caption += f" (95% {interval[0]:,.0f} to {interval[1]:,.0f})." if interval else "."
     return Panel("loss against the chunk at equal compute", figure, caption)
 
 
-def choice_panels(found: Sequence[Choice]) -> list[Panel]:
+def choice_panels(found: Sequence[Specification]) -> list[Panel]:
     """Each exponent, and E, under every choice, in the order of their size."""
     made = [choice for choice in found if choice.values]
     panels = []
@@ -205,7 +211,9 @@ def choice_panels(found: Sequence[Choice]) -> list[Panel]:
         ordered = sorted(made, key=lambda choice: choice.values[key])
         scale = LN2 if key == "E" else 1.0
         values = [choice.values[key] / scale for choice in ordered]
-        figure = empty("E, bits a sample" if key == "E" else key.replace(".", ", "), vertical="")
+        figure = empty_figure(
+            "E, bits a sample" if key == "E" else key.replace(".", ", "), vertical=""
+        )
         for reported in (False, True):
             of = [at for at, choice in enumerate(ordered) if (choice is made[0]) == reported]
             limits = [ordered[at].intervals[key] for at in of]
@@ -241,7 +249,7 @@ def choice_panels(found: Sequence[Choice]) -> list[Panel]:
     return panels
 
 
-def _columns(law: Analysis | None) -> dict[str, str]:
+def _columns(law: TableFit | None) -> dict[str, str]:
     return law.table.covariates if law else {}
 
 

@@ -6,25 +6,25 @@ import numpy as np
 import plotly.graph_objects as go
 from scipy.special import ndtri
 
-from scaling.analysis.context_or_size import context_column, instead_of_context, per_doubling
+from scaling.analysis.context_or_size import context_column, per_doubling, size_instead_of_context
 from scaling.analysis.series import CONTEXT, Series
 from scaling.analysis.study_law import StudyLaw
 from scaling.fitting.fit import Fit
 from scaling.fitting.slope import Floats
-from scaling.fitting.table_fit import Analysis
+from scaling.fitting.table_fit import TableFit
 from scaling.fitting.uncertainty import PERCENTILES
 from scaling.reporting.drawing import (
     GREY,
     PALETTE,
     SYMBOLS,
     Panel,
+    axis_title,
     band,
-    empty,
+    empty_figure,
     explain_repeats,
     line,
     points,
     symbol_of,
-    titled,
 )
 from scaling.reporting.figures_loss import LN2
 from scaling.runs.record import RunRecord, bits
@@ -32,10 +32,10 @@ from scaling.runs.record import RunRecord, bits
 NUM_DRAWN = 40
 
 
-def reducible(law: Analysis, records: Sequence[RunRecord]) -> Panel:
+def reducible(law: TableFit, records: Sequence[RunRecord]) -> Panel:
     """The loss above E against compute: fitted runs filled, held-out ones open with their error."""
-    floor = law.fit.natural["E"]
-    figure = empty("operations, forward and backward", vertical="bits a sample above E")
+    floor = law.fit.named_parameters["E"]
+    figure = empty_figure("operations, forward and backward", vertical="bits a sample above E")
     errors: list[str] = []
     for fitted, name in ((True, "fitted"), (False, "held out")):
         chosen = np.flatnonzero(law.table.fitted if fitted else law.table.held_out).tolist()
@@ -90,14 +90,14 @@ def reducible(law: Analysis, records: Sequence[RunRecord]) -> Panel:
     return Panel("reducible loss", figure, caption)
 
 
-def residuals(law: Analysis) -> list[Panel]:
+def residuals(law: TableFit) -> list[Panel]:
     """Relative residuals of the fitted runs against every column, and against a normal's."""
     made = law.fit
     relative = 100 * (made.predicted / made.points.loss - 1)
     deviation = float(relative.std(ddof=1))
     panels = []
     for index, name in enumerate(made.points.names):
-        figure = empty(name, vertical="predicted less measured, %")
+        figure = empty_figure(name, vertical="predicted less measured, %")
         figure.add_scatter(
             x=made.points.x[:, index].tolist(),
             y=relative.tolist(),
@@ -113,7 +113,7 @@ def residuals(law: Analysis) -> list[Panel]:
         panels.append(Panel(f"against {name}", figure, caption))
     ranks = (np.arange(len(relative)) + 0.5) / len(relative)
     normal = ndtri(ranks)
-    figure = empty("standard normal", vertical="predicted less measured, %")
+    figure = empty_figure("standard normal", vertical="predicted less measured, %")
     figure.add_scatter(
         x=normal.tolist(),
         y=sorted(relative.tolist()),
@@ -127,15 +127,15 @@ def residuals(law: Analysis) -> list[Panel]:
     return [*panels, Panel("against a normal distribution", figure, caption)]
 
 
-def redraws(made: Fit) -> list[Panel]:
+def exponent_panels(made: Fit) -> list[Panel]:
     """E against each exponent over the redrawn configurations; empty without redraws."""
     if len(made.redraws) < 2:
         return []
-    values = made.form.natural(made.redraws, made.points.centres)
+    values = made.form.named_parameters(made.redraws, made.points.centres)
     panels = []
     for index, name in enumerate(made.form.terms):
         exponent = values[f"{name}.exponent"]
-        figure = empty(f"exponent of {name}", vertical="E, bits a sample")
+        figure = empty_figure(f"exponent of {name}", vertical="E, bits a sample")
         points(
             figure,
             exponent,
@@ -147,8 +147,8 @@ def redraws(made: Fit) -> list[Panel]:
         )
         points(
             figure,
-            [made.natural[f"{name}.exponent"]],
-            [made.natural["E"]],
+            [made.named_parameters[f"{name}.exponent"]],
+            [made.named_parameters["E"]],
             ["the fit"],
             GREY,
             marker={"symbol": "x", "size": 11},
@@ -179,14 +179,14 @@ def marginal_of_law(
     rows[:, index] = contexts
     gain = per_doubling(made, rows, index, made.parameters[None])[0]
     drawn = per_doubling(made, rows, index, made.redraws)
-    figure = empty(titled(CONTEXT), vertical="bits a sample gained by a doubling")
+    figure = empty_figure(axis_title(CONTEXT), vertical="bits a sample gained by a doubling")
     if len(drawn) > 1:
         low, high = np.percentile(drawn, PERCENTILES, axis=0) / LN2
         band(figure, contexts, low, high, PALETTE[0])
     _gain_line(figure, contexts, gain, PALETTE[0], "context, joint fit")
     caption = f"All else as in run {records[reference].id}; band: 95%."
     if law.sizes is not None:
-        other = instead_of_context(made, law.sizes, row, contexts)
+        other = size_instead_of_context(made, law.sizes, row, contexts)
         if other is not None:
             name, instead = other
             _gain_line(
@@ -204,7 +204,7 @@ def marginal_of_curves(series: Sequence[Series], noise: float | None) -> Panel |
     laws = [one for one in series if one.axis == CONTEXT and one.law and one.law.determined]
     if not laws:
         return None
-    figure = empty(titled(CONTEXT), vertical="bits a sample gained by a doubling")
+    figure = empty_figure(axis_title(CONTEXT), vertical="bits a sample gained by a doubling")
     caption = "Each curve's own power law; bands: 95%."
     for number, one in enumerate(laws):
         assert one.law is not None

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from scaling.analysis.series import SEED, Series, name_of, setting, written
-from scaling.reporting.drawing import GREY, HOVER, PALETTE, Panel, colours_of, empty
+from scaling.analysis.series import SEED, Series, setting, setting_name, setting_text
+from scaling.reporting.drawing import GREY, HOVER, PALETTE, Panel, colours_of, empty_figure
 from scaling.reporting.figures_loss import draw_references, references
 from scaling.runs.record import CurvePoint, RunRecord, bits
 
@@ -34,7 +34,7 @@ def learning_panels(series: Sequence[Series]) -> list[Panel]:
     kinds = f"Thick: validation; {training}" if with_training else "Validation."
     panels = []
     for name in dict.fromkeys(one.panel for one in series):
-        figure = empty("targets seen", (min(shown) - room, max(shown) + room))
+        figure = empty_figure("targets seen", (min(shown) - room, max(shown) + room))
         members = [one for one in series if one.panel == name]
         for one in members:
             _draw(figure, one, colours[one.label], with_training)
@@ -67,7 +67,9 @@ def collapsed(records: Sequence[RunRecord], floor: float) -> tuple[Panel, list[s
     middles = np.array([np.interp(0.5, x, y) for x, y in shares])
     apart = np.abs(middles - np.median(middles))
     limit = max(OUTLYING * float(np.median(apart)), LEAST_APART)
-    figure = empty("share of the run's targets", vertical="reducible loss over its last value")
+    figure = empty_figure(
+        "share of the run's targets", vertical="reducible loss over its last value"
+    )
     outliers = [run.id for run, far in zip(drawn, apart > limit, strict=True) if far]
     for far in (False, True):
         x: list[float | None] = []
@@ -116,7 +118,7 @@ def _draw(figure: go.Figure, one: Series, colour: str, training: bool) -> None:
         y: list[float | None] = []
         says: list[tuple[float, str] | None] = []
         for record, points in zip(one.records, all_points, strict=True):
-            axis = f"{name_of(one.axis)} {written(setting(record, one.axis))}"
+            axis = f"{setting_name(one.axis)} {setting_text(setting(record, one.axis))}"
             run = f"{kind}, {one.label}, {axis}, {SEED} {record.config[SEED]}<br>run {record.id}"
             x += [*(point.targets for point in points), None]
             y += [*(bits(point.nats) for point in points), None]

@@ -6,20 +6,20 @@ from math import log
 import numpy as np
 import plotly.graph_objects as go
 
-from scaling.analysis.series import CONTEXT, Series, configuration, name_of, setting, varied
+from scaling.analysis.series import CONTEXT, Series, configuration, setting, setting_name, varied
 from scaling.reporting.drawing import (
     HOVER,
     PALETTE,
     SYMBOLS,
     Panel,
+    axis_title,
     band,
     colours_of,
-    empty,
+    empty_figure,
     explain_repeats,
     line,
-    short,
     symbol_of,
-    titled,
+    tick_label,
 )
 from scaling.runs.record import ContextLoss, RunRecord, bits
 
@@ -46,7 +46,7 @@ def loss_panels(series: Sequence[Series]) -> list[Panel]:
     limits = (min(shown) - room, max(shown) + room)
     panels = []
     for name in names:
-        figure = empty(titled(series[0].axis), limits)
+        figure = empty_figure(axis_title(series[0].axis), limits)
         members = [one for one in series if one.panel == name]
         for offset, one in enumerate(members):
             dodge = 1 + 0.02 * (offset - (len(members) - 1) / 2)
@@ -55,7 +55,7 @@ def loss_panels(series: Sequence[Series]) -> list[Panel]:
         ticks = sorted({value for one in members for value in one.positions})
         figure.update_xaxes(type="log")
         if len(ticks) <= MOST_TICKS:
-            figure.update_xaxes(tickvals=ticks, ticktext=[short(tick) for tick in ticks])
+            figure.update_xaxes(tickvals=ticks, ticktext=[tick_label(tick) for tick in ticks])
         draw_references(figure, lines)
         said = [*map(_drawn_as, members[:MOST_SAID])]
         if len(members) > MOST_SAID:
@@ -82,7 +82,7 @@ def context_panels(series: Sequence[Series]) -> list[Panel]:
     panels = []
     for name in dict.fromkeys(one.panel for one, _ in drawn):
         room = 0.08 * (max(heights) - min(heights))
-        figure = empty(titled(CONTEXT), (min(heights) - room, max(heights) + room))
+        figure = empty_figure(axis_title(CONTEXT), (min(heights) - room, max(heights) + room))
         figure.update_yaxes(title_text="bits above the longest context", exponentformat="power")
         figure.update_xaxes(type="log")
         for one, points in drawn:
@@ -108,7 +108,7 @@ def overlaid_panels(records: Sequence[RunRecord]) -> list[Panel]:
     runs = max(groups.values(), key=len)
     if len(runs) < 2:
         return []
-    figure = empty("samples of context seen")
+    figure = empty_figure("samples of context seen")
     for number, (context, run) in enumerate(sorted(runs.items())):
         points = run.validation.by_context
         figure.add_scatter(
@@ -121,10 +121,10 @@ def overlaid_panels(records: Sequence[RunRecord]) -> list[Panel]:
             mode="lines+markers",
             marker={"symbol": SYMBOLS[number % len(SYMBOLS)], "size": 7},
             line={"color": PALETTE[number % len(PALETTE)], "width": 1.5},
-            name=short(context),
+            name=tick_label(context),
         )
     figure.update_xaxes(type="log")
-    shared = ", ".join(f"{name_of(key)} {setting(run, key)}" for key in others)
+    shared = ", ".join(f"{setting_name(key)} {setting(run, key)}" for key in others)
     caption = (
         f"A colour for each context that was trained{', all with ' + shared if shared else ''}. "
         "Where a curve lies above that of a shorter context, training with more of it cost the "
@@ -169,7 +169,7 @@ def _draw(figure: go.Figure, one: Series, colour: str, symbol: str, dodge: float
         y=[bits(loss) for loss in losses],
         error_y={"array": [bits(_error(runs)) for runs in cells.values()], "thickness": 1.2},
         customdata=[
-            (loss, f"{one.label}, {name_of(one.axis)} {position:,.6g}, runs: {len(runs)}")
+            (loss, f"{one.label}, {setting_name(one.axis)} {position:,.6g}, runs: {len(runs)}")
             for loss, (position, runs) in zip(losses, cells.items(), strict=True)
         ],
         hovertemplate=HOVER,

@@ -6,13 +6,13 @@ from typing import Any
 
 from scaling.analysis.best_sizes import TARGETS
 from scaling.analysis.checklist import UNREADABLE, unreadable
-from scaling.analysis.specification_curve import Choice, spread
+from scaling.analysis.specification_curve import Specification, specification_range
 from scaling.analysis.study_law import FURTHER, StudyLaw
-from scaling.fitting.fit_content import plain
+from scaling.fitting.fit_content import to_json_values
 from scaling.runs.record import bits
 
 
-def law_content(law: StudyLaw, choices: Sequence[Choice]) -> dict[str, Any]:
+def law_content(law: StudyLaw, choices: Sequence[Specification]) -> dict[str, Any]:
     """The fit by the names of docs/fitting.md, how it was come to, and what else it might be."""
     content: dict[str, Any] = {
         "columns": law.columns,
@@ -20,11 +20,11 @@ def law_content(law: StudyLaw, choices: Sequence[Choice]) -> dict[str, Any]:
         "notes": law.notes,
         "fit": law.content(),
         "choices": [asdict(choice) for choice in choices],
-        "spread": spread(choices),
+        "spread": specification_range(choices),
         "recommended": _recommended(law),
         "readable": bool(law.analysis and not unreadable(law.analysis.warnings)),
     }
-    result: dict[str, Any] = plain(content)
+    result: dict[str, Any] = to_json_values(content)
     return result
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
-from scaling.analysis.series import name_of, written
-from scaling.reporting.drawing import Panel, Plate
+from scaling.analysis.series import setting_name, setting_text
+from scaling.reporting.drawing import NumberedFigure, Panel
 from scaling.runs.record import bits
 
 DIGITS = 6  # of every drawn number: more than an eye can see, and a third of the bytes
@@ -28,7 +28,7 @@ def render(template: str, content: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(name_of=name_of, written=written, in_bits=bits)
+    environment.globals.update(name_of=setting_name, written=setting_text, in_bits=bits)
     library = {"plotly": _compressed_plotly()} if html else {}
     return environment.get_template(template).render(**content, **library)
 
@@ -45,7 +45,7 @@ def plain(panels: Sequence[Panel]) -> list[dict[str, Any]]:
     ]
 
 
-def plain_plates(plates: Sequence[Plate]) -> list[dict[str, Any]]:
+def figures_as_json(plates: Sequence[NumberedFigure]) -> list[dict[str, Any]]:
     """Numbered figures as plain JSON values; ``first`` is true for the first of its number."""
     return [
         {
@@ -59,12 +59,12 @@ def plain_plates(plates: Sequence[Plate]) -> list[dict[str, Any]]:
     ]
 
 
-def drawn_rows(plates: Sequence[Plate]) -> list[dict[str, Any]]:
+def figure_rows(plates: Sequence[NumberedFigure]) -> list[dict[str, Any]]:
     """Every drawn point of every figure as a row of a table, in the units of its axes."""
     return list(_drawn_rows(plates)) or [{"figure": None}]
 
 
-def _drawn_rows(plates: Sequence[Plate]) -> Iterator[dict[str, Any]]:
+def _drawn_rows(plates: Sequence[NumberedFigure]) -> Iterator[dict[str, Any]]:
     for plate in plates:
         for panel in plate.panels:
             axes = panel.figure.layout.xaxis.title.text, panel.figure.layout.yaxis.title.text

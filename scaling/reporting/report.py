@@ -18,17 +18,17 @@ from typing import Any
 import pandas as pd
 
 from datasets.files import replacing
-from scaling.analysis.records import check_comparable, rows, sorted_records
+from scaling.analysis.records import check_records_comparable, rows, sorted_records
 from scaling.analysis.series import CONTEXT, Series, configuration, curve_axes, curves, varied
-from scaling.analysis.specification_curve import choices
+from scaling.analysis.specification_curve import specification_curve
 from scaling.analysis.study_law import study_law
 from scaling.evaluation.context_use import context_uses
 from scaling.fitting.slope import replicate_noise
-from scaling.reporting.clips import clips_of, first_of
-from scaling.reporting.content import content_of, unfinished
-from scaling.reporting.figure_list import Analysed, plates
-from scaling.reporting.page import drawn_rows, plain_plates, render
-from scaling.reporting.reproducibility import origins
+from scaling.reporting.clips import first_prompt_clips, read_clips
+from scaling.reporting.content import report_content, unfinished_runs
+from scaling.reporting.figure_list import StudyAnalysis, numbered_figures
+from scaling.reporting.page import figure_rows, figures_as_json, render
+from scaling.reporting.reproducibility import study_reproducibility
 from scaling.runs.record import RunRecord
 
 
@@ -42,7 +42,7 @@ class ReportPaths:
     headlines: list[str]
 
 
-def analysed(records: Sequence[RunRecord], folder: Path) -> Analysed:
+def analyse_study(records: Sequence[RunRecord], folder: Path) -> StudyAnalysis:
     """Records with all that is fitted to them: curves of each axis, and the law of the study."""
     records = sorted_records(records)
     keys = varied(records)
@@ -51,11 +51,13 @@ def analysed(records: Sequence[RunRecord], folder: Path) -> Analysed:
         [configuration(run, keys) for run in records],
     )
     law = study_law(records, folder)
-    return Analysed(
+    return StudyAnalysis(
         records=records,
         axes=_curves(records),
         law=law,
-        choices=choices(law.analysis.asked, pd.DataFrame(rows(records))) if law.analysis else [],
+        choices=specification_curve(law.analysis.asked, pd.DataFrame(rows(records)))
+        if law.analysis
+        else [],
         noise=noise[0] if noise else None,
     )
 
@@ -80,24 +82,26 @@ def write_report(
     ``skipped`` are sentences on records that could not be used. Raises :class:`ReportError` where
     there is no record, or where two of them must not share a table.
     """
-    check_comparable(records)
-    return write(analysed(records, folder), folder, study=study, skipped=skipped)
+    check_records_comparable(records)
+    return write(analyse_study(records, folder), folder, study=study, skipped=skipped)
 
 
-def write(found: Analysed, folder: Path, *, study: str, skipped: Sequence[str] = ()) -> ReportPaths:
+def write(
+    found: StudyAnalysis, folder: Path, *, study: str, skipped: Sequence[str] = ()
+) -> ReportPaths:
     """Write the files of what has been fitted."""
-    clips = first_of(clips_of(folder))
+    clips = first_prompt_clips(read_clips(folder))
     content = {
         "study": study,
         "reproduce": f"python -m scaling report {folder}",
         "skipped": list(skipped),
-        **content_of(found, unfinished(folder, found.records)),
-        "origins": origins(folder, found.records),
+        **report_content(found, unfinished_runs(folder, found.records)),
+        "origins": study_reproducibility(folder, found.records),
     }
     uses = context_uses(folder, [run.id for run in found.records])
     content["context_use"] = [one.model_dump() | {"sentence": one.sentence} for one in uses]
-    drawn = plates(found)
-    shown = {"kicker": "Longwave scaling report", "plates": plain_plates(drawn), "clips": clips}
+    drawn = numbered_figures(found)
+    shown = {"kicker": "Longwave scaling report", "plates": figures_as_json(drawn), "clips": clips}
     paths = ReportPaths(
         html=folder / "report.html",
         json=folder / "report.json",
@@ -106,7 +110,7 @@ def write(found: Analysed, folder: Path, *, study: str, skipped: Sequence[str] =
     )
     texts = {
         paths.csv: table_text(content["runs"]),
-        folder / "figures.csv": table_text(drawn_rows(drawn)),
+        folder / "figures.csv": table_text(figure_rows(drawn)),
         paths.json: json.dumps(content, indent=1, allow_nan=False) + "\n",
         folder / "report.md": render("report.md.j2", content | shown),
         paths.html: render("report.html.j2", content | shown),

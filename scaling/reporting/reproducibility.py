@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from scaling.analysis.provenance import counted
+from scaling.analysis.provenance import count_noun
 from scaling.runs.log import RunHistory
 from scaling.runs.record import RunRecord
 from scaling.runs.study import CONFIG_NAME
@@ -22,7 +22,7 @@ SHORT = 60  # characters of a reason in a table
 
 
 @dataclass(frozen=True)
-class Origin:
+class RunReproducibility:
     """One run's. ``reasons`` count its restarts; ``steps_again`` were lost and done again.
 
     ``targets_twice`` are counted twice in its log; ``log_problem`` is what keeps that from being
@@ -46,19 +46,19 @@ class Origin:
     command: str | None
 
 
-def origins(folder: Path, records: Sequence[RunRecord]) -> dict[str, Any]:
+def study_reproducibility(folder: Path, records: Sequence[RunRecord]) -> dict[str, Any]:
     """All runs' origins as plain JSON values, and a sentence on all of them."""
-    found = [origin(folder / run.id, run) for run in records]
+    found = [run_reproducibility(folder / run.id, run) for run in records]
     return {"sentence": _sentence(found), "runs": [asdict(one) for one in found]}
 
 
-def origin(folder: Path, run: RunRecord) -> Origin:
+def run_reproducibility(folder: Path, run: RunRecord) -> RunReproducibility:
     """That of the run whose folder this is."""
     steps = RunHistory.read(folder).steps
     numbers = {line["step"] for line in steps}
     config = folder / CONFIG_NAME
     command = ["python", "-m", "scaling", "train", str(config), AGAIN]
-    return Origin(
+    return RunReproducibility(
         run=run.id,
         restarts=len(run.restarts),
         reasons=dict(Counter(_short(restart.why) for restart in run.restarts)),
@@ -90,7 +90,7 @@ def _short(why: str | None) -> str:
     return text if len(text) <= SHORT else f"{text[: SHORT - 3].rstrip()}..."
 
 
-def _sentence(found: Sequence[Origin]) -> str:
+def _sentence(found: Sequence[RunReproducibility]) -> str:
     """What was disturbed, done again and counted twice in all runs together."""
     restarts, again = sum(one.restarts for one in found), sum(one.steps_again for one in found)
     whole = [one for one in found if one.log_problem is None]
@@ -98,8 +98,8 @@ def _sentence(found: Sequence[Origin]) -> str:
     repeated = sum(one.repeated > 0 for one in found)
     orders = len({one.order_digest for one in found})
     return (
-        f"{counted(restarts, 'restart')}; {counted(again, 'step')} lost and done again; "
-        f"{counted(twice, 'target')} counted twice by the logs, of which {len(whole):,} of "
+        f"{count_noun(restarts, 'restart')}; {count_noun(again, 'step')} lost and done again; "
+        f"{count_noun(twice, 'target')} counted twice by the logs, of which {len(whole):,} of "
         f"{len(found):,} have every step of their record. Runs trained on repeated data: "
         f"{repeated:,}; different orders of data: {orders:,}."
     )

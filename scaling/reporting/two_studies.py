@@ -10,13 +10,13 @@ import numpy as np
 from scipy.special import stdtrit
 
 from datasets.files import replacing
-from scaling.analysis.records import ReportError, check_comparable, load_records
-from scaling.analysis.series import CONTEXT, SEED, name_of, setting, varied
-from scaling.reporting.content import content_of, unfinished
-from scaling.reporting.drawing import PALETTE, Panel, empty, points, scales, titled
-from scaling.reporting.figure_list import Analysed
+from scaling.analysis.records import ReportError, check_records_comparable, load_records
+from scaling.analysis.series import CONTEXT, SEED, setting, setting_name, varied
+from scaling.reporting.content import report_content, unfinished_runs
+from scaling.reporting.drawing import PALETTE, Panel, axis_title, empty_figure, points, scales
+from scaling.reporting.figure_list import StudyAnalysis
 from scaling.reporting.page import plain, render
-from scaling.reporting.report import ReportPaths, analysed, table_text
+from scaling.reporting.report import ReportPaths, analyse_study, table_text
 from scaling.runs.record import RunRecord, bits
 
 Z = 1.96  # of a difference between two independent estimates
@@ -29,7 +29,7 @@ class Side:
     """One of the two studies: its name, what was fitted, and all that its own report says."""
 
     name: str
-    study: Analysed
+    study: StudyAnalysis
     content: dict[str, Any]
 
 
@@ -67,9 +67,11 @@ def write_two(first: Path, second: Path) -> ReportPaths:
 
 def _side(folder: Path) -> Side:
     records, _ = load_records(folder)
-    check_comparable(records)
-    found = analysed(records, folder)
-    return Side(folder.resolve().name, found, content_of(found, unfinished(folder, records)))
+    check_records_comparable(records)
+    found = analyse_study(records, folder)
+    return Side(
+        folder.resolve().name, found, report_content(found, unfinished_runs(folder, records))
+    )
 
 
 def compared(first: Side, second: Side) -> dict[str, Any]:
@@ -97,7 +99,7 @@ def compared(first: Side, second: Side) -> dict[str, Any]:
 
 def _incomparable(first: Side, second: Side) -> str | None:
     try:
-        check_comparable([first.study.records[0], second.study.records[0]])
+        check_records_comparable([first.study.records[0], second.study.records[0]])
     except ReportError as error:
         return str(error)
     return None
@@ -221,11 +223,15 @@ def _panels(sides: tuple[Side, Side]) -> list[Panel]:
     """All runs of both against compute and against the context, a colour and symbol for each."""
     axes: list[tuple[str, str, Callable[[RunRecord], float]]] = [
         ("against compute", "operations, forward and backward", lambda run: run.operations.total),
-        (f"against {name_of(CONTEXT)}", titled(CONTEXT), lambda run: setting(run, CONTEXT)),
+        (
+            f"against {setting_name(CONTEXT)}",
+            axis_title(CONTEXT),
+            lambda run: setting(run, CONTEXT),
+        ),
     ]
     panels = []
     for title, horizontal, of in axes:
-        figure = empty(horizontal)
+        figure = empty_figure(horizontal)
         for number, side in enumerate(sides):
             runs = side.study.records
             points(

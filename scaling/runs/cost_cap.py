@@ -12,15 +12,15 @@ from scaling.runs.log import LOG_NAME, RunHistory
 
 
 @dataclass(frozen=True)
-class Cap:
+class CostCap:
     """The most that a call may cost, ``dollars``, and what a worker costs.
 
-    ``called`` is when the call was made, in seconds since 1970.
+    ``since`` is when the call was made, in seconds since 1970.
     """
 
     dollars: float
     dollars_per_worker_hour: float
-    called: float
+    since: float
 
     @classmethod
     def of(cls, cluster: ClusterConfig) -> Self | None:
@@ -39,7 +39,7 @@ class Cap:
         OSError where their logs cannot be read.
         """
         seconds = sum(
-            _worker_seconds(RunHistory.read(log.parent), self.called)
+            _worker_seconds(RunHistory.read(log.parent), self.since)
             for log in study.glob(f"*/{LOG_NAME}")
         )
         cost = seconds / SECONDS_PER_HOUR * self.dollars_per_worker_hour

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypedDict
 
 from datasets.storage import Folder
 from scaling.config.run_config import RunConfig
-from scaling.runs.cost_cap import Cap
+from scaling.runs.cost_cap import CostCap
 
 FaultKind = Literal[
     "kill", "terminate", "freeze", "stall", "pause", "raise", "memory", "nan", "damage"
@@ -46,11 +46,11 @@ class Job:
     code_version: str
     faults: tuple[Fault, ...] = ()
     until: float | None = None
-    cap: Cap | None = None
+    cap: CostCap | None = None
 
 
 @dataclass(frozen=True)
-class Start:
+class WorkerStart:
     """One start of a run's workers: how many, from where, and why it is needed.
 
     ``id`` is the start's own. Each worker takes its share of a batch in ``pieces``. ``step`` and
@@ -69,7 +69,7 @@ class Start:
     suspect: int | None = None
 
 
-class Ending(TypedDict):
+class StartOutcome(TypedDict):
     """How a start of the workers ended, where none failed: at the run's end, a rung, or why not.
 
     ``step`` is the one whose loss was no number.

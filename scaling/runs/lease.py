@@ -19,7 +19,7 @@ from uuid import uuid4
 import psutil
 
 from datasets.files import replacing
-from scaling.common.polling import polled
+from scaling.common.polling import polling_every
 
 FILE_NAME = "lease.json"
 RENEW_SECONDS = 5.0
@@ -31,7 +31,7 @@ class LeaseError(RuntimeError):
 
 
 @contextmanager
-def held(run_folder: Path) -> Iterator[None]:
+def hold_lease(run_folder: Path) -> Iterator[None]:
     """Hold the run's lease while the block runs; LeaseError where another driver holds it."""
     path = run_folder / FILE_NAME
     _await(path)
@@ -46,7 +46,7 @@ def held(run_folder: Path) -> Iterator[None]:
         raise _taken(run_folder, found)
     renewals = count(1)
     try:
-        with polled(lambda: _renew(path, holder, next(renewals)), RENEW_SECONDS):
+        with polling_every(lambda: _renew(path, holder, next(renewals)), RENEW_SECONDS):
             yield
     finally:
         if (found := _read(path)) and found["holder"] == holder["holder"]:

@@ -24,14 +24,14 @@ def octaves(latents: int) -> list[tuple[int, int]]:
     return [(before + 1, last) for before, last in zip([0, *longest[:-1]], longest, strict=True)]
 
 
-def trained(config: RunConfig) -> list[int]:
+def trained_contexts(config: RunConfig) -> list[int]:
     """The contexts (samples) below its own at which a run is scored: those that it trained."""
     if not _several(config):
         return []
     return [last * config.model.chunk for _, last in octaves(config.model.latents)[:-1]]
 
 
-def means(loss: "Tensor", nats_BnP: "Tensor", config: RunConfig) -> np.ndarray:
+def means_by_context(loss: "Tensor", nats_BnP: "Tensor", config: RunConfig) -> np.ndarray:
     """The mean loss of a batch, and behind it that of each octave where there are several."""
     if not _several(config):
         return np.array([loss.item()])

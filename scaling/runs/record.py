@@ -28,22 +28,22 @@ def bits(nats: float) -> float:
     return nats / math.log(2)
 
 
-class Part(BaseModel):
+class RecordPart(BaseModel):
     """Base of the record's parts: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Kept(Part):
+class JsonFile(RecordPart):
     """Base of what is kept as a JSON file of its own.
 
     ``refused`` is the error where a file cannot be used, and ``unusable`` what it says of it.
     """
 
-    refused: ClassVar[type[ValueError]] = RecordError
-    unusable: ClassVar[str]
+    error_type: ClassVar[type[ValueError]] = RecordError
+    unusable_text: ClassVar[str]
 
-    def keep(self, path: Path) -> Path:
+    def write_json(self, path: Path) -> Path:
         """Write it to ``path``, whole or not at all."""
         with replacing(path) as partial:
             partial.write_text(self.model_dump_json(indent=1) + "\n")
@@ -56,8 +56,8 @@ class Kept(Part):
             return cls.model_validate_json(path.read_text())
         except (OSError, ValueError) as error:
             reason = _first(error) if isinstance(error, ValidationError) else error
-            raise cls.refused(
-                f"{path} is not a usable {cls.unusable.format(error=reason)}"
+            raise cls.error_type(
+                f"{path} is not a usable {cls.unusable_text.format(error=reason)}"
             ) from error
 
 
@@ -69,7 +69,7 @@ def _first(error: ValidationError) -> str:
     return f"{where}{': ' if where else ''}{problems[0]['msg']}{more}"
 
 
-class References(Part):
+class References(RecordPart):
     """The two plain predictors every loss is read against, in nats a sample.
 
     ``histogram`` is the entropy of the split's own code histogram, ``linear`` the linear AR(32)
@@ -86,7 +86,7 @@ class References(Part):
     margin_standard_error: float
 
 
-class ContextLoss(Part):
+class ContextLoss(RecordPart):
     """Mean loss (nats) of targets that see from ``shortest`` to ``longest`` samples of context.
 
     ``excess`` is how much more that is than at the longest context, pair by pair. The standard
@@ -101,7 +101,7 @@ class ContextLoss(Part):
     excess_standard_error: float | None
 
 
-class Validation(Part):
+class Validation(RecordPart):
     """The final loss on the frozen list of held-out targets.
 
     ``by_context`` scores the same targets from every context that the run trained, in octaves.
@@ -124,7 +124,7 @@ class Validation(Part):
     by_context: list[ContextLoss]
 
 
-class CurvePoint(Part):
+class CurvePoint(RecordPart):
     """One point of a learning curve: mean loss after ``targets`` trained targets."""
 
     step: int
@@ -132,7 +132,7 @@ class CurvePoint(Part):
     nats: float
 
 
-class Corpus(Part):
+class CorpusFacts(RecordPart):
     """Which samples, cut and quantised how; ``chunk`` samples were scaled together, 0 for none.
 
     ``copies`` of the recordings are changed copies, ``augmentation`` how far they were changed.
@@ -153,7 +153,7 @@ class Corpus(Part):
     seconds: float
 
 
-class Targets(Part):
+class TargetCounts(RecordPart):
     """What was trained on. ``order_digest`` condenses the sequence of global batches.
 
     A window held ``positions`` places a chunk apart, with ``phases`` targets at each. Where targets
@@ -180,7 +180,7 @@ class Targets(Part):
         return self.seen / self.unique
 
 
-class Operations(Part):
+class Operations(RecordPart):
     """Floating-point operations (2 for a multiply-add), forward and backward, by formula.
 
     ``naive_per_target`` is what a target costs that has a window of the full context of its own,
@@ -193,7 +193,7 @@ class Operations(Part):
     counted_per_target: float | None = None
 
 
-class Throughput(Part):
+class Throughput(RecordPart):
     """Speed of the run.
 
     ``step_seconds`` is the median step. ``training_seconds`` are those of all steps, without the
@@ -217,7 +217,7 @@ class Throughput(Part):
     idle_memory_bytes: int | None = None
 
 
-class Restart(Part):
+class Restart(RecordPart):
     """A start of the workers after the first: from which step, how many, and why.
 
     ``lost_steps`` were done and had to be done again. ``seconds`` are those from the last step
@@ -231,13 +231,13 @@ class Restart(Part):
     seconds: float | None
 
 
-class RunRecord(Kept):
+class RunRecord(JsonFile):
     """One finished run. ``axes`` names what its sweep varied, as dotted configuration keys.
 
     ``warnings`` are what went wrong on the way without ending it.
     """
 
-    unusable = "run record: {error}"
+    unusable_text = "run record: {error}"
 
     record_version: int = SCHEMA
     id: str
@@ -247,11 +247,11 @@ class RunRecord(Kept):
     code_version: str
     hardware: dict[str, Any]
     versions: dict[str, str]
-    corpus: Corpus
+    corpus: CorpusFacts
     parameters: dict[str, int]
     precision: str
     operations: Operations
-    targets: Targets
+    targets: TargetCounts
     validation: Validation
     training_curve: list[CurvePoint]
     validation_curve: list[CurvePoint]
@@ -268,4 +268,4 @@ class RunRecord(Kept):
 
     def write(self, folder: Path) -> Path:
         """Write ``record.json`` into the run folder, at once or not at all."""
-        return self.keep(folder / FILE_NAME)
+        return self.write_json(folder / FILE_NAME)

@@ -71,7 +71,7 @@ def register(folder: Path, runs: Sequence[tuple[dict[str, Any], RunConfig]]) -> 
         partial.write_text(json.dumps({"runs": known}, indent=1) + "\n")
 
 
-def finished(config: RunConfig) -> record.RunRecord | None:
+def finished_record(config: RunConfig) -> record.RunRecord | None:
     """The run's record where it has ended; StudyError where it was trained on another corpus."""
     path = config.folder / record.FILE_NAME
     if not path.exists():
@@ -87,7 +87,7 @@ def finished(config: RunConfig) -> record.RunRecord | None:
     return found
 
 
-def read(folder: Path) -> list[RunState]:
+def read_states(folder: Path) -> list[RunState]:
     """The states of all runs of the study, in the order in which its sweep named them."""
     path = folder / STUDY_NAME
     if not path.exists():

@@ -18,12 +18,12 @@ from scaling.runs.record import RunRecord
 WEIGHTS_NAME = "weights.safetensors"
 
 
-class TrainedError(ValueError):
+class TrainedModelError(ValueError):
     """A folder that is not a finished run, or does not fit this version, with what to do."""
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedModel:
     """A finished run: where it lies, its record and configuration, and its network in eval mode."""
 
     folder: Path
@@ -36,7 +36,7 @@ class Trained:
         """The run in ``folder``, on the GPU where there is one; TrainedError where it is none."""
         path = folder / record.FILE_NAME
         if not path.exists():
-            raise TrainedError(
+            raise TrainedModelError(
                 f"{folder} holds no {record.FILE_NAME}, so it is not a finished run: name a run's "
                 "folder, such as runs/demo/ID (`python -m scaling status runs/demo` lists them)"
             )
@@ -44,7 +44,7 @@ class Trained:
         try:
             config = RunConfig.model_validate(found.config)
         except ValidationError as error:
-            raise TrainedError(
+            raise TrainedModelError(
                 f"{path} was written by version {found.code_version}, whose configuration this one "
                 f"does not read: {error.errors()[0]['msg']}; train the run again"
             ) from error
@@ -53,7 +53,7 @@ class Trained:
         try:
             network.load_state_dict(load_file(weights))
         except (OSError, SafetensorError, RuntimeError) as error:
-            raise TrainedError(
+            raise TrainedModelError(
                 f"{weights} does not hold the weights of this run "
                 f"({str(error).splitlines()[0]}): remove {folder} and train the run again"
             ) from error
@@ -70,13 +70,13 @@ class Trained:
         """
         shape = self.config.model
         if not isinstance(shape, Architecture):
-            raise TrainedError(
+            raise TrainedModelError(
                 f"{self.folder} is a {shape.kind}, which reads sequences from silence: give "
                 "--contexts for a latent Transformer"
             )
         shape = replace(shape, context=context)
         if problems := shape.problems():
-            raise TrainedError(f"{self.folder} cannot see {context:,} samples: {problems[0]}")
+            raise TrainedModelError(f"{self.folder} cannot see {context:,} samples: {problems[0]}")
         network = build(shape)
         network.load_state_dict(self.network.state_dict())
         device = next(self.network.parameters()).device

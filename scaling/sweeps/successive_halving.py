@@ -16,11 +16,11 @@ from math import ceil
 from datasets.files import replacing
 from scaling.config.run_config import RunConfig
 from scaling.runs.log import PRUNED_NAME, RunHistory
-from scaling.runs.study import finished
+from scaling.runs.study import finished_record
 
 
 @dataclass(frozen=True)
-class Task:
+class RungTask:
     """A run that is to train up to a share of its schedule, or, where that is None, to its end."""
 
     run: RunConfig
@@ -30,21 +30,21 @@ class Task:
     def done(self) -> bool:
         """Whether the run has come so far."""
         if self.until is None:
-            return finished(self.run) is not None
+            return finished_record(self.run) is not None
         return self.until in _losses(self.run)
 
 
-def tasks(
+def next_tasks(
     cells: Sequence[Sequence[RunConfig]], rungs: Sequence[float], failed: AbstractSet[str]
-) -> list[Task]:
+) -> list[RungTask]:
     """What can train now, cell by cell; ``failed`` are the ids of runs that are not to go on."""
     return [task for cell in cells for task in _of_cell(cell, rungs, failed)]
 
 
 def _of_cell(
     cell: Sequence[RunConfig], rungs: Sequence[float], failed: AbstractSet[str]
-) -> list[Task]:
-    if any(finished(run) for run in cell):
+) -> list[RungTask]:
+    if any(finished_record(run) for run in cell):
         return []
     alive = list(cell)
     for number, rung in enumerate(rungs):
@@ -53,10 +53,10 @@ def _of_cell(
         going = [run for run in alive if run.id not in failed]
         lacking = [run for run in going if losses[run.id] is None]
         if lacking:
-            return [Task(run, rung) for run in lacking]
+            return [RungTask(run, rung) for run in lacking]
         room = 1 if number == len(rungs) - 1 else ceil(len(alive) / 2)
         alive = sorted(going, key=lambda run: losses[run.id] or 0.0)[:room]
-    return [Task(run, None) for run in alive if run.id not in failed]
+    return [RungTask(run, None) for run in alive if run.id not in failed]
 
 
 def note_pruned(cells: Sequence[Sequence[RunConfig]]) -> None:
@@ -65,7 +65,7 @@ def note_pruned(cells: Sequence[Sequence[RunConfig]]) -> None:
     Only in cells that have a finished run: before, a candidate may still be needed.
     """
     for cell in cells:
-        winners = [run for run in cell if finished(run)]
+        winners = [run for run in cell if finished_record(run)]
         for run in cell:
             losses = _losses(run)
             if not winners or run in winners or not losses:

@@ -16,7 +16,7 @@ from scaling.runs import study
 from scaling.runs.job import Job
 from scaling.runs.log import read_failure
 from scaling.sweeps import successive_halving
-from scaling.sweeps.successive_halving import Task
+from scaling.sweeps.successive_halving import RungTask
 
 DRIVER = tune.PlacementGroupFactory([{"memory": 1}])
 """What Tune accounts for a trial, which only waits: no part of a CPU that a worker may need."""
@@ -74,14 +74,14 @@ class _Search(Searcher):
     def __init__(self, cells: list[list[RunConfig]], rungs: tuple[float, ...]) -> None:
         super().__init__()
         self._cells, self._rungs = cells, rungs
-        self._training: dict[str, Task] = {}
+        self._training: dict[str, RungTask] = {}
         self.failed: set[str] = set()
         self._look()
 
     def _look(self) -> None:
         """Read from the runs' folders what can train."""
         training = list(self._training.values())
-        found = successive_halving.tasks(self._cells, self._rungs, self.failed)
+        found = successive_halving.next_tasks(self._cells, self._rungs, self.failed)
         self.waiting = [task for task in found if task not in training]
 
     @property

@@ -16,7 +16,7 @@ AHEAD = 2
 """Batches that are made ready while a step computes."""
 
 
-def whole_blocks(shard: Any, stream: Stream) -> Iterator[dict[str, np.ndarray]]:
+def iterate_blocks(shard: Any, stream: Stream) -> Iterator[dict[str, np.ndarray]]:
     """A worker's ``shard`` of the stream's dataset in whole blocks: each asking costs a lot."""
     blocks: Iterator[dict[str, np.ndarray]] = shard.iter_batches(
         batch_size=stream.block_rows, batch_format="numpy", prefetch_batches=1

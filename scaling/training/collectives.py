@@ -8,7 +8,7 @@ import torch
 import torch.distributed
 
 
-def told(values: Sequence[float], workers: int, device: Any) -> np.ndarray:
+def all_gather(values: Sequence[float], workers: int, device: Any) -> np.ndarray:
     """What each rank says, on every rank: of shape (workers, values)."""
     own = torch.tensor(values, dtype=torch.float64, device=device)
     parts = [torch.empty_like(own) for _ in range(workers)]
@@ -16,7 +16,7 @@ def told(values: Sequence[float], workers: int, device: Any) -> np.ndarray:
     return np.array([part.tolist() for part in parts])
 
 
-def sums(values: Sequence[float], device: Any) -> list[float]:
+def all_reduce_sum(values: Sequence[float], device: Any) -> list[float]:
     """The sums of what all ranks say."""
     own = torch.tensor(values, dtype=torch.float64, device=device)
     torch.distributed.all_reduce(own)

@@ -14,14 +14,14 @@ from datasets.manifest import Corpus
 from datasets.stream import Stream
 from scaling.config.run_config import RunConfig
 from scaling.config.run_windows import held_out_windows, training_windows
-from scaling.runs.job import Job, Start
+from scaling.runs.job import Job, WorkerStart
 
 HELD_OUT_SEED = 0
 """The seed of the frozen list: the same for every run, so that all are scored on it."""
 
 
 @dataclass(frozen=True)
-class Dealt:
+class ShardProvider:
     """A worker's shards, as Ray Train asks for them."""
 
     shards: dict[str, DataIterator]
@@ -52,7 +52,7 @@ def held_out_stream(config: RunConfig, corpus: Corpus, workers: int) -> Stream:
     return Stream(corpus.folder, windows, HELD_OUT_SEED, workers, workers, corpus.levels)
 
 
-def training_dataset(job: Job, start: Start) -> ray.data.Dataset:
+def training_dataset(job: Job, start: WorkerStart) -> ray.data.Dataset:
     """The windows that are left."""
     stream = training_stream(job.config, Corpus.load(job.corpus_folder), start.workers)
     return stream.dataset(start.step, job.config.train.steps)

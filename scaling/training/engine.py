@@ -16,7 +16,7 @@ from datasets.files import replacing
 from model.build import Model, parameter_groups
 from model.network import LatentTransformer
 from scaling.checkpoints.checkpoint import save_tensors
-from scaling.checkpoints.train_state import Place
+from scaling.checkpoints.train_state import TrainState
 from scaling.config.run_config import TrainConfig
 
 
@@ -52,7 +52,7 @@ def precision(train: TrainConfig) -> str:
     return "bfloat16" if native else "float32"
 
 
-def start(network: Model, train: TrainConfig, workers: int, pieces: int) -> Any:
+def start_engine(network: Model, train: TrainConfig, workers: int, pieces: int) -> Any:
     """The network under a DeepSpeed engine, in the process group that Ray Train has set up.
 
     Each of the ``workers`` takes its share of a batch in so many ``pieces``.
@@ -95,7 +95,7 @@ def _settings(train: TrainConfig, workers: int, pieces: int) -> dict[str, Any]:
     return settings
 
 
-def learning_rate(train: TrainConfig, place: Place) -> float:
+def learning_rate(train: TrainConfig, place: TrainState) -> float:
     """The learning rate of the step after ``place``: one rate, then a second one."""
     return train.second_learning_rate if place.in_second_phase(train) else train.learning_rate
 
@@ -114,7 +114,7 @@ def weights(engine: Any) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def put(engine: Any, tensors: dict[str, Tensor] | None) -> None:
+def broadcast_weights(engine: Any, tensors: dict[str, Tensor] | None) -> None:
     """Give every rank the weights that rank 0 has; every rank must call it, after the last step.
 
     The optimizer keeps what it has: its next step would bring the old weights back.
@@ -130,7 +130,7 @@ def put(engine: Any, tensors: dict[str, Tensor] | None) -> None:
             torch.distributed.broadcast(tensor.data, 0)
 
 
-def save(tensors: dict[str, Tensor], path: Path) -> None:
+def save_whole(tensors: dict[str, Tensor], path: Path) -> None:
     """Write tensors as safetensors, whole or not at all; OSError where the storage refuses."""
     with replacing(path) as partial:
         save_tensors(tensors, partial)

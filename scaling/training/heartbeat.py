@@ -38,7 +38,7 @@ WAITING = "waiting for the other workers"
 
 
 @dataclass(frozen=True)
-class Beat:
+class Heartbeat:
     """What a worker does: ``ticks`` grows with each thing it begins, ``doing`` is the newest.
 
     ``limit`` are the seconds after which a worker that begins nothing new counts as stuck.
@@ -54,22 +54,22 @@ class Beat:
 
 
 @dataclass(frozen=True)
-class Seen:
+class WorkerStatus:
     """A worker's newest beat, and the seconds since it came and since it told of progress."""
 
-    beat: Beat
+    beat: Heartbeat
     silent_seconds: float
     idle_seconds: float
 
 
-class Watch:
+class HeartbeatMonitor:
     """The driver's end, an actor on its node: the newest beats, and what the workers are asked."""
 
     def __init__(self) -> None:
-        self._beats: dict[int, tuple[Beat, float, float]] = {}
+        self._beats: dict[int, tuple[Heartbeat, float, float]] = {}
         self._asked = NONE
 
-    def beat(self, beat: Beat) -> int:
+    def beat(self, beat: Heartbeat) -> int:
         """Take a beat; why the workers are asked to stop, by number."""
         now = time.monotonic()
         before = self._beats.get(beat.rank)
@@ -77,17 +77,19 @@ class Watch:
         self._beats[beat.rank] = (beat, now, progress)
         return self._asked
 
-    def seen(self) -> list[Seen]:
+    def seen(self) -> list[WorkerStatus]:
         """All workers that were ever seen."""
         now = time.monotonic()
-        return [Seen(beat, now - came, now - told) for beat, came, told in self._beats.values()]
+        return [
+            WorkerStatus(beat, now - came, now - told) for beat, came, told in self._beats.values()
+        ]
 
     def ask(self, why: int) -> None:
         """Ask the workers to stop at the end of their step, for this reason or a graver one."""
         self._asked = max(self._asked, why)
 
 
-class Pulse:
+class HeartbeatSender:
     """A worker's end: a thread that sends its beats.
 
     Where the worker begins nothing new for too long, the stacks of its threads are written to
@@ -98,7 +100,7 @@ class Pulse:
         self._watch = watch
         self._least = hang_seconds
         self._seconds: deque[float] = deque(maxlen=STEPS_REMEMBERED)
-        self._beat = Beat(rank, os.getpid(), ray.get_runtime_context().get_node_id())
+        self._beat = Heartbeat(rank, os.getpid(), ray.get_runtime_context().get_node_id())
         stacks.parent.mkdir(parents=True, exist_ok=True)
         self._stacks = stacks.open("w")
         self._over = threading.Event()
@@ -135,7 +137,7 @@ class Pulse:
             self._over.wait(BEAT_SECONDS)
 
 
-def stuck(seen: list[Seen]) -> list[Seen]:
+def stuck_workers(seen: list[WorkerStatus]) -> list[WorkerStatus]:
     """The workers that hold the others up; none while there is progress.
 
     Those that wait for others are not to blame, unless they are silent or all of them wait.
@@ -145,7 +147,7 @@ def stuck(seen: list[Seen]) -> list[Seen]:
     return to_blame or late
 
 
-def sentence(found: list[Seen]) -> str:
+def stuck_sentence(found: list[WorkerStatus]) -> str:
     """Who is stuck, and in what."""
     return "; ".join(
         f"worker {one.beat.rank} (process {one.beat.process}) was "
@@ -155,5 +157,5 @@ def sentence(found: list[Seen]) -> str:
     )
 
 
-def _silent(one: Seen) -> bool:
+def _silent(one: WorkerStatus) -> bool:
     return one.silent_seconds > SILENT_BEATS * BEAT_SECONDS

@@ -18,7 +18,7 @@ class InjectedError(RuntimeError):
     """The error of a fault of kind ``raise``."""
 
 
-def strike(faults: Sequence[Fault], run_folder: Path, step: int, rank: int) -> bool:
+def inject_due_faults(faults: Sequence[Fault], run_folder: Path, step: int, rank: int) -> bool:
     """Do the faults that are due; whether the loss of this step is to be no number."""
     spoiled = False
     for fault in faults:

@@ -14,13 +14,13 @@ import torch
 
 from datasets.manifest import Corpus
 from scaling.checkpoints import engine_state
-from scaling.checkpoints.async_saver import Saver, patiently
+from scaling.checkpoints.async_saver import AsyncSaver, retry_storage
 from scaling.checkpoints.checkpoint import Checkpoint
-from scaling.checkpoints.train_state import Place
+from scaling.checkpoints.train_state import TrainState
 from scaling.config.run_windows import TRAIN
 from scaling.evaluation import validation
 from scaling.runs import loss_by_context
-from scaling.runs.job import Ending, Job, Start
+from scaling.runs.job import Job, StartOutcome, WorkerStart
 from scaling.runs.log import RunLog
 from scaling.runs.trained_model import WEIGHTS_NAME
 from scaling.training import (
@@ -34,27 +34,27 @@ from scaling.training import (
     worker_usage,
 )
 from scaling.training import engine as engines
-from scaling.training.batches import batches, whole_blocks
-from scaling.training.heartbeat import Pulse
+from scaling.training.batches import batches, iterate_blocks
+from scaling.training.heartbeat import HeartbeatSender
 from scaling.training.initialisation import build, step_seed
-from scaling.training.rendezvous import together
+from scaling.training.rendezvous import process_group
 from scaling.training.trackers import Tracking
-from scaling.training.worker_usage import Counter
+from scaling.training.worker_usage import OperationCounter
 
 STACKS = "stacks"
 
 
-def train_loop(settings: dict[str, Any]) -> Ending:
+def train_loop(settings: dict[str, Any]) -> StartOutcome:
     """Train one run to its end, or until the workers are to stop."""
     job: Job = settings["job"]
     torch.set_num_threads(job.config.cluster.cpus_per_worker)
-    with together(settings["meeting"], job.config.cluster.gpu):
+    with process_group(settings["meeting"], job.config.cluster.gpu):
         worker = _Worker(job, settings["start"], settings["watch"])
         try:
             return worker.train()
         except step_checks.NonFiniteLoss as error:
             # Every rank sees the same sum and stops here.
-            return Ending(kind="no number", why=str(error), step=worker.place.step + 1)
+            return StartOutcome(kind="no number", why=str(error), step=worker.place.step + 1)
         finally:
             worker.close()
 
@@ -62,30 +62,30 @@ def train_loop(settings: dict[str, Any]) -> Ending:
 class _Worker:
     """One rank: its engine, its share of the stream and its place in the run."""
 
-    def __init__(self, job: Job, start: Start, watch: Any) -> None:
+    def __init__(self, job: Job, start: WorkerStart, watch: Any) -> None:
         self.job, self.start, self.config = job, start, job.config
         self.rank = ray.train.get_context().get_world_rank()
         stacks = job.run_folder / STACKS / f"{start.id}-{self.rank}.txt"
-        self.pulse = Pulse(watch, self.rank, self.config.cluster.hang_seconds, stacks)
+        self.pulse = HeartbeatSender(watch, self.rank, self.config.cluster.hang_seconds, stacks)
         # First of all: what deals it out starts while the network is built.
         self.pulse.tick("asking for its share of the stream")
         self.shard = ray.train.get_dataset_shard(TRAIN)
         self.corpus = Corpus.load(job.corpus_folder)
         self.stream = data.training_stream(self.config, self.corpus, start.workers)
-        self.place = Place()
-        self.idle_memory = worker_usage.held()
+        self.place = TrainState()
+        self.idle_memory = worker_usage.bytes_held()
         self.engine = self._engine()
         self.log = RunLog(job.run_folder, self.place.step) if self.rank == 0 else None
-        self.saver = Saver(
+        self.saver = AsyncSaver(
             job.run_folder,
             start,
             self.rank,
-            sums=lambda values: collectives.sums(values, self.engine.device),
+            sums=lambda values: collectives.all_reduce_sum(values, self.engine.device),
             tick=self.pulse.tick,
             warn=lambda sentence: self._write("warning", sentence=sentence),
         )
         if start.checkpoint and self.rank == 0 and self.config.validation.patience:
-            self.saver.best = engine_state.best(Checkpoint.read(start.checkpoint))
+            self.saver.best = engine_state.best_weights(Checkpoint.read(start.checkpoint))
         self.tracking = (
             Tracking(self.config, self.place.step, self.log.began) if self.log is not None else None
         )
@@ -102,13 +102,13 @@ class _Worker:
         checkpoint = Checkpoint.read(start.checkpoint) if start.checkpoint else None
         if checkpoint:
             engine_state.load_model(network, checkpoint)
-        engine = engines.start(network, self.config.train, start.workers, start.pieces)
+        engine = engines.start_engine(network, self.config.train, start.workers, start.pieces)
         if checkpoint:
             engine_state.load_optimizer(engine, checkpoint)
             self.place = checkpoint.place
         return engine
 
-    def train(self) -> Ending:
+    def train(self) -> StartOutcome:
         """All steps that are left, with validations and checkpoints, then the record."""
         train = self.config.train
         self._began()
@@ -122,8 +122,8 @@ class _Worker:
                 self._write("rung", step=self.place.step, nats=nats, share=self.job.until)
             if why or self._at_rung():
                 self.saver.begin(self.engine, self.place)
-                self.saver.settle()
-                return Ending(
+                self.saver.wait_until_written()
+                return StartOutcome(
                     kind="waiting" if self._at_rung() else "stopped",
                     why=why,
                     step=self.place.step,
@@ -132,7 +132,7 @@ class _Worker:
             if self.place.share(train) < 1 and self.place.step % train.checkpoint_every == 0:
                 self.saver.begin(self.engine, self.place)
         self._end()
-        return Ending(kind="ended", why="", step=self.place.step)
+        return StartOutcome(kind="ended", why="", step=self.place.step)
 
     def _at_rung(self) -> bool:
         share = self.place.share(self.config.train)
@@ -158,28 +158,28 @@ class _Worker:
         )
 
     def _end(self) -> None:
-        scored = loss_by_context.trained(self.config)
-        if not self.place.impatient(self.config):
+        scored = loss_by_context.trained_contexts(self.config)
+        if not self.place.out_of_patience(self.config):
             scores = self._validate(scored)
         self.saver.finish(self.engine, self.place)
         if self.config.validation.patience and self.place.best < self.place.step:
-            engines.put(self.engine, self.saver.best)
+            engines.broadcast_weights(self.engine, self.saver.best)
             scores = self._score(scored)
         weights = engines.weights(self.engine)
         if self.log is None:
             return
         folder = self.job.run_folder
         tick = partial(self.pulse.tick, "writing what the run ends with")
-        patiently(self.log.flush, tick)
-        patiently(lambda: engines.save(weights, folder / WEIGHTS_NAME), tick)
-        record = run_record.run_record(self.job, self.corpus, self.stream, self.place, scores)
-        patiently(lambda: record.write(folder), tick)
+        retry_storage(self.log.flush, tick)
+        retry_storage(lambda: engines.save_whole(weights, folder / WEIGHTS_NAME), tick)
+        record = run_record.build_run_record(self.job, self.corpus, self.stream, self.place, scores)
+        retry_storage(lambda: record.write(folder), tick)
 
     def _batches(self) -> Iterator[dict[str, torch.Tensor]]:
         if self.place.ended(self.config):
             return iter(())
         size = self.stream.share // self.start.pieces
-        blocks = whole_blocks(self.shard, self.stream)
+        blocks = iterate_blocks(self.shard, self.stream)
         return batches(blocks, self.stream, size, self.engine.device)
 
     def _step(self, batches_left: Iterator[dict[str, torch.Tensor]]) -> str:
@@ -190,9 +190,11 @@ class _Worker:
         torch.manual_seed(step_seed(self.config, step, self.rank))
         engines.set_learning_rate(self.engine.optimizer, engines.learning_rate(train, self.place))
         waited, pieces, positions, windows = 0.0, [], [], []
-        worker_usage = Counter() if step == 0 else nullcontext()
+        worker_usage = OperationCounter() if step == 0 else nullcontext()
         self.pulse.tick("beginning a step")
-        spoiled = injected_faults.strike(self.job.faults, self.job.run_folder, step + 1, self.rank)
+        spoiled = injected_faults.inject_due_faults(
+            self.job.faults, self.job.run_folder, step + 1, self.rank
+        )
         for piece in range(self.start.pieces):
             self.pulse.tick("waiting for data")
             asked = time.perf_counter()
@@ -204,21 +206,21 @@ class _Worker:
             with worker_usage:
                 loss, nats = self.engine(batch["codes"], self.config.targets, batch.get("padding"))
             loss = loss * math.nan if spoiled else loss
-            pieces.append(loss_by_context.means(loss, nats, self.config))
+            pieces.append(loss_by_context.means_by_context(loss, nats, self.config))
             self.pulse.tick(heartbeat.WAITING)
             with worker_usage:
                 self.engine.backward(loss)
             if piece == self.start.pieces - 1:
                 own = self.stream.positions(self.place.step, self.rank).tolist()
-                step_checks.refuse_other_windows(positions, own, self.rank, step)
+                step_checks.check_window_order(positions, own, self.rank, step)
                 losses, waited, windows, stop = self._together(np.mean(pieces, 0), waited, windows)
-                step_checks.refuse_no_number(losses[0], windows, step, train)
+                step_checks.check_loss_is_finite(losses[0], windows, step, train)
             self.engine.step()
         seconds = time.perf_counter() - began
         # The wait for the stream to fill is no time of training.
         own = seconds - waited if self.first else seconds
         self.first = False
-        self.place = self.place.after(windows, self._longest(own) if train.seconds else own)
+        self.place = self.place.advanced(windows, self._longest(own) if train.seconds else own)
         self.pulse.stepped(self.place.step, seconds)
         self._write(
             "step",
@@ -229,7 +231,9 @@ class _Worker:
             data_wait_seconds=waited,
             order_digest=self.place.order_digest,
             **(
-                {"operations": worker_usage.operations} if isinstance(worker_usage, Counter) else {}
+                {"operations": worker_usage.operations}
+                if isinstance(worker_usage, OperationCounter)
+                else {}
             ),
         )
         return stop
@@ -241,9 +245,9 @@ class _Worker:
 
         Mean losses, longest wait, all windows in global order, and why to stop after the step.
         """
-        stop = preemption.current() or self.pulse.asked
+        stop = preemption.current_stop_reason() or self.pulse.asked
         own = [stop, float(self.saver.failed), waited, *losses, *windows]
-        rows = collectives.told(own, self.start.workers, self.engine.device)
+        rows = collectives.all_gather(own, self.start.workers, self.engine.device)
         if rows[:, 1].any():
             self.saver.give_up()
         split = 3 + len(losses)
@@ -257,7 +261,9 @@ class _Worker:
 
     def _longest(self, seconds: float) -> float:
         """The longest of all ranks' seconds, so that all end with the same step."""
-        return float(collectives.told([seconds], self.start.workers, self.engine.device).max())
+        return float(
+            collectives.all_gather([seconds], self.start.workers, self.engine.device).max()
+        )
 
     def _validate_where_due(self) -> None:
         step = self.place.step

@@ -11,7 +11,7 @@ from scaling.training.heartbeat import DRAINING, ENDING, NONE
 _received: list[int] = []
 
 
-class Noticed(WorkerCallback):
+class PreemptionCallback(WorkerCallback):
     """Lets a worker outlive SIGTERM, so that it can write a checkpoint before it goes.
 
     Ray runs this in the worker's main thread, the only one that may handle signals.
@@ -22,7 +22,7 @@ class Noticed(WorkerCallback):
         signal.signal(signal.SIGTERM, _take)
 
 
-def current() -> int:
+def current_stop_reason() -> int:
     """Why this worker should stop soon, by number."""
     if _received:
         return ENDING

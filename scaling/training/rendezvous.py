@@ -16,21 +16,21 @@ from ray.train.torch.config import (
 )
 from torch import distributed
 
-from scaling.training.single_node_backend import OneMachine
+from scaling.training.single_node_backend import SingleNodeBackendConfig
 
 COLLECTIVE_SECONDS = 300
 """The most that one rank may wait for the others in a collective."""
 
 
-def rendezvous() -> BackendConfig:
+def backend_config() -> BackendConfig:
     """How the workers of the connected cluster meet."""
     if ip_address(ray.util.get_node_ip_address()).is_loopback:
-        return OneMachine()
+        return SingleNodeBackendConfig()
     return TorchConfig(timeout_s=COLLECTIVE_SECONDS)
 
 
 @contextmanager
-def together(meeting: Path, gpu: bool) -> Iterator[None]:
+def process_group(meeting: Path, gpu: bool) -> Iterator[None]:
     """In a worker: the process group of all workers of its start, by the file ``meeting``.
 
     Ray Train's own set-up, which makes the group where there are more machines, opens a port on all

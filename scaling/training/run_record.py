@@ -10,7 +10,7 @@ import numpy as np
 from datasets.manifest import Corpus
 from datasets.stream import Stream
 from model import accounting
-from scaling.checkpoints.train_state import Place
+from scaling.checkpoints.train_state import TrainState
 from scaling.common import environment
 from scaling.config.run_config import RunConfig
 from scaling.config.run_windows import HELD_OUT, targets_in_epoch
@@ -26,8 +26,8 @@ from scaling.training.engine import precision
 CURVE_POINTS = 100
 
 
-def run_record(
-    job: Job, corpus: Corpus, stream: Stream, place: Place, scores: Scores
+def build_run_record(
+    job: Job, corpus: Corpus, stream: Stream, place: TrainState, scores: Scores
 ) -> record.RunRecord:
     """Everything that analysis may know about the run."""
     config = job.config
@@ -65,15 +65,15 @@ def run_record(
             config.targets_per_step,
             (now - datetime.fromisoformat(started)).total_seconds(),
         ),
-        restarts=restarts(history),
+        restarts=recorded_restarts(history),
         warnings=[line["sentence"] for line in history.warnings],
         started=started,
         finished=now.isoformat(timespec="seconds"),
     )
 
 
-def _corpus(corpus: Corpus) -> record.Corpus:
-    return record.Corpus(
+def _corpus(corpus: Corpus) -> record.CorpusFacts:
+    return record.CorpusFacts(
         name=corpus.name,
         fingerprint=corpus.fingerprint,
         rate=corpus.rate,
@@ -91,11 +91,11 @@ def _corpus(corpus: Corpus) -> record.Corpus:
 
 
 def _targets(
-    job: Job, corpus: Corpus, stream: Stream, place: Place, history: RunHistory
-) -> record.Targets:
+    job: Job, corpus: Corpus, stream: Stream, place: TrainState, history: RunHistory
+) -> record.TargetCounts:
     config = job.config
     seen = place.step * config.targets_per_step
-    return record.Targets(
+    return record.TargetCounts(
         mode=config.windows.targets,
         positions=config.positions,
         phases=config.targets.phases,
@@ -111,7 +111,7 @@ def _targets(
 
 
 def _validation(
-    config: RunConfig, corpus: Corpus, place: Place, scores: Scores
+    config: RunConfig, corpus: Corpus, place: TrainState, scores: Scores
 ) -> record.Validation:
     nats, error = mean_and_error(scores.run, scores.cluster)
     margin, margin_error = mean_and_error(scores.run - scores.linear, scores.cluster)
@@ -174,7 +174,7 @@ def _curve(lines: list[dict[str, Any]], targets_per_step: int) -> list[CurvePoin
 
 
 def _throughput(
-    history: RunHistory, place: Place, targets_per_step: int, wall_seconds: float
+    history: RunHistory, place: TrainState, targets_per_step: int, wall_seconds: float
 ) -> record.Throughput:
     firsts = {start["step"] + 1 for start in history.starts}
     steady = [line for line in history.steps if line["step"] not in firsts] or history.steps
@@ -191,12 +191,12 @@ def _throughput(
             line["data_wait_seconds"] for line in history.steps if line["step"] in firsts
         ),
         wall_seconds=wall_seconds,
-        peak_memory_bytes=worker_usage.most(),
+        peak_memory_bytes=worker_usage.peak_bytes_held(),
         idle_memory_bytes=history.starts[-1].get("idle_memory"),
     )
 
 
-def restarts(history: RunHistory) -> list[Restart]:
+def recorded_restarts(history: RunHistory) -> list[Restart]:
     """Every start of the workers but the first, with what it cost."""
     return [
         Restart(

@@ -11,8 +11,8 @@ class _OneMachineBackend(Backend):
 
 
 @dataclass
-class OneMachine(BackendConfig):
-    """The workers meet by themselves, in their training loop (`rendezvous.together`)."""
+class SingleNodeBackendConfig(BackendConfig):
+    """The workers meet by themselves, in their training loop (`rendezvous.process_group`)."""
 
     @property
     def backend_cls(self) -> type[Backend]:

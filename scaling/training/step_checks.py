@@ -9,7 +9,7 @@ class NonFiniteLoss(ArithmeticError):
     """The loss of a step is not a number; the weights are those of the step before."""
 
 
-def refuse_other_windows(given: list[int], own: list[int], rank: int, step: int) -> None:
+def check_window_order(given: list[int], own: list[int], rank: int, step: int) -> None:
     """RuntimeError where a worker was ``given`` other windows of the sequence than its ``own``."""
     if given != own:
         raise RuntimeError(
@@ -18,7 +18,7 @@ def refuse_other_windows(given: list[int], own: list[int], rank: int, step: int)
         )
 
 
-def refuse_no_number(nats: float, windows: list[int], step: int, train: TrainConfig) -> None:
+def check_loss_is_finite(nats: float, windows: list[int], step: int, train: TrainConfig) -> None:
     """NonFiniteLoss where the loss of the step after ``step`` is not finite."""
     if not math.isfinite(nats):
         raise NonFiniteLoss(

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sd
 aten = torch.ops.aten
 
 
-class Counter(TorchDispatchMode):
+class OperationCounter(TorchDispatchMode):
     """Adds up in ``operations`` what is done while it is entered (2 for a multiply-add).
 
     A fused attention kernel computes its scores a second time in the backward pass; torch counts
@@ -45,15 +45,15 @@ class Counter(TorchDispatchMode):
         return result
 
 
-def held() -> int:
+def bytes_held() -> int:
     """Bytes now: what torch has allocated on the GPU, or the process's resident memory."""
     if torch.cuda.is_available():
         return torch.cuda.memory_allocated()
     return int(psutil.Process().memory_info().rss)
 
 
-def most() -> int:
-    """The most that :func:`held` was since the process began."""
+def peak_bytes_held() -> int:
+    """The most that :func:`bytes_held` was since the process began."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

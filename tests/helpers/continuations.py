@@ -9,7 +9,7 @@ import torch
 
 from model.network import LatentTransformer
 from scaling.config.run_config import RunConfig
-from scaling.runs.trained_model import Trained
+from scaling.runs.trained_model import TrainedModel
 from tests.helpers import records
 from tests.helpers.architectures import small
 
@@ -24,7 +24,9 @@ def trained(attention="causal", **corpus):
     record = records.run({}, 3.3)
     record = record.model_copy(update={"corpus": record.corpus.model_copy(update=corpus)})
     config = RunConfig(study="demo", corpus="data/performance", model=architecture)
-    return Trained(Path("runs/demo/abc"), record, config, LatentTransformer(architecture).eval())
+    return TrainedModel(
+        Path("runs/demo/abc"), record, config, LatentTransformer(architecture).eval()
+    )
 
 
 def sound(path, samples, rate=RATE, channels=1):

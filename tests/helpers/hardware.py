@@ -1,7 +1,7 @@
 """Hardware and stream measurements for the tests of plans."""
 
 from scaling.config.hardware import Hardware
-from scaling.planning.data_throughput import Measured
+from scaling.planning.data_throughput import StreamMeasurement
 
 HARDWARE = Hardware(
     name="X",
@@ -11,4 +11,4 @@ HARDWARE = Hardware(
     memory_bytes=10**10,
     network_bits_per_second=8e12,
 )
-MEASURED = Measured("P", {"mapped": {1_000: 1e-5, 9_000: 5e-5}, "carried": {1_000: 1e-3}})
+MEASURED = StreamMeasurement("P", {"mapped": {1_000: 1e-5, 9_000: 5e-5}, "carried": {1_000: 1e-3}})

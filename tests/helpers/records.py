@@ -10,12 +10,12 @@ import numpy as np
 
 from scaling.runs.record import (
     ContextLoss,
-    Corpus,
+    CorpusFacts,
     CurvePoint,
     Operations,
     References,
     RunRecord,
-    Targets,
+    TargetCounts,
     Throughput,
     Validation,
 )
@@ -81,7 +81,7 @@ def run(axes: dict[str, Any], nats: float, **changes: Any) -> RunRecord:
         "operations": Operations(
             per_target=per_target, total=per_target * seen, naive_per_target=9 * per_target
         ),
-        "targets": Targets(
+        "targets": TargetCounts(
             mode="last",
             positions=32,
             phases=1,
@@ -118,7 +118,7 @@ def run(axes: dict[str, Any], nats: float, **changes: Any) -> RunRecord:
     return RunRecord(**{**fields, **changes})
 
 
-CORPUS = Corpus(
+CORPUS = CorpusFacts(
     name="performance",
     fingerprint="9b1d" * 16,
     rate=16_000,

@@ -10,7 +10,7 @@ import torch
 
 from datasets.manifest import Corpus
 from model.build import Model
-from scaling.checkpoints.train_state import Place
+from scaling.checkpoints.train_state import TrainState
 from scaling.config.load import with_values
 from scaling.config.run_config import RunConfig
 from scaling.fault_injection.downscale import BASELINES
@@ -74,7 +74,7 @@ def plain_steps(config: RunConfig, corpus: Corpus) -> Iterator[tuple[float, Mode
             padding = torch.from_numpy(stream.windows.padding(stream.indexes(positions)))
         torch.manual_seed(step_seed(config, step, 0))
         loss, _ = network(windows, config.targets, padding)
-        set_learning_rate(optimizer, learning_rate(config.train, Place(step)))
+        set_learning_rate(optimizer, learning_rate(config.train, TrainState(step)))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -87,10 +87,10 @@ def losses(config):
 
 def expected_digests(config, corpus):
     """The digest after every step, from the order as a pure function of the configuration."""
-    stream, place, digests = training_stream(config, corpus), Place(), []
+    stream, place, digests = training_stream(config, corpus), TrainState(), []
     for step in range(config.train.steps):
         positions = np.arange(step * config.train.batch, (step + 1) * config.train.batch)
-        place = place.after(stream.indexes(positions).tolist(), 0.0)
+        place = place.advanced(stream.indexes(positions).tolist(), 0.0)
         digests.append(place.order_digest)
     return digests
 

@@ -3,7 +3,7 @@
 import torch
 from safetensors.torch import save_file
 
-from scaling.runs.trained_model import WEIGHTS_NAME, Trained
+from scaling.runs.trained_model import WEIGHTS_NAME, TrainedModel
 from scaling.training.initialisation import build
 from tests.helpers import records
 from tests.helpers.runs import baseline_run, small_run
@@ -36,4 +36,4 @@ def _saved(config, network, corpus, folder):
     folder.mkdir(exist_ok=True)
     record.write(folder)
     save_file(network.state_dict(), folder / WEIGHTS_NAME)
-    return Trained.load(folder)
+    return TrainedModel.load(folder)

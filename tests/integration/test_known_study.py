@@ -15,8 +15,8 @@ from scaling.analysis.records import load_records
 from scaling.cli.main import app
 from scaling.config.load import with_values
 from scaling.config.run_config import RunConfig
-from scaling.reporting.figure_list import plates
-from scaling.reporting.report import analysed, write
+from scaling.reporting.figure_list import numbered_figures
+from scaling.reporting.report import analyse_study, write
 from tests.helpers import known_laws
 from tests.helpers.browser import opened
 from tests.helpers.known_laws import LAW, RUNS
@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
 def found(folder):
     records, skipped = load_records(folder)
     assert len(records) == RUNS and not skipped
-    return analysed(records, folder)
+    return analyse_study(records, folder)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_the_command_beside_the_law_fits_the_same(content, folder, tmp_path):
 
 
 def test_every_figure_is_drawn_and_none_is_missing(found):
-    drawn = plates(found)
+    drawn = numbered_figures(found)
     assert list(dict.fromkeys(plate.code for plate in drawn)) == CODES
     assert [plate.code for plate in drawn if not plate.panels or plate.missing] == []
     for plate in drawn:

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from scaling.checkpoints.train_state import Place
+from scaling.checkpoints.train_state import TrainState
 from scaling.config import load
 from scaling.config.load import ConfigError
 from scaling.config.run_config import TrainConfig
 from scaling.orchestration.train import make_job, train
 from scaling.runs.job import Fault
 from scaling.runs.log import RunHistory
-from scaling.runs.trained_model import Trained
+from scaling.runs.trained_model import TrainedModel
 from tests.helpers.runs import plain_steps, small_run
 
 TRAIN = TrainConfig(steps=10, second_phase=0.5)
@@ -21,7 +21,7 @@ TRAIN = TrainConfig(steps=10, second_phase=0.5)
 
 def after(*nats):
     """The place after a validation at every step, with these losses."""
-    place = Place()
+    place = TrainState()
     for loss in nats:
         place = place.after([0], 1.0).scored(loss, TRAIN)
     return place
@@ -84,7 +84,7 @@ def test_a_run_ends_early_with_the_weights_that_the_plain_loop_had_at_the_best_v
     assert record.targets.steps == 10
     assert record.validation.nats == pytest.approx(min(nats), abs=1e-6)
     losses = [line["nats"] for line in history.steps]
-    kept = Trained.load(config.folder).network.state_dict()
+    kept = TrainedModel.load(config.folder).network.state_dict()
     for step, (loss, network) in enumerate(plain_steps(config, embedded_corpus), 1):
         assert losses[step - 1] == pytest.approx(loss, abs=1e-4)
         if step == record.validation.step:

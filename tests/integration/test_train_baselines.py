@@ -9,7 +9,7 @@ import torch
 from datasets.shards import read as read_shard
 from scaling.evaluation.evaluate import evaluate
 from scaling.orchestration.train import make_job, train
-from scaling.runs.trained_model import Trained
+from scaling.runs.trained_model import TrainedModel
 from scaling.training.initialisation import build
 from tests.helpers.baselines import stepped
 from tests.helpers.naive_models import nats_of
@@ -49,7 +49,7 @@ def test_a_baseline_trains_as_the_plain_loop_does_and_is_scored_by_both_protocol
     assert sum(record.parameters.values()) == sum(weight.numel() for weight in started)
     assert record.validation.targets == 5 * 4
     assert [part.longest for part in record.validation.by_context] == [200]
-    check_scores(Trained.load(config.folder), embedded_corpus)
+    check_scores(TrainedModel.load(config.folder), embedded_corpus)
 
 
 def check_scores(run, corpus):

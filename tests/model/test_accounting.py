@@ -21,7 +21,7 @@ from model.baselines.shapes import (
 )
 from model.network import LatentTransformer
 from model.targets import Targets
-from scaling.training.worker_usage import Counter
+from scaling.training.worker_usage import OperationCounter
 from tests.helpers.architectures import small
 
 
@@ -74,7 +74,7 @@ CONFIGURATIONS = [
 
 def counted(work):
     """What torch counts of some work, with attention as plain products."""
-    with Counter() as counter, sdpa_kernel(SDPBackend.MATH):
+    with OperationCounter() as counter, sdpa_kernel(SDPBackend.MATH):
         work()
     return counter.operations
 

@@ -18,7 +18,7 @@ from datasets.storage import Folder
 from scaling.checkpoints import checkpoint as checkpoints
 from scaling.checkpoints import engine_state
 from scaling.checkpoints.checkpoint import CheckpointError
-from scaling.checkpoints.train_state import Place
+from scaling.checkpoints.train_state import TrainState
 from tests.helpers.archives import MEMBERS, packed, random_codes, written
 from tests.helpers.fuzzing import Surface, changed, changes, damaged, damages
 from tests.helpers.sounds import noise, sound
@@ -170,8 +170,10 @@ def write(run, step, tensors):
     """A checkpoint of two workers."""
     names = sorted(tensors)
     second = checkpoints.Writer(run, "s", 1, 2)
-    second.write({name: tensors[name] for name in names[1:]}, Place(step, "d", 2.5))
-    checkpoints.Writer(run, "s", 0, 2).write({names[0]: tensors[names[0]]}, Place(step, "d", 2.5))
+    second.write({name: tensors[name] for name in names[1:]}, TrainState(step, "d", 2.5))
+    checkpoints.Writer(run, "s", 0, 2).write(
+        {names[0]: tensors[names[0]]}, TrainState(step, "d", 2.5)
+    )
 
 
 def put(run, files, *, forged):

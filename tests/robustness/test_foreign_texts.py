@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from datasets.manifest import Corpus, ManifestError
 from datasets.storage import Folder
-from scaling.comparison.table import make
+from scaling.comparison.table import build_comparison
 from scaling.config import load
 from scaling.config.load import ConfigError
-from scaling.evaluation.context_use import ContextUse, Mass, Replaced
-from scaling.evaluation.forecast import Forecast, Way
+from scaling.evaluation.context_use import AttentionMass, ContextUse, ReplacedContext
+from scaling.evaluation.forecast import ForecastMethod, SeriesForecast
 from scaling.evaluation.scores import EvaluationError, Loss
 from scaling.runs.record import RecordError
 from tests.helpers.archives import CORPUS
@@ -181,17 +181,19 @@ def test_damaged_records_are_read_or_refused_in_a_sentence(tmp_path):
     loss = Loss.of(0.1, 0.01)
     told = {"run": "a", "split": "test", "targets": 9, "targets_hash": "h", "donors": "itself"}
     told |= {"rate": 16_000, "context": 4_000, "chunk": 1_000, "effective": 2_000}
-    way = Way(name="a", mean_absolute=1, root_mean_square=2, difference=0, half_interval=0.1)
+    way = ForecastMethod(
+        name="a", mean_absolute=1, root_mean_square=2, difference=0, half_interval=0.1
+    )
     whole = {
         "run": run({"model.chunk": 2_000, "model.layers": 1, "model.context": 8_000}, 3.2),
         "evaluation": evaluation("a", 3.2, seconds=3),
-        "comparison": make(config(), recorded(), scored()),
+        "comparison": build_comparison(config(), recorded(), scored()),
         "probe": ContextUse(
             **{**told, "loss": loss, "gain": loss, "gain_half_interval": 0.1},
-            replaced=[Replaced(kind="another", kept=1_000, excess=loss, half_interval=0.02)],
-            attention=[Mass(newest=2_000, by_layer=[0.75, 0.5])],
+            replaced=[ReplacedContext(kind="another", kept=1_000, excess=loss, half_interval=0.02)],
+            attention=[AttentionMass(newest=2_000, by_layer=[0.75, 0.5])],
         ),
-        "forecast": Forecast(run="a", split="s", column="c", season=4, values=9, ways=[way]),
+        "forecast": SeriesForecast(run="a", split="s", column="c", season=4, values=9, ways=[way]),
     }
     contents = {name: json.loads(one.model_dump_json()) for name, one in whole.items()}
     surface = Surface(tmp_path / "given", (RecordError, EvaluationError))

@@ -6,8 +6,8 @@ import pytest
 from scaling.analysis.context_or_size import longest_doublings, per_doubling
 from scaling.analysis.series import CONTEXT
 from scaling.fitting.slope import fit_slope
-from scaling.reporting.content import content_of
-from scaling.reporting.report import analysed
+from scaling.reporting.content import report_content
+from scaling.reporting.report import analyse_study
 from scaling.runs.record import bits
 from tests.helpers.records import falling, study
 
@@ -16,7 +16,7 @@ CONTEXTS = [8_000 * 2**power for power in range(8)]
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    return analysed(study(falling, CONTEXTS, noise=0.001), tmp_path_factory.mktemp("falling"))
+    return analyse_study(study(falling, CONTEXTS, noise=0.001), tmp_path_factory.mktemp("falling"))
 
 
 def test_the_last_and_the_next_doubling_of_a_known_law_lie_inside_their_intervals(found):
@@ -44,7 +44,7 @@ def test_the_gain_at_a_point_is_the_slope_there(found):
 
 
 def test_the_answer_says_both_in_bits_and_nats(found):
-    content = content_of(found, [])
+    content = report_content(found, [])
     last, after = content["doublings"]
     line = content["headlines"][1]
     assert "doubling the context from 512,000 to 1,024,000 samples changes the loss by" in line
@@ -55,6 +55,6 @@ def test_the_answer_says_both_in_bits_and_nats(found):
 
 
 def test_without_a_law_that_may_be_read_no_doubling_is_said(tmp_path):
-    flat = analysed(study(), tmp_path)
+    flat = analyse_study(study(), tmp_path)
     assert longest_doublings(flat.law, flat.axes[CONTEXT]) == []
-    assert "doubling the context" not in " ".join(content_of(flat, [])["headlines"])
+    assert "doubling the context" not in " ".join(report_content(flat, [])["headlines"])

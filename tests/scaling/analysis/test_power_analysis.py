@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from scaling.analysis.power_analysis import MOST_TARGETS, Noise, needs, power_of
+from scaling.analysis.power_analysis import MOST_TARGETS, Noise, power_of, required_runs
 from scaling.config.load import ConfigError
 from scaling.evaluation.clustered_errors import clustered_mean
 from tests.helpers.records import run, study
@@ -57,18 +57,18 @@ def test_without_noise_of_targets_and_known_noise_of_seeds_it_is_the_textbooks_n
 
 def test_what_is_needed_is_enough_and_one_target_less_is_not():
     noise = Noise(0.002, 0.5, 0.001)
-    for need in needs(0.015, noise, recordings=40):
+    for need in required_runs(0.015, noise, recordings=40):
         each = need.targets / 40
         assert power_of(0.015, noise, need.seeds, 40, each) >= 0.8
         assert power_of(0.015, noise, need.seeds, 40, (need.targets - 1) / 40) < 0.8
-    for need in needs(0.015, noise, per_recording=16):
+    for need in required_runs(0.015, noise, per_recording=16):
         assert need.targets == 16 * need.recordings
         assert power_of(0.015, noise, need.seeds, need.recordings, 16) >= 0.8
         assert power_of(0.015, noise, need.seeds, need.recordings - 1, 16) < 0.8
 
 
 def test_more_seeds_need_fewer_targets_and_too_few_need_more_than_there_are():
-    found = needs(0.015, Noise(0.008, 0.5), per_recording=10)
+    found = required_runs(0.015, Noise(0.008, 0.5), per_recording=10)
     assert found[0].targets is found[0].recordings is None
     known = [need.targets for need in found if need.targets]
     assert known == sorted(known, reverse=True) and len(known) > 1
@@ -80,8 +80,8 @@ def test_more_seeds_need_fewer_targets_and_too_few_need_more_than_there_are():
 
 def test_recordings_that_are_alike_set_a_floor_that_no_number_of_targets_passes():
     noise = Noise(0.0, 0.5, 0.5)
-    assert needs(0.05, noise, recordings=20)[0].targets is None
-    assert needs(0.05, noise, recordings=2_000)[0].targets
+    assert required_runs(0.05, noise, recordings=20)[0].targets is None
+    assert required_runs(0.05, noise, recordings=2_000)[0].targets
 
 
 def test_the_noise_of_a_study_is_read_from_its_records():

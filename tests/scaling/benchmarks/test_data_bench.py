@@ -29,13 +29,13 @@ def ordered(spread):
 
 
 def test_plain_slicing_cuts_the_windows_that_the_stream_gives(small, tmp_path):
-    only = stream_rate.recording(tmp_path)
+    only = stream_rate.write_random_recording(tmp_path)
     windows = Windows((only,), ((0, only.samples),), 1_999, 1, 1, 1_999)
     stream = Stream(Folder.of(tmp_path), windows, 0, stream_rate.BATCH, 1)
     codes = np.memmap(tmp_path / stream_rate.RAW, dtype=np.uint8, mode="r")
     positions = np.arange(30)
     begins = windows.locate(stream.indexes(positions))[1] - windows.context
-    sliced = stream_rate.sliced(codes, begins.tolist(), windows.length)
+    sliced = stream_rate.slice_windows(codes, begins.tolist(), windows.length)
     assert np.array_equal(sliced.numpy(), stream.read(positions))
 
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from scaling.checkpoints import async_saver, engine_state
-from scaling.checkpoints.async_saver import Saver
+from scaling.checkpoints.async_saver import AsyncSaver
 from scaling.checkpoints.checkpoint import FOLDER, Writer, committed, newest
-from scaling.checkpoints.train_state import Place
-from scaling.runs.job import Start
+from scaling.checkpoints.train_state import TrainState
+from scaling.runs.job import WorkerStart
 
 MEBIBYTE = 2**20
 
@@ -41,9 +41,9 @@ def saver(tmp_path, monkeypatch):
     tensors = {"model/weight": torch.zeros(MEBIBYTE // 4)}
     monkeypatch.setattr(engine_state, "gathered", lambda *_: tensors)
     warnings: list[str] = []
-    made = Saver(
+    made = AsyncSaver(
         tmp_path,
-        Start(id="s", workers=1, pieces=1),
+        WorkerStart(id="s", workers=1, pieces=1),
         0,
         sums=lambda values: values,
         tick=lambda _: None,
@@ -64,24 +64,24 @@ def test_a_run_goes_on_while_the_disk_is_full_and_saves_when_there_is_room(
     made, warnings = saver
     filler = tmp_path / FOLDER / "filler"
     for step in (1, 2):
-        made.begin(None, Place(step))
+        made.begin(None, TrainState(step))
         if step == 1:
-            made.settle()
+            made.wait_until_written()
             filler.write_bytes(bytes(3 * MEBIBYTE // 2))
-    made.begin(None, Place(3))
+    made.begin(None, TrainState(3))
     (warning,) = warnings
     assert warning.startswith("the checkpoint of step 2 was not written")
     assert "No space left on device" in warning
-    made.begin(None, Place(4))
+    made.begin(None, TrainState(4))
     assert len(warnings) == 2
     with pytest.raises(OSError, match="No space left"):
-        made.settle()
+        made.wait_until_written()
     # What was committed is whole, and nothing half-written takes the room that is left.
     assert newest(tmp_path)[0].place.step == 1
     assert {path.name for path in (tmp_path / FOLDER).iterdir()} == {"000000001", "filler"}
     filler.unlink()
-    made.begin(None, Place(5))
-    made.settle()
+    made.begin(None, TrainState(5))
+    made.wait_until_written()
     assert newest(tmp_path)[0].place.step == 5
 
 
@@ -108,7 +108,7 @@ def test_the_last_checkpoint_waits_for_a_storage_that_is_read_only_for_a_while(
 
     thread = threading.Thread(target=back)
     thread.start()
-    made.finish(None, Place(9))
+    made.finish(None, TrainState(9))
     thread.join()
     assert tries.count(1) >= 20
     assert newest(tmp_path)[0].place.step == 9
@@ -121,7 +121,7 @@ def test_a_storage_that_stays_read_only_is_an_error_and_not_a_wait_for_ever(
     refuses("ro")
     monkeypatch.setattr(async_saver, "STORAGE_SECONDS", 2)
     with pytest.raises(OSError, match="Read-only file system"):
-        saver[0].finish(None, Place(9))
+        saver[0].finish(None, TrainState(9))
 
 
 @pytest.mark.fault(
@@ -143,24 +143,24 @@ def test_a_storage_that_takes_its_time_holds_up_no_step_and_is_given_one_at_a_ti
 
     monkeypatch.setattr(Writer, "write", slow)
     # It comes back while the storage still has not taken anything.
-    made.begin(None, Place(3))
-    second = threading.Thread(target=made.begin, args=(None, Place(6)))
+    made.begin(None, TrainState(3))
+    second = threading.Thread(target=made.begin, args=(None, TrainState(6)))
     second.start()
     second.join(0.3)
     assert second.is_alive() and begun == [3] and committed(tmp_path) == []
     free.set()
     second.join()
-    made.settle()
+    made.wait_until_written()
     assert begun == [3, 6] and warnings == []
     assert newest(tmp_path)[0].place.step == 6
 
 
 def test_a_place_that_is_saved_already_is_not_written_again(tmp_path, saver):
     made, warnings = saver
-    made.begin(None, Place(4))
-    made.settle()
+    made.begin(None, TrainState(4))
+    made.wait_until_written()
     before = committed(tmp_path)[0].stat().st_mtime_ns
-    made.finish(None, Place(4))
+    made.finish(None, TrainState(4))
     assert committed(tmp_path)[0].stat().st_mtime_ns == before
     assert warnings == []
 

@@ -20,7 +20,7 @@ from scaling.checkpoints.checkpoint import (
     forget_partial,
     newest,
 )
-from scaling.checkpoints.train_state import Place
+from scaling.checkpoints.train_state import TrainState
 
 TENSORS = {"model/weight": torch.arange(6.0).view(2, 3), "exp_avg/weight": torch.ones(2, 3)}
 
@@ -31,7 +31,9 @@ def write(folder: Path, step: int, workers: int = 1, start: str = "s") -> None:
     for rank in reversed(range(workers)):
         mine = {name: TENSORS[name] for name in list(TENSORS)[rank::workers]}
         writer = Writer(folder, start, rank, workers)
-        threads.append(threading.Thread(target=writer.write, args=(mine, Place(step, "d", 2.5))))
+        threads.append(
+            threading.Thread(target=writer.write, args=(mine, TrainState(step, "d", 2.5)))
+        )
         threads[-1].start()
     for thread in threads:
         thread.join()
@@ -46,7 +48,7 @@ def test_what_is_written_is_read_whatever_the_number_of_writers(tmp_path, worker
     write(tmp_path, 7, workers)
     found, damage = newest(tmp_path)
     assert damage == []
-    assert found.place == Place(7, "d", 2.5)
+    assert found.place == TrainState(7, "d", 2.5)
     assert found.workers == workers == len(found.parts)
     tensors = dict(found.tensors())
     assert tensors.keys() == TENSORS.keys()
@@ -70,7 +72,7 @@ def test_a_part_that_never_comes_leaves_no_checkpoint(tmp_path):
     writer = Writer(tmp_path, "s", 0, 2)
     writer.abandoned.set()
     with pytest.raises(CheckpointError, match="another worker could not write its part"):
-        writer.write(TENSORS, Place(6))
+        writer.write(TENSORS, TrainState(6))
     assert [path.name for path in (tmp_path / FOLDER).iterdir()] == ["000000003"]
 
 
@@ -81,7 +83,7 @@ def test_a_part_that_never_comes_leaves_no_checkpoint(tmp_path):
 )
 def test_a_killed_writers_part_is_never_taken_for_a_later_starts(tmp_path):
     first = Writer(tmp_path, "first", 1, 2)
-    first.write({"model/weight": torch.zeros(1)}, Place(6))
+    first.write({"model/weight": torch.zeros(1)}, TrainState(6))
     assert committed(tmp_path) == []
     write(tmp_path, 6, 2, start="second")
     assert torch.equal(dict(newest(tmp_path)[0].tensors())["model/weight"], TENSORS["model/weight"])

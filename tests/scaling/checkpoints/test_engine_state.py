@@ -12,10 +12,10 @@ import torch.distributed
 
 from model.build import build
 from model.targets import Targets
-from scaling.benchmarks.worker_trial import forked
+from scaling.benchmarks.worker_trial import run_forked
 from scaling.checkpoints import engine_state
 from scaling.checkpoints.checkpoint import Checkpoint, Writer, committed
-from scaling.checkpoints.train_state import Place
+from scaling.checkpoints.train_state import TrainState
 from scaling.config.run_config import TrainConfig
 from scaling.training import engine as engines
 from tests.helpers.architectures import small
@@ -70,7 +70,7 @@ def train(rank: int, scenario: Scenario, folder: Path) -> tuple[list[float], boo
     checkpoint = Checkpoint.read(committed(folder)[0]) if scenario.resume else None
     if checkpoint:
         engine_state.load_model(network, checkpoint)
-    engine = engines.start(network, settings, scenario.workers, 1)
+    engine = engines.start_engine(network, settings, scenario.workers, 1)
     if checkpoint:
         engine_state.load_optimizer(engine, checkpoint)
     done = checkpoint.place.step if checkpoint else 0
@@ -78,14 +78,16 @@ def train(rank: int, scenario: Scenario, folder: Path) -> tuple[list[float], boo
     for step in range(done, STEPS):
         losses.append(_step(engine, step, rank, scenario.workers))
         if step + 1 == SAVED and not scenario.resume:
-            tensors = engine_state.gathered(engine, rank, scenario.workers, lambda: None)
-            Writer(folder, "first", rank, scenario.workers).write(tensors, Place(SAVED, "d", 1.5))
+            tensors = engine_state.gather_tensors(engine, rank, scenario.workers, lambda: None)
+            Writer(folder, "first", rank, scenario.workers).write(
+                tensors, TrainState(SAVED, "d", 1.5)
+            )
     return losses, _reaches_all(engine, rank)
 
 
 def _reaches_all(engine: Any, rank: int) -> bool:
     moved = {name: tensor + 1 for name, tensor in engines.weights(engine).items()}
-    engines.put(engine, moved if rank == 0 else None)
+    engines.broadcast_weights(engine, moved if rank == 0 else None)
     weights = engines.weights(engine)
     reached = torch.tensor(float(all(torch.equal(weights[name], moved[name]) for name in moved)))
     torch.distributed.all_reduce(reached, torch.distributed.ReduceOp.MIN)
@@ -113,7 +115,7 @@ def found(tmp_path_factory) -> dict[Scenario, tuple[list[float], bool]]:
     found = {}
     for scenario in SCENARIOS:
         port = free_port()
-        forked(process, (scenario, port, folder), scenario.workers)
+        run_forked(process, (scenario, port, folder), scenario.workers)
         found[scenario] = tuple(json.loads((folder / f"{port}.json").read_text()))
     return found
 

@@ -11,13 +11,18 @@ from model.inference.dense import dense_nats
 from model.sampling import Sampling
 from scaling.cli.main import app
 from scaling.inference import continuation
-from scaling.inference.continuation import Asked, Continuation, continue_prompt, listing
-from scaling.runs.trained_model import Trained
+from scaling.inference.continuation import (
+    Continuation,
+    GenerationRequest,
+    continue_prompt,
+    summary_lines,
+)
+from scaling.runs.trained_model import TrainedModel
 from tests.helpers.continuations import RATE, STEPS, endlessly, sound, trained
 
 
 def made(run, prompt, out, batch=1, seconds=STEPS / RATE, **how):
-    asked = Asked(seconds, Sampling(**how), 7, batch)
+    asked = GenerationRequest(seconds, Sampling(**how), 7, batch)
     return continue_prompt(run, prompt, asked, out, lambda done, total: None)[0]
 
 
@@ -46,7 +51,7 @@ def test_the_likelihood_is_what_evaluating_the_continuation_gives_however_it_was
     tmp_path, monkeypatch, how
 ):
     run, kept = trained("bidirectional"), []
-    blocks = continuation.blocks
+    blocks = continuation.generate_blocks
 
     def keeping(run, codes_S, *others):
         for codes_BT, nats_BT in blocks(run, codes_S, *others):
@@ -71,7 +76,7 @@ def test_the_likeliest_is_named_first_and_each_alarm_below_its_file():
             [("a", 2.0, ()), ("b", 1.0, ("clips", "became noise")), ("c", 1.5, ())]
         )
     ]
-    assert listing(each) == [
+    assert summary_lines(each) == [
         "b.wav b.png 1.443 bits (1.000 nats) a sample",
         "warning: b.wav clips",
         "warning: b.wav became noise",
@@ -86,7 +91,7 @@ def test_generate_without_a_prompt_prints_a_likelihood_and_an_alarm(tmp_path, mo
         yield from repeat((torch.full((batch,), 128), 3.0 - torch.arange(batch)))
 
     monkeypatch.setattr(continuation, "generate", generate)
-    monkeypatch.setattr(Trained, "load", lambda folder: trained())
+    monkeypatch.setattr(TrainedModel, "load", lambda folder: trained())
     app(["generate", str(tmp_path), "--seconds", "1", "--batch", "2"], standalone_mode=False)
     *lines, last = capsys.readouterr().out.splitlines()
     stem = tmp_path / "generated" / "unprompted-seed0"

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from scaling.benchmarks.stream_rate import Spread
-from scaling.benchmarks.worker_bench import Counted, Restart, WorkerBench
+from scaling.benchmarks.worker_bench import StageCounts, TimedRestart, WorkerBench
 from scaling.cli.multi_node_tables import figures_table, node_tables
 from scaling.config import load
 from scaling.planning import plan
 from scaling.planning.calibration import WORKERS_RECORD, Calibration
-from scaling.planning.data_throughput import RECORD, Measured
+from scaling.planning.data_throughput import STREAM_RECORD, StreamMeasurement
 from scaling.planning.footprint import Volume
 from scaling.planning.multi_node import counts
 from tests.helpers.clone import CLONE
@@ -36,8 +36,8 @@ def printed(command):
     options |= {words.pop(i): words.pop(i) for i in (words.index("--nodes"),)}
     hardware = load.hardware(CLONE / options["--hardware"])
     runs = load.sweep(CLONE / path, words).runs
-    measured, calibration = Measured.read(RECORD), Calibration.read()
-    planned = plan.make(runs, hardware, measured, calibration, counts(options["--nodes"]))
+    measured, calibration = StreamMeasurement.read(STREAM_RECORD), Calibration.read()
+    planned = plan.make_plan(runs, hardware, measured, calibration, counts(options["--nodes"]))
     ((_, config),) = runs
     return (
         figures_table(config, hardware, measured, calibration),
@@ -49,11 +49,11 @@ def workers_bench():
     """The record of `bench workers` as what was measured."""
     content = json.loads(WORKERS_RECORD.read_text())
     content["counted"] = [
-        Counted(**{**row, "volume": Volume(**row["volume"]), **spreads(row, "save_seconds")})
+        StageCounts(**{**row, "volume": Volume(**row["volume"]), **spreads(row, "save_seconds")})
         for row in content["counted"]
     ]
     restart = content["restart"]
-    content["restart"] = Restart(**{**restart, **spreads(restart, "seconds", "read_seconds")})
+    content["restart"] = TimedRestart(**{**restart, **spreads(restart, "seconds", "read_seconds")})
     return WorkerBench(**content)
 
 

@@ -59,21 +59,21 @@ def mode(path):
     "made, and readable by its user alone",
 )
 def test_a_token_is_made_and_nobody_else_reads_it(home):
-    auth.keep()
+    auth.store_token()
     file = home / ".ray" / "auth_token"
     assert auth.path() == file
     assert mode(file) == 0o600
     made = file.read_text()
     assert len(made) == 64
     file.chmod(0o644)
-    auth.keep()
+    auth.store_token()
     assert mode(file) == 0o600
     assert file.read_text() == made
 
 
 def test_a_token_that_comes_from_elsewhere_is_left_alone(home, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_TOKEN", "x")
-    auth.keep()
+    auth.store_token()
     assert not (home / ".ray").exists()
 
 
@@ -100,7 +100,7 @@ def test_on_the_loopback_no_token_is_insisted_on(home, monkeypatch, address):
 def refusal(address):
     """Why a cluster is not connected to, if it is refused."""
     try:
-        auth.refuse_without(address)
+        auth.require_token(address)
     except TokenError as error:
         return str(error)
 

@@ -11,7 +11,7 @@ import ray
 from datasets.storage import Folder
 from scaling.cluster import all_reduce, node_state, preflight
 from scaling.cluster.node_state import NodeState
-from scaling.cluster.preflight import Seen
+from scaling.cluster.preflight import NodeReport
 from scaling.common import environment
 from tests.helpers.command import executable
 from tests.helpers.runs import small_run
@@ -29,7 +29,7 @@ HEALTHY = NodeState(
 
 
 def seen(ahead=0.0, **changes):
-    return Seen("a (10.0.0.1)", NODE, replace(HEALTHY, **changes), ahead)
+    return NodeReport("a (10.0.0.1)", NODE, replace(HEALTHY, **changes), ahead)
 
 
 def problems(findings):
@@ -89,7 +89,7 @@ def test_a_clock_that_is_off_and_a_full_disk_are_sentences():
 def test_a_gpu_that_is_not_fit_to_train_is_named(monkeypatch, tmp_path, line, words):
     executable(tmp_path / "bin" / "nvidia-smi", f"echo '{line}'")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    count, found = node_state.look_at_gpus()
+    count, found = node_state.inspect_gpus()
     assert count == 1
     if words is None:
         assert found == []
@@ -102,7 +102,7 @@ def test_a_gpu_that_is_not_fit_to_train_is_named(monkeypatch, tmp_path, line, wo
 def test_a_driver_that_does_not_answer_is_a_problem(monkeypatch, tmp_path):
     executable(tmp_path / "bin" / "nvidia-smi", "exit 9")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    assert node_state.look_at_gpus()[1][0].startswith("nvidia-smi fails (")
+    assert node_state.inspect_gpus()[1][0].startswith("nvidia-smi fails (")
 
 
 @pytest.mark.fault(
@@ -112,10 +112,10 @@ def test_a_driver_that_does_not_answer_is_a_problem(monkeypatch, tmp_path):
 )
 def test_a_corpus_that_is_missing_damaged_or_another_one_is_a_sentence(embedded_corpus, tmp_path):
     source = Path(str(embedded_corpus.folder))
-    assert node_state.look_at_corpus(str(source), embedded_corpus.fingerprint) == []
-    (other,) = node_state.look_at_corpus(str(source), "0" * 64)
+    assert node_state.inspect_corpus(str(source), embedded_corpus.fingerprint) == []
+    (other,) = node_state.inspect_corpus(str(source), "0" * 64)
     assert "where the command was typed it has 000000000000" in other
-    (missing,) = node_state.look_at_corpus(str(tmp_path / "nowhere"), None)
+    (missing,) = node_state.inspect_corpus(str(tmp_path / "nowhere"), None)
     assert str(tmp_path / "nowhere") in missing
     copy = tmp_path / "copy"
     shutil.copytree(source, copy)
@@ -123,10 +123,10 @@ def test_a_corpus_that_is_missing_damaged_or_another_one_is_a_sentence(embedded_
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
-    (damaged,) = node_state.look_at_corpus(str(copy), None)
+    (damaged,) = node_state.inspect_corpus(str(copy), None)
     assert "is damaged" in damaged
     shard.write_bytes(content[:-1])
-    (short,) = node_state.look_at_corpus(str(copy), None)
+    (short,) = node_state.inspect_corpus(str(copy), None)
     assert "corpus.json states" in short
     assert Folder.of(copy).files()
 
@@ -173,14 +173,14 @@ def test_a_node_that_does_not_answer_is_named(ray_session, monkeypatch):
 def test_an_all_reduce_is_measured_and_where_it_fails_the_node_is_named(ray_session, monkeypatch):
     (node,) = ray.nodes()
     node = {**node, "Resources": {"CPU": 1.0}}
-    reached = all_reduce.finding([("a", node), ("b", node)])
+    reached = all_reduce.check_all_reduce([("a", node), ("b", node)])
     assert reached.status == "ok"
     assert "8 MiB over 2 nodes by gloo in " in reached.sentence
     assert "GB/s sent by each" in reached.sentence
     monkeypatch.setattr(all_reduce, "MEET_SECONDS", 5)
-    lost = all_reduce.finding([("a", node), ("b", {**node, "NodeID": "0" * 56})])
+    lost = all_reduce.check_all_reduce([("a", node), ("b", {**node, "NodeID": "0" * 56})])
     assert lost.status == "problem"
     assert "b (" in lost.sentence
     monkeypatch.setattr(all_reduce, "START_SECONDS", 0)
-    late = all_reduce.finding([("a", node), ("b", node)])
+    late = all_reduce.check_all_reduce([("a", node), ("b", node)])
     assert late.status == "problem" and late.sentence.startswith("a starts no process")

@@ -9,14 +9,14 @@ from tests.helpers.clone import CLONE
 
 
 def test_a_named_cluster_is_used_and_left_running(ray_session):
-    assert ray_cluster.named()
+    assert ray_cluster.is_named()
     with ray_cluster.connected():
-        assert ray_cluster.offered() == {"CPU": 3.0, "GPU": 0}
-    assert ray_cluster.offered()["CPU"] == 3.0
+        assert ray_cluster.cluster_resources() == {"CPU": 3.0, "GPU": 0}
+    assert ray_cluster.cluster_resources()["CPU"] == 3.0
 
 
 def test_a_folder_that_every_node_sees_is_shared(ray_session, tmp_path):
-    assert ray_cluster.unshared(tmp_path / "runs") == []
+    assert ray_cluster.nodes_without_folder(tmp_path / "runs") == []
     assert list((tmp_path / "runs").iterdir()) == []
 
 
@@ -30,7 +30,7 @@ def test_a_folder_that_a_node_does_not_see_is_named_with_the_remedy(ray_session,
     own = Path("/proc/self/cwd") / "not-shared"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
-        (problem,) = ray_cluster.unshared(own)
+        (problem,) = ray_cluster.nodes_without_folder(own)
     assert "cluster.storage" in problem
     assert str(own) in problem
 
@@ -51,20 +51,23 @@ def written(config: dict[str, Any], home: Path) -> Path:
 
 
 def test_the_ceiling_is_the_head_and_as_many_nodes_as_the_cluster_may_have(config, tmp_path):
-    assert ray_cluster.ceiling(written(config, tmp_path)) == {"CPU": 16 + 2 * 96, "GPU": 2 * 8}
+    assert ray_cluster.autoscaling_resources(written(config, tmp_path)) == {
+        "CPU": 16 + 2 * 96,
+        "GPU": 2 * 8,
+    }
 
 
 def test_no_kind_of_node_counts_beyond_its_own_limit(config, tmp_path):
     config["max_workers"] = 10
     config["available_node_types"]["a100_spot"]["max_workers"] = 0
-    assert ray_cluster.ceiling(written(config, tmp_path))["GPU"] == 2 * 8
+    assert ray_cluster.autoscaling_resources(written(config, tmp_path))["GPU"] == 2 * 8
 
 
 def test_without_the_file_nothing_is_promised(tmp_path):
-    assert ray_cluster.ceiling(tmp_path) == {"CPU": 0, "GPU": 0}
+    assert ray_cluster.autoscaling_resources(tmp_path) == {"CPU": 0, "GPU": 0}
 
 
 def test_own_machines_promise_nothing(config, tmp_path):
     for kind in config["available_node_types"].values():
         kind["resources"] = {}
-    assert ray_cluster.ceiling(written(config, tmp_path)) == {"CPU": 0, "GPU": 0}
+    assert ray_cluster.autoscaling_resources(written(config, tmp_path)) == {"CPU": 0, "GPU": 0}

@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from scaling.comparison.page import write_page
-from scaling.comparison.table import FILE_NAME, Comparison, make
-from scaling.evaluation.paired import paired
+from scaling.comparison.table import FILE_NAME, Comparison, build_comparison
+from scaling.evaluation.paired import paired_difference
 from scaling.evaluation.scores import EvaluationError
 from tests.helpers.browser import opened
 from tests.helpers.evaluations import NATS, QUANTISER, TARGETS, config, evaluation, recorded, scored
@@ -16,7 +16,7 @@ from tests.helpers.evaluations import NATS, QUANTISER, TARGETS, config, evaluati
 
 @pytest.fixture
 def comparison():
-    return make(config(), recorded(), scored())
+    return build_comparison(config(), recorded(), scored())
 
 
 def test_every_row_has_both_losses_and_the_references_stand_first(comparison):
@@ -45,7 +45,7 @@ def test_differences_are_paired_to_the_row_of_the_lowest_full_context_loss(compa
 
 def test_a_paired_difference_is_that_of_the_targets_one_by_one():
     one, other = evaluation("one", 3.3), evaluation("other!", 3.2)
-    found, half = paired(one, other)
+    found, half = paired_difference(one, other)
     means = np.array(
         [(a.run - b.run) / TARGETS for a, b in zip(one.by_second, other.by_second, strict=True)]
     )
@@ -69,12 +69,12 @@ def test_losses_of_other_targets_or_codes_are_refused_one_table(changes, words):
     rows = scored()
     rows[1]["from-silence"] = evaluation("two", 3.2, "from-silence", **changes)
     with pytest.raises(EvaluationError, match=r"must not share a table") as refused:
-        make(config(), recorded(), rows)
+        build_comparison(config(), recorded(), rows)
     assert words in str(refused.value)
 
 
 def test_what_was_asked_for_and_not_matched_is_said():
-    found = make(config(), recorded(seconds=(20.0, 21.0, 40.0)), scored())
+    found = build_comparison(config(), recorded(seconds=(20.0, 21.0, 40.0)), scored())
     said = {match.measure: match.sentence for match in found.matches}
     assert said["parameters"] == "parameters: matched within 10% (156,000 to 156,000)"
     assert said["wall_time"] == (

@@ -4,8 +4,8 @@ from scipy.signal import lfilter
 
 from scaling.evaluation.clustered_errors import (
     FEWEST,
-    cluster,
-    clustered,
+    assign_clusters,
+    cluster_sums,
     clustered_mean,
     half_interval,
     mean_and_error,
@@ -71,7 +71,7 @@ def test_clusters_are_recordings_or_the_longest_blocks_of_which_there_are_enough
     lengths, clustered_by
 ):
     recording, second = seconds_of(lengths)
-    member, found = cluster(recording, second)
+    member, found = assign_clusters(recording, second)
     assert found == clustered_by
     if found == "recordings":
         assert np.array_equal(member, recording)
@@ -88,7 +88,7 @@ def test_a_block_lies_in_one_recording_whatever_seconds_there_are_and_in_which_o
     recording, second = seconds_of([70, 13, 90])
     kept = generator.permutation(len(second))[:120]
     recording, second = recording[kept], second[kept] * 3
-    member, clustered_by = cluster(recording, second)
+    member, clustered_by = assign_clusters(recording, second)
     length = int(clustered_by.split()[2])
     blocks = {}
     for own, name, at in zip(member.tolist(), recording, second.tolist(), strict=True):
@@ -100,7 +100,7 @@ def test_a_block_lies_in_one_recording_whatever_seconds_there_are_and_in_which_o
 def test_numbers_of_recordings_serve_as_well_as_their_names():
     recording, second = seconds_of([70, 13, 90])
     numbers = np.unique(recording, return_inverse=True)[1]
-    by_name, by_number = cluster(recording, second), cluster(numbers, second)
+    by_name, by_number = assign_clusters(recording, second), assign_clusters(numbers, second)
     assert by_name[1] == by_number[1]
     assert np.array_equal(by_name[0], by_number[0])
 
@@ -108,7 +108,7 @@ def test_numbers_of_recordings_serve_as_well_as_their_names():
 def test_sums_of_clusters_give_the_mean_and_error_of_their_values():
     generator = np.random.default_rng(0)
     member, values = generator.integers(30, size=500), generator.normal(size=500)
-    sums, counts = clustered(values, member), clustered(np.ones(500), member)
+    sums, counts = cluster_sums(values, member), cluster_sums(np.ones(500), member)
     assert sums.tolist() == pytest.approx([values[member == own].sum() for own in range(30)])
     assert clustered_mean(sums, counts) == pytest.approx(mean_and_error(values, member))
 
@@ -131,7 +131,7 @@ def test_blocks_tell_the_error_of_a_mean_whose_neighbours_are_alike_and_seconds_
     series = lfilter([1.0], [1.0, -0.8], generator.normal(size=(200, 700)))[:, 60:]
     true = series.mean(1).std(ddof=1)
     second = np.arange(640)
-    member, clustered_by = cluster(np.zeros(640, int), second)
+    member, clustered_by = assign_clusters(np.zeros(640, int), second)
     assert clustered_by == "blocks of 32 s"
     by_blocks = np.array([mean_and_error(values, member)[1] for values in series])
     by_seconds = np.array([mean_and_error(values, second)[1] for values in series])

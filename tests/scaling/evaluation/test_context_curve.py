@@ -12,7 +12,7 @@ from scaling.evaluation.context_curve import context_curve
 from scaling.evaluation.evaluate import evaluate
 from scaling.evaluation.scores import EvaluationError
 from scaling.runs.record import FILE_NAME, RunRecord
-from scaling.runs.trained_model import Trained, TrainedError
+from scaling.runs.trained_model import TrainedModel, TrainedModelError
 from tests.helpers.command import scaling
 from tests.helpers.trained import trained, trained_baseline
 
@@ -49,11 +49,11 @@ def test_beyond_its_own_context_a_model_reads_the_oldest_chunk(run):
 
 def test_contexts_that_cannot_be_are_refused(run, embedded_corpus, tmp_path):
     with pytest.raises(
-        TrainedError, match=r"not a multiple of model\.chunk = 500: write 500 or 1000"
+        TrainedModelError, match=r"not a multiple of model\.chunk = 500: write 500 or 1000"
     ):
         run.with_context(700)
     baseline = trained_baseline(embedded_corpus, tmp_path / "baseline", "wavenet")
-    with pytest.raises(TrainedError, match="is a wavenet, which reads sequences from silence"):
+    with pytest.raises(TrainedModelError, match="is a wavenet, which reads sequences from silence"):
         baseline.with_context(100)
     with pytest.raises(EvaluationError, match="write --history 4000 or more"):
         context_curve(run, embedded_corpus, "test", [4_000], unwatched, 64, 3_000)
@@ -75,7 +75,7 @@ def test_all_contexts_are_scored_on_the_same_targets(run, embedded_corpus):
 
 @pytest.mark.slow
 def test_the_curve_of_a_run_agrees_with_what_its_training_recorded(chunks_run, embedded_corpus):
-    run = Trained.load(chunks_run.folder)
+    run = TrainedModel.load(chunks_run.folder)
     recorded = RunRecord.read(chunks_run.folder / FILE_NAME).validation.by_context
     contexts = [part.longest for part in recorded]
     curve, _ = context_curve(run, embedded_corpus, "validation", contexts, unwatched, 2_000)

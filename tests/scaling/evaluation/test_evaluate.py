@@ -16,7 +16,7 @@ from scaling.evaluation import protocols
 from scaling.evaluation.clustered_errors import mean_and_error
 from scaling.evaluation.context_curve import context_curve
 from scaling.evaluation.evaluate import evaluate
-from scaling.evaluation.paired import check_comparable
+from scaling.evaluation.paired import check_evaluations_comparable
 from scaling.evaluation.scores import Evaluation, EvaluationError
 from tests.helpers.command import scaling
 from tests.helpers.trained import trained
@@ -141,7 +141,7 @@ def test_another_corpus_is_scored_where_it_is_asked_for_and_its_codes_mean_the_s
     curve, scored = context_curve(run, other, "test", [1_000], unwatched, 30, transfer=True)
     assert len(curve) == 2 and all(one.other_corpus == "elsewhere" for one in scored)
     with pytest.raises(EvaluationError, match="corpus_fingerprint"):
-        check_comparable([found, own])
+        check_evaluations_comparable([found, own])
     louder = dataclasses.replace(other, rate=8_000, codec="linear")
     with pytest.raises(EvaluationError, match="rate is 8000 and was 16000, codec is linear and"):
         evaluate(run, louder, "test", unwatched, transfer=True)

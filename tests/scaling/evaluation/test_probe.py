@@ -10,10 +10,10 @@ from datasets.settings import Settings
 from model.targets import Targets
 from scaling.config.run_config import RunConfig
 from scaling.evaluation import probe as probing
-from scaling.evaluation.context_use import KINDS, ContextUse, Replaced
+from scaling.evaluation.context_use import KINDS, ContextUse, ReplacedContext
 from scaling.evaluation.probe import probe
 from scaling.evaluation.scores import EvaluationError, Loss
-from scaling.runs.trained_model import TrainedError
+from scaling.runs.trained_model import TrainedModelError
 from scaling.training.data import training_stream
 from scaling.training.initialisation import build
 from tests.helpers import sounds
@@ -167,7 +167,9 @@ def test_weights_of_attention_are_those_that_its_reading_mixes(run, embedded_cor
 )
 def test_the_effective_context_keeps_95_percent_of_a_gain_that_is_one(excesses, half, effective):
     others = [
-        Replaced(kind="another", kept=100 * 2**at, excess=Loss.of(excess, 0.0), half_interval=half)
+        ReplacedContext(
+            kind="another", kept=100 * 2**at, excess=Loss.of(excess, 0.0), half_interval=half
+        )
         for at, excess in enumerate(excesses)
     ]
     assert probing._effective(others, 1_600) == effective
@@ -187,7 +189,7 @@ def test_what_has_nothing_to_replace_is_refused(embedded_corpus, lagged_corpus, 
     short = trained(embedded_corpus, tmp_path / "one", model__context=500)
     baseline = trained_baseline(embedded_corpus, tmp_path / "baseline", "wavenet")
     for other in (short, baseline):
-        with pytest.raises(TrainedError, match="no chunks older than its newest one"):
+        with pytest.raises(TrainedModelError, match="no chunks older than its newest one"):
             probe(other, embedded_corpus, "test", 64, 0, unwatched)
     with pytest.raises(EvaluationError, match="Prepare that one again"):
         probe(run, lagged_corpus, "test", 64, 0, unwatched)

@@ -6,7 +6,7 @@ import pytest
 
 from model.accounting import parameters
 from scaling.config import check, load
-from scaling.fault_injection.downscale import shrunk
+from scaling.fault_injection.downscale import downscaled
 from tests.helpers.clone import CLONE
 
 RUNS = sorted((CLONE / "configs/runs").rglob("*.yaml"))
@@ -16,7 +16,7 @@ RUNS = sorted((CLONE / "configs/runs").rglob("*.yaml"))
 @pytest.mark.parametrize("workers", [2, 3, 4])
 def test_a_shrunk_run_is_sound_and_of_the_same_kind(embedded_corpus, path: Path, workers: int):
     run = load.run(path, [f"corpus={embedded_corpus.folder}", "model.levels=256"])
-    small = shrunk(run, Path("/tmp/storage"), workers, 40, 5)
+    small = downscaled(run, Path("/tmp/storage"), workers, 40, 5)
     assert check.problems(small, embedded_corpus) == []
     assert type(small.model) is type(run.model)
     assert small.windows.targets == run.windows.targets

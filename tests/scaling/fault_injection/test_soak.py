@@ -7,7 +7,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from scaling.fault_injection.rehearsal import Rehearsal
-from scaling.fault_injection.soak import GROWTH, Level, Seen, Soak
+from scaling.fault_injection.soak import GROWTH, Observations, ResourceLevel, Soak
 from tests.helpers.clone import CLONE
 from tests.helpers.command import rehearse
 from tests.helpers.documents import markdown
@@ -15,27 +15,27 @@ from tests.helpers.documents import markdown
 
 def test_what_grows_is_told_from_what_varies():
     noise = np.random.default_rng(0).normal(0, 5, (400, len(GROWTH)))
-    level = Seen((500 + noise).tolist())
+    level = Observations((500 + noise).tolist())
     assert not any(one.grows for one in level.levels())
     leak = np.linspace(0, 400, 400)[:, None]
-    names = [one.name for one in Seen((500 + noise + leak).tolist()).levels() if one.grows]
+    names = [one.name for one in Observations((500 + noise + leak).tolist()).levels() if one.grows]
     assert names == list(GROWTH)
     # What is taken once, at the start, is no leak.
     warm = 200 * (np.arange(400) > 40)[:, None]
-    assert not any(one.grows for one in Seen((500 + noise + warm).tolist()).levels())
+    assert not any(one.grows for one in Observations((500 + noise + warm).tolist()).levels())
 
 
 def test_a_level_is_the_median_of_its_quarter():
     rows = [[value] * len(GROWTH) for value in (9.0, 1.0, 2.0, 3.0, 7.0, 7.0, 4.0, 6.0)]
-    first = Seen(rows).levels()[0]
-    assert first == Level("driver memory (MB)", 2.5, 5.0, 9.0)
-    assert Seen().levels() == []
+    first = Observations(rows).levels()[0]
+    assert first == ResourceLevel("driver memory (MB)", 2.5, 5.0, 9.0)
+    assert Observations().levels() == []
 
 
 def test_the_document_has_the_table_of_the_hour():
     record = json.loads((CLONE / "configs/measurements/soak-cpu.json").read_text())
     del record["hardware"], record["versions"]
-    levels = TypeAdapter(list[Level]).validate_python(record.pop("levels"))
+    levels = TypeAdapter(list[ResourceLevel]).validate_python(record.pop("levels"))
     seconds, killed = record.pop("seconds"), record.pop("killed")
     hour = Soak(seconds, killed, TypeAdapter(Rehearsal).validate_python(record), levels)
     assert seconds >= 3_600 and killed == 60 and hour.problems == []

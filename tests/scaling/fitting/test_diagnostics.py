@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from scaling.fitting.diagnostics import noise_of, of_data, of_fit
+from scaling.fitting.diagnostics import data_diagnostics, fit_diagnostics, row_noise
 from scaling.fitting.forms import Additive
 from scaling.fitting.objective import Objective
-from scaling.fitting.stability import of_refits
+from scaling.fitting.stability import refit_diagnostics
 from scaling.fitting.uncertainty import uncertainty
 from tests.helpers.surfaces import design, grid, made, noisy, surface
 
@@ -17,9 +17,9 @@ def found(columns, loss, form=None, objective=None, labels=None, num_redraws=60)
     fitted = made(columns, loss, form, objective, labels, num_redraws=num_redraws)
     known = uncertainty(fitted)
     findings = [
-        *of_data(fitted.points, fitted.form),
-        *of_fit(fitted, known, noise_of(fitted)),
-        *of_refits(fitted, known),
+        *data_diagnostics(fitted.points, fitted.form),
+        *fit_diagnostics(fitted, known, row_noise(fitted)),
+        *refit_diagnostics(fitted, known),
     ]
     return {finding.code: finding.text for finding in findings}
 
@@ -120,7 +120,7 @@ def test_a_clean_parabola_has_no_finding():
 def test_replicates_give_the_noise_and_residuals_do_otherwise():
     n, d, loss = design(0.003)
     twice = made({"N": np.tile(n, 2), "D": np.tile(d, 2)}, np.append(loss, loss + 0.1))
-    assert noise_of(twice) == pytest.approx(0.1 / 2**0.5)
+    assert row_noise(twice) == pytest.approx(0.1 / 2**0.5)
     once = made({"N": n, "D": d}, loss, objective=Objective("mse", "raw"), num_redraws=0)
     expected = np.sqrt(np.sum((once.predicted - loss) ** 2) / (36 - 5))
-    assert noise_of(once) == pytest.approx(expected)
+    assert row_noise(once) == pytest.approx(expected)

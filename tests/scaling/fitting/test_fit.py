@@ -53,7 +53,7 @@ SURFACES = {
 def test_a_noise_free_surface_comes_back(name, objective):
     form, loss, truth = SURFACES[name]
     fitted = made({"N": N, "D": D}, loss, form, objective, num_redraws=0)
-    assert {key: fitted.natural[key] for key in truth} == pytest.approx(truth, rel=1e-6)
+    assert {key: fitted.named_parameters[key] for key in truth} == pytest.approx(truth, rel=1e-6)
     assert fitted.converged
 
 
@@ -78,14 +78,14 @@ def test_three_terms_and_a_parabola_come_back():
         "chunk.optimum": 1700,
         "chunk.curvature": 0.02,
     }
-    assert fitted.natural == pytest.approx(truth, rel=1e-6)
+    assert fitted.named_parameters == pytest.approx(truth, rel=1e-6)
 
 
 def test_the_scale_of_the_losses_changes_nothing_but_their_unit():
     """A mean of tiny Huber terms is what stops optimisers at their starts."""
     n, d, loss = design()
-    small = made({"N": n, "D": d}, 1e-6 * loss, num_redraws=0).natural
-    usual = made({"N": n, "D": d}, loss, num_redraws=0).natural
+    small = made({"N": n, "D": d}, 1e-6 * loss, num_redraws=0).named_parameters
+    usual = made({"N": n, "D": d}, loss, num_redraws=0).named_parameters
     assert small["N.exponent"] == pytest.approx(usual["N.exponent"], rel=1e-6)
     assert small["E"] == pytest.approx(1e-6 * usual["E"], rel=1e-6)
 
@@ -103,7 +103,9 @@ def test_the_same_seed_gives_the_same_redraws_and_another_does_not():
 
 def test_terms_add_up_to_the_curve():
     fitted = square(num_redraws=0)
-    assert fitted.natural["E"] + fitted.added().sum(axis=1) == pytest.approx(fitted.predicted)
+    assert fitted.named_parameters["E"] + fitted.added().sum(axis=1) == pytest.approx(
+        fitted.predicted
+    )
 
 
 def test_a_fit_whose_starts_disagree_has_not_converged(monkeypatch):
@@ -130,7 +132,7 @@ def test_fits_to_many_losses_at_once_are_those_one_by_one():
     ]
     sets = [Points.of({"N": N, "D": D}, loss) for loss in losses]
     form = Additive(("N", "D"))
-    found = fitting.fits(sets, form, [7, 8, 9])
+    found = fitting.fit_many(sets, form, [7, 8, 9])
     for points, seed, one in zip(sets, (7, 8, 9), found, strict=True):
         alone = fitting.fit(points, form, Objective(), num_redraws=0, seed=seed)
         np.testing.assert_allclose(one.parameters, alone.parameters, rtol=1e-10)

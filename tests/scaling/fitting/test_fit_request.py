@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from scaling.config.load import ConfigError
-from scaling.fitting.fit_request import Asked
+from scaling.fitting.fit_request import FitRequest
 
 
 def asked(**changes):
@@ -15,7 +15,7 @@ def asked(**changes):
         **dict(where=None, group=None, holdout=None, bootstrap=200, seed=0, compare=False),
         **dict(isoflop=None, cost=None, at=[]),
     )
-    return Asked(**{**usual, **changes})
+    return FitRequest(**{**usual, **changes})
 
 
 def test_names_stand_before_the_first_sign():

@@ -51,7 +51,9 @@ def test_gradient_is_the_derivative_of_the_curve(form, parameters):
 def test_natural_parameters_give_the_same_losses_by_the_formula(form, parameters):
     losses, _ = form.curve(parameters, POSITION)
     for index in range(len(parameters)):
-        values = {key: value[index] for key, value in form.natural(parameters, CENTRES).items()}
+        values = {
+            key: value[index] for key, value in form.named_parameters(parameters, CENTRES).items()
+        }
         n, d, chunk = (CENTRES * np.exp(POSITION)).T
         bend = values["chunk.curvature"] * np.log(chunk / values["chunk.optimum"]) ** 2
         expected = values["E"] + powers(form.name, values, n, d) + bend
@@ -59,7 +61,7 @@ def test_natural_parameters_give_the_same_losses_by_the_formula(form, parameters
 
 
 def test_starts_lie_in_the_box_and_pass_through_the_losses(form):
-    lower, upper = form.box(LOSS)
+    lower, upper = form.bounds(LOSS)
     starts = form.starts(LOSS, 50, np.random.default_rng(3))
     assert lower.shape == upper.shape == (form.num_parameters,)
     assert np.all((lower <= starts) & (starts <= upper))
@@ -69,7 +71,7 @@ def test_starts_lie_in_the_box_and_pass_through_the_losses(form):
 
 def test_a_parabola_without_a_lowest_point_has_no_optimum():
     form = Additive(("N",), ("chunk",))
-    values = form.natural(np.array([[2.0, 1.0, 0.3, 0.1, -0.2]]), CENTRES[[0, 2]])
+    values = form.named_parameters(np.array([[2.0, 1.0, 0.3, 0.1, -0.2]]), CENTRES[[0, 2]])
     assert np.isnan(values["chunk.optimum"][0]) and values["E"][0] == 2.0
 
 

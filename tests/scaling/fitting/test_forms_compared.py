@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scaling.fitting.bootstrap import refit
-from scaling.fitting.fit import problem_of
+from scaling.fitting.fit import fit_problem
 from scaling.fitting.forms_compared import aicc, compare_forms, left_out_error
 from scaling.fitting.objective import Objective
 from tests.helpers.surfaces import grid, made, noisy, square
@@ -63,6 +63,6 @@ def test_left_out_errors_are_those_of_a_fit_of_the_other_rows():
 
 def test_refits_start_from_the_best_and_lose_nothing_by_it():
     chosen = square(num_redraws=0)
-    problem = problem_of(chosen.points, chosen.form, chosen.objective)
+    problem = fit_problem(chosen.points, chosen.form, chosen.objective)
     again = refit(problem, np.ones((1, 36)), chosen.parameters[None])
     assert again[0] == pytest.approx(chosen.parameters, rel=1e-4)

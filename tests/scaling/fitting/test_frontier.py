@@ -47,7 +47,7 @@ def test_no_sizes_of_the_same_cost_have_a_lower_loss():
 def test_the_interval_of_the_exponent_is_that_of_the_redraws():
     fitted = square(num_redraws=60)
     found = frontier(fitted, product)
-    values = fitted.form.natural(fitted.redraws, fitted.points.centres)
+    values = fitted.form.named_parameters(fitted.redraws, fitted.points.centres)
     drawn = values["D.exponent"] / (values["N.exponent"] + values["D.exponent"])
     expected = np.percentile(drawn, [2.5, 97.5])
     assert found.intervals["N"] == pytest.approx(expected, abs=1e-4)

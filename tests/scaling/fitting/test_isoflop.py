@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scaling.fitting.diagnostics import of_isoflop
+from scaling.fitting.diagnostics import isoflop_diagnostics
 from scaling.fitting.isoflop import isoflop
 from scaling.fitting.slope import FitError
 from tests.helpers.surfaces import made, noisy
@@ -76,7 +76,7 @@ def test_exponents_of_both_columns_are_found_apart_and_add_up_for_a_product():
 
 
 def codes(*words, **design):
-    return {finding.code for finding in of_isoflop(isoflop(*profiles(*words, **design)))}
+    return {finding.code for finding in isoflop_diagnostics(isoflop(*profiles(*words, **design)))}
 
 
 def test_a_clean_design_has_no_finding():
@@ -106,7 +106,7 @@ def test_a_profile_that_only_falls_has_no_lowest_point():
     fitted, budget = profiles()
     bent = 4 - 0.01 * fitted.points.position[:, 0] ** 2
     wrong = made(dict(zip(("N", "D"), fitted.points.x.T, strict=True)), bent, num_redraws=0)
-    assert "isoflop_not_convex" in {one.code for one in of_isoflop(isoflop(wrong, budget))}
+    assert "isoflop_not_convex" in {one.code for one in isoflop_diagnostics(isoflop(wrong, budget))}
 
 
 def test_budgets_that_run_into_each_other_are_refused():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from scaling.fitting.fit import problem_of
+from scaling.fitting.fit import fit_problem
 from scaling.fitting.forms import Additive
 from scaling.fitting.minimise import minimise
 from scaling.fitting.objective import Objective
@@ -15,7 +15,7 @@ FORM = Additive(("N", "D"))
 
 
 def solved(points, objective, weights, number=12):
-    problem = problem_of(points, FORM, objective)
+    problem = fit_problem(points, FORM, objective)
     starts = FORM.starts(points.loss, number, np.random.default_rng(0))
     many = np.tile(weights, (number, 1))
     widths = objective.widths(points.loss)
@@ -44,7 +44,7 @@ def test_no_start_of_scipy_finds_a_lower_objective(points, objective):
         with np.errstate(all="ignore"):  # where it tries a loss of zero
             found = minimize(scaled, start, jac=True, method="L-BFGS-B", bounds=bounds)
         assert found.fun >= 1 - 1e-6
-    assert np.all(optima.ended)
+    assert np.all(optima.converged)
 
 
 def test_absolute_errors_end_at_the_linear_programs_optimum():
@@ -52,7 +52,7 @@ def test_absolute_errors_end_at_the_linear_programs_optimum():
     loss = np.array([2.0, 2.1, 2.2, 3.9, 2.05])
     points = Points.of({"N": np.array([1.0, 2, 4, 8, 16])}, loss)
     form, objective = Additive(("N",)), Objective("huber", "raw", 1e-9)
-    problem = problem_of(points, form, objective)
+    problem = fit_problem(points, form, objective)
     problem.upper[1] = 0.0  # no term: E alone
     starts = form.starts(loss, 4, np.random.default_rng(0))
     found = minimise(

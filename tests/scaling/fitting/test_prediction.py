@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scaling.fitting.objective import Objective
-from scaling.fitting.prediction import predict, reach
+from scaling.fitting.prediction import extrapolation_factor, predict
 from tests.helpers.surfaces import grid, made, noisy, square, surface
 
 BEYOND = np.array([[3e10, 3e12], [1e8, 1e10]])
@@ -36,7 +36,7 @@ def test_new_runs_fall_into_their_intervals(space, num_redraws):
 def test_reach_is_the_factor_beyond_the_column_left_furthest():
     fitted = square(num_redraws=0)
     x = np.array([[1e8, 1e10], [3e10, 1e10], [1e8, 2e8], [2e10, 7e12]])
-    assert reach(fitted, x) == pytest.approx([1.0, 3.0, 5.0, 7.0])
+    assert extrapolation_factor(fitted, x) == pytest.approx([1.0, 3.0, 5.0, 7.0])
 
 
 def test_without_degrees_of_freedom_there_are_no_limits():

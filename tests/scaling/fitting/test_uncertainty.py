@@ -7,7 +7,7 @@ from scaling.fitting.fit import fit
 from scaling.fitting.forms import Additive
 from scaling.fitting.objective import Objective
 from scaling.fitting.points import Points
-from scaling.fitting.uncertainty import of_redraws, percentiles, uncertainty, wald
+from scaling.fitting.uncertainty import of_redraws, percentile_interval, uncertainty, wald
 from tests.helpers.surfaces import TRUTH, grid, made, noisy, square, surface
 
 REPLICATES = 100
@@ -25,10 +25,10 @@ def test_intervals_cover_the_truth_on_sixteen_configurations(kind, deviation):
     for seed in range(REPLICATES):
         loss = noisy(surface(n, d), deviation, seed)
         fitted = made({"N": n, "D": d}, loss, objective=Objective(kind), seed=seed)
-        values = fitted.form.natural(fitted.redraws, fitted.points.centres)
+        values = fitted.form.named_parameters(fitted.redraws, fitted.points.centres)
         # For a cost of 6 N D the best N grows with this power of it (test_frontier.py).
         compute = values["D.exponent"] / (values["N.exponent"] + values["D.exponent"])
-        low, high = percentiles(compute)
+        low, high = percentile_interval(compute)
         redrawn["compute"] += low < truth < high
         for counts, known in ((redrawn, of_redraws(fitted)), (by_wald, wald(fitted))):
             for name in WATCHED:

@@ -16,7 +16,12 @@ from datasets.storage import Folder
 from model.inference import generation
 from model.sampling import Sampling
 from scaling.inference import continuation
-from scaling.inference.continuation import COMPILED_STEPS, Asked, PromptError, continue_prompt
+from scaling.inference.continuation import (
+    COMPILED_STEPS,
+    GenerationRequest,
+    PromptError,
+    continue_prompt,
+)
 from tests.helpers.continuations import RATE, STEPS, endlessly, sound, trained
 from tests.helpers.sounds import take
 
@@ -44,7 +49,7 @@ def prompt(tmp_path):
 
 def made(run, prompt, out, seconds=SECONDS, seed=7, batch=1, progress=lambda d, t: None, **how):
     silence = how.pop("silence", None)
-    asked = Asked(seconds, Sampling(**how), seed, batch, silence)
+    asked = GenerationRequest(seconds, Sampling(**how), seed, batch, silence)
     return continue_prompt(run, prompt, asked, out, progress)[0]
 
 
@@ -169,11 +174,11 @@ def test_it_ends_when_all_have_been_silent_for_so_long(tmp_path, monkeypatch, ru
         codes[step][1] = 90
     codes[19][0], codes[60][1] = 200, 9
     monkeypatch.setattr(continuation, "generate", endlessly(codes))
-    asked = Asked(1_000 / RATE, Sampling(), 7, 2, 30 / RATE)
+    asked = GenerationRequest(1_000 / RATE, Sampling(), 7, 2, 30 / RATE)
     found, seconds = continue_prompt(run, prompt, asked, tmp_path / "out", lambda d, t: None)
     assert round(seconds * RATE) == 61 + 30
     assert [soundfile.info(one.wav).frames for one in found] == [91, 91]
-    asked = Asked(40 / RATE, Sampling(), 7, 2, 30 / RATE)
+    asked = GenerationRequest(40 / RATE, Sampling(), 7, 2, 30 / RATE)
     assert continue_prompt(run, prompt, asked, tmp_path / "out", lambda d, t: None)[1] == 40 / RATE
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from datasets import audio, quantise
-from scaling.inference.degeneration import FEWEST_SAMPLES, flatness, runaway
+from scaling.inference.degeneration import FEWEST_SAMPLES, degeneration_alarms, flatness
 from tests.helpers import records
 from tests.helpers.clone import CLONE
 
@@ -26,7 +26,8 @@ def told(made, given, codec="mulaw", levels=256):
     corpus = corpus.model_copy(update={"rate": RATE, "codec": codec, "levels": levels})
     codes, prompt = (quantise.encode(one, codec, levels) for one in (made, given))
     return [
-        " ".join(sentence.split()[:2]).split(":")[0] for sentence in runaway(codes, prompt, corpus)
+        " ".join(sentence.split()[:2]).split(":")[0]
+        for sentence in degeneration_alarms(codes, prompt, corpus)
     ]
 
 
@@ -57,7 +58,7 @@ def test_silence_noise_clipping_and_a_level_far_above_are_told_and_no_more(
 
 def test_a_sentence_holds_the_number_and_what_is_allowed():
     corpus = records.run({}, 3.3).corpus
-    (sentence,) = runaway(
+    (sentence,) = degeneration_alarms(
         quantise.encode(8 * TONE, "mulaw"), quantise.encode(0.3 * TONE, "mulaw"), corpus
     )
     assert sentence == (
@@ -86,7 +87,7 @@ def test_the_last_second_is_judged_and_less_than_one_is_not():
 def test_codes_on_both_sides_of_zero_are_silence(codec, levels):
     corpus = records.run({}, 3.3).corpus.model_copy(update={"codec": codec, "levels": levels})
     codes = levels // 2 - np.arange(RATE) % 2
-    (sentence,) = runaway(codes, codes, corpus)
+    (sentence,) = degeneration_alarms(codes, codes, corpus)
     assert sentence.startswith("became silence")
 
 

@@ -19,9 +19,9 @@ from model.inference.dense import dense_nats
 from model.inference.exported import FORMAT, ExportError
 from model.sampling import Sampling
 from model.targets import Targets
-from scaling.inference.export import export
+from scaling.inference.export import export_run
 from scaling.runs.record import FILE_NAME, RunRecord, bits
-from scaling.runs.trained_model import WEIGHTS_NAME, Trained, TrainedError
+from scaling.runs.trained_model import WEIGHTS_NAME, TrainedModel, TrainedModelError
 from scaling.training.data import held_out_stream
 from tests.helpers.clone import CLONE
 from tests.helpers.command import scaling
@@ -58,7 +58,7 @@ def codes(length):
 
 
 def test_every_kind_comes_back_with_the_same_losses_and_continuations(run, tmp_path):
-    export(run, tmp_path / "out")
+    export_run(run, tmp_path / "out")
     again = model.load(tmp_path / "out")
     known = codes(run.config.model.context + 300)
     expected = torch.cat(list(dense_nats(run.network, [known])))
@@ -71,7 +71,7 @@ def test_every_kind_comes_back_with_the_same_losses_and_continuations(run, tmp_p
 
 
 def test_the_folder_says_what_the_model_is_and_how_to_use_it(latent, tmp_path):
-    paths = export(latent, tmp_path / "out")
+    paths = export_run(latent, tmp_path / "out")
     assert {path.name for path in paths} == {"config.json", "weights.safetensors", "README.md"}
     about = model.load(tmp_path / "out").about
     loss = latent.record.validation
@@ -86,7 +86,7 @@ def test_the_folder_says_what_the_model_is_and_how_to_use_it(latent, tmp_path):
 
 def test_the_cards_lines_run_and_write_audio(latent, embedded_corpus, tmp_path):
     out = tmp_path / "out"
-    export(latent, out)
+    export_run(latent, out)
     (lines,) = re.findall(r"```python\n(.*?)```", (out / "README.md").read_text(), re.DOTALL)
     tone = 0.3 * np.sin(np.arange(4_000) / 9)
     soundfile.write(tmp_path / "prompt.wav", tone, embedded_corpus.rate)
@@ -103,7 +103,7 @@ def test_the_cards_lines_run_and_write_audio(latent, embedded_corpus, tmp_path):
 
 
 def test_a_program_gives_the_logits_of_the_network(latent, tmp_path):
-    paths = export(latent, tmp_path / "out", program=True)
+    paths = export_run(latent, tmp_path / "out", program=True)
     (path,) = [path for path in paths if path.suffix == ".pt2"]
     step = torch.export.load(path).module()
     known = codes(latent.config.model.context)[None].long()
@@ -117,8 +117,8 @@ def test_a_program_gives_the_logits_of_the_network(latent, tmp_path):
 
 def test_a_program_of_a_baseline_is_refused_and_nothing_is_written(embedded_corpus, tmp_path):
     run = trained_baseline(embedded_corpus, tmp_path / "run", "wavenet")
-    with pytest.raises(TrainedError, match="without --program"):
-        export(run, tmp_path / "out", program=True)
+    with pytest.raises(TrainedModelError, match="without --program"):
+        export_run(run, tmp_path / "out", program=True)
     assert not (tmp_path / "out").exists()
 
 
@@ -144,7 +144,7 @@ def spoiled(folder, change):
     ],
 )
 def test_what_cannot_be_read_is_a_sentence(latent, tmp_path, change, said):
-    export(latent, tmp_path / "out")
+    export_run(latent, tmp_path / "out")
     spoiled(tmp_path / "out", change)
     with pytest.raises(ExportError, match=re.escape(said)):
         model.load(tmp_path / "out")
@@ -153,7 +153,7 @@ def test_what_cannot_be_read_is_a_sentence(latent, tmp_path, change, said):
 @pytest.mark.fault("Checkpoints", "an exported model's weights are damaged", "a sentence")
 @pytest.mark.parametrize("cut", [0, 100, -1])
 def test_damaged_weights_are_a_sentence(latent, tmp_path, cut):
-    export(latent, tmp_path / "out")
+    export_run(latent, tmp_path / "out")
     path = tmp_path / "out" / WEIGHTS_NAME
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(ExportError, match="cannot be built"):
@@ -216,5 +216,5 @@ def test_torch_numpy_and_safetensors_are_enough_for_the_loss_of_the_record(
     assert not {"ray", "deepspeed", "pydantic", "soundfile"} & set(found["loaded"])
     record = RunRecord.read(config.folder / FILE_NAME)
     assert found["nats"] == pytest.approx(record.validation.nats, abs=1e-5)
-    again = Trained.load(config.folder)
+    again = TrainedModel.load(config.folder)
     assert again.record == record

@@ -10,8 +10,8 @@ import soundfile
 from datasets import quantise, shards
 from scaling.analysis.records import load_records
 from scaling.inference.continuation import PromptError
-from scaling.inference.listen import Listening, listen
-from scaling.reporting.clips import clips_of, first_of, write_page
+from scaling.inference.listen import ListeningRequest, listen
+from scaling.reporting.clips import first_prompt_clips, read_clips, write_page
 from scaling.reporting.report import write_report
 from tests.helpers.browser import opened
 from tests.helpers.trained import trained
@@ -31,7 +31,7 @@ def folder(embedded_corpus, tmp_path_factory):
 
 def heard(*folders, **how):
     how = {"seconds": SECONDS, "seed": 3, "most": 4, **how}
-    return listen(folders, Listening(**how), lambda done, total: None)
+    return listen(folders, ListeningRequest(**how), lambda done, total: None)
 
 
 def test_all_runs_continue_the_same_prompt_beside_what_truly_follows(folder, embedded_corpus):
@@ -63,7 +63,7 @@ def test_a_seed_fixes_every_byte_and_the_best_come_first(folder):
 
 def test_progress_counts_the_samples_of_all_continuations_together(folder, embedded_corpus):
     told = []
-    how = Listening(SECONDS, temperatures=(0.5, 1.0), prompts=2, most=2)
+    how = ListeningRequest(SECONDS, temperatures=(0.5, 1.0), prompts=2, most=2)
     listen([folder], how, lambda done, total: told.append((done, total)))
     samples = 2 * 2 * 2 * round(SECONDS * embedded_corpus.rate)
     assert {total for _, total in told} == {samples}
@@ -75,7 +75,7 @@ def test_the_report_plays_them_from_its_own_file(folder, tmp_path):
     heard(folder)
     records, _ = load_records(folder)
     page = write_report(records, folder, study="heard").html
-    clips = clips_of(folder)
+    clips = read_clips(folder)
     text = page.read_text()
     assert len(clips) == 4 and all(clip.sound in text for clip in clips)
     assert text.count("<audio controls") == 4
@@ -105,16 +105,16 @@ def test_runs_continue_several_prompts_at_several_temperatures(folder, embedded_
     for one in told:
         if one["kind"] == "continuation":
             assert np.mean(one["nats_by_second"]) == pytest.approx(one["nats"])
-    clips = clips_of(folder)
-    assert {clip.prompt for clip in first_of(clips)} == {0}
-    assert {clip.temperature for clip in first_of(clips)} == {None, 0.5}
+    clips = read_clips(folder)
+    assert {clip.prompt for clip in first_prompt_clips(clips)} == {0}
+    assert {clip.temperature for clip in first_prompt_clips(clips)} == {None, 0.5}
 
 
 def test_the_page_has_every_clip_and_a_blind_comparison_of_every_pair(folder, tmp_path):
     heard(folder, prompts=2, temperatures=(0.5, 1.0))
     page = write_page(folder)
     text = page.read_text()
-    assert all(clip.sound in text and clip.picture in text for clip in clips_of(folder))
+    assert all(clip.sound in text and clip.picture in text for clip in read_clips(folder))
     assert text.count("<details><summary>Show and play it") == 2
     result = opened(page, tmp_path)
     assert "CONSOLE" not in result.stderr
@@ -136,4 +136,4 @@ def test_a_study_whose_weights_are_gone_says_so(folder, tmp_path):
 
 
 def test_without_clips_a_report_has_no_players(tmp_path):
-    assert clips_of(tmp_path) == []
+    assert read_clips(tmp_path) == []

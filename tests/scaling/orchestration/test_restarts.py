@@ -18,7 +18,7 @@ from ray.exceptions import ActorDiedError
 
 from datasets.storage import Folder
 from scaling.checkpoints.checkpoint import Writer
-from scaling.checkpoints.train_state import Place
+from scaling.checkpoints.train_state import TrainState
 from scaling.config.run_config import RunConfig
 from scaling.orchestration import restarts
 from scaling.orchestration.restarts import RAY_FOLDER, TrainingError
@@ -124,7 +124,7 @@ class NobodyWatches:
     def __init__(self, config, start):
         pass
 
-    def kept(self):
+    def supervised(self):
         return contextlib.nullcontext()
 
 
@@ -155,7 +155,7 @@ def started(tmp_path, monkeypatch):
         monkeypatch.setattr(restarts, "_fit", fit)
         monkeypatch.setattr(restarts, "Supervision", NobodyWatches)
         monkeypatch.setattr(restarts.workers, "choose", lambda *_, **__: room)
-        restarts.run(job)
+        restarts.run_with_restarts(job)
         return begun
 
     return run
@@ -165,7 +165,7 @@ def saves(step):
     """A start that commits a checkpoint and fails."""
 
     def end(folder):
-        Writer(folder, "s", 0, 1).write({"model/weight": torch.zeros(1)}, Place(step))
+        Writer(folder, "s", 0, 1).write({"model/weight": torch.zeros(1)}, TrainState(step))
         return RuntimeError(f"failed after step {step}")
 
     return end

@@ -91,7 +91,7 @@ def test_new_processes_go_on_from_what_a_trial_saved(trial):
 @pytest.mark.parametrize("distance", [0, 4_000_000])
 def test_stage_3_gathers_again_what_was_used_too_long_ago(tmp_path, distance):
     trial = Trial(2, (Case(3, "float32"),), 0, tmp_path)
-    worker_trial.forked(_forgetful, (trial, "meeting", distance), 2)
+    worker_trial.run_forked(_forgetful, (trial, "meeting", distance), 2)
     found = trial.found()[0][0]
     given, parameters = found["given"]["gathered"], found["parameters"]
     # DeepSpeed looks past the distance to the end of a module, here of up to 4.2 M parameters.

@@ -154,13 +154,13 @@ def test_a_cap_without_a_price_is_a_problem(run):
 def test_a_plan_adds_up_what_its_runs_cost_and_says_what_does_not_fit(run, embedded_corpus):
     other = run.model_copy(update={"seed": 1})
     small = PRICED.model_copy(update={"memory_bytes": 4_000})
-    planned = plan.make([({}, run), ({}, other)], small, MEASURED)
+    planned = plan.make_plan([({}, run), ({}, other)], small, MEASURED)
     assert planned.dollars == pytest.approx(2 * planned.runs[0].cost.dollars)
     assert planned.accelerator_hours == pytest.approx(2 * planned.runs[0].cost.accelerator_hours)
     assert sum("make the model smaller" in note for note in planned.notes) == 2
     titles = [table.title for table in plan_tables.cost_tables(planned)]
     assert [title.split()[0] for title in titles] == ["parameters", "operations", "GB", "on"]
     json.dumps(planned.as_json())
-    unpriced = plan.make([({}, run)])
+    unpriced = plan.make_plan([({}, run)])
     assert unpriced.dollars is unpriced.accelerator_hours is None
     assert len(list(plan_tables.cost_tables(unpriced))) == 3

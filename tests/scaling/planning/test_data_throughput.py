@@ -8,7 +8,7 @@ from datasets.storage import Folder
 from model import accounting
 from scaling.config import load
 from scaling.planning import data_throughput, plan
-from scaling.planning.data_throughput import Measured, MeasuredError, forecast
+from scaling.planning.data_throughput import MeasuredError, StreamMeasurement, forecast
 from tests.helpers.clone import CLONE
 from tests.helpers.hardware import HARDWARE, MEASURED
 from tests.helpers.runs import small_run
@@ -112,7 +112,7 @@ def test_every_shipped_hardware_is_read(path):
 
 
 def test_the_shipped_record_holds_the_rates_of_both_ways():
-    measured = Measured.read(data_throughput.RECORD)
+    measured = StreamMeasurement.read(data_throughput.STREAM_RECORD)
     for way in ("mapped", "carried"):
         assert measured.windows_per_second(way, 128_000) > 0
 
@@ -124,10 +124,10 @@ def test_the_shipped_record_holds_the_rates_of_both_ways():
 def test_a_file_that_is_no_record_is_a_sentence_with_what_to_type(tmp_path, content):
     path = tmp_path / "record.json"
     with pytest.raises(MeasuredError, match=r"cannot be read .*bench data --json"):
-        Measured.read(path)
+        StreamMeasurement.read(path)
     path.write_text(content)
     with pytest.raises(MeasuredError, match=r"is no record of the stream's rates .*bench data"):
-        Measured.read(path)
+        StreamMeasurement.read(path)
 
 
 def test_a_plan_carries_its_forecasts_and_says_the_run_that_is_fed_least(embedded_corpus, tmp_path):
@@ -135,15 +135,15 @@ def test_a_plan_carries_its_forecasts_and_says_the_run_that_is_fed_least(embedde
         ({}, small_run(embedded_corpus, tmp_path)),
         ({}, small_run(embedded_corpus, tmp_path, model__context=2_000)),
     ]
-    assert [planned.forecast for planned in plan.make(runs).runs] == [None, None]
-    assert plan.make(runs).verdicts == []
-    planned = plan.make(runs, HARDWARE, MEASURED)
+    assert [planned.forecast for planned in plan.make_plan(runs).runs] == [None, None]
+    assert plan.make_plan(runs).verdicts == []
+    planned = plan.make_plan(runs, HARDWARE, MEASURED)
     content = json.loads(json.dumps(planned.as_json()))
     times = [entry["forecast"]["expected"]["times"] for entry in content["runs"]]
     least = planned.runs[times.index(min(times))]
     assert planned.verdicts == [f"run {least.id}: {least.forecast.sentence}"]
     fast = HARDWARE.model_copy(update={"operations_per_second": 1e18})
-    waiting = plan.make(runs, fast, MEASURED).verdicts
+    waiting = plan.make_plan(runs, fast, MEASURED).verdicts
     assert waiting[0] == "2 of 2 runs would wait"
     assert waiting[1].startswith(f"run {least.id}: the run would wait")
 

@@ -48,7 +48,7 @@ def _peak_of(case):
     gc.collect()
     before = held_bytes()
     train = TrainConfig(batch=WORKERS * WINDOWS, zero=case.stage, precision=case.precision)
-    started = engine.start(build(MODEL), train, WORKERS, 1)
+    started = engine.start_engine(build(MODEL), train, WORKERS, 1)
     window = torch.zeros(WINDOWS, TARGETS.samples(POSITIONS, MODEL), dtype=torch.uint8)
 
     def step():
@@ -67,7 +67,7 @@ def _peak_of(case):
 @pytest.fixture(scope="module")
 def peaks(tmp_path_factory):
     trial = Trial(WORKERS, CASES, 0, tmp_path_factory.mktemp("peaks"))
-    worker_trial.forked(_worker, (trial, "meeting"), WORKERS)
+    worker_trial.run_forked(_worker, (trial, "meeting"), WORKERS)
     return dict(zip(CASES, trial.found()[0], strict=True))
 
 

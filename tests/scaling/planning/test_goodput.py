@@ -4,11 +4,15 @@ import numpy as np
 import pytest
 
 from scaling.planning import goodput
-from scaling.planning.goodput import REGIMES, SIMULATED_FAILURES, Failures, Saving
+from scaling.planning.goodput import REGIMES, SIMULATED_FAILURES, CheckpointTiming, FailureRate
 
 HOUR = 3_600
 DAY = 86_400
-SAVINGS = [Saving(2.0, 0.0, 90.0), Saving(2.0, 30.0, 90.0), Saving(60.0, 0.0, 300.0)]
+SAVINGS = [
+    CheckpointTiming(2.0, 0.0, 90.0),
+    CheckpointTiming(2.0, 30.0, 90.0),
+    CheckpointTiming(60.0, 0.0, 300.0),
+]
 
 
 def events(saving, interval, up):
@@ -75,25 +79,25 @@ def test_no_interval_is_better_than_the_best_one():
 
 
 def test_checkpoints_are_no_closer_than_one_takes_to_be_safe():
-    slow = Saving(0.01, 500.0, 60.0)
+    slow = CheckpointTiming(0.01, 500.0, 60.0)
     assert slow.best_interval(1 / HOUR) == 500.0
 
 
 def test_the_design_target_of_twelve_faults_a_day_is_the_formulas():
     # Checkpoints of 2 s every 5 minutes, 90 s of recovery.
-    saving = Saving(2.0, 0.0, 90.0)
+    saving = CheckpointTiming(2.0, 0.0, 90.0)
     assert saving.goodput(300.0, 12 / DAY) == pytest.approx(0.960, abs=5e-4)
     assert saving.goodput(300.0, 1 / DAY) >= 0.99
 
 
 def test_faster_failures_than_a_run_recovers_from_leave_nothing():
-    saving = Saving(10.0, 0.0, HOUR)
+    saving = CheckpointTiming(10.0, 0.0, HOUR)
     assert saving.goodput(saving.best_interval(1 / 60), 1 / 60) == 0.0
     assert saving.simulated(saving.best_interval(1 / 60), 1 / 60) == 0.0
 
 
 def test_failures_add_up_over_accelerators_and_nodes():
-    failures = Failures("X", 1_000.0, 3.0)
+    failures = FailureRate("X", 1_000.0, 3.0)
     assert failures.per_second(4, 32) == pytest.approx(32 / (1_000 * HOUR) + 12 / DAY)
 
 

@@ -7,7 +7,7 @@ from model import accounting
 from scaling.config import check, load
 from scaling.config.load import ConfigError
 from scaling.config.run_config import RunConfig
-from scaling.planning.match_parameters import amount, nearest
+from scaling.planning.match_parameters import nearest_value, parse_count
 from tests.helpers.clone import CLONE
 from tests.helpers.command import scaling_in_new_process
 
@@ -36,7 +36,7 @@ def nearest_of_all(config, key, wanted, values):
 
 def sentence_of(config, key, wanted):
     with pytest.raises(ConfigError) as raised:
-        nearest(config, key, wanted)
+        nearest_value(config, key, wanted)
     (sentence,) = raised.value.problems
     return sentence
 
@@ -59,7 +59,7 @@ def sentence_of(config, key, wanted):
 def test_no_valid_value_is_nearer_than_the_one_that_is_found(name, key, share):
     config = run_of(name)
     wanted = round(count(config) * share)
-    found = nearest(config, key, wanted)
+    found = nearest_value(config, key, wanted)
     best = with_value(config, key, found.value)
     assert check.problems(best, None) == []
     assert found.parameters == count(best)
@@ -74,7 +74,7 @@ def test_the_nearest_is_found_where_the_count_goes_up_and_down(filters):
     counts = [count(with_value(config, "model.kernel", kernel)) for kernel in range(1, 30)]
     assert counts != sorted(counts)
     for wanted in counts[:20]:
-        found = nearest(config, "model.kernel", wanted + 1)
+        found = nearest_value(config, "model.kernel", wanted + 1)
         distance = abs(found.parameters - wanted - 1)
         assert distance == nearest_of_all(config, "model.kernel", wanted + 1, range(1, 100))
 
@@ -92,14 +92,14 @@ def test_the_nearest_is_found_among_values_far_beyond_those_counted_one_by_one(n
     config = run_of(name)
     exact = with_value(config, key, 1_000_000)
     for wanted in (count(exact) - 1, count(exact), count(exact) + 1):
-        assert nearest(config, key, wanted).value == 1_000_000
+        assert nearest_value(config, key, wanted).value == 1_000_000
 
 
 @pytest.mark.parametrize("name", ["paper", "wavenet", "samplernn", "sashimi"])
 def test_every_kind_of_model_comes_within_three_percent_of_the_papers_size(name):
     key = "model.end" if name == "wavenet" else "model.width"
     config = run_of(name, *(["model.skip=512"] if name == "wavenet" else []))
-    found = nearest(config, key, 3_140_000)
+    found = nearest_value(config, key, 3_140_000)
     assert abs(found.percent) < 3
     assert found.percent == pytest.approx(100 * (found.parameters - 3_140_000) / 3_140_000)
 
@@ -107,11 +107,11 @@ def test_every_kind_of_model_comes_within_three_percent_of_the_papers_size(name)
 def test_a_value_that_the_configuration_does_not_allow_is_passed_over():
     config = run_of("paper")
     wanted = count(with_value(config, "model.width", 129))
-    assert nearest(config, "model.width", wanted).value in (128, 130)
+    assert nearest_value(config, "model.width", wanted).value in (128, 130)
 
 
 def test_numbers_are_read_with_and_without_a_suffix():
-    assert [amount(text) for text in ("3140000", "3.14M", "300k", "1B", "0.5k")] == [
+    assert [parse_count(text) for text in ("3140000", "3.14M", "300k", "1B", "0.5k")] == [
         *(3_140_000, 3_140_000, 300_000, 10**9, 500)
     ]
 
@@ -119,7 +119,7 @@ def test_numbers_are_read_with_and_without_a_suffix():
 @pytest.mark.parametrize("text", ["", "M", "3,14M", "-3M", "0", "0.0001", "3 M", "1e6", "9" * 5000])
 def test_a_number_that_cannot_be_read_is_a_sentence(text):
     with pytest.raises(ConfigError, match=r"--parameters is .*such as 3140000, 3.14M or 300k"):
-        amount(text)
+        parse_count(text)
 
 
 def test_an_unknown_key_is_said_with_the_nearest():
@@ -166,7 +166,7 @@ def test_a_configuration_that_is_wrong_as_it_stands_is_said_as_ever():
         {"study": "s", "corpus": "c", "model": {"chunk": 3_000}, "train": {"batch": 4}}
     )
     with pytest.raises(ConfigError) as raised:
-        nearest(config, "model.width", 10**6)
+        nearest_value(config, "model.width", 10**6)
     assert raised.value.problems == check.problems(config, None)
 
 

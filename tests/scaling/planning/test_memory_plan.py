@@ -1,7 +1,7 @@
 import pytest
 
 from scaling.config import load
-from scaling.planning.memory_plan import advice, changed, memory, memory_by_stage, room
+from scaling.planning.memory_plan import advice, changed, memory, memory_by_stage, memory_limit
 from tests.helpers.clone import CLONE
 from tests.helpers.hardware import HARDWARE
 
@@ -67,5 +67,5 @@ def test_the_baselines_are_planned_without_activations():
 
 
 def test_a_worker_without_an_accelerator_has_its_share_of_the_node():
-    assert room(HARDWARE) == 10**10 / 4
-    assert room(A100) == 40e9
+    assert memory_limit(HARDWARE) == 10**10 / 4
+    assert memory_limit(A100) == 40e9

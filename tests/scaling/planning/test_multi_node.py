@@ -6,7 +6,7 @@ from model import accounting
 from scaling.config import check, load
 from scaling.planning import data_throughput, multi_node, plan
 from scaling.planning.calibration import Calibration
-from scaling.planning.data_throughput import Measured, MeasuredError
+from scaling.planning.data_throughput import MeasuredError, StreamMeasurement
 from scaling.planning.footprint import checkpoint, volume
 from scaling.planning.goodput import REGIMES
 from tests.helpers.clone import CLONE
@@ -31,7 +31,7 @@ def run(embedded_corpus, tmp_path):
 
 
 def rows(run, corpus, numbers, hardware=BIG, measured=MEASURED):
-    return multi_node.on_nodes(run, corpus, hardware, measured, CALIBRATION, numbers)
+    return multi_node.plan_on_nodes(run, corpus, hardware, measured, CALIBRATION, numbers)
 
 
 @pytest.mark.parametrize(("name", "parameters"), SCALE.items())
@@ -84,7 +84,7 @@ def test_stage_3_hides_its_communication_as_far_as_there_is_computation(run, emb
 
 
 def test_a_step_waits_for_what_the_stream_does_not_deliver(run, embedded_corpus):
-    slow = Measured("P", {"mapped": {1_000: 1.0}, "carried": {1_000: 1.0}})
+    slow = StreamMeasurement("P", {"mapped": {1_000: 1.0}, "carried": {1_000: 1.0}})
     (row,) = rows(run, embedded_corpus, [1], measured=slow)
     # A window is five times as long as the one that takes a second.
     assert row.step.seconds == pytest.approx(8 / 4 * 5.001)
@@ -151,11 +151,11 @@ def test_hardware_that_says_too_little_is_refused(run, embedded_corpus):
 
 
 def test_a_plan_carries_the_nodes_of_each_run(run, embedded_corpus):
-    planned = plan.make([({}, run)], BIG, MEASURED, CALIBRATION, [1, 3])
+    planned = plan.make_plan([({}, run)], BIG, MEASURED, CALIBRATION, [1, 3])
     content = json.loads(json.dumps(planned.as_json()))
     assert [row["nodes"] for row in content["runs"][0]["nodes"]] == [1, 3]
     assert any("does not divide" in note for note in planned.notes)
-    assert plan.make([({}, run)], BIG, MEASURED).runs[0].nodes == []
+    assert plan.make_plan([({}, run)], BIG, MEASURED).runs[0].nodes == []
 
 
 def test_the_shipped_records_calibrate():

@@ -16,7 +16,7 @@ SHIPPED = sorted(
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_run_and_sweep_is_planned(path, monkeypatch):
     monkeypatch.chdir(CLONE)
-    planned = plan.make(load.sweep(path).runs)
+    planned = plan.make_plan(load.sweep(path).runs)
     assert planned.problems == []
     assert planned.runs
 
@@ -28,7 +28,7 @@ def test_every_shipped_corpus_is_read(path):
 
 def test_a_plan_counts_targets_against_what_the_corpus_offers(embedded_corpus, tmp_path):
     run = small_run(embedded_corpus, tmp_path, train__steps=200_000)
-    planned = plan.make([({}, run)])
+    planned = plan.make_plan([({}, run)])
     (only,) = planned.runs
     assert only.targets == 200_000 * 4 * 3
     assert only.epoch < only.targets
@@ -37,13 +37,13 @@ def test_a_plan_counts_targets_against_what_the_corpus_offers(embedded_corpus, t
 
 
 def test_sharing_chunks_costs_less_than_one_window_a_target(embedded_corpus, tmp_path):
-    (only,) = plan.make([({}, small_run(embedded_corpus, tmp_path))]).runs
+    (only,) = plan.make_plan([({}, small_run(embedded_corpus, tmp_path))]).runs
     assert only.operations_per_target < only.naive_operations_per_target
 
 
 def test_a_corpus_that_is_not_prepared_is_a_note_with_what_to_type(tmp_path, embedded_corpus):
     run = small_run(replace(embedded_corpus, folder=Folder.of(tmp_path / "nothing")), tmp_path)
-    planned = plan.make([({}, run)])
+    planned = plan.make_plan([({}, run)])
     assert planned.problems == []
     assert "scaling prepare" in planned.notes[0]
     assert planned.runs[0].epoch is None
@@ -52,6 +52,6 @@ def test_a_corpus_that_is_not_prepared_is_a_note_with_what_to_type(tmp_path, emb
 def test_problems_are_said_and_such_runs_left_out(embedded_corpus, tmp_path):
     good = small_run(embedded_corpus, tmp_path)
     bad = small_run(embedded_corpus, tmp_path, model__width=7)
-    planned = plan.make([({}, good), ({}, bad)])
+    planned = plan.make_plan([({}, good), ({}, bad)])
     assert len(planned.runs) == 1
     assert len(planned.problems) == 1

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from scaling.analysis.records import ReportError, load_records
-from scaling.evaluation.context_use import ContextUse, Mass, Replaced
+from scaling.evaluation.context_use import AttentionMass, ContextUse, ReplacedContext
 from scaling.evaluation.scores import Loss
 from scaling.reporting.report import write_report
 from tests.helpers.browser import opened
@@ -165,8 +165,8 @@ def test_a_probe_of_a_run_is_a_row_with_its_sentence(tmp_path):
         **{"run": found[0].id, "split": "test", "rate": 16_000, "context": 4_000, "chunk": 1_000},
         **{"targets": 512, "targets_hash": "a" * 64, "loss": loss, "gain": loss},
         **{"gain_half_interval": 0.02, "effective": 2_000, "donors": "another recording"},
-        replaced=[Replaced(kind="another", kept=1_000, excess=loss, half_interval=0.02)],
-        attention=[Mass(newest=2_000, by_layer=[0.75, 0.5])],
+        replaced=[ReplacedContext(kind="another", kept=1_000, excess=loss, half_interval=0.02)],
+        attention=[AttentionMass(newest=2_000, by_layer=[0.75, 0.5])],
     )
     (tmp_path / found[0].id).mkdir()
     use.write(tmp_path / found[0].id)

@@ -9,7 +9,7 @@ import yaml
 from scaling.config import load
 from scaling.config.run_config import RunConfig
 from scaling.reporting.report import write_report
-from scaling.reporting.reproducibility import SHORT, origin, origins
+from scaling.reporting.reproducibility import SHORT, run_reproducibility, study_reproducibility
 from scaling.runs.log import LOG_NAME, RunLog
 from scaling.runs.record import Restart
 from scaling.runs.study import CONFIG_NAME
@@ -42,7 +42,7 @@ def write(folder, steps):
 
 def test_restarts_are_counted_by_their_reason_with_the_steps_done_again(tmp_path):
     write(tmp_path, range(1, STEPS + 1))
-    found = origin(tmp_path, disturbed())
+    found = run_reproducibility(tmp_path, disturbed())
     assert found.restarts == 3 and found.steps_again == 2
     assert found.reasons == {
         "worker 1 died: its process or its node is gone": 2,
@@ -54,7 +54,7 @@ def test_restarts_are_counted_by_their_reason_with_the_steps_done_again(tmp_path
 def test_a_long_reason_is_cut(tmp_path):
     restart = Restart(step=2, workers=1, why="x" * 500, lost_steps=0, seconds=None)
     record = disturbed().model_copy(update={"restarts": [restart]})
-    (reason,) = origin(tmp_path, record).reasons
+    (reason,) = run_reproducibility(tmp_path, record).reasons
     assert len(reason) == SHORT and reason.endswith("...")
 
 
@@ -64,13 +64,13 @@ def test_steps_that_were_lost_and_done_again_count_once(tmp_path):
         log = RunLog(tmp_path, start)
         for step in range(start + 1, end + 1):
             log.write("step", step=step, order_digest=f"d{step}")
-    found = origin(tmp_path, disturbed())
+    found = run_reproducibility(tmp_path, disturbed())
     assert found.targets_twice == 0 and found.log_problem is None
 
 
 def test_a_step_that_is_twice_in_the_log_counts_its_targets_twice(tmp_path):
     write(tmp_path, [1, 2, 3, 4, 3, 4, 5, 6])
-    assert origin(tmp_path, disturbed()).targets_twice == 2 * TARGETS_PER_STEP
+    assert run_reproducibility(tmp_path, disturbed()).targets_twice == 2 * TARGETS_PER_STEP
 
 
 @pytest.mark.parametrize(
@@ -83,15 +83,15 @@ def test_a_step_that_is_twice_in_the_log_counts_its_targets_twice(tmp_path):
 )
 def test_a_log_that_is_not_the_record_s_is_said_to_be_so(tmp_path, steps, problem):
     write(tmp_path / disturbed().id, steps)
-    found = origins(tmp_path, [disturbed()])
+    found = study_reproducibility(tmp_path, [disturbed()])
     (one,) = found["runs"]
     assert one["log_problem"] == problem and (one["targets_twice"] is None) == (not steps)
     assert "of which 0 of 1 have every step" in found["sentence"]
 
 
 def test_the_share_of_repeated_data_is_what_had_been_seen_before(tmp_path):
-    assert origin(tmp_path, disturbed(unique=STEPS * TARGETS_PER_STEP)).repeated == 0.0
-    again = origin(tmp_path, disturbed(unique=STEPS * TARGETS_PER_STEP // 4))
+    assert run_reproducibility(tmp_path, disturbed(unique=STEPS * TARGETS_PER_STEP)).repeated == 0.0
+    again = run_reproducibility(tmp_path, disturbed(unique=STEPS * TARGETS_PER_STEP // 4))
     assert again.repeated == pytest.approx(0.75)
 
 
@@ -99,8 +99,8 @@ def test_the_weights_that_a_run_kept_are_of_its_last_step_or_its_best(tmp_path):
     last = disturbed()
     validation = last.validation.model_copy(update={"step": 4})
     best = last.model_copy(update={"id": "patient", "validation": validation})
-    assert origin(tmp_path, last).weights_of == STEPS
-    assert origin(tmp_path, best).weights_of == 4
+    assert run_reproducibility(tmp_path, last).weights_of == STEPS
+    assert run_reproducibility(tmp_path, best).weights_of == 4
     paths = write_report([last, best], tmp_path, study="demo")
     rows = (tmp_path / "report.md").read_text().splitlines()
     column = ["weights of step" in row for row in rows].index(True)
@@ -112,11 +112,11 @@ def test_the_weights_that_a_run_kept_are_of_its_last_step_or_its_best(tmp_path):
 
 def test_the_command_trains_the_same_run_into_another_folder(tmp_path):
     config = RunConfig.model_validate(BASE)
-    assert origin(tmp_path, disturbed()).command is None
+    assert run_reproducibility(tmp_path, disturbed()).command is None
     path = tmp_path / "a folder" / CONFIG_NAME
     path.parent.mkdir()
     path.write_text(yaml.safe_dump(config.resolved(), sort_keys=False))
-    *verb, written, override = shlex.split(origin(path.parent, disturbed()).command)
+    *verb, written, override = shlex.split(run_reproducibility(path.parent, disturbed()).command)
     assert verb == ["python", "-m", "scaling", "train"]
     again = load.run(type(path)(written), [override])
     assert again.id == config.id and again.study_folder != config.study_folder

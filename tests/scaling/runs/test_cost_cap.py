@@ -10,9 +10,9 @@ from scaling.config.run_config import ClusterConfig
 from scaling.orchestration import supervision
 from scaling.orchestration.restarts import TrainingError
 from scaling.orchestration.train import make_job, train
-from scaling.runs.cost_cap import Cap
+from scaling.runs.cost_cap import CostCap
 from scaling.runs.log import LOG_NAME, RunHistory, read_failure
-from scaling.runs.study import finished
+from scaling.runs.study import finished_record
 from tests.helpers.clone import CLONE
 from tests.helpers.runs import digests, expected_digests, losses, plain_losses, small_run
 
@@ -31,21 +31,21 @@ def test_workers_are_paid_from_their_first_line_to_that_of_the_next_start_or_the
     write(tmp_path / "b", ("start", 0, eight), ("step", 0.9, {}))
     write(tmp_path / "c", ("start", 2, four), ("validation", 3, {}), ("step", 2.5, {}))
     # 8 x 2 + 4 x 2 of a, nothing of b, which was before the call, and 4 x 1 of c.
-    assert Cap(56.01, 2.0, 1 * HOUR).reached(tmp_path) is None
-    said = Cap(56.0, 2.0, 1 * HOUR).reached(tmp_path)
+    assert CostCap(56.01, 2.0, 1 * HOUR).reached(tmp_path) is None
+    said = CostCap(56.0, 2.0, 1 * HOUR).reached(tmp_path)
     assert "have cost 56.00 dollars" in said and "cluster.max_dollars is 56:" in said
 
 
 def test_runs_that_have_not_begun_cost_nothing(tmp_path):
-    assert Cap(1e-9, 1.0, 0.0).reached(tmp_path) is None
+    assert CostCap(1e-9, 1.0, 0.0).reached(tmp_path) is None
 
 
 def test_a_worker_pays_for_its_share_of_a_node():
     a100 = CLONE / "configs/hardware/a100.yaml"
     price = yaml.safe_load(a100.read_text())["dollars_per_hour"]
-    made = Cap.of(ClusterConfig(max_dollars=5, hardware=a100))
+    made = CostCap.of(ClusterConfig(max_dollars=5, hardware=a100))
     assert made.dollars == 5 and made.dollars_per_worker_hour == pytest.approx(price / 8)
-    assert Cap.of(ClusterConfig()) is None
+    assert CostCap.of(ClusterConfig()) is None
 
 
 @pytest.mark.slow
@@ -68,7 +68,7 @@ def test_a_run_that_has_cost_its_cap_stops_in_a_checkpoint_and_goes_on_when_call
     with pytest.raises(TrainingError, match=r"dollars by their logs since the command was typed"):
         train(make_job(config, {}))
     reached = RunHistory.read(config.folder).steps[-1]["step"]
-    assert finished(config) is None and 0 < reached < 300
+    assert finished_record(config) is None and 0 < reached < 300
     assert "cluster.max_dollars is 1:" in read_failure(config.folder)
     free = small_run(embedded_corpus, tmp_path, **changes)
     assert free.folder == config.folder

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from scaling.runs import lease
-from scaling.runs.lease import FILE_NAME, LeaseError, held
+from scaling.runs.lease import FILE_NAME, LeaseError, hold_lease
 from tests.helpers.command import scaling
 from tests.helpers.runs import small_run
 
@@ -42,7 +42,7 @@ def holder(tmp_path):
 )
 def test_a_second_driver_is_refused_with_the_firsts_name(tmp_path, holder):
     with pytest.raises(LeaseError, match=f"is being trained by process {holder.pid} on "):
-        with held(tmp_path):
+        with hold_lease(tmp_path):
             pytest.fail("two hold one lease")
     assert json.loads((tmp_path / FILE_NAME).read_text())["process"] == holder.pid
 
@@ -58,7 +58,7 @@ def test_train_says_who_trains_the_run_already(embedded_corpus, tmp_path):
     path = tmp_path / "run.yaml"
     path.write_text(yaml.safe_dump(config.resolved()))
     config.folder.mkdir(parents=True)
-    with held(config.folder):
+    with hold_lease(config.folder):
         done = scaling("train", "--config", path)
     assert done.returncode == 1
     assert f"is being trained by process {os.getpid()} on " in done.stderr
@@ -70,7 +70,7 @@ def test_train_says_who_trains_the_run_already(embedded_corpus, tmp_path):
 def test_a_killed_drivers_lease_is_free_at_once(tmp_path, holder, monkeypatch):
     monkeypatch.setattr(lease, "PATIENCE_SECONDS", 1e9)
     holder.kill()
-    with held(tmp_path):
+    with hold_lease(tmp_path):
         assert json.loads((tmp_path / FILE_NAME).read_text())["process"] != holder.pid
     assert not (tmp_path / FILE_NAME).exists()
 
@@ -89,7 +89,7 @@ def elsewhere(tmp_path):
 def test_a_lease_from_elsewhere_is_free_when_it_was_not_renewed_for_long(tmp_path, monkeypatch):
     elsewhere(tmp_path)
     monkeypatch.setattr(lease, "PATIENCE_SECONDS", 0.5)
-    with held(tmp_path):
+    with hold_lease(tmp_path):
         assert json.loads((tmp_path / FILE_NAME).read_text())["host"] != "elsewhere"
 
 
@@ -105,5 +105,5 @@ def test_a_lease_that_is_renewed_meanwhile_is_not_free(tmp_path, monkeypatch):
 
     monkeypatch.setattr(lease.time, "sleep", renewed)
     with pytest.raises(LeaseError, match="process 1 on elsewhere"):
-        with held(tmp_path):
+        with hold_lease(tmp_path):
             pytest.fail("two hold one lease")

@@ -33,15 +33,15 @@ def test_octaves_are_doublings_of_the_chunk():
 
 
 def test_a_run_is_scored_at_the_contexts_that_it_trained():
-    assert loss_by_context.trained(config_of()) == [500, 1_000, 2_000]
-    assert loss_by_context.trained(config_of("last")) == []
+    assert loss_by_context.trained_contexts(config_of()) == [500, 1_000, 2_000]
+    assert loss_by_context.trained_contexts(config_of("last")) == []
 
 
 def test_means_are_of_the_targets_that_saw_so_much():
     config = config_of(per_window=12)
     # Two windows of two sequences of 6 chunks, at 3 phases.
     nats = torch.arange(2 * 12 * 3, dtype=torch.float64).view(2, 12, 3)
-    found = loss_by_context.means(nats.mean(), nats, config)
+    found = loss_by_context.means_by_context(nats.mean(), nats, config)
     by_context = nats.numpy().reshape(2, 2, 6, 3)
     expected = [
         by_context.mean(),
@@ -51,7 +51,7 @@ def test_means_are_of_the_targets_that_saw_so_much():
         by_context[:, :, 4:].mean(),
     ]
     np.testing.assert_allclose(found, expected)
-    assert loss_by_context.means(nats.mean(), nats, config_of("last")).tolist() == [
+    assert loss_by_context.means_by_context(nats.mean(), nats, config_of("last")).tolist() == [
         nats.mean().item()
     ]
 

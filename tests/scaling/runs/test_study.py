@@ -32,7 +32,7 @@ def test_every_state_is_read_from_the_folder_alone(runs):
     os.utime(stopped / LOG_NAME, (old, old))
     (failed / "failure.json").write_text(json.dumps({"problem": "it broke"}))
     record_of({"seed": 4}, 3.3).write(finished)
-    states = study.read(folder)
+    states = study.read_states(folder)
     assert [state.state for state in states] == [
         "waiting",
         "running",
@@ -52,12 +52,12 @@ def test_runs_are_added_to_a_study_and_none_is_lost(runs):
     folder = runs[0][1].study_folder
     study.register(folder, runs[:2])
     study.register(folder, runs[1:4])
-    assert [state.id for state in study.read(folder)] == [run.id for _, run in runs[:4]]
+    assert [state.id for state in study.read_states(folder)] == [run.id for _, run in runs[:4]]
 
 
 def test_a_folder_that_is_no_study_is_refused_with_what_to_type(tmp_path):
     with pytest.raises(StudyError, match="scaling sweep"):
-        study.read(tmp_path)
+        study.read_states(tmp_path)
 
 
 @pytest.mark.fault(
@@ -67,8 +67,8 @@ def test_a_folder_that_is_no_study_is_refused_with_what_to_type(tmp_path):
 )
 def test_a_run_that_ended_on_another_corpus_is_not_taken_for_this_one(runs, embedded_corpus):
     _, run = runs[0]
-    assert study.finished(run) is None
+    assert study.finished_record(run) is None
     run.folder.mkdir(parents=True)
     record_of({"seed": 4}, 3.3).write(run.folder)
     with pytest.raises(StudyError, match="give the study another name"):
-        study.finished(run)
+        study.finished_record(run)

@@ -8,7 +8,7 @@ import pytest
 from scaling.runs import study
 from scaling.runs.log import RunLog
 from scaling.sweeps import successive_halving
-from scaling.sweeps.successive_halving import Task
+from scaling.sweeps.successive_halving import RungTask
 from tests.helpers.runs import small_run
 
 RUNGS = (0.25, 0.5)
@@ -31,7 +31,7 @@ def reach(run, share, nats):
 
 def state_of(run):
     study.register(run.study_folder, [({}, run)])
-    return next(it for it in study.read(run.study_folder) if it.id == run.id)
+    return next(it for it in study.read_states(run.study_folder) if it.id == run.id)
 
 
 def ids(tasks):
@@ -40,17 +40,21 @@ def ids(tasks):
 
 def test_the_better_half_goes_on_and_from_the_last_rung_the_best_alone(candidates):
     made, ended = candidates
-    assert ids(successive_halving.tasks([made], RUNGS, set())) == [
+    assert ids(successive_halving.next_tasks([made], RUNGS, set())) == [
         (seed, 0.25) for seed in range(5)
     ]
     for run, nats in zip(made, [5.0, 3.0, 4.0, 2.0, 6.0], strict=True):
         reach(run, 0.25, nats)
-    assert ids(successive_halving.tasks([made], RUNGS, set())) == [(3, 0.5), (1, 0.5), (2, 0.5)]
+    assert ids(successive_halving.next_tasks([made], RUNGS, set())) == [
+        (3, 0.5),
+        (1, 0.5),
+        (2, 0.5),
+    ]
     for seed, nats in ((3, 2.5), (1, 1.5), (2, 1.6)):
         reach(made[seed], 0.5, nats)
-    assert ids(successive_halving.tasks([made], RUNGS, set())) == [(1, None)]
+    assert ids(successive_halving.next_tasks([made], RUNGS, set())) == [(1, None)]
     ended.add(made[1].id)
-    assert successive_halving.tasks([made], RUNGS, set()) == []
+    assert successive_halving.next_tasks([made], RUNGS, set()) == []
 
 
 def test_nobody_goes_on_before_all_have_reached_the_rung_whatever_order_they_come_in(candidates):
@@ -59,10 +63,10 @@ def test_nobody_goes_on_before_all_have_reached_the_rung_whatever_order_they_com
     for run, nats in zip(three[:2], [3.0, 2.0], strict=True):
         reach(run, 0.25, nats)
     for order in itertools.permutations(three):
-        assert ids(successive_halving.tasks([order], RUNGS, set())) == [(2, 0.25)]
+        assert ids(successive_halving.next_tasks([order], RUNGS, set())) == [(2, 0.25)]
     reach(three[2], 0.25, 1.0)
     for order in itertools.permutations(three):
-        assert ids(successive_halving.tasks([order], RUNGS, set())) == [(2, 0.5), (1, 0.5)]
+        assert ids(successive_halving.next_tasks([order], RUNGS, set())) == [(2, 0.5), (1, 0.5)]
 
 
 def test_the_next_best_goes_on_for_one_that_failed(candidates):
@@ -70,8 +74,12 @@ def test_the_next_best_goes_on_for_one_that_failed(candidates):
     for run, nats in zip(made, [5.0, 3.0, 4.0, 2.0, 6.0], strict=True):
         reach(run, 0.25, nats)
     failed = {made[3].id}
-    assert ids(successive_halving.tasks([made], RUNGS, failed)) == [(1, 0.5), (2, 0.5), (0, 0.5)]
-    assert successive_halving.tasks([made], RUNGS, {run.id for run in made}) == []
+    assert ids(successive_halving.next_tasks([made], RUNGS, failed)) == [
+        (1, 0.5),
+        (2, 0.5),
+        (0, 0.5),
+    ]
+    assert successive_halving.next_tasks([made], RUNGS, {run.id for run in made}) == []
 
 
 def test_cells_do_not_wait_for_each_other(candidates):
@@ -80,7 +88,7 @@ def test_cells_do_not_wait_for_each_other(candidates):
         reach(run, 0.25, 3.0)
     reach(made[0], 0.5, 2.0)
     reach(made[2], 0.25, 9.0)
-    assert ids(successive_halving.tasks([made[:1], made[1:2], made[2:4]], RUNGS, set())) == [
+    assert ids(successive_halving.next_tasks([made[:1], made[1:2], made[2:4]], RUNGS, set())) == [
         (0, None),
         (1, 0.5),
         (3, 0.25),
@@ -92,8 +100,8 @@ def test_without_rungs_every_run_of_every_cell_trains_to_its_end(candidates):
     ended.add(made[0].id)
     cells = [[run] for run in made[:3]]
     failed = {made[1].id}
-    assert ids(successive_halving.tasks(cells, (), failed)) == [(2, None)]
-    assert successive_halving.tasks(cells, (), set())[0] == Task(made[1], None)
+    assert ids(successive_halving.next_tasks(cells, (), failed)) == [(2, None)]
+    assert successive_halving.next_tasks(cells, (), set())[0] == RungTask(made[1], None)
 
 
 def test_those_that_did_not_go_on_say_by_whom_they_were_outdone_once_the_cell_has_its_run(

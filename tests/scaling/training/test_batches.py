@@ -10,7 +10,7 @@ from datasets import shards
 from datasets.storage import Folder
 from datasets.stream import Stream
 from datasets.windows import Windows
-from scaling.training.batches import AHEAD, batches, whole_blocks
+from scaling.training.batches import AHEAD, batches, iterate_blocks
 from tests.helpers.sounds import recording
 
 CPU = torch.device("cpu")
@@ -59,7 +59,7 @@ def test_batches_hold_the_windows_of_a_worker_in_order(stream, monkeypatch, else
     monkeypatch.setattr("datasets.stream.BLOCK_ROWS", 20)
     monkeypatch.setattr("datasets.stream.BLOCK_BYTES", 20_000)
     given = carried(stream) if elsewhere else stream
-    found = list(batches(whole_blocks(Rows(given, 9, rank=1), given), given, size, CPU))
+    found = list(batches(iterate_blocks(Rows(given, 9, rank=1), given), given, size, CPU))
     assert len(found) == 9 * 6 // size
     assert {tuple(batch["codes"].shape) for batch in found} == {(size, 1_000)}
     positions = torch.cat([batch["position"] for batch in found]).numpy()
@@ -74,7 +74,7 @@ def test_batches_hold_the_windows_of_a_worker_in_order(stream, monkeypatch, else
 @pytest.mark.parametrize("elsewhere", [False, True])
 def test_a_batch_is_its_taker_s_own(stream, elsewhere):
     given = carried(stream) if elsewhere else stream
-    first, second = batches(whole_blocks(Rows(given, 2), given), given, 6, CPU)
+    first, second = batches(iterate_blocks(Rows(given, 2), given), given, 6, CPU)
     kept = second["codes"].clone()
     first["codes"].zero_()
     assert torch.equal(second["codes"], kept)
@@ -84,17 +84,17 @@ def test_a_batch_is_its_taker_s_own(stream, elsewhere):
 def test_padding_stands_beside_windows_that_begin_before_their_recording(stream):
     windows = replace(stream.windows, history=200, padded=True)
     padded = replace(stream, windows=windows)
-    for batch in batches(whole_blocks(Rows(padded, 40), padded), padded, 6, CPU):
+    for batch in batches(iterate_blocks(Rows(padded, 40), padded), padded, 6, CPU):
         expected = windows.padding(batch["window"].numpy())
         assert batch["padding"].tolist() == expected.tolist()
-    plain = batches(whole_blocks(Rows(stream, 2), stream), stream, 6, CPU)
+    plain = batches(iterate_blocks(Rows(stream, 2), stream), stream, 6, CPU)
     assert all("padding" not in batch for batch in plain)
 
 
 def test_no_more_batches_than_stated_are_made_ahead(stream, monkeypatch):
     monkeypatch.setattr("datasets.stream.BLOCK_ROWS", 6)
     rows = Rows(stream, 50)
-    taken = batches(whole_blocks(rows, stream), stream, 6, CPU)
+    taken = batches(iterate_blocks(rows, stream), stream, 6, CPU)
     next(taken)
     next(taken)
     taken.close()

@@ -5,7 +5,7 @@ import sys
 import torch
 
 from model.build import build
-from scaling.checkpoints.train_state import Place
+from scaling.checkpoints.train_state import TrainState
 from scaling.config.run_config import TrainConfig
 from scaling.training.engine import Adam, learning_rate, optimizer_groups, set_learning_rate
 from tests.helpers import small_sashimi
@@ -15,22 +15,22 @@ from tests.helpers.clone import CLONE
 
 def test_the_learning_rate_has_two_phases():
     train = TrainConfig(steps=10, second_phase=0.7, learning_rate=1.0, second_learning_rate=0.1)
-    assert [learning_rate(train, Place(step)) for step in range(10)] == [1.0] * 7 + [0.1] * 3
+    assert [learning_rate(train, TrainState(step)) for step in range(10)] == [1.0] * 7 + [0.1] * 3
 
 
 def test_the_papers_rates_are_the_default():
-    assert learning_rate(TrainConfig(), Place(249_999)) == 1e-4
-    assert learning_rate(TrainConfig(), Place(250_000)) == 0.5e-5
+    assert learning_rate(TrainConfig(), TrainState(249_999)) == 1e-4
+    assert learning_rate(TrainConfig(), TrainState(250_000)) == 0.5e-5
 
 
 def test_the_order_digest_tells_orders_apart():
-    start = Place()
-    one = start.after([1, 2], 1.5).after([3, 4], 1.5)
-    assert one == start.after([1, 2], 1.5).after([3, 4], 1.5)
+    start = TrainState()
+    one = start.advanced([1, 2], 1.5).advanced([3, 4], 1.5)
+    assert one == start.advanced([1, 2], 1.5).advanced([3, 4], 1.5)
     assert one.step == 2
     others = [
-        start.after([2, 1], 1.5).after([3, 4], 1.5),
-        start.after([3, 4], 1.5).after([1, 2], 1.5),
+        start.advanced([2, 1], 1.5).advanced([3, 4], 1.5),
+        start.advanced([3, 4], 1.5).advanced([1, 2], 1.5),
     ]
     assert one.order_digest not in {other.order_digest for other in others}
 
@@ -59,12 +59,12 @@ def test_a_model_of_one_pace_is_one_group():
 
 def test_a_run_with_seconds_is_done_by_its_steps_or_its_seconds_whichever_is_more():
     train = TrainConfig(steps=10, seconds=4.0, second_phase=0.5)
-    assert Place(2, seconds=1.0).share(train) == 0.25
-    assert Place(9, seconds=1.0).share(train) == 0.9
-    assert Place(2, seconds=4.5).share(train) > 1
-    assert learning_rate(train, Place(2, seconds=1.9)) == train.learning_rate
-    assert learning_rate(train, Place(2, seconds=2.0)) == train.second_learning_rate
-    assert Place(2, seconds=1.0).after([0], 0.5).seconds == 1.5
+    assert TrainState(2, seconds=1.0).share(train) == 0.25
+    assert TrainState(9, seconds=1.0).share(train) == 0.9
+    assert TrainState(2, seconds=4.5).share(train) > 1
+    assert learning_rate(train, TrainState(2, seconds=1.9)) == train.learning_rate
+    assert learning_rate(train, TrainState(2, seconds=2.0)) == train.second_learning_rate
+    assert TrainState(2, seconds=1.0).advanced([0], 0.5).seconds == 1.5
 
 
 STARTS = """

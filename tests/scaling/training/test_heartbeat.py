@@ -8,23 +8,23 @@ from scaling.training.heartbeat import (
     SPENT,
     START_SECONDS,
     WAITING,
-    Beat,
-    Seen,
-    Watch,
-    sentence,
-    stuck,
+    Heartbeat,
+    HeartbeatMonitor,
+    WorkerStatus,
+    stuck_sentence,
+    stuck_workers,
 )
 
 
 def seen(rank, doing, idle, silent=0.1, limit=20.0):
-    beat = Beat(rank, 100 + rank, "node", doing=doing, step=7, ticks=30, limit=limit)
-    return Seen(beat, silent_seconds=silent, idle_seconds=idle)
+    beat = Heartbeat(rank, 100 + rank, "node", doing=doing, step=7, ticks=30, limit=limit)
+    return WorkerStatus(beat, silent_seconds=silent, idle_seconds=idle)
 
 
 def test_nobody_is_stuck_within_the_limit():
-    assert stuck([]) == []
-    assert stuck([seen(0, WAITING, 19), seen(1, "computing", 19)]) == []
-    assert stuck([seen(0, "starting", 500, limit=START_SECONDS)]) == []
+    assert stuck_workers([]) == []
+    assert stuck_workers([seen(0, WAITING, 19), seen(1, "computing", 19)]) == []
+    assert stuck_workers([seen(0, "starting", 500, limit=START_SECONDS)]) == []
 
 
 @pytest.mark.fault(
@@ -33,9 +33,11 @@ def test_nobody_is_stuck_within_the_limit():
     "the one that does not wait is named, and ended",
 )
 def test_the_one_that_does_not_wait_is_to_blame():
-    found = stuck([seen(0, WAITING, 25), seen(1, "computing", 25), seen(2, WAITING, 25)])
+    found = stuck_workers([seen(0, WAITING, 25), seen(1, "computing", 25), seen(2, WAITING, 25)])
     assert [one.beat.rank for one in found] == [1]
-    assert sentence(found) == "worker 1 (process 101) was stuck computing for 25 s after step 7"
+    assert (
+        stuck_sentence(found) == "worker 1 (process 101) was stuck computing for 25 s after step 7"
+    )
 
 
 @pytest.mark.fault(
@@ -44,26 +46,26 @@ def test_the_one_that_does_not_wait_is_to_blame():
     "named as silent, and ended",
 )
 def test_a_silent_one_is_to_blame_whatever_it_said_last():
-    found = stuck([seen(0, WAITING, 25), seen(1, WAITING, 25, silent=24)])
-    assert sentence(found) == "worker 1 (process 101) was silent for 25 s after step 7"
+    found = stuck_workers([seen(0, WAITING, 25), seen(1, WAITING, 25, silent=24)])
+    assert stuck_sentence(found) == "worker 1 (process 101) was silent for 25 s after step 7"
 
 
 @pytest.mark.fault("Processes", "all workers wait for each other", "all are named, and ended")
 def test_where_all_wait_all_are_named():
-    found = stuck([seen(0, WAITING, 25), seen(1, WAITING, 26)])
+    found = stuck_workers([seen(0, WAITING, 25), seen(1, WAITING, 26)])
     assert [one.beat.rank for one in found] == [0, 1]
 
 
 def test_the_watch_counts_the_time_since_progress_and_not_since_the_beat(monkeypatch):
     now = [100.0]
     monkeypatch.setattr("scaling.training.heartbeat.time.monotonic", lambda: now[0])
-    watch = Watch()
+    watch = HeartbeatMonitor()
     for ticks, moment in ((1, 100.0), (2, 103.0), (2, 110.0)):
         now[0] = moment
-        assert watch.beat(Beat(0, 1, "node", ticks=ticks)) == NONE
+        assert watch.beat(Heartbeat(0, 1, "node", ticks=ticks)) == NONE
     now[0] = 111.0
     (one,) = watch.seen()
     assert (one.silent_seconds, one.idle_seconds) == (1.0, 8.0)
     watch.ask(SPENT)
     watch.ask(ROOM)
-    assert watch.beat(Beat(0, 1, "node", ticks=3)) == SPENT
+    assert watch.beat(Heartbeat(0, 1, "node", ticks=3)) == SPENT

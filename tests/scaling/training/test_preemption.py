@@ -8,7 +8,7 @@ import pytest
 
 from scaling.training import preemption
 from scaling.training.heartbeat import DRAINING, ENDING, NONE, SENTENCES
-from scaling.training.preemption import Noticed
+from scaling.training.preemption import PreemptionCallback
 
 
 @pytest.fixture
@@ -28,10 +28,10 @@ def train_context(monkeypatch):
 def test_a_worker_lives_on_after_sigterm_and_knows_of_it(train_context):
     before = signal.getsignal(signal.SIGTERM)
     try:
-        Noticed().after_init_train_context()
-        assert preemption.current() == NONE
+        PreemptionCallback().after_init_train_context()
+        assert preemption.current_stop_reason() == NONE
         os.kill(os.getpid(), signal.SIGTERM)
-        assert preemption.current() == ENDING
+        assert preemption.current_stop_reason() == ENDING
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -42,7 +42,7 @@ def test_a_worker_lives_on_after_sigterm_and_knows_of_it(train_context):
     "a checkpoint at the end of the step",
 )
 def test_a_worker_knows_that_ray_drains_a_node(train_context):
-    assert preemption.current() == NONE
+    assert preemption.current_stop_reason() == NONE
     train_context.preemption_context.preemption_info = object()
-    assert SENTENCES[preemption.current()] == "a node is being taken away"
-    assert preemption.current() == DRAINING
+    assert SENTENCES[preemption.current_stop_reason()] == "a node is being taken away"
+    assert preemption.current_stop_reason() == DRAINING

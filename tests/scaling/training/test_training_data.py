@@ -6,7 +6,7 @@ import torch
 
 from datasets.storage import Folder
 from scaling.orchestration.train import make_job
-from scaling.runs.job import Start
+from scaling.runs.job import WorkerStart
 from scaling.training.batches import batches
 from scaling.training.data import held_out_rows, held_out_stream, training_dataset, training_stream
 from tests.helpers.runs import small_run
@@ -50,5 +50,7 @@ def test_the_stream_goes_on_from_the_step_of_the_start_for_any_number_of_workers
 ):
     job = make_job(small_run(embedded_corpus, tmp_path), {})
     for workers in (1, 2, 4):
-        rows = training_dataset(job, Start(id="s", workers=workers, pieces=1, step=6)).take_all()
+        rows = training_dataset(
+            job, WorkerStart(id="s", workers=workers, pieces=1, step=6)
+        ).take_all()
         assert sorted(row["position"] for row in rows) == list(range(6 * 4, 8 * 4))

@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from model.network import LatentTransformer
 from model.targets import Targets
-from scaling.training.worker_usage import Counter
+from scaling.training.worker_usage import OperationCounter
 from tests.helpers.architectures import small
 
 
@@ -22,7 +22,7 @@ def test_it_counts_what_torchs_counter_does():
     with sdpa_kernel(SDPBackend.MATH):
         with FlopCounterMode(display=False) as torchs:
             step()
-        with Counter() as ours:
+        with OperationCounter() as ours:
             step()
     assert ours.operations == torchs.get_total_flops() > 0
 
@@ -35,7 +35,7 @@ def test_the_cpus_fused_attention_counts_as_the_plain_products_and_its_scores_ag
 
     found = {}
     for backend in (SDPBackend.MATH, SDPBackend.FLASH_ATTENTION):
-        with sdpa_kernel(backend), Counter() as counter:
+        with sdpa_kernel(backend), OperationCounter() as counter:
             attend()
         found[backend] = counter.operations
     scores = 2 * 2 * 4 * 8 * 8 * 16
@@ -45,7 +45,7 @@ def test_the_cpus_fused_attention_counts_as_the_plain_products_and_its_scores_ag
 
 def test_nothing_is_counted_before_it_is_entered_or_after():
     left, right = torch.ones(3, 4), torch.ones(4, 5)
-    counter = Counter()
+    counter = OperationCounter()
     left @ right
     with counter:
         left @ right
