@@ -10,7 +10,7 @@ from pyarrow import fs
 from ray._private import ray_constants
 
 from datasets.manifest import Corpus
-from datasets.prepare import prepare
+from datasets.prepare import prepare_corpus
 from datasets.storage import Folder
 from scaling.cluster.ray_cluster import EMBEDDED, ENVIRONMENT
 from scaling.config import load
@@ -109,7 +109,7 @@ def embedded_corpus(ray_session: str, tmp_path_factory: pytest.TempPathFactory) 
     """The recording that ships with the project, prepared as the demo study prepares it."""
     asked = load.corpus(CLONE / "configs/corpora/embedded.yaml").preparation()
     destination = tmp_path_factory.mktemp("corpora") / "embedded"
-    return prepare(asked, Folder.of(CLONE), Folder.of(destination))
+    return prepare_corpus(asked, Folder.of(CLONE), Folder.of(destination))
 
 
 @pytest.fixture(scope="session")

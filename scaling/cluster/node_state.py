@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasets.manifest import Corpus, ManifestError
-from datasets.verify import glance
+from datasets.verify import quick_check
 from scaling.common import environment
 
 GIB = 2**30
@@ -93,4 +93,4 @@ def inspect_corpus(corpus: str, fingerprint: str | None) -> list[str]:
             f"{corpus} has the fingerprint {found.fingerprint[:12]}, where the command was typed "
             f"it has {fingerprint[:12]}: name a corpus that all nodes share"
         ]
-    return glance(found)
+    return quick_check(found)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from datasets import shards
 from datasets.manifest import Corpus
-from datasets.windows import Windows, order, targets_hash
+from datasets.windows import Windows, hash_targets, order_windows
 from model.codes import codes_tensor
 from model.network import LatentTransformer, Sequences
 from model.recent import Recent
@@ -69,7 +69,7 @@ def probe(
         )
     windows = subset(corpus, split, model.context, model.context)
     number = min(-(-positions // windows.targets), len(windows))
-    picked = order(np.arange(number), len(windows), ORDER_SEED)
+    picked = order_windows(np.arange(number), len(windows), ORDER_SEED)
     chosen = _chosen(network, corpus, windows, picked)
     names = [windows.recordings[index].name for index in chosen.recordings]
     member, _ = assign_clusters(np.array(names), chosen.offsets // corpus.rate)
@@ -84,7 +84,7 @@ def probe(
         context=model.context,
         chunk=model.chunk,
         targets=len(full),
-        targets_hash=targets_hash(windows, picked),
+        targets_hash=hash_targets(windows, picked),
         loss=Loss.of(*mean_and_error(full, member)),
         gain=others[0].excess,
         gain_half_interval=others[0].half_interval,
@@ -140,7 +140,7 @@ def _chosen(
                 [
                     shards.read(
                         corpus.folder,
-                        windows.recordings[index].place,
+                        windows.recordings[index].location,
                         int(offset) - context,
                         context + 1,
                     )

@@ -15,8 +15,8 @@ def test_encoder_lengths_are_those_of_convolutions_without_padding():
 
 @pytest.mark.fault(
     "Configurations",
-    "a model that cannot be built, as of a context that its chunk does not divide",
-    "a sentence with what to write",
+    "a model cannot be built, for example because its chunk does not divide its context",
+    "an error names what to write",
 )
 @pytest.mark.parametrize(
     ("changes", "words"),

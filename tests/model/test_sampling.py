@@ -214,7 +214,9 @@ TYPICAL_P = partial("typical-p is {}: write more than 0 and at most 1, as 0.95".
 MIN_P = partial("min-p is {}: write 0 to 1, as 0.05".format)
 
 
-@pytest.mark.fault("Configurations", "a temperature below 0, or a top-k of 0", "a sentence")
+@pytest.mark.fault(
+    "Configurations", "a temperature is below 0, or top-k is 0", "an error names the problem"
+)
 @pytest.mark.parametrize(
     ("name", "values", "sentence"),
     [

@@ -74,7 +74,7 @@ def test_the_program_of_corpora_reads_the_codes_of_a_shard(embedded_corpus):
     exec(program.replace("data/embedded", str(embedded_corpus.folder)), names)
     entry = embedded_corpus.recordings[0]
     assert names["entry"]["name"] == entry.name
-    expected = shards.read(embedded_corpus.folder, entry.place, 0, entry.samples)
+    expected = shards.read(embedded_corpus.folder, entry.location, 0, entry.samples)
     assert np.array_equal(names["codes"], expected)
 
 

@@ -56,7 +56,7 @@ def test_an_old_python_is_a_problem(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.fault(
     "Configurations",
-    "a library is of another release than its pin",
+    "a library's release differs from its pin",
     "`doctor` names it",
 )
 def test_a_library_of_another_release_is_a_problem(tmp_path: Path):
@@ -125,7 +125,7 @@ def test_little_memory_is_a_warning(monkeypatch: pytest.MonkeyPatch):
     assert "1.0 of 8.0 GiB" in finding.sentence
 
 
-@pytest.mark.fault("Storage", "the disk is nearly full before a run", "`doctor` says so")
+@pytest.mark.fault("Storage", "the disk is nearly full before a run", "`doctor` reports it")
 @pytest.mark.parametrize(("free", "status"), [(0.5, "problem"), (2.0, "warning"), (50.0, "ok")])
 def test_a_full_disk_is_told(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: float, status: str
@@ -222,7 +222,7 @@ def test_a_named_token_file_that_is_missing_is_a_problem(
     assert doctor.token().status == "problem"
 
 
-@pytest.mark.fault("Security", "the token is in the environment", "never printed")
+@pytest.mark.fault("Security", "the token is in the environment", "it is never printed")
 def test_a_token_in_the_environment_is_never_printed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("RAY_AUTH_TOKEN", "do-not-print-me")
     finding = doctor.token()

@@ -45,7 +45,7 @@ def test_a_healthy_node_has_no_problem():
 @pytest.mark.fault(
     "Nodes and networks",
     "a node has another torch, Ray or Longwave",
-    "named with the node, before a run",
+    "the difference is named with the node, before a run",
 )
 def test_other_releases_and_other_files_are_named_with_their_node():
     own = environment.versions()["torch"]
@@ -63,7 +63,7 @@ def test_other_releases_and_other_files_are_named_with_their_node():
 @pytest.mark.fault(
     "Nodes and networks",
     "a node's clock is off, or its disk nearly full",
-    "named, before a run",
+    "it is named before a run",
 )
 def test_a_clock_that_is_off_and_a_full_disk_are_sentences():
     (clock,) = preflight._clock(seen(ahead=-3.25))
@@ -75,7 +75,7 @@ def test_a_clock_that_is_off_and_a_full_disk_are_sentences():
 @pytest.mark.fault(
     "Nodes and networks",
     "a GPU has memory errors, is in use, or is slowed down",
-    "named, before a run",
+    "it is named before a run",
 )
 @pytest.mark.parametrize(
     ("line", "words"),
@@ -98,7 +98,9 @@ def test_a_gpu_that_is_not_fit_to_train_is_named(monkeypatch, tmp_path, line, wo
         assert words in sentence
 
 
-@pytest.mark.fault("Nodes and networks", "a GPU's driver does not answer", "named, before a run")
+@pytest.mark.fault(
+    "Nodes and networks", "a GPU's driver does not answer", "it is named before a run"
+)
 def test_a_driver_that_does_not_answer_is_a_problem(monkeypatch, tmp_path):
     executable(tmp_path / "bin" / "nvidia-smi", "exit 9")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
@@ -108,7 +110,7 @@ def test_a_driver_that_does_not_answer_is_a_problem(monkeypatch, tmp_path):
 @pytest.mark.fault(
     "Corpora",
     "a node sees another corpus, a damaged one or none",
-    "named, before a run",
+    "it is named before a run",
 )
 def test_a_corpus_that_is_missing_damaged_or_another_one_is_a_sentence(embedded_corpus, tmp_path):
     source = Path(str(embedded_corpus.folder))
@@ -128,7 +130,7 @@ def test_a_corpus_that_is_missing_damaged_or_another_one_is_a_sentence(embedded_
     shard.write_bytes(content[:-1])
     (short,) = node_state.inspect_corpus(str(copy), None)
     assert "corpus.json states" in short
-    assert Folder.of(copy).files()
+    assert Folder.of(copy).list_files()
 
 
 def test_the_cluster_of_the_tests_is_fit_for_a_run(embedded_corpus, tmp_path):
@@ -144,8 +146,8 @@ def test_the_cluster_of_the_tests_is_fit_for_a_run(embedded_corpus, tmp_path):
 
 @pytest.mark.fault(
     "Nodes and networks",
-    "more workers are asked for than the nodes have room for",
-    "`doctor --cluster` says how many fit",
+    "the nodes have too little room for the requested workers",
+    "`doctor --cluster` reports how many fit",
 )
 def test_workers_that_do_not_fit_are_said_with_how_many_do(embedded_corpus, tmp_path):
     nodes = [{"Resources": {"CPU": 4.0}}]
@@ -156,7 +158,7 @@ def test_workers_that_do_not_fit_are_said_with_how_many_do(embedded_corpus, tmp_
     assert "write cluster.workers=1" in finding.sentence
 
 
-@pytest.mark.fault("Nodes and networks", "a node does not answer", "named, before a run")
+@pytest.mark.fault("Nodes and networks", "a node does not answer", "it is named before a run")
 def test_a_node_that_does_not_answer_is_named(ray_session, monkeypatch):
     monkeypatch.setattr(preflight, "ANSWER_SECONDS", 0.0)
     (finding,) = preflight.examine(None)[:1]
@@ -168,7 +170,7 @@ def test_a_node_that_does_not_answer_is_named(ray_session, monkeypatch):
 @pytest.mark.fault(
     "Nodes and networks",
     "nodes do not reach each other",
-    "the node is named, before a run",
+    "the node is named before a run",
 )
 def test_an_all_reduce_is_measured_and_where_it_fails_the_node_is_named(ray_session, monkeypatch):
     (node,) = ray.nodes()

@@ -150,7 +150,9 @@ def test_what_cannot_be_read_is_a_sentence(latent, tmp_path, change, said):
         model.load(tmp_path / "out")
 
 
-@pytest.mark.fault("Checkpoints", "an exported model's weights are damaged", "a sentence")
+@pytest.mark.fault(
+    "Checkpoints", "an exported model's weights are damaged", "an error names the problem"
+)
 @pytest.mark.parametrize("cut", [0, 100, -1])
 def test_damaged_weights_are_a_sentence(latent, tmp_path, cut):
     export_run(latent, tmp_path / "out")
