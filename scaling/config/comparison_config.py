@@ -76,8 +76,8 @@ class CompareConfig(Section):
             raise ValueError(f"rows are named {', '.join(twice)} twice: give each its own name")
         if self.budget_measure and self.budget_amount is None:
             raise ValueError(
-                f"match names {self.budget_measure}, but budget.{self.budget_measure} is not given: write how "
-                "much of it each model may take"
+                f"match names {self.budget_measure}, but budget.{self.budget_measure} is not given: "
+                "write how much of it each model may take"
             )
         return self
 

@@ -31,10 +31,10 @@ LONGEST_LINE = 90
 
 COMMANDS = """# Commands
 
-Type a command after `python -m scaling`; `python` is `.venv/bin/python`. Without a command it prints
-what to run next. Every command that reads a YAML file takes overrides by dotted
-keys, such as `model.layers=6` ([configuration.md](configuration.md)). `make docs` writes this page
-from `--help`.
+Type a command after `python -m scaling`; `python` is `.venv/bin/python`. Without a command it also
+prints what to run next. Every command that reads a YAML file takes overrides by dotted keys, such
+as `model.layers=6` ([configuration.md](configuration.md)). `make docs` writes this page from
+`--help`.
 """
 
 CONFIGURATION = """# Configuration
