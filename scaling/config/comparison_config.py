@@ -74,10 +74,11 @@ class CompareConfig(Section):
         names = [row.name for row in self.rows]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"rows are named {', '.join(twice)} twice: give each its own name")
-        if self.budget_measure and self.budget_amount is None:
+        measure = self.budget_measure
+        if measure and self.budget_amount is None:
             raise ValueError(
-                f"match names {self.budget_measure}, but budget.{self.budget_measure} is not given: "
-                "write how much of it each model may take"
+                f"match names {measure}, but budget.{measure} is not given: write how much of it "
+                "each model may take"
             )
         return self
 
