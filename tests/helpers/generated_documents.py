@@ -112,6 +112,7 @@ OTHERS = {
     "configs/measurements/": "measured rates that `plan` reads",
     "docker/Dockerfile": "the image of a cluster's nodes",
     "tests/conftest.py": "fixtures of all tests",
+    "tests/data/": "a stored study of an earlier version, which must stay readable",
     "tests/datasets/": "tests of datasets, one file for each module",
     "tests/deployment/": "ray up, cluster files, the image, the upload of a job",
     "tests/helpers/": "code that test files share, and the generators of documents",
