@@ -34,7 +34,9 @@ def test_its_base_is_the_pinned_ray():
 
 
 def test_it_installs_the_pins_and_checks_them():
-    assert any("--requirement constraints.txt" in run for run in of("RUN"))
+    install = next(run for run in of("RUN") if "pip install" in run)
+    assert "grep --invert-match ' ' constraints.txt > pins.txt" in install
+    assert install.endswith("--requirement pins.txt")
     assert of("RUN")[-1] == "python node_check.py constraints.txt"
 
 
