@@ -3,10 +3,14 @@
 import numpy as np
 import pytest
 
-from scaling.fitting.diagnostics import data_diagnostics, fit_diagnostics, row_noise
+from scaling.fitting.diagnostics import (
+    data_diagnostics,
+    fit_diagnostics,
+    refit_diagnostics,
+    row_noise,
+)
 from scaling.fitting.forms import Additive
 from scaling.fitting.objective import Objective
-from scaling.fitting.stability import refit_diagnostics
 from scaling.fitting.uncertainty import uncertainty
 from tests.helpers.surfaces import design, grid, made, noisy, surface
 

@@ -116,7 +116,7 @@ def test_a_fit_whose_starts_disagree_has_not_converged(monkeypatch):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (slice(4), "4 different sets of N, D cannot carry the 5 parameters"),
+        (slice(4), "4 different rows of N, D cannot determine the 5 parameters"),
         (slice(6), "D has 1 different value: the additive form needs at least 3"),
     ],
 )
