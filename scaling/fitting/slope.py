@@ -108,6 +108,17 @@ def replicate_noise(
     return (float(np.sqrt(deviation @ deviation / freedom)), freedom) if freedom else None
 
 
+def contrast_variances(weights: Floats, replicates: Numbers) -> Floats:
+    """Return the part of each configuration in the variance of contrasts of configuration means.
+
+    A contrast is ``sum of w_i m_i``, such as a slope or a difference, where m_i is the mean of n_i
+    runs. For runs of unit variance its variance is ``sum of w_i^2 / n_i``. ``weights`` has shape
+    (configurations, contrasts); the parts (configurations,) are summed over the contrasts.
+    """
+    parts: Floats = np.square(weights).sum(axis=1) / replicates
+    return parts
+
+
 def checked_points(
     x: ArrayLike, nats: ArrayLike, configurations: Sequence[Hashable] | None
 ) -> tuple[Floats, Floats, Sequence[Hashable]]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from scaling.analysis.power_analysis import MOST_TARGETS, Noise, power_of, required_runs
+from scaling.analysis.power_analysis import MAX_TARGETS, Noise, power_of, required_runs
 from scaling.config.load import ConfigError
 from scaling.evaluation.clustered_errors import clustered_mean
 from tests.helpers.records import run, study
@@ -74,7 +74,7 @@ def test_more_seeds_need_fewer_targets_and_too_few_need_more_than_there_are():
     assert known == sorted(known, reverse=True) and len(known) > 1
     assert [n.detectable for n in found] == sorted((n.detectable for n in found), reverse=True)
     few = found[0]
-    chance = power_of(few.detectable, Noise(0.008, 0.5), 1, MOST_TARGETS // 10, 10)
+    chance = power_of(few.detectable, Noise(0.008, 0.5), 1, MAX_TARGETS // 10, 10)
     assert chance == pytest.approx(0.8, abs=0.01)
 
 

@@ -3,8 +3,13 @@ import math
 import numpy as np
 import pytest
 
-from scaling.planning import goodput
-from scaling.planning.goodput import REGIMES, SIMULATED_FAILURES, CheckpointTiming, FailureRate
+from scaling.planning.multi_node import (
+    REGIMES,
+    SECONDS_PER_DAY,
+    SIMULATED_FAILURES,
+    CheckpointTiming,
+    FailureRate,
+)
 
 HOUR = 3_600
 DAY = 86_400
@@ -106,4 +111,4 @@ def test_the_published_rates_are_those_of_their_clusters():
     assert 16_384 * 54 * 24 / 419 == pytest.approx(llama.hours, rel=0.02)
     assert 7.9 * 1_024 == pytest.approx(fair.hours, rel=0.02)
     assert spot.per_second(4, 0) == pytest.approx(12 / DAY)
-    assert goodput.SECONDS_PER_DAY == 24 * HOUR
+    assert SECONDS_PER_DAY == 24 * HOUR
