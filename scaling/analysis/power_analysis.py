@@ -47,27 +47,18 @@ class Noise:
 
     @classmethod
     def of(
-        cls,
-        records: Sequence[RunRecord],
-        seeds: float | None = None,
-        targets: float | None = None,
+        cls, records: Sequence[RunRecord], seeds: float | None = None, targets: float | None = None
     ) -> tuple[Self, int]:
         """Return the noise of a study's runs, and the number of targets per cluster.
 
         The target noise is that of the difference between the contexts of a run. Its errors are
-        clustered in the records, so each cluster adds the same information. A noise that is given
-        need not be in the records.
-
-        Raises:
-            ConfigError: the records lack a noise that is not given.
+        clustered in the records, so each cluster adds the same information. ConfigError if the
+        records lack a noise that is not given.
         """
         keys = varied(records)
-        losses = [run.validation.nats for run in records]
-        spread: tuple[float, float] | None = replicate_noise(
-            losses, [configuration(run, keys) for run in records]
-        )
-        if seeds is not None:
-            spread = (seeds, inf)
+        labels = [configuration(run, keys) for run in records]
+        spread: tuple[float, float] | None = (seeds, inf) if seeds is not None else None
+        spread = spread or replicate_noise([run.validation.nats for run in records], labels)
         errors = [
             (other.excess_standard_error * sqrt(run.validation.targets), run)
             for run in records
@@ -131,11 +122,7 @@ def power_of(
 
 
 def required_runs(
-    difference: float,
-    noise: Noise,
-    *,
-    recordings: int | None = None,
-    per_recording: int = 1,
+    difference: float, noise: Noise, *, recordings: int | None = None, per_recording: int = 1
 ) -> list[RequiredRuns]:
     """Return what 1 to 10 seeds need to detect a difference (nats) with the power 0.8.
 

@@ -48,11 +48,7 @@ class Expression:
 
     @classmethod
     def of(cls, text: str, known: Iterable[str], where: str) -> "Expression":
-        """Compile a formula over the names ``known``; ``where`` is the option that errors name.
-
-        Raises:
-            ConfigError: the text is no arithmetic over these names.
-        """
+        """Compile a formula over the names ``known``; ConfigError names the option ``where``."""
         known = list(known)
         if text in known:
             # The whole name of a column may have any signs.

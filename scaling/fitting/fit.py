@@ -105,18 +105,11 @@ def fit_problem(points: Points, form: Additive, objective: Objective) -> Problem
 
 
 def fit(
-    points: Points,
-    form: Additive,
-    objective: Objective,
-    *,
-    num_redraws: int = 200,
-    seed: int = 0,
+    points: Points, form: Additive, objective: Objective, *, num_redraws: int = 200, seed: int = 0
 ) -> Fit:
     """Fit a form to points; ``seed`` draws the starts and the redraws.
 
-    Raises:
-        FitError: the form has more parameters than the columns have different rows, or a column has
-            too few different values.
+    FitError if there are fewer different rows than parameters, or too few values of a column.
     """
     generator = np.random.default_rng(seed)
     (best,) = _fit_sets([points], form, objective, [generator])
@@ -161,23 +154,14 @@ def _fit_sets(
         iterations=ITERATIONS,
         tolerance=TOLERANCE,
     )
-    return [
-        _best(points, form, objective, optima.of(slice(at * NUM_STARTS, (at + 1) * NUM_STARTS)))
-        for at, points in enumerate(sets)
-    ]
-
-
-def _best(points: Points, form: Additive, objective: Objective, optima: Optima) -> Fit:
-    best = int(np.argmin(optima.values))
-    return Fit(
-        points=points,
-        form=form,
-        objective=objective,
-        parameters=optima.parameters[best],
-        value=float(optima.values[best]),
-        optima=optima,
-        redraws=np.empty((0, form.num_parameters)),
-    )
+    fits = []
+    for at, points in enumerate(sets):
+        own = optima.of(slice(at * NUM_STARTS, (at + 1) * NUM_STARTS))
+        best = int(np.argmin(own.values))
+        parameters, value = own.parameters[best], float(own.values[best])
+        none = np.empty((0, form.num_parameters))
+        fits.append(Fit(points, form, objective, parameters, value, own, none))
+    return fits
 
 
 def _check(points: Points, form: Additive) -> None:

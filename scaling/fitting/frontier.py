@@ -45,19 +45,17 @@ class OptimalSizes:
 class Frontier:
     """Best sizes at several budgets, and the exponents of ``best size ~ budget^exponent``."""
 
-    best: list[OptimalSizes]
     exponents: dict[str, float]
     standard_errors: dict[str, float | None]
     intervals: dict[str, Interval | None]
+    best: list[OptimalSizes]
 
 
 def frontier(fit: Fit, cost: Cost, budgets: tuple[float, ...] = ()) -> Frontier:
     """Return the frontier of a fit, at budgets inside its data and at ``budgets``.
 
-    Exponents are slopes over the budgets inside the data.
-
-    Raises:
-        FitError: no sizes are best, as for a cost that does not depend on a column.
+    Exponents are slopes over the budgets inside the data. FitError if no sizes are best, as for a
+    cost that does not depend on a column.
     """
     costs = cost(fit.points.x)
     if not (np.isfinite(costs) & (costs > 0)).all():

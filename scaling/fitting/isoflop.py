@@ -76,8 +76,7 @@ class IsoFlop:
 def isoflop(fit: Fit, budget: Floats) -> IsoFlop:
     """Return the profiles of a fit's rows, whose budgets (rows,) are NaN for rows without one.
 
-    Raises:
-        FitError: the budgets are not separate, or no budget has three sizes.
+    FitError if the budgets are not separate, or no budget has three sizes.
     """
     groups = _groups(budget)
     profiles, paths = [], {}

@@ -12,12 +12,7 @@ from numpy.typing import NDArray
 
 from scaling.config.load import ConfigError
 from scaling.fitting.diagnostics import Diagnostic
-from scaling.fitting.expression import (
-    Expression,
-    column_list,
-    missing_column,
-    with_aliases,
-)
+from scaling.fitting.expression import Expression, column_list, missing_column, with_aliases
 from scaling.fitting.points import Points
 from scaling.fitting.slope import Floats
 
@@ -171,11 +166,7 @@ class LossTable:
 
 
 def read(path: Path) -> pd.DataFrame:
-    """Read a CSV with its numbers as numbers.
-
-    Raises:
-        ConfigError: the file cannot be read as a table with rows.
-    """
+    """Read a CSV with its numbers as numbers; ConfigError if it is no table with rows."""
     try:
         frame = pd.read_csv(path, **ENCODING, skipinitialspace=True)
         if frame.shape[1] == 1:

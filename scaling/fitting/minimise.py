@@ -100,37 +100,22 @@ def minimise(
     :data:`PATIENCE` steps that lower the objective by a share of less than ``tolerance``.
     """
     size = max(1, LARGEST_BATCH // (weights.shape[1] * starts.shape[1]))
+    optima = []
     # A trial step may overflow. Its objective is then NaN, and the step is rejected.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        parts = [
-            _narrow(problem.of(some), weights[some], starts[some], widths, iterations, tolerance)
-            for some in (slice(at, at + size) for at in range(0, len(starts), size))
-        ]
-    return Optima(
-        np.concatenate([part.parameters for part in parts]),
-        np.concatenate([part.values for part in parts]),
-        np.concatenate([part.converged for part in parts]),
-    )
-
-
-def _narrow(
-    problem: Problem,
-    weights: Floats,
-    starts: Floats,
-    widths: list[float],
-    iterations: int,
-    tolerance: float,
-) -> Optima:
-    """Descend at each width in turn, each from the optimum of the one before."""
-    parameters = np.clip(starts, problem.lower, problem.upper)
-    for width in widths[:-1]:
-        parameters, _ = _descend(problem, weights, parameters, width, ITERATIONS_BETWEEN, tolerance)
-    parameters, converged = _descend(
-        problem, weights, parameters, widths[-1], iterations, tolerance
-    )
-    residual, _ = problem.residuals(parameters)
-    values = np.sum(weights * problem.objective.losses(residual), axis=1)
-    return Optima(parameters, values, converged)
+        for some in (slice(at, at + size) for at in range(0, len(starts), size)):
+            part, weight = problem.of(some), weights[some]
+            parameters = np.clip(starts[some], part.lower, part.upper)
+            for width in widths[:-1]:
+                parameters, _ = _descend(
+                    part, weight, parameters, width, ITERATIONS_BETWEEN, tolerance
+                )
+            parameters, converged = _descend(
+                part, weight, parameters, widths[-1], iterations, tolerance
+            )
+            losses = problem.objective.losses(part.residuals(parameters)[0])
+            optima.append((parameters, np.sum(weight * losses, axis=1), converged))
+    return Optima(*(np.concatenate(each) for each in zip(*optima, strict=True)))
 
 
 def _descend(
@@ -178,11 +163,7 @@ def _descend(
 
 
 def _step(
-    problem: Problem,
-    parameters: Floats,
-    slope: Floats,
-    matrix: Floats,
-    damping: Floats,
+    problem: Problem, parameters: Floats, slope: Floats, matrix: Floats, damping: Floats
 ) -> Floats:
     """Return the damped step of each fit; parameters at a bound that they press on do not move."""
     stuck = ((parameters <= problem.lower) & (slope > 0)) | (

@@ -133,7 +133,7 @@ class TableFit:
             **_details(self.fit, self.uncertainty),
             "forms": [asdict(score) for score in self.forms] if self.forms else None,
             "isoflop": profiles and _isoflop_content(profiles, request.at),
-            "frontier": self.best and _frontier_content(self.best),
+            "frontier": self.best and asdict(self.best),
             "asked": {**asdict(request), "table": str(request.table)},
         }
         result: dict[str, Any] = to_json_values(content)
@@ -350,16 +350,6 @@ def _isoflop_content(isoflop: IsoFlop, budgets: list[float]) -> dict[str, Any]:
             }
             for budget in budgets
         ],
-    }
-
-
-def _frontier_content(best: Frontier) -> dict[str, Any]:
-    """Return the best sizes at each budget and the exponents of their growth."""
-    return {
-        "exponents": best.exponents,
-        "standard_errors": best.standard_errors,
-        "intervals": best.intervals,
-        "best": [asdict(point) for point in best.best],
     }
 
 

@@ -113,6 +113,13 @@ def window_bytes(config: RunConfig, corpus: Corpus | None) -> int:
     return width * config.targets.samples(config.positions, config.model)
 
 
+def operations_per_target(config: RunConfig) -> float:
+    """Return the forward and backward operations of one target, with everything that is shared."""
+    return accounting.training_operations_per_target(
+        config.model, config.targets, config.positions
+    )[0]
+
+
 def forecast(
     config: RunConfig, corpus: Corpus | None, hardware: Hardware, measured: StreamMeasurement
 ) -> ThroughputForecast:
@@ -131,9 +138,7 @@ def forecast(
         carried = node_bytes / size * workers / busiest
         if carried < delivered:
             delivered, bound = carried, name
-    per_target, _ = accounting.training_operations_per_target(
-        config.model, config.targets, config.positions
-    )
+    per_target = operations_per_target(config)
 
     def demand(utilisation: float) -> StreamDemand:
         targets_per_second = hardware.operations_per_second * utilisation / per_target

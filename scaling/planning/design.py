@@ -15,11 +15,11 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import ValidationError
 
-from model import accounting
 from scaling.config import check
 from scaling.config.load import ConfigError, with_values
 from scaling.config.run_config import RunConfig
 from scaling.fitting.slope import Floats, contrast_variances
+from scaling.planning.data_throughput import operations_per_target
 
 Kind = Literal["equal-data", "isoflop"]
 Price = Callable[[RunConfig], float]
@@ -105,10 +105,7 @@ def design(
 
 def operations(config: RunConfig) -> float:
     """Return the training operations of a run."""
-    per_target, _ = accounting.training_operations_per_target(
-        config.model, config.targets, config.positions
-    )
-    return per_target * config.train.steps * config.targets_per_step
+    return operations_per_target(config) * config.train.steps * config.targets_per_step
 
 
 def log_design_matrix(
@@ -165,31 +162,27 @@ def _sized(cells: Sequence[Cell], kind: Kind, budget: float, price: Price) -> li
             ]
         )
     # Rounding to whole steps and validations changes the price, so it is checked again.
-    sized = [_priced(_of_steps(cell, int(n)), price) for cell, n in zip(cells, steps, strict=True)]
+    sized = [_with_steps(cell, int(n), price) for cell, n in zip(cells, steps, strict=True)]
     over = sum(cell.price * cell.seeds for cell in sized) / budget
     if over > 1:
         sized = [
-            _priced(_of_steps(cell, max(1, int(cell.config.train.steps / over))), price)
-            for cell in sized
+            _with_steps(cell, max(1, int(cell.config.train.steps / over)), price) for cell in sized
         ]
     return sized
 
 
 def _line(cell: Cell, price: Price) -> tuple[float, float]:
     """Return the fixed price of a run, and the price of each step with its share of validations."""
-    once, twice = (price(_of_steps(cell, steps).config) for steps in (MANY_STEPS, 2 * MANY_STEPS))
+    once, twice = (_with_steps(cell, n * MANY_STEPS, price).price for n in (1, 2))
     each = (twice - once) / MANY_STEPS
     return max(0.0, once - MANY_STEPS * each), each
 
 
-def _of_steps(cell: Cell, steps: int) -> Cell:
+def _with_steps(cell: Cell, steps: int, price: Price) -> Cell:
     train = cell.config.train.model_copy(update={"steps": steps})
+    config = cell.config.model_copy(update={"train": train})
     values = {**cell.values, "train.steps": steps}
-    return replace(cell, config=cell.config.model_copy(update={"train": train}), values=values)
-
-
-def _priced(cell: Cell, price: Price) -> Cell:
-    return replace(cell, price=price(cell.config))
+    return replace(cell, values=values, config=config, price=price(config))
 
 
 def _seeded(

@@ -73,11 +73,8 @@ def parse_count(text: str) -> int:
 def nearest_value(config: RunConfig, key: str, wanted: int) -> Match:
     """Return the valid value of ``key`` whose parameter count is nearest to ``wanted``.
 
-    Of two equally near values it is the smaller.
-
-    Raises:
-        ConfigError: the configuration is wrong, the key is no integer that changes the count, or no
-            value comes within a factor of two.
+    Of two equally near values it is the smaller. ConfigError if the configuration is wrong, the key
+    is no integer that changes the count, or no value comes within a factor of two.
     """
     if problems := check.problems(config, None):
         raise ConfigError(problems)

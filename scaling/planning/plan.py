@@ -125,7 +125,11 @@ def make_plan(
             run = _plan(axes, config, corpus, notes)
             if hardware and measured:
                 trains_on = rates.on(config, hardware) if rates else hardware
-                run = _on_hardware(run, config, corpus, trains_on, measured)
+                run = replace(
+                    run,
+                    forecast=forecast(config, corpus, trains_on, measured),
+                    cost=cost(config, corpus, trains_on, measured, run.window_bytes),
+                )
                 notes += filter(None, [advice(config, trains_on)])
                 if calibration:
                     nodes = plan_on_nodes(config, corpus, trains_on, measured, calibration, numbers)
@@ -173,19 +177,4 @@ def _plan(
         windows_per_step=config.train.batch,
         window_bytes=window_bytes(config, corpus),
         epoch=epoch,
-    )
-
-
-def _on_hardware(
-    run: PlannedRun,
-    config: RunConfig,
-    corpus: Corpus | None,
-    hardware: Hardware,
-    measured: StreamMeasurement,
-) -> PlannedRun:
-    """Return the run with its forecast and cost on this hardware."""
-    return replace(
-        run,
-        forecast=forecast(config, corpus, hardware, measured),
-        cost=cost(config, corpus, hardware, measured, run.window_bytes),
     )

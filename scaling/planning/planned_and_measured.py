@@ -7,13 +7,17 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from model import accounting
 from scaling.config import load
 from scaling.config.hardware import SECONDS_PER_HOUR, Hardware
 from scaling.config.load import ConfigError
 from scaling.config.run_config import RunConfig
 from scaling.planning.cost import cost
-from scaling.planning.data_throughput import STREAM_RECORD, StreamMeasurement, window_bytes
+from scaling.planning.data_throughput import (
+    STREAM_RECORD,
+    StreamMeasurement,
+    operations_per_target,
+    window_bytes,
+)
 from scaling.planning.memory_plan import changed, memory
 from scaling.runs.record import RunRecord
 
@@ -97,47 +101,31 @@ def planned_and_measured(run: RunRecord) -> list[PlannedAndMeasured]:
 
 
 def _operations(run: RunRecord, config: RunConfig) -> PlannedAndMeasured:
-    per_target, _ = accounting.training_operations_per_target(
-        config.model, config.targets, config.positions
-    )
-    counted = run.operations.counted_per_target
-    return PlannedAndMeasured(
-        run.id, "operations", "FLOP/target", per_target, counted, NOTES["operations"]
-    )
+    planned, measured = operations_per_target(config), run.operations.counted_per_target
+    return _row(run, "operations", "FLOP/target", planned, measured)
 
 
 def _memory(run: RunRecord, config: RunConfig) -> PlannedAndMeasured:
     most, idle = run.throughput.peak_memory_bytes, run.throughput.idle_memory_bytes
-    taken = None if idle is None else float(most - idle)
-    return PlannedAndMeasured(
-        run.id, "memory", "bytes", memory(config).peak, taken, NOTES["memory"]
-    )
+    measured = None if idle is None else float(most - idle)
+    return _row(run, "memory", "bytes", memory(config).peak, measured)
 
 
 def _times(run: RunRecord, config: RunConfig, hardware: Hardware) -> list[PlannedAndMeasured]:
-    steps = {"train.steps": run.targets.steps, "train.seconds": None}
-    planned = cost(
-        changed(config, steps),
-        None,
-        hardware,
-        StreamMeasurement.read(STREAM_RECORD),
-        window_bytes(config, None),
-    )
-    measured = run.throughput
-    hours = measured.wall_seconds * config.cluster.workers / SECONDS_PER_HOUR
+    trained = changed(config, {"train.steps": run.targets.steps, "train.seconds": None})
+    stream, size = StreamMeasurement.read(STREAM_RECORD), window_bytes(config, None)
+    planned = cost(trained, None, hardware, stream, size)
+    hours = run.throughput.wall_seconds * config.cluster.workers / SECONDS_PER_HOUR
     return [
-        PlannedAndMeasured(
-            run.id,
-            "seconds",
-            "s/step",
-            planned.step.seconds,
-            measured.step_seconds,
-            NOTES["seconds"],
-        ),
-        PlannedAndMeasured(
-            run.id, "hours", "accelerator-hours", planned.accelerator_hours, hours, NOTES["hours"]
-        ),
+        _row(run, "seconds", "s/step", planned.step.seconds, run.throughput.step_seconds),
+        _row(run, "hours", "accelerator-hours", planned.accelerator_hours, hours),
     ]
+
+
+def _row(
+    run: RunRecord, quantity: str, unit: str, planned: float, measured: float | None
+) -> PlannedAndMeasured:
+    return PlannedAndMeasured(run.id, quantity, unit, planned, measured, NOTES[quantity])
 
 
 def _hardware(config: RunConfig) -> Hardware | None:
