@@ -1,3 +1,5 @@
+"""Power of a comparison: simulated comparisons, required runs, and the noise of a study."""
+
 from math import inf, sqrt
 
 import numpy as np
@@ -12,8 +14,8 @@ from tests.helpers.records import run, study
 REPEATS = 4_000
 
 
-def found_in_simulation(difference, noise, seeds, recordings, per_recording):
-    """The share of simulated comparisons in which the test finds the difference."""
+def simulated_power(difference, noise, seeds, recordings, per_recording):
+    """Return the share of simulated comparisons in which the test detects the difference."""
     generator = np.random.default_rng(0)
     found = 0
     counts = np.full(recordings, per_recording)
@@ -45,7 +47,7 @@ def found_in_simulation(difference, noise, seeds, recordings, per_recording):
 def test_the_power_is_that_of_simulated_comparisons(noise, seeds, recordings, per_recording):
     for difference in (0.0, 0.012, 0.02):
         by_formula = power_of(difference, noise, seeds, recordings, per_recording)
-        simulated = found_in_simulation(difference, noise, seeds, recordings, per_recording)
+        simulated = simulated_power(difference, noise, seeds, recordings, per_recording)
         assert by_formula == pytest.approx(simulated, abs=0.025)
 
 

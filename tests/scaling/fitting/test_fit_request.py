@@ -1,4 +1,4 @@
-"""What is asked of a table, refused before the table is read."""
+"""Requests of a fit: mistakes are refused before the table is read."""
 
 from pathlib import Path
 

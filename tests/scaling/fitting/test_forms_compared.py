@@ -1,4 +1,4 @@
-"""Forms beside each other: the true one wins, and left-out errors come from fits without them."""
+"""Comparison of forms: the true form scores best, and left-out errors come from refits."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Real CSVs: missing numbers, text, separators, repeated rows; and queries that choose rows."""
+"""Real CSVs: missing numbers, text, separators, repeated rows, and queries that select rows."""
 
 import numpy as np
 import pandas as pd
@@ -34,7 +34,7 @@ def test_a_clean_table_is_fitted_whole(frame):
 
 
 def reread(frame, folder, **how):
-    """The table as a CSV of it is read."""
+    """Write the table as a CSV and read it again."""
     path = folder / "runs.csv"
     frame.to_csv(path, index=False, **how)
     return read(path)

@@ -1,4 +1,4 @@
-"""Predictions of rows that were not fitted, and how often a new run falls into its interval."""
+"""Predictions of held-out rows, and the coverage of the interval of a new run."""
 
 import numpy as np
 import pytest

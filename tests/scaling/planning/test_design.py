@@ -1,3 +1,5 @@
+"""Designs of sweeps for a budget, and the expected errors of their fits."""
+
 import numpy as np
 import pytest
 
@@ -104,11 +106,11 @@ def test_the_error_of_an_exponent_is_that_of_the_delta_method_where_it_is_small(
     x = np.array(contexts) / 1_000
     r, g, noise = 0.1, 0.3, 0.0005
     gradient = np.column_stack([np.ones(4), x**-g, -r * np.log(x) * x**-g])
-    # Two chunks, which change nothing, are two runs of each context.
+    # Two chunks without an effect are two runs of each context.
     variance = noise**2 / 2 * np.linalg.inv(gradient.T @ gradient)[2, 2]
     errors = expected_errors(found, noise, {"model.context": AssumedEffect(r, g)}, simulations=300)
     exponent = next(one for one in errors if one.quantity == "model.context.exponent")
-    # The narrow Huber loss is nearly an absolute error, whose variance is up to pi / 2 of squares'.
+    # A narrow Huber loss is nearly an absolute error, with up to pi / 2 the variance of squares.
     ratio = exponent.standard_error / np.sqrt(variance)
     assert 0.85 < ratio < 1.15 * np.sqrt(np.pi / 2)
 

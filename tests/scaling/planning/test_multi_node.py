@@ -1,3 +1,5 @@
+"""Plans on numbers of nodes: steps, checkpoints, failures and notes."""
+
 import json
 
 import pytest
@@ -86,7 +88,7 @@ def test_stage_3_hides_its_communication_as_far_as_there_is_computation(run, emb
 def test_a_step_waits_for_what_the_stream_does_not_deliver(run, embedded_corpus):
     slow = StreamMeasurement("P", {"mapped": {1_000: 1.0}, "carried": {1_000: 1.0}})
     (row,) = rows(run, embedded_corpus, [1], measured=slow)
-    # A window is five times as long as the one that takes a second.
+    # A window is five times as long as the measured one, which takes a second.
     assert row.step.seconds == pytest.approx(8 / 4 * 5.001)
     (row,) = rows(run, embedded_corpus, [1])
     assert row.step.waiting == 0
