@@ -55,7 +55,7 @@ def analyse_study(records: Sequence[RunRecord], folder: Path) -> StudyAnalysis:
         records=records,
         axes=_curves(records),
         law=law,
-        choices=specification_curve(law.analysis.asked, pd.DataFrame(rows(records)))
+        choices=specification_curve(law.analysis.request, pd.DataFrame(rows(records)))
         if law.analysis
         else [],
         noise=noise[0] if noise else None,

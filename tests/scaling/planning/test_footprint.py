@@ -1,4 +1,4 @@
-"""What a worker holds at the most in a step, beside real processes at every ZeRO stage."""
+"""Peak memory of a worker in a step, compared with real processes at every ZeRO stage."""
 
 import gc
 import json
@@ -85,7 +85,7 @@ def planned(case):
 def test_a_worker_holds_at_the_most_what_the_plan_says(peaks, case):
     held, most = planned(case)
     assert most == pytest.approx(peaks[case], rel=0.15)
-    # Half a gigabyte of gradients is reserved at stages 1 to 3; what is left is planned as well.
+    # Stages 1 to 3 reserve half a gigabyte of gradients; the plan has to match the rest as well.
     if case.stage:
         reserved = held.buffers - held.buffers % 1e9
         assert most - reserved == pytest.approx(peaks[case] - reserved, rel=0.25)
