@@ -12,8 +12,15 @@ import numpy as np
 
 from scaling.config.comparison_config import CompareConfig, Measure
 from scaling.evaluation.clustered_errors import half_interval
-from scaling.evaluation.paired import check_evaluations_comparable, paired_difference
-from scaling.evaluation.scores import Evaluation, EvaluationError, Loss, Protocol, Quantiser
+from scaling.evaluation.scores import (
+    Evaluation,
+    EvaluationError,
+    Loss,
+    Protocol,
+    Quantiser,
+    check_evaluations_comparable,
+    paired_difference,
+)
 from scaling.runs.record import JsonFile, RecordPart, RunRecord, bits
 
 FILE_NAME = "comparison.json"

@@ -11,9 +11,14 @@ from datasets.storage import Folder
 from scaling.comparison.table import build_comparison
 from scaling.config import load
 from scaling.config.load import ConfigError
-from scaling.evaluation.context_use import AttentionMass, ContextUse, ReplacedContext
 from scaling.evaluation.forecast import ForecastMethod, SeriesForecast
-from scaling.evaluation.scores import EvaluationError, Loss
+from scaling.evaluation.scores import (
+    AttentionMass,
+    ContextUse,
+    EvaluationError,
+    Loss,
+    ReplacedContext,
+)
 from scaling.runs.record import RecordError
 from tests.helpers.archives import CORPUS
 from tests.helpers.clone import CLONE

@@ -8,8 +8,7 @@ from scipy import stats
 
 from scaling.comparison.page import write_page
 from scaling.comparison.table import FILE_NAME, Comparison, build_comparison
-from scaling.evaluation.paired import paired_difference
-from scaling.evaluation.scores import EvaluationError
+from scaling.evaluation.scores import EvaluationError, paired_difference
 from tests.helpers.browser import opened
 from tests.helpers.evaluations import NATS, QUANTISER, TARGETS, config, evaluation, recorded, scored
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from model.targets import Targets
-from scaling.evaluation.context_curve import context_curve
-from scaling.evaluation.evaluate import evaluate
+from scaling.evaluation.evaluate import context_curve, evaluate
 from scaling.evaluation.scores import EvaluationError
 from scaling.runs.record import FILE_NAME, RunRecord
 from scaling.runs.trained_model import TrainedModel, TrainedModelError

@@ -14,10 +14,12 @@ from model.inference import dense
 from model.targets import Targets
 from scaling.evaluation import protocols
 from scaling.evaluation.clustered_errors import mean_and_error
-from scaling.evaluation.context_curve import context_curve
-from scaling.evaluation.evaluate import evaluate
-from scaling.evaluation.paired import check_evaluations_comparable
-from scaling.evaluation.scores import Evaluation, EvaluationError
+from scaling.evaluation.evaluate import context_curve, evaluate
+from scaling.evaluation.scores import (
+    Evaluation,
+    EvaluationError,
+    check_evaluations_comparable,
+)
 from tests.helpers.command import scaling
 from tests.helpers.trained import trained
 

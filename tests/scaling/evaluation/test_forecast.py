@@ -117,7 +117,7 @@ def test_what_is_no_series_and_what_is_too_short_is_refused(
     run, seasons, embedded_corpus, tmp_path
 ):
     other = trained(embedded_corpus, tmp_path)
-    with pytest.raises(EvaluationError, match="is not the series"):
+    with pytest.raises(EvaluationError, match="has no series"):
         forecast(other, embedded_corpus, "test", 12, unwatched)
     with pytest.raises(EvaluationError, match=r"season is 0: write 1 or more"):
         forecast(run, seasons, "test", 0, unwatched)

@@ -10,9 +10,14 @@ from datasets.settings import Settings
 from model.targets import Targets
 from scaling.config.run_config import RunConfig
 from scaling.evaluation import probe as probing
-from scaling.evaluation.context_use import KINDS, ContextUse, ReplacedContext
 from scaling.evaluation.probe import probe
-from scaling.evaluation.scores import EvaluationError, Loss
+from scaling.evaluation.scores import (
+    KINDS,
+    ContextUse,
+    EvaluationError,
+    Loss,
+    ReplacedContext,
+)
 from scaling.runs.trained_model import TrainedModelError
 from scaling.training.data import training_stream
 from scaling.training.initialisation import build
@@ -103,7 +108,9 @@ def run(request, embedded_corpus, tmp_path):
 def chosen_of(run, corpus, count=40):
     windows = probing.subset(corpus, "test", 2_000, 2_000)
     with torch.no_grad():
-        return windows, probing._chosen(run.network, corpus, windows, np.arange(-(-count // 64)))
+        return windows, probing.encode_targets(
+            run.network, corpus, windows, np.arange(-(-count // 64))
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -111,12 +118,12 @@ def chosen_of(run, corpus, count=40):
 def test_replaced_latents_are_those_of_replaced_chunks(run, embedded_corpus, kind, kept):
     """Against windows whose old samples themselves are replaced, target by target."""
     windows, chosen = chosen_of(run, embedded_corpus)
-    donors, _ = probing._donors(chosen, 2_000, 0)
+    donors, _ = probing.choose_donors(chosen, 2_000, 0)
     with torch.no_grad():
-        older = probing._older(run.network, chosen, kind, 4 - kept, donors, 0)
+        older = probing.replacement_latents(run.network, chosen, kind, 4 - kept, donors, 0)
     latents = torch.cat([older, chosen.sequences.latents_SND[:, -kept:]], 1)
     with torch.no_grad():
-        found = probing._nats(run.network, chosen, latents)
+        found = probing.score_latents(run.network, chosen, latents)
     codes = sounds.codes_of(embedded_corpus, windows.recordings[0])
     generator = np.random.default_rng(0)
     old = 500 * (4 - kept)
@@ -172,7 +179,7 @@ def test_the_effective_context_keeps_95_percent_of_a_gain_that_is_one(excesses, 
         )
         for at, excess in enumerate(excesses)
     ]
-    assert probing._effective(others, 1_600) == effective
+    assert probing.effective_context(others, 1_600) == effective
 
 
 def test_a_single_recording_lends_other_places_of_its_own(run, embedded_corpus):
@@ -181,7 +188,7 @@ def test_a_single_recording_lends_other_places_of_its_own(run, embedded_corpus):
     assert [one.newest for one in found.attention] == [500, 1_000, 2_000]
     assert {one.kept for one in found.replaced} == {500, 1_000}
     _, chosen = chosen_of(run, embedded_corpus)
-    donors, _ = probing._donors(chosen, 2_000, 0)
+    donors, _ = probing.choose_donors(chosen, 2_000, 0)
     assert (np.abs(chosen.offsets[donors] - chosen.offsets) >= 2_000).all()
 
 
@@ -191,5 +198,5 @@ def test_what_has_nothing_to_replace_is_refused(embedded_corpus, lagged_corpus, 
     for other in (short, baseline):
         with pytest.raises(TrainedModelError, match="no chunks older than its newest one"):
             probe(other, embedded_corpus, "test", 64, 0, unwatched)
-    with pytest.raises(EvaluationError, match="Prepare that one again"):
+    with pytest.raises(EvaluationError, match="prepare the run's corpus again"):
         probe(run, lagged_corpus, "test", 64, 0, unwatched)
