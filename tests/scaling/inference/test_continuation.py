@@ -139,7 +139,9 @@ def test_a_prompt_that_cannot_be_read_raises_the_readers_own_error(tmp_path, run
     prompt = tmp_path / "broken.wav"
     if content is not None:
         prompt.write_bytes(content)
-    with pytest.raises(PromptError, match=r"broken\.wav is of no use: it cannot be (opened|decod)"):
+    with pytest.raises(
+        PromptError, match=r"broken\.wav cannot be used: it cannot be (opened|decod)"
+    ):
         made(run, prompt, tmp_path / "out")
     assert not contents(tmp_path / "out")
 
@@ -147,7 +149,7 @@ def test_a_prompt_that_cannot_be_read_raises_the_readers_own_error(tmp_path, run
 @pytest.mark.parametrize(
     ("changes", "sentences"),
     [
-        ({"seconds": 0.0}, ["seconds is 0.0: write a sample (1/16000 s) or more, as 5"]),
+        ({"seconds": 0.0}, ["seconds is 0.0: write one sample (1/16000 s) or more, as 5"]),
         ({"seconds": -1.0}, ["seconds is -1.0"]),
         ({"seconds": 1e-5}, ["seconds is 1e-05"]),
         ({"seconds": float("inf")}, ["seconds is inf"]),
@@ -155,7 +157,7 @@ def test_a_prompt_that_cannot_be_read_raises_the_readers_own_error(tmp_path, run
         ({"seed": -1}, ["seed is -1: write 0 to 4294967295"]),
         ({"batch": 0}, ["batch is 0: write 1 or more"]),
         ({"top_p": 0.0, "batch": -2}, ["top-p is 0.0", "batch is -2"]),
-        ({"silence": 0.0, "min_p": 2.0}, ["silence is 0.0: write a sample", "min-p is 2.0"]),
+        ({"silence": 0.0, "min_p": 2.0}, ["silence is 0.0: write one sample", "min-p is 2.0"]),
     ],
 )
 def test_what_cannot_be_is_said_before_the_prompt_is_read(tmp_path, run, changes, sentences):
