@@ -37,11 +37,13 @@ def compare(words: Words = None, config: Config = None, as_json: Json = False) -
         at_once = concurrent(
             load.Sweep([({}, run) for run in runs], asked.concurrent), cluster_resources()
         )
-        rows = comparing.trained(asked, runs)
+        rows = comparing.apply_budget(asked, runs)
         with shown(rows[0].study_folder, at_once, console):
-            comparing.train(asked, rows, at_once)
+            comparing.train_rows(asked, rows, at_once)
         with bars(console) as show:
-            found = comparing.table(asked, rows, lambda done, of: show("evaluations", done, of))
+            found = comparing.compare_runs(
+                asked, rows, lambda done, of: show("evaluations", done, of)
+            )
     folder = rows[0].study_folder
     path = found.write(folder)
     written = write_comparison([comparing.finished_run_record(row) for row in rows], folder)

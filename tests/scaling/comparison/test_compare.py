@@ -51,7 +51,7 @@ def comparison_file(corpus, folder, **changes):
 
 
 def steps(config, runs):
-    return [run.train.steps for run in compare.trained(config, runs)]
+    return [run.train.steps for run in compare.apply_budget(config, runs)]
 
 
 def test_a_budget_of_targets_or_operations_buys_steps(embedded_corpus, tmp_path):
@@ -85,7 +85,7 @@ def test_a_budget_of_wall_time_ends_runs_by_their_seconds(embedded_corpus, tmp_p
         embedded_corpus, tmp_path, match=["wall_time", "context"], budget={"wall_time": 3}
     )
     config, runs = load.comparison(path)
-    rows = compare.trained(config, runs)
+    rows = compare.apply_budget(config, runs)
     assert {run.train.seconds for run in rows} == {3}
     assert [run.model for run in rows] == [run.model for run in runs]
 

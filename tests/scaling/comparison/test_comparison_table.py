@@ -77,7 +77,7 @@ def test_what_was_asked_for_and_not_matched_is_said():
     said = {match.measure: match.sentence for match in found.matches}
     assert said["parameters"] == "parameters: matched within 10% (156,000 to 156,000)"
     assert said["wall_time"] == (
-        "wall time: not matched, though it was asked for (20.0 s to 40.0 s)"
+        "wall time: not matched, although the configuration asks for it (20.0 s to 40.0 s)"
     )
     assert said["wall_time"] in found.headlines[-1]
 

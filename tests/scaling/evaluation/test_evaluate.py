@@ -88,7 +88,7 @@ def test_a_random_subset_is_scored_as_one_by_one_and_is_the_same_every_time(
     again = evaluate(run, short_corpus, "test", unwatched, positions=30)
     assert again == found
     windows = Windows.of(short_corpus, "test", 2_000, 500, 10)
-    chosen = protocols.order(np.arange(3), len(windows), protocols.ORDER_SEED)
+    chosen = protocols.order_windows(np.arange(3), len(windows), protocols.ORDER_SEED)
     _, offsets = windows.offsets(chosen)
     nats, _ = one_by_one(run, short_corpus, offsets.ravel())
     assert found.loss.nats == pytest.approx(nats.mean(), abs=1e-5)
