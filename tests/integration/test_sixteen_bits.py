@@ -1,4 +1,4 @@
-"""Audio at all 16 bits of its samples, from the corpus to what is heard, by the shipped configs."""
+"""16-bit audio from the corpus to the continuation, with the shipped configurations."""
 
 import json
 
@@ -31,7 +31,7 @@ def corpus(ray_session, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(corpus, tmp_path_factory):
-    """The folders of a run of each likelihood at a context of half a second."""
+    """Return the folders of a run of each likelihood with a context of half a second."""
     storage, folders = tmp_path_factory.mktemp("runs"), {}
     for likelihood in ("logistic_mixture", "mean_square"):
         overrides = [
@@ -61,7 +61,7 @@ def test_a_mixture_beats_the_linear_predictor_and_both_are_scored_on_the_same_ta
     assert mixture["margin"]["nats"] < 0
     assert mixture["loss"]["nats"] < square["loss"]["nats"]
     assert mixture["root_mean_square"] is None
-    # A linear predictor of this recording errs by some hundred of the 65,536 codes.
+    # A linear predictor's error on this recording is some hundred of the 65,536 codes.
     assert 50 < square["root_mean_square"] < 5_000
 
 
@@ -78,7 +78,7 @@ def test_a_mixtures_continuation_has_the_prompts_level_and_spectrum(corpus, runs
     (path,) = (tmp_path / "made").glob("*.wav")
     made, rate = soundfile.read(path, dtype="int16")
     assert (len(made), rate) == (RATE // 4, RATE)
-    # Codes of 8 bits would be 256 values at most.
+    # Codes of 8 bits have 256 values at most.
     assert len(np.unique(made)) > 500
     made = made / 2**15
     assert abs(decibels(made) - decibels(given)) < 10

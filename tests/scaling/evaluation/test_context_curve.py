@@ -1,4 +1,4 @@
-"""One model at several contexts: the same weights, the same targets, and what training recorded."""
+"""Scores of one model at several contexts: the same weights and targets, as in training."""
 
 import json
 import math
@@ -17,7 +17,7 @@ from tests.helpers.trained import trained, trained_baseline
 
 
 def unwatched(done, total):
-    """Nobody is told of the progress."""
+    """Ignore the progress."""
 
 
 @pytest.fixture

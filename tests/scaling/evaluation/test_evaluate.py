@@ -1,4 +1,4 @@
-"""Evaluation against scores target by target, on a corpus and a run made by hand."""
+"""Evaluation against scores computed target by target."""
 
 import dataclasses
 import json
@@ -25,12 +25,12 @@ from tests.helpers.trained import trained
 
 
 def unwatched(done, total):
-    """Nobody is told of the progress."""
+    """Ignore the progress."""
 
 
 @pytest.fixture
 def short_corpus(embedded_corpus, tmp_path):
-    """The embedded corpus with a test split of 5,000 samples."""
+    """Return the embedded corpus with a test split of 5,000 samples."""
     (recording,) = embedded_corpus.recordings
     begin, _ = recording.ranges["test"]
     ranges = {**recording.ranges, "test": (begin, begin + 5_000)}
@@ -39,7 +39,7 @@ def short_corpus(embedded_corpus, tmp_path):
 
 
 def one_by_one(run, corpus, offsets):
-    """Nats of the run and of the linear predictor at each offset, from its own full context."""
+    """Return the nats of the run and of the linear predictor at each offset."""
     (recording,) = corpus.recordings
     context = run.config.model.context
     nats, linear = [], []
@@ -83,7 +83,7 @@ def test_a_random_subset_is_scored_as_one_by_one_and_is_the_same_every_time(
     monkeypatch.setattr(protocols, "SPACING", 500)
     run = trained(short_corpus, tmp_path)
     found = evaluate(run, short_corpus, "test", unwatched, positions=30)
-    # 5,000 samples have room for 10 targets a chunk of 500 apart; 30 are three windows.
+    # 5,000 samples have room for 10 targets at a spacing of 500, so 30 targets are three windows.
     assert found.targets == 30
     again = evaluate(run, short_corpus, "test", unwatched, positions=30)
     assert again == found

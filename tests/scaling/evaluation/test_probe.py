@@ -1,4 +1,4 @@
-"""The probe finds what a model uses: on a corpus whose samples depend on others at a known lag."""
+"""Probe of the context that a model uses, on a corpus whose samples depend on a known lag."""
 
 import json
 
@@ -28,7 +28,7 @@ from tests.helpers.trained import _saved, trained, trained_baseline
 
 
 def unwatched(done, total):
-    """Nobody is told of the progress."""
+    """Ignore the progress."""
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def lagged_corpus(ray_session, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lagged_run(lagged_corpus, tmp_path_factory):
-    """A small model that has learned the corpus, in a plain loop."""
+    """Return a small model that has learned the corpus in a plain loop."""
     model = {
         **{"context": CHUNK * LATENTS, "chunk": CHUNK, "filters": (8, 8), "kernel": 4},
         **{"strides": (4, 4), "width": 16, "layers": 1, "heads": 2, "head_size": 8},
@@ -71,7 +71,7 @@ def lagged_run(lagged_corpus, tmp_path_factory):
 
 
 def test_the_lag_of_the_corpus_is_found_within_a_doubling(lagged_run, lagged_corpus):
-    """Targets lie anywhere in a chunk, so that what they depend on lies in the chunks 8 and 9."""
+    """Targets lie anywhere in a chunk, so the samples that they depend on lie in chunks 8 and 9."""
     found = probe(lagged_run, lagged_corpus, "test", 2_000, 0, unwatched)
     assert CHUNK * LAG / 2 <= found.effective <= CHUNK * LAG * 2
     assert found.gain.nats > 4 * found.gain_half_interval
@@ -101,7 +101,7 @@ def test_the_command_prints_the_table_and_keeps_the_probe(lagged_run, tmp_path):
 
 @pytest.fixture(params=["causal", "bidirectional"])
 def run(request, embedded_corpus, tmp_path):
-    """An untrained run of four chunks with a recent path."""
+    """Return an untrained run of four chunks with a recent path."""
     return trained(embedded_corpus, tmp_path, model__attention=request.param)
 
 
@@ -116,7 +116,7 @@ def chosen_of(run, corpus, count=40):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("kept", [1, 2, 3])
 def test_replaced_latents_are_those_of_replaced_chunks(run, embedded_corpus, kind, kept):
-    """Against windows whose old samples themselves are replaced, target by target."""
+    """Compare with windows whose old samples are replaced, target by target."""
     windows, chosen = chosen_of(run, embedded_corpus)
     donors, _ = probing.choose_donors(chosen, 2_000, 0)
     with torch.no_grad():
@@ -143,7 +143,7 @@ def test_replaced_latents_are_those_of_replaced_chunks(run, embedded_corpus, kin
 
 
 def test_weights_of_attention_are_those_that_its_reading_mixes(run, embedded_corpus):
-    """Reading by hand with them gives what the newest latent is."""
+    """Attention computed by hand with these weights gives the newest latent."""
     _, chosen = chosen_of(run, embedded_corpus)
     network, latents_SND = run.network, chosen.sequences.latents_SND
     weights = network.transformer.newest_weights(latents_SND)

@@ -30,7 +30,7 @@ SECONDS = STEPS / RATE
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    """On a busy machine the threads of a product wait for each other, and these are tiny."""
+    """Use one thread: on a busy machine the threads of these tiny products wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -169,7 +169,7 @@ def test_what_cannot_be_is_said_before_the_prompt_is_read(tmp_path, run, changes
 
 
 def test_it_ends_when_all_have_been_silent_for_so_long(tmp_path, monkeypatch, run, prompt):
-    """The first falls silent at step 20, the second at step 50, with a click at step 60."""
+    """One continuation is silent from step 20, the other from step 50 but for a click at 60."""
     middle = torch.tensor([128, 127])
     codes = [middle.clone() for _ in range(1_000)]
     for step in range(50):
@@ -213,7 +213,7 @@ def test_a_wav_can_be_heard_while_it_grows(tmp_path, monkeypatch, run, prompt):
 
     made(run, prompt, tmp_path / "out", progress=look)
     assert len(lengths) == STEPS - 1
-    # What is told of was handed on, and what was handed on before it is in the file.
+    # A reported block was yielded, and the blocks before it are in the file.
     assert all(frames >= done - 1 for done, frames in lengths)
 
 
@@ -256,7 +256,7 @@ def test_the_picture_is_a_png_of_more_than_one_colour(tmp_path, run, prompt):
 def test_the_picture_shows_a_full_scale_sine_where_it_sounds_at_zero_decibels(
     tmp_path, monkeypatch, seconds
 ):
-    """After two silent seconds, of which the picture shows the last."""
+    """The prompt is two seconds of silence; the spectrogram shows the last one."""
     prompt = tmp_path / "silence.wav"
     soundfile.write(prompt, np.zeros(2 * RATE), RATE)
     sine_T = np.sin(2 * np.pi * 2_000 * np.arange(round(seconds * RATE)) / RATE)
@@ -310,6 +310,6 @@ def test_a_long_causal_continuation_is_compiled_where_there_is_a_compiler(
     found = SimpleNamespace(which=lambda name: f"/usr/bin/{name}" if name == compiler else None)
     monkeypatch.setattr(continuation, "shutil", found)
     run = trained(attention)
-    # Wherever the tests run, the run's device is a CPU: its network was never moved.
+    # The network is on the CPU on every machine: it was never moved.
     made(run, prompt, tmp_path / "out", seconds=steps / RATE)
     assert generate.compiled is compiled
