@@ -46,7 +46,7 @@ class ScoredLoss(RecordPart):
 
 
 class ComparisonRow(RecordPart):
-    """One model with its size, its training cost and its losses; None if not applicable.
+    """Model with its size, its training cost and its losses; None if not applicable.
 
     ``operations`` counts all of training, forward and backward. ``training_seconds`` covers all
     steps. ``published`` is the loss of the full-size model on YouTubeMix, in bits a sample.

@@ -37,19 +37,13 @@ def evaluate(
 ) -> Evaluation:
     """Score a split by a protocol (docs/evaluation.md).
 
-    Args:
-        run: Finished run.
-        corpus: The run's corpus, or with ``transfer`` another one whose codes mean the same.
-        split: train, validation or test.
-        progress: Called with the number of targets done and of all targets.
-        protocol: ``full-context`` scores the samples with ``history`` samples before them,
-            ``from-silence`` every sample of every whole chunk.
-        positions: Number of random targets, rounded up to whole windows; all without it.
-        history: Samples before each target; the model's context without it.
-        transfer: Whether the corpus may differ from the run's.
+    ``full-context`` scores the samples with ``history`` samples before them (default: the model's
+    context), or about ``positions`` random ones, rounded up to whole windows. ``from-silence``
+    scores every sample of every whole chunk. ``progress`` is called with the targets done and all
+    targets. With ``transfer``, the corpus may differ from the run's if its codes mean the same.
 
     Raises:
-        EvaluationError: The corpus is not one that the run can be scored on.
+        EvaluationError: The run cannot be scored on this corpus.
         WindowError, ManifestError: The split has no target.
     """
     other_corpus = _check_corpus(run, corpus, transfer=transfer)
@@ -172,18 +166,19 @@ def context_curve(
         for model in [run.with_context(length) for length in lengths]
     ]
     reference = evaluations[lengths.index(own)]
-    return [_context_score(each, reference, corpus.rate) for each in evaluations], evaluations
-
-
-def _context_score(evaluation: Evaluation, reference: Evaluation, rate: int) -> ContextScore:
-    difference, half = None, None
-    if evaluation is not reference:
-        difference, half = paired_difference(evaluation, reference)
-    return ContextScore(
-        context=evaluation.context,
-        seconds=evaluation.context / rate,
-        loss=evaluation.loss,
-        difference=difference,
-        difference_half_interval=half,
-        extrapolates=evaluation.context > reference.context,
-    )
+    scores = []
+    for evaluation in evaluations:
+        difference, half = None, None
+        if evaluation is not reference:
+            difference, half = paired_difference(evaluation, reference)
+        scores.append(
+            ContextScore(
+                context=evaluation.context,
+                seconds=evaluation.context / corpus.rate,
+                loss=evaluation.loss,
+                difference=difference,
+                difference_half_interval=half,
+                extrapolates=evaluation.context > own,
+            )
+        )
+    return scores, evaluations

@@ -1,4 +1,4 @@
-"""One-step forecasts of a series by a run, beside naive forecasts and an autoregression.
+"""Next-value forecasts of a series by a run, beside naive forecasts and an autoregression.
 
 A run's distribution over codes gives two point forecasts: its mean, which is optimal for squared
 errors, and its median, which is optimal for absolute ones (Gneiting 2011, JASA 106, 746-762).

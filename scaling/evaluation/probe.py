@@ -225,8 +225,15 @@ def effective_context(by_another: Sequence[ReplacedContext], context: int) -> in
 def _attention(
     network: LatentTransformer, targets: EncodedTargets, ages: Sequence[tuple[int, int]]
 ) -> list[AttentionMass]:
-    """Return the share of attention on the newest 1, 2, 4, ... chunks."""
-    by_layer = list(_weights_by_age(network, targets))
+    """Return the share of the newest latent's attention on the newest 1, 2, 4, ... chunks."""
+    parts = [
+        [weights.double().mean(1) for weights in network.transformer.newest_weights(part)]
+        for part in targets.sequences.latents_SND.split(BATCH)
+    ]
+    # By layer the mean weight (N,) on each latent, the newest first.
+    by_layer = [
+        torch.cat(layer).mean(0).flip(0).cpu().numpy() for layer in zip(*parts, strict=True)
+    ]
     chunk = network.architecture.chunk
     return [
         AttentionMass(
@@ -234,13 +241,3 @@ def _attention(
         )
         for _, last in ages
     ]
-
-
-def _weights_by_age(network: LatentTransformer, targets: EncodedTargets) -> Iterator[np.ndarray]:
-    """Yield by layer the mean weight (N,) of the newest query on each latent, newest first."""
-    parts = [
-        [weights.double().mean(1) for weights in network.transformer.newest_weights(part)]
-        for part in targets.sequences.latents_SND.split(BATCH)
-    ]
-    for layer in zip(*parts, strict=True):
-        yield torch.cat(layer).mean(0).flip(0).cpu().numpy()

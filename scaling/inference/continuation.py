@@ -45,7 +45,7 @@ class PromptError(ValueError):
 
 @dataclass(frozen=True)
 class Continuation:
-    """One continuation of a prompt: its audio file and its spectrogram. ``number`` counts from 0.
+    """Audio file and spectrogram of a continuation. ``number`` counts from 0.
 
     ``nats`` is the mean loss of its samples under the model's own distribution, whatever the
     sampling settings. ``alarms`` are the sentences of :func:`degeneration_alarms`.

@@ -79,9 +79,9 @@ def listen(
     """Write ``listen/clips.json``, its FLAC files and pictures into the first folder's study.
 
     ``folders`` are runs or studies. The last prompt ends ``seconds`` before the end of the test
-    split; the others precede it at equal distances. The clips of a prompt are the prompt and its
-    original continuation, both encoded and decoded, and the continuation by each run, with the
-    run's loss on the original one second by second. ``progress`` is called with the samples drawn
+    split; the others precede it at equal distances. The clips of a prompt are the prompt, its
+    original continuation, and the continuations by each run. Each run's loss on the original
+    continuation is stored second by second. ``progress`` is called with the samples drawn
     and to draw, over all continuations.
 
     Returns: the index, and a sentence for each run that was left out.
