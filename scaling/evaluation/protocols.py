@@ -161,7 +161,7 @@ def _all_targets(run: TrainedModel, corpus: Corpus, windows: Windows) -> Iterato
 def _consecutive(
     corpus: Corpus, recording: Recording, first: int, nats: torch.Tensor, codes: np.ndarray
 ) -> Piece:
-    """Score targets from ``first`` on; ``codes`` are the AR(32)'s past of the first and they."""
+    """Score targets from ``first`` on; ``codes`` are theirs after those that AR(32) reads."""
     runs = np.lib.stride_tricks.sliding_window_view(codes, corpus.linear.order + 1)
     return _piece(corpus, recording, np.arange(first, first + len(nats)), nats, runs)
 

@@ -88,12 +88,12 @@ def counts(corpus):
 
 @pytest.mark.parametrize("name", ["youtubemix", "beethoven", "sc09", "maestro"])
 def test_a_corpus_with_exactly_the_known_figures_differs_in_nothing(name):
-    asked = recipe(name).preparation()
-    expected = asked.expected
+    preparation = recipe(name).preparation()
+    expected = preparation.expected
     names = [f"{i}.wav" for i in range(expected.files)]
     assert sum(expected.splits) == expected.files
-    if asked.split.kind == "order":
-        owned = list(splits.assign_splits(asked.split, names, {}, {}).values())
+    if preparation.split.kind == "order":
+        owned = list(splits.assign_splits(preparation.split, names, {}, {}).values())
         assert tuple(map(owned.count, SPLITS)) == expected.splits
 
     def differences(lengths):

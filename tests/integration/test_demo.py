@@ -63,19 +63,19 @@ def test_continuations_have_the_prompts_level_and_are_neither_silence_nor_white_
     words = ["--prompt", prompt, "--seconds", SECONDS, "--temperature", "0.9", "--batch", "2"]
     done = scaling("generate", demo, *words, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
-    given, _ = soundfile.read(prompt)
+    prompt_samples, _ = soundfile.read(prompt)
     paths = sorted(tmp_path.glob("*.wav"))
     assert len(paths) == len(list(tmp_path.glob("*.png"))) == 2
     noise = np.random.default_rng(0).normal(size=SECONDS * RATE)
     assert flatness(noise, RATE) > 0.9
     for path in paths:
-        made, rate = soundfile.read(path)
-        assert (len(made), rate) == (SECONDS * RATE, RATE)
-        assert abs(decibels(made) - decibels(given)) < 10
+        continuation, rate = soundfile.read(path)
+        assert (len(continuation), rate) == (SECONDS * RATE, RATE)
+        assert abs(decibels(continuation) - decibels(prompt_samples)) < 10
         # After a minute of training they are far noisier than the prompt, but far from white.
-        assert flatness(given, RATE) < flatness(made, RATE) < 0.8
+        assert flatness(prompt_samples, RATE) < flatness(continuation, RATE) < 0.8
         # White noise has a quarter of its power below 2 kHz, the prompt nearly all.
-        power = spectrum(made, RATE)
+        power = spectrum(continuation, RATE)
         assert power[: len(power) // 4].sum() / power.sum() > 0.45
 
 

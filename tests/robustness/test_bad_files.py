@@ -98,14 +98,14 @@ def folder(tmp_path_factory):
 
 
 def ask(root, destination, **changes):
-    asked = {
+    settings = {
         "name": "bad",
         "licence": "CC0",
         "settings": Settings(RATE, "mulaw", 256, "none"),
         "split": SplitRule("hash", (0.6, 0.2, 0.2)),
     }
     return prepare_corpus(
-        Preparation(**{**asked, **changes}), Folder.of(root), Folder.of(destination)
+        Preparation(**{**settings, **changes}), Folder.of(root), Folder.of(destination)
     )
 
 

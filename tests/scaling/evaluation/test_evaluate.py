@@ -166,8 +166,8 @@ def test_two_runs_are_scored_on_the_same_targets_and_their_difference_is_paired(
     expected = own["loss"]["nats"] - other["loss"]["nats"]
     assert found["difference"]["nats"] == pytest.approx(expected, abs=1e-9)
     assert found["half_interval"] > 0
-    said = scaling(*words).stdout
-    assert f"{abs(found['difference']['bits']):.4f} bits" in said.splitlines()[-1]
+    output = scaling(*words).stdout
+    assert f"{abs(found['difference']['bits']):.4f} bits" in output.splitlines()[-1]
     refused = scaling(*words, "--contexts", "500")
     assert refused.returncode == 2
     assert "contexts and against are both given" in refused.stderr
@@ -181,15 +181,15 @@ def test_a_run_of_squared_errors_has_the_root_of_their_mean(short_corpus, tmp_pa
     begin, end = recording.ranges["test"]
     codes = read_shard(short_corpus.folder, recording.location, begin - 2_000, end - begin + 2_000)
     windows = np.lib.stride_tricks.sliding_window_view(codes, 2_001)
-    said, targets = [], Targets("last", 500)
+    means, targets = [], Targets("last", 500)
     with torch.no_grad():
         for some in np.array_split(windows, 20):
             latents = run.network.sequences(torch.from_numpy(some.copy()), targets)
             values = run.network.head(
                 run.network.transformer.newest(latents.latents_SND)[:, None], latents.recent
             )
-            said.append(values[:, 0, 0].numpy())
-    errors = np.concatenate(said) - codes[2_000:]
+            means.append(values[:, 0, 0].numpy())
+    errors = np.concatenate(means) - codes[2_000:]
     assert found.root_mean_square == pytest.approx(np.sqrt((errors**2).mean()), rel=1e-4)
     assert f"squared error is {found.root_mean_square:.1f} codes" in found.sentence
     assert trained(short_corpus, tmp_path / "other").network.root_mean_square(3.0) is None
