@@ -9,7 +9,7 @@ import torch
 
 from datasets.references import linear_nats
 from datasets.shards import read as read_shard
-from datasets.windows import Windows, hash_targets
+from datasets.windows import Windows, hash_targets, order_windows
 from model.inference import dense
 from model.targets import Targets
 from scaling.evaluation import protocols
@@ -88,7 +88,7 @@ def test_a_random_subset_is_scored_as_one_by_one_and_is_the_same_every_time(
     again = evaluate(run, short_corpus, "test", unwatched, positions=30)
     assert again == found
     windows = Windows.of(short_corpus, "test", 2_000, 500, 10)
-    chosen = protocols.order_windows(np.arange(3), len(windows), protocols.ORDER_SEED)
+    chosen = order_windows(np.arange(3), len(windows), protocols.ORDER_SEED)
     _, offsets = windows.offsets(chosen)
     nats, _ = one_by_one(run, short_corpus, offsets.ravel())
     assert found.loss.nats == pytest.approx(nats.mean(), abs=1e-5)

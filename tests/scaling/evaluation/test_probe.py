@@ -11,6 +11,7 @@ from model.targets import Targets
 from scaling.config.run_config import RunConfig
 from scaling.evaluation import probe as probing
 from scaling.evaluation.probe import probe
+from scaling.evaluation.protocols import subset
 from scaling.evaluation.scores import (
     KINDS,
     ContextUse,
@@ -106,7 +107,7 @@ def run(request, embedded_corpus, tmp_path):
 
 
 def chosen_of(run, corpus, count=40):
-    windows = probing.subset(corpus, "test", 2_000, 2_000)
+    windows = subset(corpus, "test", 2_000, 2_000)
     with torch.no_grad():
         return windows, probing.encode_targets(
             run.network, corpus, windows, np.arange(-(-count // 64))
