@@ -65,7 +65,7 @@ class _TotalProgress:
 
 @dataclass(frozen=True)
 class _Prompt:
-    """Codes [T] of a recording; the original continuation is those from ``start`` on."""
+    """Codes [T] of a recording; the true continuation is those from ``start`` on."""
 
     number: int
     recording: Recording
@@ -80,7 +80,7 @@ def listen(
 
     ``folders`` are runs or studies. The last prompt ends ``seconds`` before the end of the test
     split; the others precede it at equal distances. The clips of a prompt are the prompt, its
-    original continuation, and the continuations by each run. Each run's loss on the original
+    true continuation, and the continuations by each run. Each run's loss on the true
     continuation is stored second by second. ``progress`` is called with the samples drawn
     and to draw, over all continuations.
 
@@ -166,7 +166,7 @@ def _choose_prompts(corpus: Corpus, request: ListeningRequest, context: int) -> 
 
 
 def _original_clips(prompt: _Prompt, corpus: Corpus) -> list[dict[str, Any]]:
-    """Return the clips of the prompt and of its original continuation."""
+    """Return the clips of the prompt and of its true continuation."""
     begin = max(0, prompt.start - round(PROMPT_SECONDS * corpus.rate))
     place = (
         f"{prompt.recording.name}, {(prompt.start - begin) / corpus.rate:.3g} s before "
@@ -178,7 +178,7 @@ def _original_clips(prompt: _Prompt, corpus: Corpus) -> list[dict[str, Any]]:
             prompt.codes[begin : prompt.start],
         ),
         _clip(
-            *("anchor", prompt, "Original continuation"),
+            *("anchor", prompt, "True continuation"),
             "The recording, encoded and decoded.",
             prompt.codes[prompt.start :],
         ),
@@ -196,7 +196,7 @@ def _clip(
 def _continue(
     folder: Path, prompt: _Prompt, request: ListeningRequest, progress: Progress
 ) -> list[dict[str, Any]]:
-    """Return the clips of a run's continuations, with its loss on the original continuation."""
+    """Return the clips of a run's continuations, with its loss on the true continuation."""
     run = TrainedModel.load(folder)
     context, rate = run.config.model.context, run.record.corpus.rate
     codes, start = prompt.codes, prompt.start
@@ -206,8 +206,8 @@ def _continue(
             f"{start:,}: leave this run out"
         )
     device = next(run.network.parameters()).device
-    original = codes_tensor(codes[start - context :]).to(device)
-    nats_T = torch.cat(list(dense_nats(run.network, [original]))).double().cpu().numpy()
+    true_codes = codes_tensor(codes[start - context :]).to(device)
+    nats_T = torch.cat(list(dense_nats(run.network, [true_codes]))).double().cpu().numpy()
     nats = float(nats_T.mean())
     by_second = [float(nats_T[at : at + rate].mean()) for at in range(0, len(nats_T), rate)]
     bits_by_second = ", ".join(f"{bits(second):.2f}" for second in by_second)
@@ -220,7 +220,7 @@ def _continue(
         generation = GenerationRequest(len(nats_T) / rate, sampling, request.seed)
         caption = (
             f"Run {run.record.id}, seed {request.seed}, temperature {sampling.temperature:g}. Its "
-            f"loss on the original continuation: {bits(nats):.3f} bits ({nats:.3f} nats) a sample; "
+            f"loss on the true continuation: {bits(nats):.3f} bits ({nats:.3f} nats) a sample; "
             f"second by second {bits_by_second} bits."
         )
         clips.append(

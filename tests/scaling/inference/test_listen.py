@@ -125,7 +125,7 @@ def test_the_page_has_every_clip_and_a_blind_comparison_of_every_pair(folder, tm
     assert text.count("<details><summary>Show and play it") == 2
     result = opened(page, tmp_path)
     assert "CONSOLE" not in result.stderr
-    # Five continuations of each prompt: the original one, and two by each of two runs.
+    # Five continuations of each prompt: the true one, and two by each of two runs.
     assert f'data-pairs="{2 * 10}"' in result.stdout
 
 
