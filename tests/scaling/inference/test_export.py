@@ -1,4 +1,4 @@
-"""A run's model as others take it: without Ray, without the run, without unpickling."""
+"""Exported models: loaded without Ray, without the run's folder, without unpickling."""
 
 import importlib.metadata
 import json
@@ -79,8 +79,8 @@ def test_the_folder_says_what_the_model_is_and_how_to_use_it(latent, tmp_path):
     assert about["corpus"]["fingerprint"] == latent.record.corpus.fingerprint
     assert about["licence"].startswith("public domain")
     card = (tmp_path / "out/README.md").read_text()
-    for words in (f"{bits(loss.nats):.4f} bits", "public domain", 'model.load("', latent.record.id):
-        assert words in card
+    for text in (f"{bits(loss.nats):.4f} bits", "public domain", 'model.load("', latent.record.id):
+        assert text in card
     assert card.startswith("---\n")
 
 
@@ -123,7 +123,7 @@ def test_a_program_of_a_baseline_is_refused_and_nothing_is_written(embedded_corp
 
 
 def spoiled(folder, change):
-    """An export whose configuration has been changed by hand."""
+    """Change the configuration of an export."""
     path = folder / "config.json"
     content = json.loads(path.read_text())
     change(content)
@@ -164,8 +164,8 @@ def test_damaged_weights_are_a_sentence(latent, tmp_path, cut):
         model.load(tmp_path)
 
 
-def with_what_it_requires(*names):
-    """Distributions with all that they require here, by name."""
+def with_requirements(*names):
+    """Return the named distributions with all their requirements, by name."""
     found, waiting = {}, list(names)
     while waiting:
         name = waiting.pop().lower().replace("_", "-")
@@ -182,11 +182,11 @@ def with_what_it_requires(*names):
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory):
-    """The Python of an environment with torch, numpy, safetensors and what they require."""
+    """Return the Python of an environment with torch, numpy, safetensors and their requirements."""
     folder = tmp_path_factory.mktemp("bare")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     (packages,) = folder.glob("lib/python*/site-packages")
-    for distribution in with_what_it_requires("torch", "numpy", "safetensors").values():
+    for distribution in with_requirements("torch", "numpy", "safetensors").values():
         tops = {Path(file).parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}
         for top in tops:
             source = Path(str(distribution.locate_file(top)))
