@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from model.kinds import KINDS
+from model.architecture import KINDS
 from pydantic import TypeAdapter
 
 from scaling.cli.main import app
