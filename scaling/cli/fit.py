@@ -83,8 +83,7 @@ def fit(
     from datasets.files import replacing
     from scaling.analysis.run_table import read_run_table
     from scaling.cli.fit_tables import fit_tables, warnings
-    from scaling.fitting.fit_request import FitRequest
-    from scaling.fitting.table_fit import fit_table
+    from scaling.fitting.table_fit import FitRequest, fit_table
 
     asked = FitRequest(
         table=table,

@@ -37,11 +37,13 @@ def compare(words: Words = None, config: Config = None, as_json: Json = False) -
         at_once = concurrent(
             load.Sweep([({}, run) for run in runs], asked.concurrent), cluster_resources()
         )
-        rows = comparing.trained(asked, runs)
+        rows = comparing.apply_budget(asked, runs)
         with shown(rows[0].study_folder, at_once, console):
-            comparing.train(asked, rows, at_once)
+            comparing.train_rows(asked, rows, at_once)
         with bars(console) as show:
-            found = comparing.table(asked, rows, lambda done, of: show("evaluations", done, of))
+            found = comparing.compare_runs(
+                asked, rows, lambda done, of: show("evaluations", done, of)
+            )
     folder = rows[0].study_folder
     path = found.write(folder)
     written = write_comparison([comparing.finished_run_record(row) for row in rows], folder)
@@ -135,7 +137,7 @@ def _show_evaluations(
     found: "Sequence[Evaluation]", paths: "Iterable[Path]", *, as_json: bool
 ) -> None:
     """One evaluation, or two and their paired difference."""
-    from scaling.evaluation.paired import Difference
+    from scaling.evaluation.scores import Difference
 
     difference = Difference.of(*found) if len(found) > 1 else None
     if as_json:
@@ -163,7 +165,7 @@ def _evaluate_contexts(
 ) -> None:
     from scaling.cli.progress import bars
     from scaling.cli.score_tables import contexts_table
-    from scaling.evaluation.context_curve import context_curve
+    from scaling.evaluation.evaluate import context_curve
 
     with bars(console) as show:
         curve, evaluations = context_curve(

@@ -9,9 +9,14 @@ from scaling.config.hardware import Hardware
 from scaling.config.run_config import RunConfig
 from scaling.planning.calibration import Calibration
 from scaling.planning.data_throughput import StreamMeasurement
-from scaling.planning.footprint import OVERLAPPED, Footprint
-from scaling.planning.goodput import REGIMES, SIMULATED_FAILURES
-from scaling.planning.multi_node import STAGES, CheckpointGoodput, NodePlan, Step
+from scaling.planning.footprint import OVERLAPPED, STAGES, Footprint
+from scaling.planning.multi_node import (
+    REGIMES,
+    SIMULATED_FAILURES,
+    CheckpointGoodput,
+    NodePlan,
+    Step,
+)
 
 SECONDS_PER_MINUTE = 60
 

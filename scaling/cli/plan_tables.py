@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 
 from scaling.common.terminal import terminal_table
-from scaling.planning.memory_plan import PRECISIONS, STAGES, Memory
+from scaling.planning.footprint import STAGES
+from scaling.planning.memory_plan import PRECISIONS, Memory
 from scaling.planning.plan import Plan, PlannedRun
 
 

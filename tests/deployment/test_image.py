@@ -1,4 +1,4 @@
-"""The image of a cluster's nodes, as far as it can be checked without making it."""
+"""Image of a cluster's nodes, checked without building it."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from tests.helpers.clone import CLONE
 from tests.helpers.cluster_files import SECRETS, pinned
 
 FILE = CLONE / "docker" / "Dockerfile"
-# Lines that go on are one instruction.
+# Continued lines are one instruction.
 INSTRUCTIONS = [
     line.split(maxsplit=1)
     for line in FILE.read_text().replace("\\\n", " ").splitlines()
