@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from model.architecture import KINDS
 from pydantic import TypeAdapter
 
+from model.architecture import KINDS
 from scaling.cli.main import app
 from scaling.config.comparison_config import CompareConfig
 from scaling.config.corpus_config import CorpusConfig

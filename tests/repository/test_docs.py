@@ -94,11 +94,11 @@ def test_the_program_of_using_writes_the_corpus_of_a_known_lag_that_the_probe_te
 
 
 def test_paths_that_the_documents_name_exist():
-    path = re.compile(r"^(?:(?:datasets|model|scaling|tests|configs|docs|docker)/[\w./-]+)$")
+    folders = "(?:datasets|model|scaling|tests|configs|docs|docker)"
+    path = re.compile(rf"(?<![\w/.-]){folders}/[\w./-]+\.(?:py|yaml|md|json)\b|`{folders}/[\w/-]+`")
     for document in DOCUMENTS:
-        for code in re.findall(r"`([^`\n]+)`", document.read_text()):
-            if path.match(code):
-                assert (CLONE / code).exists(), f"{document.name} names {code}"
+        for found in path.findall(document.read_text()):
+            assert (CLONE / found.strip("`")).exists(), f"{document.name} names {found}"
 
 
 def test_links_between_the_documents_lead_somewhere():
