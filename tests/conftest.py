@@ -1,18 +1,20 @@
-"""What the tests share: one Ray for the whole session, started when the first test asks for it."""
+"""Fixtures of all tests: one Ray for the whole session, started when the first test asks for it."""
 
+import os
 import secrets
 from collections.abc import Iterator
 
+# Ray reads it when it is imported: its nodes on this machine take the loopback address.
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+
 import hypothesis
 import pytest
-import ray
 from pyarrow import fs
-from ray._private import ray_constants
 
 from datasets.manifest import Corpus
 from datasets.prepare import prepare
 from datasets.storage import Folder
-from scaling.cluster.ray_cluster import EMBEDDED, ENVIRONMENT
+from scaling.cluster import ray_cluster
 from scaling.config import load
 from scaling.config.run_config import RunConfig
 from scaling.orchestration.train import make_job, train
@@ -24,12 +26,10 @@ hypothesis.settings.register_profile("longwave", deadline=None)
 hypothesis.settings.load_profile("longwave")
 
 SESSION_ENVIRONMENT = {
-    **ENVIRONMENT,
-    **EMBEDDED,
+    **ray_cluster.ENVIRONMENT,
+    **ray_cluster.EMBEDDED,
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "DS_ACCELERATOR": "cpu",
-    # As `python -m scaling` sets it for an embedded cluster: its node's address is the loopback.
-    ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0",
     # Workers and child processes import datasets, model and scaling from the clone.
     "PYTHONPATH": str(CLONE),
 }
@@ -78,30 +78,10 @@ def ray_session(tmp_path_factory: pytest.TempPathFactory, s3_port: int) -> Itera
     with pytest.MonkeyPatch.context() as environment:
         for name, value in SESSION_ENVIRONMENT.items():
             environment.setenv(name, value)
-        # A token of the session's own: Ray, which asks for one by default, would otherwise write
-        # it into the user's home.
+        # Without a token of its own the session would write one into the user's home.
         environment.setenv("RAY_AUTH_TOKEN_PATH", str(token_file))
-        # Ray read it when it was imported.
-        environment.setattr(ray_constants, "ENABLE_RAY_CLUSTER", False)
-        # The port is chosen here so that the workers, too, start with RAY_ADDRESS, as they do on an
-        # embedded cluster.
-        port = free_port()
-        address = f"127.0.0.1:{port}"
-        environment.setenv("RAY_GCS_SERVER_PORT", str(port))
-        environment.setenv("RAY_ADDRESS", address)
-        ray.init(
-            address="local",
-            num_cpus=4,
-            _node_ip_address="127.0.0.1",
-            include_dashboard=False,
-            logging_level="warning",
-            log_to_driver=False,
-        )
-        environment.delenv("RAY_GCS_SERVER_PORT")
-        try:
+        with ray_cluster.ray_session(cpus=4) as address:
             yield address
-        finally:
-            ray.shutdown()
 
 
 @pytest.fixture(scope="session")
