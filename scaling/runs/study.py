@@ -1,4 +1,4 @@
-"""The state of a study, read from its folder alone: which runs wait, run, ended or failed."""
+"""State of a study and of its runs, read from its folder alone."""
 
 import json
 import time
@@ -15,27 +15,29 @@ from scaling.runs.log import FAILURE_NAME, LOG_NAME, PRUNED_NAME, RunHistory, re
 
 STUDY_NAME = "study.json"
 CONFIG_NAME = "config.yaml"
-"""What a run's own folder holds of its configuration: every value, for `train` to read."""
+"""File in a run's folder with every value of its configuration, which `train` can read."""
 TUNE_NAME = "tune"
 SILENT_SECONDS = 120
-"""A run that has not written for so long, and has not ended, is taken for stopped."""
+"""Time without a new line after which an unfinished run counts as stopped."""
 
 State = Literal[
     "waiting", "running", "paused", "stopped", "failed", "diverged", "pruned", "finished"
 ]
-"""What a run does, or its fate. One that is paused waits at a rung for others of its cell."""
+"""State of a run; a paused one waits at a rung for others of its cell."""
 
 
 class StudyError(ValueError):
-    """A folder that is not a study, or does not fit what is asked, with what to do."""
+    """A folder that is not a study, or not the study that the configuration describes."""
 
 
 @dataclass(frozen=True)
 class RunState:
     """One run of a study.
 
-    ``nats`` is the newest validation, else the mean of the newest steps; ``step_seconds`` and
-    ``data_wait_share`` are means of the newest steps.
+    Attributes:
+        nats: loss of the newest validation, else the mean of the newest steps.
+        data_wait_share, step_seconds: means of the newest steps.
+        problem: reason why it failed or was pruned.
     """
 
     id: str
@@ -51,12 +53,12 @@ class RunState:
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds of training that are left at the present speed; None before it is known."""
+        """Remaining seconds of training at the present speed; None before the speed is known."""
         return None if self.step_seconds is None else self.step_seconds * (self.steps - self.step)
 
 
 def register(folder: Path, runs: Sequence[tuple[dict[str, Any], RunConfig]]) -> None:
-    """Add runs, each with its axes, to what the study's folder says belongs to it."""
+    """Add runs, each with its axes, to the study's file of runs."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / STUDY_NAME
     known = json.loads(path.read_text())["runs"] if path.exists() else {}
@@ -88,12 +90,16 @@ def finished_record(config: RunConfig) -> record.RunRecord | None:
 
 
 def read_states(folder: Path) -> list[RunState]:
-    """The states of all runs of the study, in the order in which its sweep named them."""
+    """Return the states of all runs of the study, in the order of its sweep.
+
+    Raises:
+        StudyError: the folder is not a study.
+    """
     path = folder / STUDY_NAME
     if not path.exists():
         raise StudyError(
-            f"{folder} holds no {STUDY_NAME}: type `python -m scaling sweep --config ...` first, "
-            "or name the folder of a study, such as runs/demo"
+            f"{folder} has no {STUDY_NAME}, so it is not a study: run `python -m scaling sweep "
+            "--config ...` first, or name the folder of a study, such as runs/demo"
         )
     runs = json.loads(path.read_text())["runs"]
     return [_state(folder / id, id, told) for id, told in runs.items()]
@@ -124,7 +130,7 @@ def _state(folder: Path, id: str, told: dict[str, Any]) -> RunState:
 
 
 def _expected_steps(told: dict[str, Any], step: int, per_step: float | None, state: State) -> int:
-    """The steps of a run; where its seconds end it, as many as they have room for at its speed."""
+    """Return the steps of a run, or those that its time limit allows at its speed."""
     steps: int = told["steps"]
     if told["seconds"] is None:
         return steps

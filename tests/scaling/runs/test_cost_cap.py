@@ -65,7 +65,7 @@ def test_a_run_that_has_cost_its_cap_stops_in_a_checkpoint_and_goes_on_when_call
     changes = {"train__steps": 300, "train__checkpoint_every": 1_000, "validation__every": 1_000}
     capped = {"cluster__max_dollars": 1.0, "cluster__hardware": str(dear)}
     config = small_run(embedded_corpus, tmp_path, **changes, **capped)
-    with pytest.raises(TrainingError, match=r"dollars by their logs since the command was typed"):
+    with pytest.raises(TrainingError, match=r"dollars by their logs since the command started"):
         train(make_job(config, {}))
     reached = RunHistory.read(config.folder).steps[-1]["step"]
     assert finished_record(config) is None and 0 < reached < 300
