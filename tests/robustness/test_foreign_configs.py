@@ -54,7 +54,7 @@ def test_a_file_extends_one_that_is_named_by_a_path(tmp_path):
     path = tmp_path / "run.yaml"
     path.write_text("extends: [a, b]\n")
     (found,) = problems(load.run, path)
-    assert found == f"{path} extends ['a', 'b']: write the path of one other file"
+    assert found == f"{path} extends ['a', 'b'], which is no path: write the path of a file"
 
 
 def test_a_long_value_is_shown_in_part():

@@ -215,7 +215,7 @@ def test_scales_cannot_be_searched_and_rungs_rise(tmp_path):
     path.write_text(yaml.safe_dump({"study": "s", "corpus": "c", "sweep": section}))
     first, second = problems(load.sweep, path)
     assert first.startswith("sweep.search has model.layers, but only train.learning_rate, ")
-    assert second.startswith("sweep.rungs is [0.5, 0.2]: write ")
+    assert second.startswith("sweep.rungs is [0.5, 0.2], but must have one or more shares of the ")
 
 
 def test_runs_that_differ_in_searched_axes_alone_are_one_cell(tmp_path):
