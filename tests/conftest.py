@@ -1,4 +1,4 @@
-"""Fixtures of all tests: one Ray for the whole session, started when the first test asks for it."""
+"""Fixtures of all tests. One Ray serves the session; the first test that needs it starts it."""
 
 import os
 import secrets
@@ -21,7 +21,7 @@ from scaling.orchestration.train import make_job, train
 from tests.helpers.clone import CLONE, free_port
 from tests.helpers.runs import small_run
 
-# A loaded machine is slow at times; no claim of these tests is about time.
+# A loaded machine is slow at times; no property test is about time.
 hypothesis.settings.register_profile("longwave", deadline=None)
 hypothesis.settings.load_profile("longwave")
 
@@ -37,9 +37,9 @@ SESSION_ENVIRONMENT = {
 
 @pytest.fixture(scope="session")
 def s3_port() -> Iterator[int]:
-    """The port of a simulated S3, which the environment names; nothing listens before ``bucket``.
+    """Return the port of a simulated S3, which ``bucket`` starts.
 
-    Part of Ray's environment, so that its workers find the S3 that a later test starts.
+    It is in Ray's environment, so that workers find the S3 that a later test starts.
     """
     port = free_port()
     with pytest.MonkeyPatch.context() as environment:
@@ -52,8 +52,8 @@ def s3_port() -> Iterator[int]:
 
 @pytest.fixture(scope="session")
 def bucket(s3_port: int) -> Iterator[str]:
-    """The URI of a bucket of a simulated S3 on this machine."""
-    # It takes a second to import, and few tests ask for it.
+    """Return the URI of a bucket of a simulated S3 on this machine."""
+    # The import takes a second, and few tests need it.
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer("127.0.0.1", s3_port, verbose=False)
@@ -68,9 +68,9 @@ def bucket(s3_port: int) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def ray_session(tmp_path_factory: pytest.TempPathFactory, s3_port: int) -> Iterator[str]:
-    """One local Ray with four logical CPUs; the value is its address, also in RAY_ADDRESS.
+    """Start a local Ray with four logical CPUs and return its address, also in RAY_ADDRESS.
 
-    The environment is set before Ray starts, because its workers inherit that of the raylet.
+    Workers inherit the raylet's environment, so it is set before Ray starts.
     """
     token_file = tmp_path_factory.mktemp("ray") / "auth_token"
     token_file.touch(mode=0o600)
@@ -86,7 +86,7 @@ def ray_session(tmp_path_factory: pytest.TempPathFactory, s3_port: int) -> Itera
 
 @pytest.fixture(scope="session")
 def embedded_corpus(ray_session: str, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    """The recording that ships with the project, prepared as the demo study prepares it."""
+    """Prepare the recording that ships with the project as the demo study does."""
     asked = load.corpus(CLONE / "configs/corpora/embedded.yaml").preparation()
     destination = tmp_path_factory.mktemp("corpora") / "embedded"
     return prepare(asked, Folder.of(CLONE), Folder.of(destination))
@@ -94,7 +94,7 @@ def embedded_corpus(ray_session: str, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def chunks_run(embedded_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
-    """A small run, trained to its end, whose targets saw from 1 to 8 chunks."""
+    """Train a small run to its end, with targets that see from 1 to 8 chunks."""
     changes = {"model__attention": "causal", "windows__targets": "chunks", "train__steps": 40}
     changes |= {"windows__per_window": 8, "train__checkpoint_every": 40, "validation__every": 40}
     config = small_run(embedded_corpus, tmp_path_factory.mktemp("chunks"), **changes)

@@ -88,7 +88,7 @@ def check_libraries(facts: MachineFacts) -> CheckResult:
                 f"{name} is {installed}, but {reference.source} has {wanted}: {install}"
             )
     versions = ", ".join(f"{name} {facts.versions.get(name)}" for name in LIBRARIES)
-    return _judge("libraries", problems, f"{versions}, as {reference.source} has them.")
+    return _judge("libraries", problems, f"{versions} match {reference.source}.")
 
 
 def check_packages(facts: MachineFacts) -> CheckResult:

@@ -1,4 +1,4 @@
-"""What the tests of the baselines share: codes, models of them, and networks fed one by one."""
+"""Codes, models and networks fed one code at a time, for tests of the baselines."""
 
 import dataclasses
 
@@ -10,12 +10,12 @@ from tests.helpers import small_samplernn, small_sashimi, small_wavenet
 
 
 def codes_of(samples, batch=2, levels=256):
-    """Random codes (batch, samples)."""
+    """Return random codes (batch, samples)."""
     return torch.randint(levels, (batch, samples))
 
 
 def stepped(network, codes_BT):
-    """The logits (B, T, Q) of codes that are fed one by one."""
+    """Return the logits (B, T, Q) of codes that are fed one at a time."""
     state = network.start(len(codes_BT))
     logits = []
     for codes_B in [torch.full_like(codes_BT[:, 0], network.start_code), *codes_BT.T[:-1]]:
@@ -25,7 +25,7 @@ def stepped(network, codes_BT):
 
 
 def model_of(network, **changes):
-    """The network behind the interface of every model; ``changes`` are of its shape."""
+    """Build the network behind the interface of every model; ``changes`` apply to its shape."""
     model = SequenceModel(dataclasses.replace(network.architecture, **changes))
     model.network = network
     return model

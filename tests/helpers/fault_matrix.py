@@ -1,7 +1,7 @@
-"""The matrix of faults and bad input in docs/reliability.md, as ``make matrix`` writes it.
+"""Matrix of faults and bad input in docs/reliability.md; ``make matrix`` writes it.
 
-A row is a test's marker ``fault(kind, happens, promise)``, which stands where the test does: a
-promise cannot outlive its test. What is not tested on one machine stands below, with the reason.
+A row is the marker ``fault(kind, happens, promise)`` of a test, so a promise cannot outlive its
+test. Faults that one machine cannot test are listed below, with the reason.
 """
 
 import re
@@ -79,7 +79,7 @@ UNTESTED = (
 
 @dataclass
 class Row:
-    """One thing that may happen: what is promised then, and which tests show it."""
+    """One fault: the promise, and the tests that show it."""
 
     happens: str
     promise: str
@@ -87,7 +87,7 @@ class Row:
 
 
 class Collected:
-    """A plugin of pytest that keeps the items of a collection."""
+    """Plugin of pytest that keeps the items of a collection."""
 
     def __init__(self) -> None:
         self.items: list[pytest.Item] = []
@@ -97,10 +97,10 @@ class Collected:
 
 
 def rows(items: Iterable[pytest.Item]) -> dict[str, list[Row]]:
-    """The marked tests by kind, in the order in which they stand; ValueError for a wrong marker."""
+    """Return the marked tests by kind, in file order; ValueError for a wrong marker."""
     found: dict[str, dict[str, Row]] = {kind: {} for kind in KINDS}
     for item in items:
-        # The nearest comes first, and markers of a test are read from top to bottom.
+        # Pytest yields the nearest marker first; the document lists them from top to bottom.
         own = [mark for mark in item.own_markers if mark.name == MARKER]
         for mark in reversed(own):
             kind, happens, promise = mark.args
@@ -115,21 +115,21 @@ def rows(items: Iterable[pytest.Item]) -> dict[str, list[Row]]:
                     f"{row.promise!r}: write the same"
                 )
             name = _name(item, mark)
-            # One case of a test stands for all that show the same.
+            # One case of a test is enough for all that show the same.
             if name.partition("[")[0] not in {test.partition("[")[0] for test in row.tests}:
                 row.tests.append(name)
     return {kind: list(of_kind.values()) for kind, of_kind in found.items()}
 
 
 def _name(item: pytest.Item, mark: pytest.Mark) -> str:
-    """The test's file and name, with its case where the marker stands at that case alone."""
+    """Return the test's file and name, with its case if only that case has the marker."""
     function: pytest.Function = item  # type: ignore[assignment]
     whole = mark in getattr(function.obj, "pytestmark", [])
     return f"{item.path.name}::{function.originalname if whole else item.name}"
 
 
 def tables(found: dict[str, list[Row]]) -> str:
-    """The rows as Markdown, a table for each kind, and those without a test at its end."""
+    """Return the rows as Markdown, a table for each kind, with untested rows at its end."""
     tested = sum(map(len, found.values()))
     lines = [f"{tested} rows have a test, and {len(UNTESTED)} a reason why they have none."]
     for kind in KINDS:
@@ -149,7 +149,7 @@ def _cell(text: str) -> str:
 
 
 def written(text: str) -> str:
-    """What stands between the two comments of the document."""
+    """Return the text between the two comments of the document."""
     found = re.search(f"{re.escape(BEGIN)}(.*?){re.escape(END)}", text, re.DOTALL)
     if found is None:
         raise ValueError(f"{DOCUMENT} has no lines {BEGIN!r} and {END!r}: write both")

@@ -1,4 +1,4 @@
-"""Slow, obvious twins of the fast paths."""
+"""Slow, obvious versions of the fast paths."""
 
 import torch
 
@@ -7,13 +7,13 @@ from model.targets import Targets
 
 
 def nats_of(logits_BQ, codes_B):
-    """Minus the logarithm of each code's share of all exponentials (B,)."""
+    """Return the negative log-softmax at each code (B,)."""
     shares_BQ = logits_BQ.exp() / logits_BQ.exp().sum(-1, keepdim=True)
     return -shares_BQ[torch.arange(len(codes_B)), codes_B.long()].log()
 
 
 def naive_dense_nats(model, codes_T):
-    """Each code after the first L, from the last multiple of L that is L or more before it."""
+    """Predict each code after the first L from the last multiple of L at least L before it."""
     context, found = model.architecture.context, []
     for end in range(context, len(codes_T)):
         begin = (end // context - 1) * context
@@ -25,18 +25,18 @@ def naive_dense_nats(model, codes_T):
 
 
 def parallel_logits(model, codes_BT):
-    """Logits (B, Q) of what follows the codes, from the parallel form of the whole sequence."""
+    """Return the logits (B, Q) after the codes, from the parallel form of the whole sequence."""
     filled = torch.cat([codes_BT.long(), torch.zeros(len(codes_BT), 1, dtype=torch.long)], 1)
     return model.network(filled)[:, -1]
 
 
 def alone(network, known_T, context):
-    """The nats of the last of the codes ``known``, from so many before it."""
+    """Return the nats of the last of the codes ``known``, from this many before it."""
     a = network.architecture
     window_1T = known_T[None, -context - 1 :]
     if a.recent <= context:
         return network(window_1T, Targets("last", a.chunk, context=context))[1].flatten()
-    # The recent path reads more than the chunks, and no window of them holds that.
+    # The recent path reads further back than the chunks of a window.
     newest_1D = network.transformer.newest(
         network.encoder(window_1T[:, :-1].unflatten(1, (-1, a.chunk)))
     )
@@ -45,8 +45,9 @@ def alone(network, known_T, context):
 
 
 def naive_nats(network, codes_T, step=1):
-    """Each ``step``-th code from silence and the codes before it, of which it sees whole chunks:
-    those that have any of the signal's, and of these the N newest.
+    """Predict each ``step``-th code from silence and the codes before it, in whole chunks.
+
+    The chunks are the N newest that have any code of the signal.
     """
     a = network.eval().architecture
     silence = torch.full((max(a.context, a.recent),), a.levels // 2, dtype=codes_T.dtype)

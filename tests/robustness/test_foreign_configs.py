@@ -1,4 +1,4 @@
-"""Configurations that nobody would write on purpose, and typos where they are easily missed."""
+"""Configurations that nobody writes on purpose, and typos that are easily missed."""
 
 from itertools import pairwise
 

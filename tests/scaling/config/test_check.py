@@ -161,7 +161,7 @@ def test_samplernn_reads_the_amplitudes_of_the_corpus_codes(
     )
     run = baseline_run(corpus, tmp_path, "samplernn", model__codec=of_corpus)
     assert check.problems(run, corpus, MACHINE) == []
-    # The other kinds take codes as names.
+    # The other kinds do not decode codes.
     assert check.problems(baseline_run(corpus, tmp_path, "wavenet"), corpus, MACHINE) == []
 
 

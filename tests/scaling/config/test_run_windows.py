@@ -39,7 +39,7 @@ def test_windows_are_as_long_as_the_configuration_says(embedded_corpus, tmp_path
 
 @st.composite
 def shapes(draw):
-    """An architecture, targets and a number of positions that go together."""
+    """Draw an architecture, targets and a number of positions that fit together."""
     chunk, latents = draw(st.integers(1, 6)), draw(st.integers(1, 4))
     architecture = Architecture(chunk=chunk, context=latents * chunk)
     mode = draw(st.sampled_from(["last", "chunks", "samples"]))
@@ -55,7 +55,7 @@ def shapes(draw):
 def test_the_codes_of_a_window_are_those_at_its_positions_and_phases(shape):
     architecture, targets, positions = shape
     samples = targets.samples(positions, architecture)
-    # A window whose codes are their own places in it, and another one.
+    # A window whose codes are their own indices, and another one.
     window = torch.stack([torch.arange(samples), 1_000 + torch.arange(samples)])
     first = targets.history(architecture)
     expected = [
@@ -122,7 +122,7 @@ def test_samples_at_every_phase_are_every_code_after_the_first_chunk(chunk, late
             "n a multiple of 1",
         ),
         (
-            # Three positions, of which a model of four latents makes no sequence.
+            # Three positions are no sequence of a model of four latents.
             Targets("samples", 500, 20),
             500 + 2 * 500 + 20,
             "a window of 1520 samples does not hold samples targets 500 apart: it must be 500 + "

@@ -1,4 +1,4 @@
-"""What runs have cost is read off their logs, and at the cap they stop in checkpoints."""
+"""The cost of runs comes from their logs, and at the cap they stop in checkpoints."""
 
 import json
 
@@ -30,7 +30,7 @@ def test_workers_are_paid_from_their_first_line_to_that_of_the_next_start_or_the
     write(tmp_path / "a", ("start", 1, eight), ("step", 2, {}), ("start", 3, four), ("step", 5, {}))
     write(tmp_path / "b", ("start", 0, eight), ("step", 0.9, {}))
     write(tmp_path / "c", ("start", 2, four), ("validation", 3, {}), ("step", 2.5, {}))
-    # 8 x 2 + 4 x 2 of a, nothing of b, which was before the call, and 4 x 1 of c.
+    # 8 x 2 + 4 x 2 of a, nothing of b, which was before the command, and 4 x 1 of c.
     assert CostCap(56.01, 2.0, 1 * HOUR).reached(tmp_path) is None
     said = CostCap(56.0, 2.0, 1 * HOUR).reached(tmp_path)
     assert "have cost 56.00 dollars" in said and "cluster.max_dollars is 56:" in said
@@ -74,7 +74,7 @@ def test_a_run_that_has_cost_its_cap_stops_in_a_checkpoint_and_goes_on_when_call
     assert free.folder == config.folder
     train(make_job(free, {}))
     first, second = RunHistory.read(free.folder).starts
-    # Nothing was lost: the checkpoint is that of the last step before the workers stopped.
+    # Nothing is lost: the checkpoint is of the last step before the workers stopped.
     assert (second["step"], second["lost_steps"]) == (reached, 0) and first["step"] == 0
     assert digests(free) == expected_digests(free, embedded_corpus)
     np.testing.assert_allclose(losses(free), plain_losses(free, embedded_corpus), atol=2e-3)

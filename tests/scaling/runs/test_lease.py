@@ -1,4 +1,4 @@
-"""One writer a run: who may take a lease, and when."""
+"""One writer per run: rules of the lease."""
 
 import json
 import os
@@ -16,8 +16,8 @@ from tests.helpers.runs import small_run
 HOLD = """
 import sys, time
 from pathlib import Path
-from scaling.runs.lease import held
-with held(Path(sys.argv[1])):
+from scaling.runs.lease import hold_lease
+with hold_lease(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -25,7 +25,7 @@ with held(Path(sys.argv[1])):
 
 @pytest.fixture
 def holder(tmp_path):
-    """A process that holds the lease of ``tmp_path``."""
+    """Start a process that has the lease of ``tmp_path``."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True
     )
@@ -76,7 +76,7 @@ def test_a_killed_drivers_lease_is_free_at_once(tmp_path, holder, monkeypatch):
 
 
 def elsewhere(tmp_path):
-    """The lease of a driver on another machine, which nobody renews."""
+    """Write the lease of a driver on another machine, which nobody renews."""
     content = {"holder": "x", "host": "elsewhere", "process": 1, "process_started": 0.0}
     (tmp_path / FILE_NAME).write_text(json.dumps({**content, "renewals": 3}))
 

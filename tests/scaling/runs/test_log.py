@@ -7,7 +7,7 @@ from scaling.runs.log import LOG_NAME, RunHistory, RunLog
 
 
 class Growing(io.RawIOBase):
-    """A file that is written to while it is read: each read finds the next piece."""
+    """A file that grows while it is read: each read finds the next piece."""
 
     def __init__(self, *pieces):
         self._pieces = list(pieces)
