@@ -15,22 +15,22 @@ class TokenError(ValueError):
     """A cluster that anyone can use."""
 
 
-def path() -> Path:
+def token_path() -> Path:
     """Return the path of the token's file."""
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
     return Path(named).expanduser() if named else Path.home() / ".ray" / "auth_token"
 
 
-def disabled() -> bool:
+def is_disabled() -> bool:
     """Return whether Ray asks for no token."""
     return os.environ.get("RAY_AUTH_MODE", "token").lower() != "token"
 
 
 def store_token() -> None:
     """Make a token if there is none, and let only its user read it, which Ray does not do."""
-    if disabled() or os.environ.get("RAY_AUTH_TOKEN"):
+    if is_disabled() or os.environ.get("RAY_AUTH_TOKEN"):
         return
-    file = path()
+    file = token_path()
     if file.exists():
         if file.stat().st_mode & OTHERS and file.stat().st_uid == os.getuid():
             file.chmod(0o600)
@@ -43,7 +43,7 @@ def store_token() -> None:
 
 def require_token(address: str) -> None:
     """Raise TokenError if Ray asks for no token at an address that other machines can reach."""
-    if not disabled() or os.environ.get(PERMISSION) == "1" or _is_loopback(address):
+    if not is_disabled() or os.environ.get(PERMISSION) == "1" or _is_loopback(address):
         return
     raise TokenError(
         f"RAY_AUTH_MODE is {os.environ['RAY_AUTH_MODE']} and RAY_ADDRESS is {address}, so everyone "

@@ -59,16 +59,14 @@ def _judge(
 
 def check_python(facts: MachineFacts) -> CheckResult:
     """Compare the interpreter with the oldest release that Longwave runs on."""
-    version = facts.versions["python"]
-    if tuple(int(part) for part in version.split(".")[:2]) >= OLDEST_PYTHON:
-        return CheckResult("Python", "ok", f"Python {version} at {facts.executable}.")
-    oldest = ".".join(str(part) for part in OLDEST_PYTHON)
-    return CheckResult(
-        "Python",
-        "problem",
-        f"Python is {version}, but Longwave needs {oldest} or newer: install it, then run "
-        f"`make clean test PYTHON=python{oldest}`.",
-    )
+    version, problems = facts.versions["python"], []
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_PYTHON:
+        oldest = ".".join(str(part) for part in OLDEST_PYTHON)
+        problems.append(
+            f"Python is {version}, but Longwave needs {oldest} or newer: install it, then run "
+            f"`make clean test PYTHON=python{oldest}`."
+        )
+    return _judge("Python", problems, f"Python {version} at {facts.executable}.")
 
 
 def check_libraries(facts: MachineFacts) -> CheckResult:
@@ -98,41 +96,38 @@ def check_packages(facts: MachineFacts) -> CheckResult:
 
 def check_code(facts: MachineFacts) -> CheckResult:
     """Compare the source files with those of the reference."""
-    wanted = facts.reference.files
-    problem = (
-        f"The source files of Longwave (digest {facts.files}) differ from those of "
-        f"{facts.reference.source} ({wanted}): start jobs with `ray job submit --working-dir .`, "
-        "or update this machine's clone."
-    )
-    return _judge("code", [problem] if facts.files != wanted else [], f"Source files {wanted}.")
+    wanted, problems = facts.reference.files, []
+    if facts.files != wanted:
+        problems.append(
+            f"The source files of Longwave (digest {facts.files}) differ from those of "
+            f"{facts.reference.source} ({wanted}): start jobs with `ray job submit --working-dir "
+            ".`, or update this machine's clone."
+        )
+    return _judge("code", problems, f"Source files {wanted}.")
 
 
 def check_cores(facts: MachineFacts) -> CheckResult:
     """Check the cores that a process may use."""
-    if facts.cores >= FEW_CORES:
-        return CheckResult("cores", "ok", f"{facts.cores} cores are usable.")
-    return CheckResult(
-        "cores",
-        "warning",
-        f"{facts.cores} core is usable: reading audio and training take turns, so runs are slow. "
-        f"Use {FEW_CORES} cores or more.",
-    )
+    problems = []
+    if facts.cores < FEW_CORES:
+        problems.append(
+            f"{facts.cores} core is usable, so reading audio and training take turns and runs are "
+            f"slow: use {FEW_CORES} cores or more."
+        )
+    return _judge("cores", problems, f"{facts.cores} cores are usable.", "warning")
 
 
 def check_memory(facts: MachineFacts) -> CheckResult:
     """Check the memory that is free now."""
-    amount = (
-        f"{facts.memory_available / GIB:.1f} of {facts.memory_total / GIB:.1f} GiB of memory are "
-        "available"
-    )
-    if facts.memory_available >= LITTLE_MEMORY:
-        return CheckResult("memory", "ok", f"{amount}.")
-    return CheckResult(
-        "memory",
-        "warning",
-        f"{amount}. With less than {LITTLE_MEMORY / GIB:.0f} GiB Ray may kill workers: close "
-        "programs or use a larger machine.",
-    )
+    free, total = facts.memory_available, facts.memory_total
+    amount = f"{free / GIB:.1f} of {total / GIB:.1f} GiB of memory are available"
+    problems = []
+    if free < LITTLE_MEMORY:
+        problems.append(
+            f"{amount}, and with less than {LITTLE_MEMORY / GIB:.0f} GiB Ray may kill workers: "
+            "close programs or use a larger machine."
+        )
+    return _judge("memory", problems, f"{amount}.", "warning")
 
 
 def check_disk(facts: MachineFacts) -> CheckResult:
@@ -151,20 +146,16 @@ def check_disk(facts: MachineFacts) -> CheckResult:
 def check_shared_memory(facts: MachineFacts) -> CheckResult:
     """Compare the free shared memory with the object store that Ray makes by default."""
     wanted = min(OBJECT_STORE_SHARE * facts.memory_available, OBJECT_STORE_CAP)
-    free = facts.shared_memory
-    if free is not None and free >= wanted:
-        fine = f"{free / GIB:.1f} GiB are free in /dev/shm, enough for Ray's object store."
-        return CheckResult("shared memory", "ok", fine)
-    amount = (
-        "/dev/shm cannot be used" if free is None else f"{free / GIB:.1f} GiB are free in /dev/shm"
-    )
-    return CheckResult(
-        "shared memory",
-        "warning",
-        f"{amount}. Ray's object store needs {wanted / GIB:.1f} GiB ({OBJECT_STORE_SHARE:.0%} of "
-        "the available memory) and is slow elsewhere: delete files there, or start the container "
-        f"with `--shm-size={wanted / GIB + 1:.0f}g`.",
-    )
+    free = facts.shared_memory or 0
+    amount, problems = f"{free / GIB:.1f} GiB are free in /dev/shm", []
+    if free < wanted:
+        problems.append(
+            f"{amount}, but Ray's object store needs {wanted / GIB:.1f} GiB "
+            f"({OBJECT_STORE_SHARE:.0%} of the memory) and is slow elsewhere: delete files there, "
+            f"or start the container with `--shm-size={wanted / GIB + 1:.0f}g`."
+        )
+    fine = f"{amount}, enough for Ray's object store."
+    return _judge("shared memory", problems, fine, "warning")
 
 
 def check_gpus(facts: MachineFacts) -> CheckResult:
@@ -208,12 +199,13 @@ def check_gpus(facts: MachineFacts) -> CheckResult:
 
 def check_build_locks(facts: MachineFacts) -> CheckResult:
     """Check that no killed build of a DeepSpeed operator left its lock."""
-    remove = f"`rm {' '.join(facts.stale_locks)}`"
-    problem = (
-        "A killed build of a DeepSpeed operator left its lock, for which every worker would wait "
-        f"for ever: run {remove}."
-    )
-    return _judge("op builds", [problem] if facts.stale_locks else [], "No stale build lock.")
+    problems = []
+    if facts.stale_locks:
+        problems.append(
+            "A killed build of a DeepSpeed operator left its lock, for which every worker would "
+            f"wait for ever: run `rm {' '.join(facts.stale_locks)}`."
+        )
+    return _judge("op builds", problems, "No stale build lock.")
 
 
 def check_token(facts: MachineFacts) -> CheckResult:
@@ -242,26 +234,25 @@ def check_token(facts: MachineFacts) -> CheckResult:
 
 def check_address(facts: MachineFacts) -> CheckResult:
     """Check whether the environment sends runs to a cluster elsewhere."""
-    if facts.address is None:
-        fine = "RAY_ADDRESS is not set: runs start a Ray of their own on this machine."
-        return CheckResult("Ray address", "ok", fine)
-    return CheckResult(
-        "Ray address",
-        "warning",
-        f"RAY_ADDRESS is {facts.address}, so runs go to that cluster: run `unset RAY_ADDRESS` to "
-        "use this machine.",
-    )
+    problems = []
+    if facts.address:
+        problems.append(
+            f"RAY_ADDRESS is {facts.address}, so runs go to that cluster: run `unset RAY_ADDRESS` "
+            "to use this machine."
+        )
+    fine = "RAY_ADDRESS is not set: runs start a Ray of their own on this machine."
+    return _judge("Ray address", problems, fine, "warning")
 
 
 def check_clock(facts: MachineFacts) -> CheckResult:
     """Compare the clock with that of the machine of the command."""
-    where = "ahead of" if facts.ahead > 0 else "behind"
-    problem = (
-        f"The clock is {abs(facts.ahead):.1f} s {where} that of the machine of the command, so "
-        "times in logs are wrong: start a time service such as chrony."
-    )
-    late = abs(facts.ahead) > CLOCK_SECONDS
-    return _judge("clock", [problem] if late else [], "The clock is right to a second.")
+    where, problems = "ahead of" if facts.ahead > 0 else "behind", []
+    if abs(facts.ahead) > CLOCK_SECONDS:
+        problems.append(
+            f"The clock is {abs(facts.ahead):.1f} s {where} that of the machine of the command, so "
+            "times in logs are wrong: start a time service such as chrony."
+        )
+    return _judge("clock", problems, "The clock is right to a second.")
 
 
 def check_corpus(facts: MachineFacts) -> CheckResult:

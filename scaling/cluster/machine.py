@@ -127,7 +127,7 @@ def read_facts(reference: Reference, folders: Sequence[str]) -> MachineFacts:
         gpus, gpu_error = read_gpus(), None
     except DriverError as error:
         gpus, gpu_error = [], str(error)
-    token = None if os.environ.get("RAY_AUTH_TOKEN") else auth.path()
+    token = None if os.environ.get("RAY_AUTH_TOKEN") else auth.token_path()
     return MachineFacts(
         reference=reference,
         executable=sys.executable,

@@ -77,9 +77,11 @@ def _history_problems(config: RunConfig) -> list[str]:
             f"windows.history is {config.history}, shorter than {name} = {least}: write {least} or "
             "more, or leave it out"
         )
-    if config.padded and model.recent > model.chunk:
+    first_see_a_chunk = config.padded or config.windows.targets in ("chunks", "samples")
+    if first_see_a_chunk and model.recent > model.chunk:
+        cause = "short=pad" if config.padded else f"targets={config.windows.targets}"
         found.append(
-            f"model.recent is {model.recent}, but the first targets of windows.short=pad see only "
+            f"model.recent is {model.recent}, but the first targets of windows.{cause} see only "
             f"model.chunk = {model.chunk} samples: write model.recent={model.chunk} or less"
         )
     return found
@@ -128,12 +130,6 @@ def _targets_problems(config: RunConfig) -> list[str]:
             f"windows.targets is {windows.targets}, so every latent predicts the sample after its "
             f"chunk, but with model.attention={model.attention} it would see that sample: write "
             "model.attention=causal, or windows.targets=last"
-        )
-    if model.recent > model.chunk:
-        found.append(
-            f"model.recent is {model.recent}, but the first targets of "
-            f"windows.targets={windows.targets} see only model.chunk = {model.chunk} samples: "
-            f"write model.recent={model.chunk} or less"
         )
     whole = model.chunk and model.latents and model.context % model.chunk == 0
     if whole and config.positions % model.latents:

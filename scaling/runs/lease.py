@@ -61,9 +61,7 @@ def _await(path: Path) -> None:
     """Wait until the lease is free: gone, not renewed any more, or its holder dead."""
     began, first = time.monotonic(), _read(path)
     while (found := _read(path)) is not None and not _dead(found):
-        if first is None or found["holder"] != first["holder"]:
-            raise _taken(path.parent, found)
-        if found["renewals"] != first["renewals"]:
+        if found != first:
             raise _taken(path.parent, found)
         if time.monotonic() - began > PATIENCE_SECONDS:
             return

@@ -39,15 +39,9 @@ class RunHistory:
     def read(cls, folder: Path) -> Self:
         """Read the log in a run folder; empty without one."""
         history = cls()
-        kinds = {
-            "step": history.steps,
-            "validation": history.validations,
-            "start": history.starts,
-            "warning": history.warnings,
-            "rung": history.rungs,
-        }
         for line in _lines(folder / LOG_NAME):
-            kinds[line.pop("kind")].append(line)
+            # Each list has the plural of its kind as its name.
+            getattr(history, f"{line.pop('kind')}s").append(line)
         return history
 
 

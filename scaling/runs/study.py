@@ -102,50 +102,50 @@ def read_states(folder: Path) -> list[RunState]:
             "--config ...` first, or name the folder of a study, such as runs/demo"
         )
     runs = json.loads(path.read_text())["runs"]
-    return [_state(folder / id, id, told) for id, told in runs.items()]
+    return [_state(folder / id, id, entry) for id, entry in runs.items()]
 
 
-def _state(folder: Path, id: str, told: dict[str, Any]) -> RunState:
+def _state(folder: Path, id: str, entry: dict[str, Any]) -> RunState:
     history = RunHistory.read(folder)
     newest = history.steps[-10:]
     step = newest[-1]["step"] if newest else 0
     seconds = sum(line["seconds"] for line in newest[1:]) or None
     per_step = seconds / len(newest[1:]) if seconds else None
-    state = _which(folder, history)
+    state = _find_state(folder, history)
     losses = history.validations[-1:] or newest
     return RunState(
         id=id,
-        axes=told["axes"],
+        axes=entry["axes"],
         state=state,
         step=step,
-        steps=_expected_steps(told, step, per_step, state),
+        steps=_expected_steps(entry, step, per_step, state),
         nats=sum(line["nats"] for line in losses) / len(losses) if losses else None,
-        targets_per_second=told["targets_per_step"] / per_step if per_step else None,
+        targets_per_second=entry["targets_per_step"] / per_step if per_step else None,
         data_wait_share=(
             sum(line["data_wait_seconds"] for line in newest[1:]) / seconds if seconds else None
         ),
         step_seconds=per_step,
-        problem=_why(folder, state),
+        problem=_reason(folder, state),
     )
 
 
-def _expected_steps(told: dict[str, Any], step: int, per_step: float | None, state: State) -> int:
+def _expected_steps(entry: dict[str, Any], step: int, per_step: float | None, state: State) -> int:
     """Return the steps of a run, or those that its time limit allows at its speed."""
-    steps: int = told["steps"]
-    if told["seconds"] is None:
+    steps: int = entry["steps"]
+    if entry["seconds"] is None:
         return steps
     if state == "finished":
         return step
-    return min(steps, max(step, round(told["seconds"] / per_step))) if per_step else steps
+    return min(steps, max(step, round(entry["seconds"] / per_step))) if per_step else steps
 
 
-def _why(folder: Path, state: State) -> str | None:
+def _reason(folder: Path, state: State) -> str | None:
     if state == "pruned":
         return str(json.loads((folder / PRUNED_NAME).read_text())["why"])
     return read_failure(folder) if state in ("failed", "diverged") else None
 
 
-def _which(folder: Path, history: RunHistory) -> State:
+def _find_state(folder: Path, history: RunHistory) -> State:
     if (folder / record.FILE_NAME).exists():
         return "finished"
     failure = folder / FAILURE_NAME

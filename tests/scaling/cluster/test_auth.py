@@ -61,7 +61,7 @@ def mode(path):
 def test_a_token_is_made_and_nobody_else_reads_it(home):
     auth.store_token()
     file = home / ".ray" / "auth_token"
-    assert auth.path() == file
+    assert auth.token_path() == file
     assert mode(file) == 0o600
     made = file.read_text()
     assert len(made) == 64
