@@ -39,7 +39,7 @@ def test_a_value_that_yaml_alone_takes_is_a_sentence(tmp_path, value, words):
     "a few lines of aliases stand for billions of values",
     "refused at once",
 )
-def test_aliases_of_aliases_that_come_to_billions_of_values_are_refused_at_once(tmp_path):
+def test_nested_aliases_with_billions_of_values_are_refused_at_once(tmp_path):
     path = tmp_path / "run.yaml"
     lines = [
         f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]"
@@ -83,7 +83,7 @@ def test_an_unknown_key_is_named_in_rows_and_in_sections_that_may_be_missing(tmp
     "an axis of a sweep is misspelt",
     "refused with the nearest known key, before anything starts",
 )
-def test_an_axis_that_does_not_exist_is_a_sentence_where_points_do_not_set_it(tmp_path):
+def test_an_unknown_axis_is_refused_if_points_do_not_set_it(tmp_path):
     path = tmp_path / "sweep.yaml"
     section = "sweep: {grid: {model.layres: [1, 2]}, points: [{seed: 1}]}"
     path.write_text(f"extends: {DEMO}\n{section}\n")

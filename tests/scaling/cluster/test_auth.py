@@ -92,7 +92,7 @@ def test_a_cluster_on_a_network_without_a_token_is_refused(home, monkeypatch, ad
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:6379", "localhost:6379", "[::1]:6379"])
-def test_on_the_loopback_no_token_is_insisted_on(home, monkeypatch, address):
+def test_a_cluster_on_the_loopback_needs_no_token(home, monkeypatch, address):
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     assert refusal(address) is None
 
@@ -200,7 +200,7 @@ def test_nothing_that_runs_code_is_read_from_files(path):
             assert words.get("weights_only") == "True", f"line {call.lineno}: {name}"
 
 
-def test_what_finds_unsafe_reads_finds_them(tmp_path):
+def test_the_search_for_unsafe_reads_finds_them(tmp_path):
     path = tmp_path / "x.py"
     path.write_text("import torch\ntorch.load('x')\neval('1')\n")
     assert [name for name, _ in calls(path)] == ["torch.load", "eval"]

@@ -142,7 +142,7 @@ def test_little_memory_is_a_warning():
 
 @pytest.mark.fault("Storage", "the disk is nearly full before a run", "`doctor` says so")
 @pytest.mark.parametrize(("free", "status"), [(0.5, "problem"), (2.0, "warning"), (50.0, "ok")])
-def test_a_full_disk_is_told(free: float, status: str):
+def test_a_nearly_full_disk_is_reported(free: float, status: str):
     result = doctor.check_disk(healthy(free={"/tmp": 50 * GIB, "/data": int(free * GIB)}))
     assert result.status == status
     assert f"{free} GiB" in result.sentence
@@ -180,7 +180,7 @@ def test_a_driver_that_does_not_answer_is_a_problem(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("build", "status"), [("2.13.0+cpu", "warning"), ("2.13.0", "ok")])
-def test_gpus_are_named_and_want_a_torch_with_cuda(tmp_path: Path, build: str, status: str):
+def test_gpus_are_named_and_need_a_torch_with_cuda(tmp_path: Path, build: str, status: str):
     facts = with_driver(tmp_path, "echo '0, NVIDIA A100-SXM4-40GB, 40960, 3, 0, Not Active'")
     result = doctor.check_gpus(healthy(gpus=facts.gpus, versions={"torch": build}))
     assert result.status == status

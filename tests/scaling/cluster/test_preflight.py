@@ -53,7 +53,7 @@ def test_other_releases_and_other_files_are_named_with_their_node():
     "a node's clock is off, or its disk nearly full",
     "named, before a run",
 )
-def test_a_clock_that_is_off_and_a_full_disk_are_sentences():
+def test_a_wrong_clock_and_a_full_disk_are_reported():
     (clock,) = problems(run_check(check_clock, [report(ahead=-3.25)]))
     assert clock.startswith("a (10.0.0.1): The clock is 3.2 s behind that of the machine of the ")
     (disk,) = problems(run_check(check_disk, [report(free={"/tmp": GIB // 2})]))
@@ -65,7 +65,7 @@ def test_a_clock_that_is_off_and_a_full_disk_are_sentences():
     "a node sees another corpus, a damaged one or none",
     "named, before a run",
 )
-def test_a_corpus_that_is_missing_damaged_or_another_one_is_a_sentence(embedded_corpus, tmp_path):
+def test_a_missing_damaged_or_different_corpus_is_reported(embedded_corpus, tmp_path):
     source = Path(str(embedded_corpus.folder))
     assert preflight.corpus_problems(str(source), embedded_corpus.fingerprint) == []
     (other,) = preflight.corpus_problems(str(source), "0" * 64)
@@ -102,7 +102,7 @@ def test_the_cluster_of_the_tests_is_fit_for_a_run(embedded_corpus, tmp_path):
     "more workers are asked for than the nodes have room for",
     "`doctor --cluster` says how many fit",
 )
-def test_workers_that_do_not_fit_are_said_with_how_many_do(embedded_corpus, tmp_path):
+def test_workers_that_do_not_fit_are_reported_with_the_number_that_fits(embedded_corpus, tmp_path):
     nodes = [{"Resources": {"CPU": 4.0}}]
     config = small_run(embedded_corpus, tmp_path, cluster__workers=2, cluster__cpus_per_worker=2)
     result = preflight.check_room(config, nodes)
@@ -125,7 +125,7 @@ def test_a_node_that_does_not_answer_is_named(ray_session, monkeypatch):
     "nodes do not reach each other",
     "the node is named, before a run",
 )
-def test_an_all_reduce_is_measured_and_where_it_fails_the_node_is_named(ray_session, monkeypatch):
+def test_an_all_reduce_is_measured_or_names_the_node_that_fails(ray_session, monkeypatch):
     (node,) = ray.nodes()
     node = {**node, "Resources": {"CPU": 1.0}}
     reached = all_reduce.check_all_reduce([("a", node), ("b", node)])

@@ -93,11 +93,11 @@ def test_no_kind_of_node_counts_beyond_its_own_limit(config, tmp_path):
     assert ray_cluster.autoscaling_resources(written(config, tmp_path))["GPU"] == 2 * 8
 
 
-def test_without_the_file_nothing_is_promised(tmp_path):
+def test_without_the_file_the_cluster_cannot_grow(tmp_path):
     assert ray_cluster.autoscaling_resources(tmp_path) == {"CPU": 0, "GPU": 0}
 
 
-def test_own_machines_promise_nothing(config, tmp_path):
+def test_a_cluster_of_own_machines_cannot_grow(config, tmp_path):
     for kind in config["available_node_types"].values():
         kind["resources"] = {}
     assert ray_cluster.autoscaling_resources(written(config, tmp_path)) == {"CPU": 0, "GPU": 0}

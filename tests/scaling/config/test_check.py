@@ -49,7 +49,7 @@ def test_every_problem_says_what_to_write(embedded_corpus, override, words, sent
     assert len(found) == sentences
 
 
-def test_padded_windows_leave_less_than_a_chunk_to_no_path(embedded_corpus):
+def test_padded_windows_limit_the_recent_path_to_a_chunk(embedded_corpus):
     overrides = ["windows.short=pad", "windows.targets=last", "model.recent=4000"]
     (problem,) = check.problems(load.run(DEMO, overrides), embedded_corpus, MACHINE)
     assert problem.endswith(
@@ -59,7 +59,7 @@ def test_padded_windows_leave_less_than_a_chunk_to_no_path(embedded_corpus):
     assert check.problems(load.run(DEMO, overrides), embedded_corpus, MACHINE) == []
 
 
-def test_padded_windows_need_a_history_of_a_chunk_alone(embedded_corpus):
+def test_padded_windows_need_only_a_chunk_of_history(embedded_corpus):
     overrides = ["windows.short=pad", "windows.targets=last", "windows.history=1999"]
     (problem,) = check.problems(load.run(DEMO, overrides), embedded_corpus, MACHINE)
     assert "windows.history is 1999, shorter than model.chunk = 2000: write 2000 or" in problem
@@ -67,7 +67,7 @@ def test_padded_windows_need_a_history_of_a_chunk_alone(embedded_corpus):
     assert check.problems(load.run(DEMO, overrides), embedded_corpus, MACHINE) == []
 
 
-def test_no_more_different_targets_can_be_asked_for_than_the_corpus_has(embedded_corpus):
+def test_unique_targets_are_limited_to_those_of_the_corpus(embedded_corpus):
     run = load.run(DEMO, ["windows.unique=200000"])
     offered = targets_in_epoch(load.run(DEMO), embedded_corpus)
     # Whole windows of 64 targets.
@@ -86,7 +86,7 @@ def test_polarity_needs_codes_that_are_symmetric(embedded_corpus):
     assert check.problems(load.run(DEMO), by_chunks, MACHINE) == []
 
 
-def test_a_corpus_of_sixteen_bit_codes_trains_what_says_a_distribution(embedded_corpus):
+def test_sixteen_bit_codes_need_a_mixture_likelihood(embedded_corpus):
     fine = replace(embedded_corpus, levels=65_536)
     (problem,) = check.problems(load.run(DEMO), fine, MACHINE)
     overrides = ["model.levels=65536", "model.likelihood=logistic_mixture"]
@@ -108,7 +108,7 @@ def test_phases_must_divide_the_chunk(embedded_corpus):
     assert check.problems(load.run(DEMO, overrides), embedded_corpus, MACHINE) == []
 
 
-def test_problems_of_different_parts_are_said_together(embedded_corpus):
+def test_problems_of_different_parts_are_reported_together(embedded_corpus):
     run = load.run(DEMO, ["model.width=3", "train.accumulate=2", "cluster.workers=9"])
     assert len(check.problems(run, embedded_corpus, MACHINE)) == 3
 
@@ -177,7 +177,7 @@ def test_samplernn_reads_the_amplitudes_of_the_corpus_codes(
         ("wavenet", {"windows__history": 199}, "shorter than model.context = 200: write 200"),
     ],
 )
-def test_what_a_baseline_cannot_be_is_said_with_what_to_write(
+def test_an_impossible_baseline_is_refused_with_what_to_write(
     embedded_corpus, tmp_path, kind, change, words
 ):
     run = baseline_run(embedded_corpus, tmp_path, kind, **change)
@@ -185,9 +185,7 @@ def test_what_a_baseline_cannot_be_is_said_with_what_to_write(
     assert words in problem
 
 
-def test_a_context_shorter_than_what_the_linear_reference_sees_is_refused(
-    embedded_corpus, tmp_path
-):
+def test_a_context_shorter_than_that_of_the_linear_baseline_is_refused(embedded_corpus, tmp_path):
     run = baseline_run(embedded_corpus, tmp_path, "wavenet", model__context=16)
     (problem,) = check.problems(run, embedded_corpus, MACHINE)
     assert "model.context is 16" in problem

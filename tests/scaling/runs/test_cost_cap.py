@@ -25,7 +25,7 @@ def write(folder, *lines):
     (folder / LOG_NAME).write_text("".join(json.dumps(line) + "\n" for line in said))
 
 
-def test_workers_are_paid_from_their_first_line_to_that_of_the_next_start_or_the_last(tmp_path):
+def test_workers_cost_from_their_first_line_to_the_next_start_or_the_last_line(tmp_path):
     eight, four = {"workers": 8}, {"workers": 4}
     write(tmp_path / "a", ("start", 1, eight), ("step", 2, {}), ("start", 3, four), ("step", 5, {}))
     write(tmp_path / "b", ("start", 0, eight), ("step", 0.9, {}))
@@ -54,7 +54,7 @@ def test_a_worker_pays_for_its_share_of_a_node():
     "a run costs more than cluster.max_dollars while it trains",
     "it stops in a checkpoint with a sentence; the next call goes on from there",
 )
-def test_a_run_that_has_cost_its_cap_stops_in_a_checkpoint_and_goes_on_when_called_again(
+def test_a_run_that_reaches_its_cap_stops_in_a_checkpoint_and_continues_when_started_again(
     embedded_corpus, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(supervision, "CAP_SECONDS", 0.1)

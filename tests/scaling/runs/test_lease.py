@@ -53,7 +53,7 @@ def test_a_second_driver_is_refused_with_the_firsts_name(tmp_path, holder):
     "refused with the first one's name",
 )
 @pytest.mark.slow
-def test_train_says_who_trains_the_run_already(embedded_corpus, tmp_path):
+def test_train_names_the_process_that_trains_the_run(embedded_corpus, tmp_path):
     config = small_run(embedded_corpus, tmp_path, train__steps=1)
     path = tmp_path / "run.yaml"
     path.write_text(yaml.safe_dump(config.resolved()))
@@ -86,14 +86,14 @@ def elsewhere(tmp_path):
     "a driver on a lost machine leaves its lease",
     "free when it was not renewed for 20 s",
 )
-def test_a_lease_from_elsewhere_is_free_when_it_was_not_renewed_for_long(tmp_path, monkeypatch):
+def test_a_lease_of_another_machine_is_free_after_a_time_without_renewal(tmp_path, monkeypatch):
     elsewhere(tmp_path)
     monkeypatch.setattr(lease, "PATIENCE_SECONDS", 0.5)
     with hold_lease(tmp_path):
         assert json.loads((tmp_path / FILE_NAME).read_text())["host"] != "elsewhere"
 
 
-def test_a_lease_that_is_renewed_meanwhile_is_not_free(tmp_path, monkeypatch):
+def test_a_renewed_lease_is_not_free(tmp_path, monkeypatch):
     elsewhere(tmp_path)
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.5)
     real = lease.time.sleep
