@@ -50,7 +50,7 @@ def run_check(check: Check, reports: Sequence[NodeReport]) -> list[CheckResult]:
     ]
     if failed := [result for result in results if result.status != "ok"]:
         return failed
-    others = f" The other {len(results) - 1} nodes pass too." if len(results) > 1 else ""
+    others = " All other nodes pass too." if len(results) > 1 else ""
     return [replace(result, sentence=f"{result.sentence}{others}") for result in results[:1]]
 
 

@@ -145,10 +145,11 @@ def ray_session(
     os.environ["RAY_ADDRESS"] = address
     try:
         ray.init(**settings, log_to_driver=False, logging_level=logging.ERROR)
+        # Another cluster that a child process starts takes a port of its own.
+        os.environ.pop("RAY_GCS_SERVER_PORT", None)
         yield address
     finally:
         ray.shutdown()
-        os.environ.pop("RAY_GCS_SERVER_PORT", None)
         del os.environ["RAY_ADDRESS"]
         if before is not None:
             os.environ["RAY_ADDRESS"] = before

@@ -29,7 +29,7 @@ def test_healthy_nodes_have_one_result_for_each_check():
         (result,) = run_check(check, [report(), report(ahead=0.3)])
         assert result.status == "ok"
         assert result.sentence.startswith("a (10.0.0.1): ")
-        assert result.sentence.endswith("The other 1 nodes pass too.")
+        assert result.sentence.endswith("All other nodes pass too.")
 
 
 @pytest.mark.fault(
