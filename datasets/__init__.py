@@ -1,10 +1,10 @@
-"""Audio files to windows of codes: find, read, quantise, shard, refer, enumerate, stream.
+"""Turn audio files into windows of codes.
 
-A reader follows the modules in this order: ``settings`` (what is asked), ``sources`` (which files,
-in folders, archives and buckets: ``archives``, ``storage``), ``inventory`` (each once, with its
-split: ``splits``), ``takes`` (what becomes a recording), ``convert`` (takes to a shard: ``audio``,
-``augment``, ``level``, ``quantise``, ``shards``), ``summary`` (what the codes hold:
-``references``), ``manifest`` (what a prepared corpus says of itself) and ``prepare``, which calls
-them in turn; then ``permutation`` and ``windows`` (which targets are seen, and in which order) and
-``stream`` (windows to the workers).
+The modules in reading order: ``settings`` (the request), ``sources`` (the files, in folders,
+archives and buckets: ``archives``, ``storage``), ``inventory`` (each file once, with its split:
+``splits``), ``takes`` (files to recordings), ``convert`` (takes to a shard: ``audio``, ``augment``,
+``level``, ``quantise``, ``shards``), ``summary`` (statistics of the codes: ``references``),
+``manifest`` (the description of a prepared corpus) and ``prepare``, which calls them in turn.
+Training reads with ``permutation`` and ``windows`` (targets and their order) and ``stream``
+(windows to the workers). The package imports neither ``model`` nor ``scaling``.
 """

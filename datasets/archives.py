@@ -1,7 +1,9 @@
-"""Archives of audio (zip, tar and compressed tar) unpacked whole, or refused whole with the reason.
+"""Unpack archives of audio (zip, tar, compressed tar) whole, or refuse them whole with the reason.
 
-An archive is read twice: once to check every member before anything is written, once to unpack it.
-Nothing that a member says of itself is believed: neither its path, nor its kind, nor its size.
+An archive is read twice: all members are checked before anything is written. The checks trust
+neither the path, nor the kind, nor the size that a member declares. ``tarfile.data_filter`` does
+not replace them: it accepts links, sparse files, "..", repeated paths and any size, and zip files
+have no such filter.
 """
 
 import bz2
@@ -30,16 +32,15 @@ TARS: dict[str, Callable[[Path], io.BufferedIOBase]] = {
 }
 SUFFIXES = (".zip", *TARS)
 
-# All in bytes.
-COMPONENT = 255  # the longest name that file systems take
-NAME = 1_000  # the longest path of a member: it bounds how deep folders go
-HEADERS = 2**16  # the most that the headers of one tar member may take
-PADDING = 2**24  # the most that may follow the end mark of a tar
-SMALL = 2**26  # unpacked; up to here no ratio is too high, as silence compresses well
-CLUSTER = 2**12  # what a folder or the rest of a file takes on a disk
-BLOCK = 2**16  # read at once
+MAX_NAME_BYTES = 255  # the limit of file systems for one name
+MAX_PATH_BYTES = 1_000  # of a member's path: bounds the depth of folders
+MAX_HEADER_BYTES = 2**16  # of the headers of one tar member
+MAX_PADDING_BYTES = 2**24  # after the end mark of a tar
+RATIO_FREE_BYTES = 2**26  # unpacked bytes allowed at any ratio, as silence compresses well
+DISK_BLOCK_BYTES = 2**12  # disk space of a folder, or of the rest of a file
+READ_BYTES = 2**16
 
-ENCRYPTED = 0x41  # the flag bits of a zip member that is encrypted, in either way
+ENCRYPTED = 0x41  # flag bits of an encrypted zip member, of either method
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 REPACK = "pack it again with plain files and folders only, each once, under relative paths"
 
@@ -50,7 +51,7 @@ class ArchiveError(ValueError):
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that an archive may come to: files and folders, bytes unpacked, times its size."""
+    """Largest allowed archive: files and folders, bytes unpacked, and their ratio to its size."""
 
     members: int = 1_000_000
     bytes: int = 2**40
@@ -62,9 +63,10 @@ LIMITS = Limits()
 
 @dataclass(frozen=True)
 class _Member:
-    """A member as the archive declares it: ``end`` is the bytes of the archive, unpacked, up to it.
+    """A member as the archive declares it.
 
-    ``faults`` says of each reason to refuse it, whatever its path, whether it holds.
+    ``end`` is its last byte in the unpacked archive. ``faults`` maps each reason to refuse it,
+    apart from its path, to whether that reason applies.
     """
 
     name: str
@@ -76,23 +78,23 @@ class _Member:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether the name ends as that of an archive does (SUFFIXES, in any case)."""
+    """Return whether the name has an archive's ending (SUFFIXES, in any case)."""
     return path.name.lower().endswith(SUFFIXES)
 
 
 def unpack(path: Path, destination: Path, limits: Limits = LIMITS) -> None:
-    """Everything in the archive ``path`` under the folder ``destination``, at once or not at all.
+    """Unpack the archive ``path`` into the folder ``destination``, atomically.
 
-    The parent of ``destination`` must exist; where ``destination`` itself does, it is complete and
-    nothing is done. Archives inside stay files; modes, owners and times of members are ignored.
-    ArchiveError with the reason where the archive is refused, cannot be read whole, or is over
-    ``limits`` or what the disk holds; then nothing of it is left.
+    The parent of ``destination`` must exist. An existing ``destination`` is complete, and nothing
+    is done. Archives inside stay files; modes, owners and times of members are ignored.
+    ArchiveError if the archive is refused, cannot be read whole, or exceeds ``limits`` or the free
+    disk space; nothing of it is left then.
     """
     unfinished = destination.with_name(f"{destination.name}.{uuid4().hex}{PARTIAL}")
     try:
         if destination.exists():
             return
-        # Five parts in a hundred stay free for whatever else is writing to this disk.
+        # The last 5 % stay free for other writers to this disk.
         room = shutil.disk_usage(destination.parent).free * 95 // 100
         for _ in _checked(path, limits, room):
             pass
@@ -108,7 +110,7 @@ def unpack(path: Path, destination: Path, limits: Limits = LIMITS) -> None:
     except ArchiveError:
         raise
     except Exception as error:
-        # zipfile and tarfile answer damaged bytes with a dozen kinds of exception.
+        # zipfile and tarfile raise a dozen kinds of exception for damaged bytes.
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ArchiveError(f"it cannot be unpacked: {reason.rstrip('.')}") from error
     finally:
@@ -123,7 +125,7 @@ def _write(member: _Member, path: Path) -> None:
     assert source is not None, "tarfile opens every member that is a file"
     written = 0
     with source, path.open("xb") as target:
-        while written <= member.size and (block := source.read(BLOCK)):
+        while written <= member.size and (block := source.read(READ_BYTES)):
             written += target.write(block)
     if written != member.size:
         raise ArchiveError(
@@ -133,54 +135,55 @@ def _write(member: _Member, path: Path) -> None:
 
 
 def _checked(path: Path, limits: Limits, room: int) -> Iterator[tuple[str, _Member]]:
-    """Every member with its normalised path, as soon as all up to it are known to be harmless.
+    """Yield the normalised path and the member, once it and all earlier ones are checked.
 
-    ``room`` is the bytes of disk that may be used.
+    ``room`` is the disk space that may be used, in bytes.
     """
     own = path.stat().st_size
     kinds = {"": "parent"}
     for member in _members(path):
         _refuse(member, member.faults | _faults_of_name(member.name))
         name = "/".join(part for part in member.name.split("/") if part not in ("", "."))
-        _refuse(member, _faults_of_place(name, member.folder, kinds))
-        count, most = len(kinds) - 1, max(SMALL, limits.ratio * own)
-        disk = member.end + CLUSTER * count
+        _refuse(member, _faults_of_path(name, member.folder, kinds))
+        count, most = len(kinds) - 1, max(RATIO_FREE_BYTES, limits.ratio * own)
+        disk = member.end + DISK_BLOCK_BYTES * count
         so_far = f"takes it to {member.end} bytes unpacked"
         faults = {
             f"is file or folder {count}, allowed are {limits.members}": count > limits.members,
             f"{so_far}, over the {limits.bytes} allowed": member.end > limits.bytes,
             f"{so_far}, over {limits.ratio} times its own {own}": member.end > most,
-            f"{so_far} and {disk} on the disk, where {room} may be used": disk > room,
+            f"{so_far} and {disk} on the disk, of which {room} may be used": disk > room,
         }
         _refuse(member, faults, "make room, or unpack it yourself if you trust it")
         yield name, member
 
 
 def _refuse(member: _Member, faults: dict[str, bool], remedy: str = REPACK) -> None:
-    """Raise ArchiveError for the first fault that holds."""
-    for fault, holds in faults.items():
-        if holds:
-            shown = repr(member.name[:NAME])
+    """Raise ArchiveError for the first fault that applies."""
+    for fault, applies in faults.items():
+        if applies:
+            shown = repr(member.name[:MAX_PATH_BYTES])
             raise ArchiveError(f"it is refused: its member {shown} {fault}: {remedy}")
 
 
 def _faults_of_name(name: str) -> dict[str, bool]:
     parts = [os.fsencode(part) for part in name.split("/")]
+    longest = max(map(len, parts))
     return {
         "has an empty name": not name,
         "has a NUL in its name": "\0" in name,
         "has an absolute path": name.startswith("/") or (name[:1].isalpha() and name[1:2] == ":"),
         "has a backslash in its path": "\\" in name,
         "has '..' in its path": b".." in parts,
-        f"has a path of over {NAME} bytes": len(b"/".join(parts)) > NAME,
-        f"has over {COMPONENT} bytes in a part of its path": max(map(len, parts)) > COMPONENT,
+        f"has a path of over {MAX_PATH_BYTES} bytes": len(b"/".join(parts)) > MAX_PATH_BYTES,
+        f"has over {MAX_NAME_BYTES} bytes in a part of its path": longest > MAX_NAME_BYTES,
     }
 
 
-def _faults_of_place(name: str, folder: bool, kinds: dict[str, str]) -> dict[str, bool]:
-    """The faults of a normalised path among the earlier ones; it is added to them.
+def _faults_of_path(name: str, folder: bool, kinds: dict[str, str]) -> dict[str, bool]:
+    """Return the conflicts of a normalised path with the earlier ones, and add it to them.
 
-    ``kinds`` says which paths are a "file", a "folder", or a "parent" that no member was yet.
+    ``kinds`` maps each path to "file", "folder", or "parent" (a folder that was no member yet).
     """
     above = name.rpartition("/")[0]
     while above not in kinds:
@@ -197,9 +200,9 @@ def _faults_of_place(name: str, folder: bool, kinds: dict[str, str]) -> dict[str
 
 
 def _members(path: Path) -> Iterator[_Member]:
-    for suffix, opened in TARS.items():
+    for suffix, open_tar in TARS.items():
         if path.name.lower().endswith(suffix):
-            return _members_of_tar(path, opened)
+            return _members_of_tar(path, open_tar)
     return _members_of_zip(path)
 
 
@@ -207,7 +210,7 @@ def _members_of_zip(path: Path) -> Iterator[_Member]:
     end = 0
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
-            # The name as the archive has it: ZipInfo.filename ends at a NUL.
+            # The archive's own name for it: ZipInfo.filename ends at a NUL.
             name, size, method = info.orig_filename, info.file_size, info.compress_type
             kind = stat.S_IFMT(info.external_attr >> 16)
             faults = {
@@ -218,14 +221,14 @@ def _members_of_zip(path: Path) -> Iterator[_Member]:
                 f"is packed by method {method}, neither stored nor deflated": method not in METHODS,
             }
             end += size
-            # zipfile stops at the declared size: with a higher one, a member that goes on shows.
-            info.file_size += 2 * BLOCK
+            # zipfile stops at the declared size: a higher one shows if a member goes on.
+            info.file_size += 2 * READ_BYTES
             opened = partial(archive.open, info)
             yield _Member(name, size, end, name.endswith("/"), faults, opened)
 
 
-def _members_of_tar(path: Path, opened: Callable[[Path], io.BufferedIOBase]) -> Iterator[_Member]:
-    with opened(path) as file:
+def _members_of_tar(path: Path, open_tar: Callable[[Path], io.BufferedIOBase]) -> Iterator[_Member]:
+    with open_tar(path) as file:
         reader = _Reader(file)
         archive = _Tar(fileobj=reader)
         while (info := archive.next()) is not None:
@@ -240,10 +243,10 @@ def _members_of_tar(path: Path, opened: Callable[[Path], io.BufferedIOBase]) -> 
             reader.left = info.size
             content = partial(archive.extractfile, info)
             yield _Member(info.name, info.size, end, info.isdir(), faults, content)
-            reader.left = HEADERS
-        # To the very end, because only there a compressed file's checksum is compared.
-        reader.left = PADDING
-        while block := reader.read(BLOCK):
+            reader.left = MAX_HEADER_BYTES
+        # Read to the very end: a compressed file's checksum is compared only there.
+        reader.left = MAX_PADDING_BYTES
+        while block := reader.read(READ_BYTES):
             if any(block):
                 raise ArchiveError(
                     "it is refused: it goes on after its end mark, as joined archives do: "
@@ -252,13 +255,13 @@ def _members_of_tar(path: Path, opened: Callable[[Path], io.BufferedIOBase]) -> 
 
 
 class _Reader:
-    """A tar of which ``left`` bytes may be read, as tarfile reads headers of any size at once."""
+    """Reader of at most ``left`` bytes of a tar, because tarfile reads headers of any size."""
 
     def __init__(self, file: io.BufferedIOBase) -> None:
         self.file = file
-        self.left = HEADERS
+        self.left = MAX_HEADER_BYTES
         self.tell, self.seek, self.seekable = file.tell, file.seek, file.seekable
-        # tarfile is typed to want these two; reading calls neither.
+        # Required by the type of tarfile's argument; reading calls neither.
         self.write, self.close = file.write, file.close
 
     def read(self, size: int) -> bytes:
@@ -272,7 +275,7 @@ class _Reader:
 
 
 class _Header(tarfile.TarInfo):
-    """A header that is an error where it is damaged or missing; tarfile takes that for the end."""
+    """Header that raises an error if it is damaged or missing; tarfile would end there silently."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:

@@ -1,9 +1,8 @@
-"""Changes of a recording before it is quantised: gain, pitch and polarity, drawn by hashing.
+"""Change a recording before it is quantised: gain, pitch and polarity, drawn by hashing.
 
-A change is a pure function of (seed, epoch, recording), so that any worker, in any order and after
-any restart, makes the same one. Of the three only gain and polarity are applied to samples here.
-Pitch is shifted by resampling, which whoever reads the file does anyway: a frequency ratio r is
-had by treating the file as if its rate were r times its own.
+A change is a pure function of (seed, epoch, recording). Any worker draws the same one, in any order
+and after any restart. This module applies gain and polarity. The reader of the file shifts the
+pitch as it resamples: it treats the file as if its rate were ``ratio`` times as high.
 """
 
 from collections.abc import Iterator
@@ -13,21 +12,20 @@ import numpy as np
 
 from datasets import permutation
 
-LARGEST_GAIN = 40.0
-LARGEST_PITCH = 12.0
+MAX_GAIN_DECIBELS = 40.0
+MAX_PITCH_SEMITONES = 12.0
 
 
 class AugmentationError(ValueError):
-    """An augmentation that is not possible, with what is allowed."""
+    """An impossible augmentation, with what is allowed."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """What is done to one recording in one epoch.
+    """Change of one recording in one epoch.
 
-    gain: the factor of its amplitudes.
-    ratio: the factor of its frequencies, above 1 for higher; its duration is divided by it.
-    sign: 1, or -1 for inverted polarity.
+    ``gain`` is the factor of its amplitudes. ``ratio`` is the factor of its frequencies, by which
+    its duration is divided. ``sign`` is 1, or -1 for inverted polarity.
     """
 
     gain: float
@@ -37,12 +35,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far recordings may be changed; by default not at all.
+    """Ranges of the changes; by default nothing changes.
 
-    gain_decibels: the gain is uniform in decibels, within plus and minus this (0 to 40).
-    pitch_semitones: the pitch shift is uniform in semitones, within plus and minus this (0 to 12).
-    polarity: whether a fair coin inverts the polarity.
-    seed: another one draws other changes.
+    The gain is uniform within +-``gain_decibels`` (0 to 40), the pitch shift within
+    +-``pitch_semitones`` (0 to 12). ``polarity`` lets a fair coin invert the polarity.
     """
 
     gain_decibels: float = 0.0
@@ -51,24 +47,24 @@ class Augmentation:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raise AugmentationError for a range that is not possible."""
-        # Written so that NaN, which no comparison holds for, is refused too.
-        if not 0 <= self.gain_decibels <= LARGEST_GAIN:
+        """Raise AugmentationError for an impossible range."""
+        # `not` also refuses NaN, for which no comparison is true.
+        if not 0 <= self.gain_decibels <= MAX_GAIN_DECIBELS:
             raise AugmentationError(
                 f"A gain of up to {self.gain_decibels} decibels is not possible: "
-                f"write gain_decibels from 0 to {LARGEST_GAIN:g}."
+                f"write gain_decibels from 0 to {MAX_GAIN_DECIBELS:g}."
             )
-        if not 0 <= self.pitch_semitones <= LARGEST_PITCH:
+        if not 0 <= self.pitch_semitones <= MAX_PITCH_SEMITONES:
             raise AugmentationError(
                 f"A pitch shift of up to {self.pitch_semitones} semitones is not possible: "
-                f"write pitch_semitones from 0 to {LARGEST_PITCH:g}."
+                f"write pitch_semitones from 0 to {MAX_PITCH_SEMITONES:g}."
             )
 
-    def change(self, epoch: int, name: str) -> Change:
-        """The change of the recording ``name`` in an epoch: none in epoch 0, drawn from 1 on.
+    def draw_change(self, epoch: int, name: str) -> Change:
+        """Return the change of the recording ``name`` in an epoch; epoch 0 changes nothing.
 
-        The three draws are independent of each other and of the ranges: to switch one off or to
-        widen its range leaves the others as they are. AugmentationError for a negative epoch.
+        The three draws do not depend on each other or on the ranges: switching one off, or widening
+        its range, keeps the others. AugmentationError for a negative epoch.
         """
         if epoch < 0:
             raise AugmentationError(
@@ -84,19 +80,18 @@ class Augmentation:
         )
 
     def _draw(self, epoch: int, name: str, quantity: str) -> float:
-        """A number uniform in [-1, 1), by hashing."""
-        digest = permutation.key("augment", self.seed, epoch, name, quantity)
-        # 53 bits: all that a float holds exactly.
+        """Return a uniform number in [-1, 1) by hashing."""
+        digest = permutation.derive_key("augment", self.seed, epoch, name, quantity)
+        # A float is exact to 53 bits.
         return (int.from_bytes(digest, "big") >> (8 * len(digest) - 53)) / 2**52 - 1
 
 
-def apply(blocks: Iterator[np.ndarray], change: Change) -> Iterator[np.ndarray]:
-    """The blocks (each float32 [any]) with the gain and the sign of a change, as new blocks.
+def apply_change(blocks: Iterator[np.ndarray], change: Change) -> Iterator[np.ndarray]:
+    """Yield new blocks (each float32 [any]) with the gain and the sign of a change.
 
-    The ratio is not applied: the blocks have to come from a reader that was given it. Amplitudes
-    may leave [-1, 1] where the gain is above 1; ``quantise.encode`` then clips them to the
-    outermost codes, and how many is the caller's to count and record. Without gain and inversion
-    the samples are those of the input, bit for bit.
+    The blocks must come from a reader that applied the ratio. A gain above 1 may take amplitudes
+    out of [-1, 1]; ``quantise.encode`` clips them. Without gain and inversion the samples are
+    unchanged, bit for bit.
     """
     factor = np.float32(change.gain * change.sign)
     for block in blocks:

@@ -1,20 +1,20 @@
-"""Streams of blocks of any length, as blocks of one length."""
+"""Regroup a stream of blocks."""
 
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 
-def regular(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """The same values (each block [any]) in blocks [size], the last one shorter."""
+def reblocked(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """Yield the values of ``blocks`` (each [any]) in blocks [size]; the last one may be shorter."""
     pending: list[np.ndarray] = []
-    held = 0
+    count = 0
     for block in blocks:
-        while held + len(block) >= size:
-            taken = size - held
+        while count + len(block) >= size:
+            taken = size - count
             yield np.concatenate([*pending, block[:taken]])
-            pending, held, block = [], 0, block[taken:]
+            pending, count, block = [], 0, block[taken:]
         pending.append(block)
-        held += len(block)
-    if held:
+        count += len(block)
+    if count:
         yield np.concatenate(pending)

@@ -1,8 +1,8 @@
-"""Takes of audio to one shard, and the facts of that shard as a small JSON beside it.
+"""Convert takes of audio to one shard, with the facts of that shard as a small JSON beside it.
 
-A shard's file name is a hash of what it holds (names and SHA-256 of the audio files, changes) and
-of the settings, so that a shard is there or is missing, never outdated, and an earlier manifest
-stays true while a new one is made.
+A shard's file name is a hash of its audio files (names and SHA-256), their changes and the
+settings. A shard is therefore present or missing, never outdated, and an earlier manifest stays
+valid while a new one is made.
 """
 
 import dataclasses
@@ -20,108 +20,114 @@ from typing import Any, Self
 import numpy as np
 from pydantic import TypeAdapter
 
-from datasets import audio, augment, quantise, references, shards, tables
+from datasets import audio, augment, columns, quantise, references, shards
 from datasets.audio import AudioError
 from datasets.augment import Change
-from datasets.blocks import regular
-from datasets.level import Level, Meter, joined
-from datasets.manifest import Part, Rejected
+from datasets.blocks import reblocked
+from datasets.columns import SeriesError
+from datasets.level import Level, LevelMeter, merge_levels
+from datasets.manifest import RecordingPart, Rejected
 from datasets.settings import Settings
 from datasets.sources import Source
 from datasets.storage import Folder
 
-IN_MEMORY = 2**24
-"""Bytes of a recording's codes that are kept in memory before they go to the disk."""
+SPOOL_BYTES = 2**24  # of a recording's codes: more go from memory to the disk
 
 
 @dataclass(frozen=True)
 class Take:
-    """What becomes a recording: consecutive files with their SHA-256, and which copy of them."""
+    """Consecutive files that become a recording, with their SHA-256; ``epoch`` numbers the copy."""
 
     sources: tuple[Source, ...]
     sha256: tuple[str, ...]
     epoch: int = 0
 
     def identity(self, settings: Settings) -> str:
-        """A hash (hex) of all that decides its codes."""
+        """Return a hash (hex) of everything that decides its codes."""
         names = [source.name for source in self.sources]
         content = json.dumps([names, self.sha256, self.epoch, settings.identity()])
         return hashlib.sha256(content.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A recording of a shard: all that the manifest says of it but its splits."""
+class ConvertedRecording:
+    """A recording of a shard: its manifest entry without the splits."""
 
     name: str
     row: int
     samples: int
-    parts: tuple[Part, ...]
+    parts: tuple[RecordingPart, ...]
     level: Level
     epoch: int
 
 
 @dataclass(frozen=True)
-class Made:
-    """What became of a take: recordings (several where a file in its middle cannot be used)."""
+class ConvertedTake:
+    """The recordings of a take: several if a file in its middle is rejected."""
 
     identity: str
-    entries: tuple[Entry, ...]
+    entries: tuple[ConvertedRecording, ...]
     rejected: tuple[Rejected, ...]
 
 
 @dataclass(frozen=True)
-class Facts:
-    """A finished shard: its path below the corpus folder, bytes, SHA-256, and what is in it."""
+class ShardFacts:
+    """A finished shard: its path below the corpus folder, bytes, SHA-256, and its takes."""
 
     shard: str
     size: int
     sha256: str
-    made: tuple[Made, ...]
+    made: tuple[ConvertedTake, ...]
 
     @classmethod
-    def of(cls, text: bytes) -> Self:
-        """The facts from their JSON text; ValueError where it is none."""
+    def from_json(cls, text: bytes) -> Self:
+        """Parse the facts from JSON text; ValueError if it is malformed."""
         facts: Self = TypeAdapter(cls).validate_json(text)
         return facts
 
-    def text(self) -> str:
-        """The facts as JSON text."""
+    def to_json(self) -> str:
+        """Return the facts as JSON text."""
         return json.dumps(dataclasses.asdict(self)) + "\n"
 
 
-def convert(takes: Iterable[Take], folder: Folder, settings: Settings) -> Facts:
+def write_shard(takes: Iterable[Take], folder: Folder, settings: Settings) -> ShardFacts:
     """Write the shard of these takes below ``folder``, then its facts beside it (``.json``).
 
-    Files that cannot be used are left out, each with its reason; a shard without any recording is
-    not written, and has no SHA-256.
+    Unusable files are left out, each with its reason. A shard without any recording is not written
+    and has no SHA-256.
     """
     takes = tuple(takes)
-    shard = _shard(takes, settings)
-    made: list[Made] = []
-    recordings = _recordings(takes, settings, made, folder)
+    shard = _shard_name(takes, settings)
+    converted: list[ConvertedTake] = []
+    recordings = _convert_takes(takes, settings, converted, folder)
     size, sha256 = 0, ""
     first = next(recordings, None)
     if first is not None:
         with folder.writing(shard) as path:
-            size, sha256 = _write(path, itertools.chain([first], recordings), settings.levels)
-    facts = Facts(shard, size, sha256, tuple(made))
-    folder.write_bytes(f"{shard}.json", facts.text().encode())
+            writer = shards.ShardWriter(path, settings.levels)
+            for recording in itertools.chain([first], recordings):
+                recording.row, _ = writer.add(recording.name, recording.codes(settings.levels))
+            writer.close()
+            size, sha256 = path.stat().st_size, audio.file_sha256(path)
+    facts = ShardFacts(shard, size, sha256, tuple(converted))
+    folder.write_bytes(f"{shard}.json", facts.to_json().encode())
     return facts
 
 
-def encode(path: Path, settings: Settings, change: Change | None = None) -> Iterator[np.ndarray]:
-    """The codes of an audio file in blocks (each [any]); AudioError as :func:`audio.blocks`."""
-    return _encode(path, settings, change or Change(1.0, 1.0, 1), Meter(settings.rate))
+def encode_file(
+    path: Path, settings: Settings, change: Change | None = None
+) -> Iterator[np.ndarray]:
+    """Yield the codes of an audio file in blocks (each [any]); AudioError if it is unusable."""
+    return _encode(path, settings, change or Change(1.0, 1.0, 1), LevelMeter(settings.rate))
 
 
 @dataclass
 class _Recording:
-    """A recording whose codes lie in ``spool``, and its place once it is written."""
+    """A recording whose codes wait in ``spool``; ``row`` is set once it is written."""
 
     spool: Any
     epoch: int
-    parts: list[Part]
+    parts: list[RecordingPart]
     levels: list[tuple[Level, int]]
     row: int = 0
 
@@ -131,70 +137,71 @@ class _Recording:
 
     @property
     def name(self) -> str:
-        """The file's name, those of the first and the last, and which changed copy it is."""
+        """The file's name, or those of the first and the last, and the number of the copy."""
         first, last = self.parts[0].name, self.parts[-1].name
         copy = f" copy {self.epoch}" if self.epoch else ""
         return (first if first == last else f"{first}..{last}") + copy
 
     def codes(self, levels: int) -> Iterator[np.ndarray]:
         self.spool.seek(0)
-        while content := self.spool.read(IN_MEMORY):
-            yield np.frombuffer(content, dtype=quantise.dtype(levels))
+        while content := self.spool.read(SPOOL_BYTES):
+            yield np.frombuffer(content, dtype=quantise.code_dtype(levels))
 
-    def entry(self) -> Entry:
-        return Entry(
-            self.name, self.row, self.samples, tuple(self.parts), joined(self.levels), self.epoch
-        )
+    def entry(self) -> ConvertedRecording:
+        parts, level = tuple(self.parts), merge_levels(self.levels)
+        return ConvertedRecording(self.name, self.row, self.samples, parts, level, self.epoch)
 
 
-def _recordings(
-    takes: Iterable[Take], settings: Settings, made: list[Made], folder: Folder
+def _convert_takes(
+    takes: Iterable[Take], settings: Settings, converted: list[ConvertedTake], folder: Folder
 ) -> Iterator[_Recording]:
-    """The recordings of the takes; what became of each take is appended to ``made`` after it."""
+    """Yield the recordings of the takes; append each take to ``converted`` once it is finished."""
     for take in takes:
-        entries: list[Entry] = []
+        entries: list[ConvertedRecording] = []
         rejected: list[Rejected] = []
-        for recording in _of_take(take, settings, rejected, folder):
+        for recording in _convert_take(take, settings, rejected, folder):
             with recording.spool:
                 yield recording
             entries.append(recording.entry())
-        made.append(Made(take.identity(settings), tuple(entries), tuple(rejected)))
+        converted.append(ConvertedTake(take.identity(settings), tuple(entries), tuple(rejected)))
 
 
-def _of_take(
+def _convert_take(
     take: Take, settings: Settings, rejected: list[Rejected], folder: Folder
 ) -> Iterator[_Recording]:
-    # A long recording's codes wait on the corpus's own disk: the temporary folder may be memory.
+    # Long recordings spool to the corpus's own disk: the temporary folder may be memory.
     scratch = str(folder.local / "shards") if folder.local else None
 
-    def begun() -> _Recording:
-        return _Recording(tempfile.SpooledTemporaryFile(IN_MEMORY, dir=scratch), take.epoch, [], [])
+    def begin_recording() -> _Recording:
+        spool = tempfile.SpooledTemporaryFile(SPOOL_BYTES, dir=scratch)
+        return _Recording(spool, take.epoch, [], [])
 
-    change = settings.augmentation.change(take.epoch, take.sources[0].name)
-    recording = begun()
+    change = settings.augmentation.draw_change(take.epoch, take.sources[0].name)
+    recording = begin_recording()
     for source, sha256 in zip(take.sources, take.sha256, strict=True):
         end = recording.spool.tell()
         try:
-            # Opened here: a file that could be hashed and now cannot be opened is no fault of its
-            # own, and raises OSError.
+            # Opened here to raise OSError: a file that was hashed and now cannot be opened is no
+            # fault of its own.
             with source.folder.reading(os.fsdecode(source.path)) as path, path.open("rb"):
-                rate, channels = _properties(path, settings)
-                meter, samples = Meter(settings.rate), 0
+                series = (settings.rate, 1) if settings.series else None
+                rate, channels = series or audio.read_properties(path)
+                meter, samples = LevelMeter(settings.rate), 0
                 for codes in _encode(path, settings, change, meter):
                     recording.spool.write(codes.tobytes())
                     samples += len(codes)
-        except AudioError as error:
-            # Not an OSError: a full disk or a lost connection is no fault of the file, and what is
-            # rejected here is remembered.
+        except (AudioError, SeriesError) as error:
+            # OSError is not caught: a full disk or a lost connection must not be remembered as a
+            # fault of the file.
             rejected.append(Rejected(source.name, str(error)))
             recording.spool.seek(end)
             recording.spool.truncate()
             if recording.parts:
                 yield recording
-                recording = begun()
+                recording = begin_recording()
             continue
         begin = recording.samples
-        recording.parts.append(Part(source.name, sha256, rate, channels, begin))
+        recording.parts.append(RecordingPart(source.name, sha256, rate, channels, begin))
         recording.levels.append((meter.level, samples))
     if recording.parts:
         yield recording
@@ -202,46 +209,32 @@ def _of_take(
         recording.spool.close()
 
 
-def _write(path: Path, recordings: Iterable[_Recording], levels: int) -> tuple[int, str]:
-    """Write a shard; its size in bytes and SHA-256."""
-    writer = shards.Writer(path, levels)
-    for recording in recordings:
-        recording.row, _ = writer.add(recording.name, recording.codes(levels))
-    writer.close()
-    return path.stat().st_size, audio.digest(path)
-
-
-def _shard(takes: tuple[Take, ...], settings: Settings) -> str:
-    """A readable path that no other takes or settings share."""
+def _shard_name(takes: tuple[Take, ...], settings: Settings) -> str:
+    """Return a readable path that no other takes or settings share."""
     readable = re.sub(r"[^A-Za-z0-9]+", "_", takes[0].sources[0].name)[-48:].strip("_")
     identity = json.dumps([take.identity(settings) for take in takes])
     return f"shards/{readable}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.parquet"
 
 
-def _properties(path: Path, settings: Settings) -> tuple[int, int]:
-    """The file's own rate and number of channels; a series has the corpus's rate and one."""
-    return (settings.rate, 1) if settings.series else audio.properties(path)
-
-
-def _amplitudes(path: Path, settings: Settings, ratio: float) -> Iterator[np.ndarray]:
-    """The file's amplitudes in blocks (each [any])."""
+def _read_amplitudes(path: Path, settings: Settings, ratio: float) -> Iterator[np.ndarray]:
     if settings.series:
-        return tables.blocks(path, settings.series)
-    return audio.blocks(path, settings.rate, ratio=ratio)
+        return columns.read_blocks(path, settings.series)
+    return audio.read_blocks(path, settings.rate, ratio=ratio)
 
 
-def _encode(path: Path, settings: Settings, change: Change, meter: Meter) -> Iterator[np.ndarray]:
-    """The codes of an audio file in blocks; ``meter`` measures what is quantised."""
-    ratio = change.ratio
+def _encode(
+    path: Path, settings: Settings, change: Change, meter: LevelMeter
+) -> Iterator[np.ndarray]:
+    """Yield the codes of an audio file in blocks; ``meter`` measures what is quantised."""
     peak = 0.0
     if settings.scaling == "file":
-        for block in _amplitudes(path, settings, ratio):
+        for block in _read_amplitudes(path, settings, change.ratio):
             peak = max(peak, float(np.abs(block).max(initial=0.0)))
-    scaled = (block / (peak or 1.0) for block in _amplitudes(path, settings, ratio))
-    blocks = meter.through(augment.apply(scaled, change))
+    scaled = (block / (peak or 1.0) for block in _read_amplitudes(path, settings, change.ratio))
+    blocks = meter.measure(augment.apply_change(scaled, change))
     samples = 0
     if settings.scaling == "chunk":
-        blocks = regular(blocks, settings.chunk)
+        blocks = reblocked(blocks, settings.chunk)
     for block in blocks:
         samples += len(block)
         if settings.scaling == "chunk":

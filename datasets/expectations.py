@@ -1,14 +1,15 @@
-"""What a corpus is known to be, and where the files that were given differ from it."""
+"""Compare a prepared corpus with its known figures."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from datasets.manifest import Part, Recording
+from datasets.manifest import Recording, RecordingPart
 
 
 @dataclass(frozen=True)
-class Expected:
-    """Known figures of a corpus; None where nothing is known.
+class KnownFigures:
+    """Known figures of a corpus; None if a figure is unknown.
 
     ``rate`` is in Hz, ``shortest`` and ``longest`` are samples of one file at the corpus rate,
     ``splits`` are files in train, validation and test.
@@ -22,10 +23,10 @@ class Expected:
     splits: tuple[int, int, int] | None = None
 
 
-def differences(
-    expected: Expected, recordings: Iterable[Recording], splits: Sequence[int]
+def find_differences(
+    expected: KnownFigures, recordings: Iterable[Recording], splits: Sequence[int]
 ) -> tuple[str, ...]:
-    """A sentence for each known figure that these recordings do not have.
+    """Return a sentence for each known figure from which these recordings differ.
 
     ``splits`` are their files in train, validation and test.
     """
@@ -37,37 +38,36 @@ def differences(
     ]
     found = []
     if expected.files not in (None, len(files)):
-        found.append(f"{len(files)} files can be used, and the corpus is known to have")
-        found[-1] += f" {expected.files}: look for files that are missing, left out or too many"
+        found.append(
+            f"{len(files)} files can be used, and the corpus is known to have {expected.files}: "
+            "look for files that are missing, left out or too many"
+        )
     if expected.splits is not None and tuple(splits) != tuple(expected.splits):
         found.append(
             f"train, validation and test have {', '.join(map(str, splits))} files, and are known "
             f"to have {', '.join(map(str, expected.splits))}"
         )
-    for quantity, wanted, values in (
-        ("Hz", expected.rate, [(part.name, part.rate) for part, _ in files]),
-        ("channels", expected.channels, [(part.name, part.channels) for part, _ in files]),
-    ):
-        others = [(name, value) for name, value in values if wanted not in (None, value)]
-        if others:
-            found.append(_others(len(others), f"{wanted} {quantity}", *others[0]))
     shortest, longest = expected.shortest or 0, expected.longest
-    outside = [
-        (part.name, samples)
-        for part, samples in files
-        if samples < shortest or (longest is not None and samples > longest)
-    ]
-    if outside:
-        bounds = f"{shortest} to {longest if longest is not None else 'any number of'} samples"
-        found.append(_others(len(outside), bounds, *outside[0]))
+    most = math.inf if longest is None else longest
+    bounds = f"{shortest} to {'any number of' if longest is None else longest} samples"
+    rates = [(p, p.rate) for p, _ in files if expected.rate not in (None, p.rate)]
+    channels = [(p, p.channels) for p, _ in files if expected.channels not in (None, p.channels)]
+    lengths = [(p, samples) for p, samples in files if not shortest <= samples <= most]
+    for wanted, others in (
+        (f"{expected.rate} Hz", rates),
+        (f"{expected.channels} channels", channels),
+        (bounds, lengths),
+    ):
+        if others:
+            part, value = others[0]
+            found.append(
+                f"{len(others)} files do not have {wanted}, as is known of the corpus: "
+                f"{part.name} has {value}"
+            )
     return tuple(found)
 
 
-def _files(recording: Recording) -> list[tuple[Part, int]]:
-    """The files of a recording, each with its samples."""
+def _files(recording: Recording) -> list[tuple[RecordingPart, int]]:
+    """Return the files of a recording, each with its number of samples."""
     ends = [*(part.begin for part in recording.parts[1:]), recording.samples]
     return [(part, end - part.begin) for part, end in zip(recording.parts, ends, strict=True)]
-
-
-def _others(count: int, wanted: str, name: str, value: int) -> str:
-    return f"{count} files do not have {wanted}, as is known of the corpus: {name} has {value}"

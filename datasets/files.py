@@ -1,4 +1,4 @@
-"""Whole files or none: what is written under a temporary name and then renamed."""
+"""Write files so that a reader sees the whole file or none."""
 
 import os
 from collections.abc import Iterator
@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-PARTIAL = ".partial"
+PARTIAL = ".partial"  # ending of temporary names
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that replaces it when the block ends without an error."""
+    """Yield a temporary path beside ``path`` and rename it to ``path`` if the block succeeds."""
     partial = path.with_name(f"{path.name}.{uuid4().hex}{PARTIAL}")
     try:
         yield partial

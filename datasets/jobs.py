@@ -1,4 +1,4 @@
-"""Pieces of work as one Ray Data job."""
+"""Run pieces of work as one Ray Data job."""
 
 import logging
 import pickle
@@ -7,35 +7,37 @@ from typing import Any, TypeVar
 
 import ray.data
 
-MOST_TASKS = 4096
+MAX_TASKS = 4096
 Progress = Callable[[str, int, int], None]
-"""Called with a step, and how many of its parts are done of how many."""
+"""Callback: a step, the number of its parts that are done, and the number of all its parts."""
 
 
 class JobError(RuntimeError):
-    """A piece of work that could not be done for want of something, with what to do."""
+    """Work that the operating system refused, such as a write to a full disk."""
 
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 
-def grouped(pieces: Sequence[Piece], size: int) -> list[list[Piece]]:
-    """The pieces in groups of ``size``, or of more where that would make too many tasks."""
-    size = max(size, -(-len(pieces) // MOST_TASKS))
+def group_pieces(pieces: Sequence[Piece], size: int) -> list[list[Piece]]:
+    """Split the pieces into groups of ``size``, or larger ones to stay within MAX_TASKS groups."""
+    size = max(size, -(-len(pieces) // MAX_TASKS))
     return [list(pieces[i : i + size]) for i in range(0, len(pieces), size)]
 
 
-def run(pieces: Sequence[Piece], work: Callable[[Piece], Result]) -> Iterator[tuple[Piece, Result]]:
-    """Each piece with what ``work`` made of it, a task each, in the order in which they end.
+def run_tasks(
+    pieces: Sequence[Piece], work: Callable[[Piece], Result]
+) -> Iterator[tuple[Piece, Result]]:
+    """Run ``work`` on each piece in a task; yield piece and result in the order of completion.
 
-    Ray must be connected. Pieces and results pass through the driver: they should be small.
-    JobError where the operating system refused something: a full disk, a lost connection.
+    Ray must be connected. Pieces and results pass through the driver, so they should be small.
+    JobError if the operating system refuses something: a full disk, a lost connection.
     """
     if not pieces:
         return
 
-    def worked(row: dict[str, Any]) -> dict[str, Any]:
+    def run_piece(row: dict[str, Any]) -> dict[str, Any]:
         try:
             result, refusal = work(pickle.loads(row["piece"])), ""
         except OSError as error:
@@ -44,15 +46,15 @@ def run(pieces: Sequence[Piece], work: Callable[[Piece], Result]) -> Iterator[tu
 
     for handler in logging.getLogger("ray.data").handlers:
         if isinstance(handler, logging.StreamHandler):
-            # Where nobody watches it would tell of its progress line by line; its file has all.
+            # Without a terminal, Ray Data prints its progress line by line; its log file has it.
             handler.setLevel(logging.WARNING)
     rows = [{"number": i, "piece": pickle.dumps(piece)} for i, piece in enumerate(pieces)]
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
-    for row in dataset.map(worked).iter_rows():
+    for row in dataset.map(run_piece).iter_rows():
         if row["refusal"]:
             raise JobError(
                 f"A task could not be done: {row['refusal']}. Mend that and type the same command "
-                "again: what is finished stays."
+                "again: finished parts stay."
             )
-        # Written by ``worked`` a moment ago, in a cluster that runs this very code.
+        # Unpickling is safe: ``run_piece`` wrote the bytes in this very job.
         yield pieces[row["number"]], pickle.loads(row["result"])

@@ -1,7 +1,7 @@
-"""The manifest of a prepared corpus: ``corpus.json``, everything about it but the codes.
+"""The manifest of a prepared corpus: ``corpus.json``, everything about it except the codes.
 
-It is written last, so a folder that has one is complete. Its bytes are a pure function of what it
-says (no time stamps), so their SHA-256, the fingerprint, names the corpus.
+It is written last, so a folder with a manifest is complete. Its bytes are a pure function of its
+content (no time stamps). Their SHA-256, the fingerprint, therefore names the corpus.
 """
 
 import dataclasses
@@ -12,31 +12,28 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Self
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from datasets.augment import Augmentation
 from datasets.columns import Series
 from datasets.level import Level
-from datasets.shards import Place
+from datasets.shards import ShardLocation
 from datasets.storage import Folder
 
 SCHEMA = 2
 FILE_NAME = "corpus.json"
-STRICT = ConfigDict(extra="forbid", strict=True)
 
 
 class ManifestError(ValueError):
-    """A folder that is not a usable prepared corpus, with the reason."""
+    """A folder that is no usable prepared corpus, with the reason."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """An audio file of a recording, which begins at its sample ``begin`` (at the corpus rate).
+class RecordingPart:
+    """An audio file of a recording, from the recording's sample ``begin`` on (at the corpus rate).
 
-    ``rate`` is the file's own, in Hz, ``sha256`` that of the file.
+    ``rate`` is the file's own, in Hz; ``sha256`` is the file's.
     """
-
-    __pydantic_config__ = STRICT
 
     name: str
     sha256: str
@@ -47,37 +44,33 @@ class Part:
 
 @dataclass(frozen=True)
 class Recording:
-    """One recording: where its codes lie, what it was made of, and who owns its samples.
+    """One recording: the location of its codes, its audio files, and the split of its samples.
 
-    ``shard`` is a path below the corpus folder and ``row`` the recording's first row group there;
-    ``samples`` are counted at the corpus rate. ``parts`` are its audio files, several where
+    ``shard`` is a path below the corpus folder, ``row`` the recording's first row group there.
+    ``samples`` are counted at the corpus rate. ``parts`` are the audio files: several if
     consecutive files of one take are joined. ``epoch`` is 0, or the number of the changed copy
-    that it is (:mod:`datasets.augment`). ``ranges`` gives the sample range [begin, end) that each
-    split owns; a split that owns nothing is absent.
+    (:mod:`datasets.augment`). ``ranges`` is the sample range [begin, end) of each split; splits
+    without samples are absent.
     """
-
-    __pydantic_config__ = STRICT
 
     name: str
     shard: str
     row: int
     samples: int
-    parts: tuple[Part, ...]
+    parts: tuple[RecordingPart, ...]
     level: Level
     epoch: int
     ranges: dict[str, tuple[int, int]]
 
     @property
-    def place(self) -> Place:
-        """Where its codes lie."""
-        return Place(self.shard, self.row, self.samples)
+    def location(self) -> ShardLocation:
+        """The location of its codes."""
+        return ShardLocation(self.shard, self.row, self.samples)
 
 
 @dataclass(frozen=True)
 class Shard:
     """A shard's size in bytes and its SHA-256 (hex)."""
-
-    __pydantic_config__ = STRICT
 
     bytes: int
     sha256: str
@@ -91,8 +84,6 @@ class Reference:
     codes; ``scale`` is the logistic's, in codes.
     """
 
-    __pydantic_config__ = STRICT
-
     order: int
     coefficients: tuple[float, ...]
     intercept: float
@@ -101,16 +92,13 @@ class Reference:
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """One split in figures: its size and the plain references, in bits a sample.
+    """Size of one split, and its plain references in bits per sample.
 
-    ``histogram_bits`` is the entropy of the split's own code histogram (order 0), ``pair_bits``
-    that of a code given the one before it (order 1; None where codes have 16 bits);
-    ``linear_bits`` is the mean of the linear predictor, fitted on train, over ``linear_samples``
-    samples, all that have its history or an even choice of them. ``histogram`` counts the codes, by
-    256ths of the scale.
+    ``histogram`` counts the codes by 256ths of the scale. ``histogram_bits`` is the entropy of the
+    split's own codes (order 0). ``pair_bits`` is the entropy of a code given the one before it
+    (order 1; None for 16-bit codes). ``linear_bits`` is the mean of the linear predictor, fitted on
+    train, over ``linear_samples`` samples: all with enough history, or an even choice of them.
     """
-
-    __pydantic_config__ = STRICT
 
     recordings: int
     samples: int
@@ -124,9 +112,7 @@ class SplitSummary:
 
 @dataclass(frozen=True)
 class Rejected:
-    """An audio file that was left out, and why; ``split`` is the one that it would be in."""
-
-    __pydantic_config__ = STRICT
+    """An audio file that was left out, with the reason and the split that it would be in."""
 
     name: str
     reason: str
@@ -135,15 +121,14 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Corpus:
-    """A prepared corpus. ``rate`` is in Hz; ``folder`` and ``fingerprint`` are known once on disk.
+    """A prepared corpus.
 
-    ``chunk`` is the number of samples that were scaled together, 0 where none were.
-    ``contexts_cross_splits`` is true where a recording is cut in time, so that contexts of held-out
-    targets reach back over the cut. ``differences`` are sentences: where the corpus is not what its
-    configuration expected. ``series`` says what codes stand for where they are no audio.
+    ``rate`` is in Hz. ``chunk`` is the number of samples scaled together, 0 if none are.
+    ``contexts_cross_splits`` is true if recordings are cut in time: contexts of held-out targets
+    then reach back over the cut. ``differences`` are sentences about known figures that the corpus
+    does not match. ``series`` gives the meaning of the codes if they are not audio. ``folder`` and
+    ``fingerprint`` are set once the corpus is on disk.
     """
-
-    __pydantic_config__ = STRICT
 
     name: str
     rate: int
@@ -168,7 +153,7 @@ class Corpus:
 
     @classmethod
     def load(cls, folder: "str | os.PathLike[str] | Folder") -> Self:
-        """The corpus prepared in ``folder``; ManifestError where there is none or it is damaged."""
+        """Load the corpus of ``folder``; ManifestError if there is none or it is damaged."""
         place = Folder.of(folder)
         try:
             content = place.read_bytes(FILE_NAME)
@@ -178,53 +163,51 @@ class Corpus:
                 f"{folder} is not a prepared corpus ({FILE_NAME}: {reason}): "
                 "type `python -m scaling prepare --config ...`."
             ) from error
-        return cls._of(content, place)
+        return cls._parse(content, place)
 
     @classmethod
-    def _of(cls, content: bytes, folder: Folder) -> Self:
-        where = f"{folder}/{FILE_NAME}"
+    def _parse(cls, content: bytes, folder: Folder) -> Self:
+        path = f"{folder}/{FILE_NAME}"
         try:
             fields = json.loads(content)
         except (ValueError, RecursionError) as error:
             raise ManifestError(
-                f"{where} is not JSON ({error}): prepare the corpus again."
+                f"{path} is not JSON ({error}): prepare the corpus again."
             ) from error
         schema = fields.pop("schema", None) if isinstance(fields, dict) else None
         if schema != SCHEMA:
             raise ManifestError(
-                f"{where} has schema {schema!r}, this version reads {SCHEMA}: "
+                f"{path} has schema {schema!r}, this version reads {SCHEMA}: "
                 "prepare the corpus again."
             )
         try:
-            # From the text, not from what was read above: in JSON a tuple is an array.
-            corpus: Self = _reader(Corpus).validate_json(json.dumps(fields))
+            # From JSON text: strict validation of Python values would refuse a list for a tuple.
+            text = json.dumps(fields)
+            corpus: Self = _reader(Corpus).validate_json(text, strict=True, extra="forbid")
         except ValidationError as error:
             problems = (
-                f"{_cut('.'.join(map(str, entry['loc'])))}: {entry['msg']} "
-                f"({_cut(repr(entry['input']))})"
+                f"{_shorten('.'.join(map(str, entry['loc'])))}: {entry['msg']} "
+                f"({_shorten(repr(entry['input']))})"
                 for entry in error.errors()[:3]
             )
             raise ManifestError(
-                f"{where} is damaged ({'; '.join(problems)}): prepare the corpus again."
+                f"{path} is damaged ({'; '.join(problems)}): prepare the corpus again."
             ) from error
         return dataclasses.replace(
             corpus, folder=folder, fingerprint=hashlib.sha256(content).hexdigest()
         )
 
     def write(self, folder: Folder) -> Self:
-        """Write ``corpus.json`` into ``folder``, at once or not at all; returns it as loaded."""
+        """Write ``corpus.json`` into ``folder`` atomically; return the corpus as loaded."""
         fields = dataclasses.asdict(self)
         del fields["folder"], fields["fingerprint"]
         if self.series is None:
             del fields["series"]
-        folder.write_bytes(FILE_NAME, _text({"schema": SCHEMA, **fields}).encode("ascii"))
+        folder.write_bytes(FILE_NAME, _format({"schema": SCHEMA, **fields}).encode("ascii"))
         return self.load(folder)
 
-    def longest(self, split: str) -> Recording:
-        """The recording with the most samples before the end of its part of ``split``.
-
-        That end is what a window has to fit under. ManifestError where the split is empty.
-        """
+    def longest_recording(self, split: str) -> Recording:
+        """Return the recording that fits the longest window of ``split``; ManifestError if none."""
         owners = [recording for recording in self.recordings if split in recording.ranges]
         if not owners:
             raise ManifestError(
@@ -240,12 +223,12 @@ def _reader(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def _cut(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
-def _text(fields: dict[str, Any]) -> str:
-    """JSON with a line for each field, and for each entry of a list or of an object in one."""
+def _format(fields: dict[str, Any]) -> str:
+    """Return JSON with a line per field, and per entry of a field that is a list or an object."""
 
     def value(content: Any) -> str:
         if isinstance(content, dict) and content:

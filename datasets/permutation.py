@@ -1,11 +1,10 @@
-"""A keyed pseudo-random permutation of ``range(count)`` that needs no table.
+"""Keyed pseudo-random permutation of ``range(count)`` that needs no table.
 
 A balanced Feistel network (Luby and Rackoff 1988, "How to construct pseudorandom permutations from
-pseudorandom functions") permutes the next power of four; an index that lands outside ``count`` is
+pseudorandom functions") permutes the next power of four. An image outside ``range(count)`` is
 permuted again until it lands inside (cycle walking: Black and Rogaway 2002, "Ciphers with arbitrary
-finite domains"). Fewer than four passes are expected for an index, whatever ``count`` is. The round
-function is the finaliser of SplitMix64 (Steele, Lea and Flood 2014). Good for shuffling, not for
-secrets.
+finite domains"), in fewer than four passes on average for any ``count``. The round function is the
+finaliser of SplitMix64 (Steele, Lea and Flood 2014). It is good for shuffling, not for secrets.
 """
 
 import hashlib
@@ -14,31 +13,30 @@ import json
 import numpy as np
 
 ROUNDS = 8
-LARGEST = 2**62
+MAX_COUNT = 2**62
 
 
-def key(*parts: int | str) -> bytes:
-    """A 16-byte key from its parts; parts that differ in value, type or grouping differ in key."""
+def derive_key(*parts: int | str) -> bytes:
+    """Return a 16-byte key; parts that differ in value, type or grouping give different keys."""
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).digest()
 
 
 def permute(indexes: np.ndarray, count: int, key: bytes) -> np.ndarray:
-    """Images [n] (int64) of the indexes [n] under the permutation of ``range(count)`` by ``key``.
+    """Return the images [n] (int64) of indexes [n] under the permutation that ``key`` selects.
 
-    A pure function: the same index, count and key give the same image everywhere. ValueError where
-    an index is outside ``range(count)``.
+    A pure function: the same index, count and key give the same image everywhere. ValueError if an
+    index is outside ``range(count)``.
     """
-    if not 1 <= count <= LARGEST:
-        raise ValueError(f"A permutation of {count} indexes is not possible: 1 to 2**62 are.")
+    if not 1 <= count <= MAX_COUNT:
+        raise ValueError(f"A permutation of {count} indexes is not possible: use 1 to 2**62.")
     images = np.asarray(indexes, dtype=np.int64)
     if images.size and (images.min() < 0 or images.max() >= count):
         raise ValueError(
             f"Indexes from {images.min()} to {images.max()} are not all in 0..{count - 1}."
         )
     half_bits = max(1, -(-(count - 1).bit_length() // 2))
-    round_keys = np.frombuffer(
-        hashlib.blake2b(key, digest_size=8 * ROUNDS).digest(), dtype="<u8"
-    ).astype(np.uint64)
+    digest = hashlib.blake2b(key, digest_size=8 * ROUNDS).digest()
+    round_keys = np.frombuffer(digest, dtype="<u8").astype(np.uint64)
     walking = _feistel(images.astype(np.uint64), half_bits, round_keys)
     outside = np.flatnonzero(walking >= count)
     while outside.size:
@@ -48,7 +46,7 @@ def permute(indexes: np.ndarray, count: int, key: bytes) -> np.ndarray:
 
 
 def _feistel(values: np.ndarray, half_bits: int, round_keys: np.ndarray) -> np.ndarray:
-    """One bijection of [0, 4**half_bits) on uint64 values [n]."""
+    """Apply a bijection of [0, 4**half_bits) to uint64 values [n]."""
     shift = np.uint64(half_bits)
     mask = np.uint64(2**half_bits - 1)
     left, right = values >> shift, values & mask
@@ -58,7 +56,7 @@ def _feistel(values: np.ndarray, half_bits: int, round_keys: np.ndarray) -> np.n
 
 
 def _mix(values: np.ndarray) -> np.ndarray:
-    """The finaliser of SplitMix64 on uint64 values [n]; products wrap at 2**64 by intent."""
+    """Apply the finaliser of SplitMix64 to uint64 values [n]; products wrap at 2**64 by intent."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return np.asarray(values ^ (values >> np.uint64(31)))

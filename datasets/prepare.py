@@ -1,10 +1,11 @@
-"""Audio files to a prepared corpus: Ray Data jobs over the files, then the manifest.
+"""Prepare a corpus from audio files: Ray Data jobs over the files, then the manifest.
 
-Find the files, hash them, assign splits (:mod:`datasets.inventory`), convert what no shard holds
-yet (:mod:`datasets.takes`), count and score what the codes hold (:mod:`datasets.summary`), and
-write the manifest. A call that was killed is repeated: finished shards stay, and the corpus comes
-out bit for bit as from an undisturbed one. Files that are added later are converted alone, and no
-file changes its split.
+The steps: find the files, hash them and assign splits (:mod:`datasets.inventory`), convert new
+takes (:mod:`datasets.takes`), summarise the codes (:mod:`datasets.summary`), write the manifest.
+
+To resume a call that was killed, repeat it: finished shards stay, and the corpus equals that of an
+undisturbed call bit for bit. Files that are added later are converted alone, and no file changes
+its split.
 """
 
 import dataclasses
@@ -16,11 +17,11 @@ import soundfile
 from natsort import natsorted
 
 from datasets import expectations, inventory, sources, summary, takes
-from datasets.inventory import Earlier
+from datasets.inventory import EarlierSplits
 from datasets.jobs import Progress
 from datasets.manifest import Corpus, ManifestError, Recording, Rejected
 from datasets.settings import Preparation
-from datasets.sources import Found
+from datasets.sources import FoundFiles
 from datasets.splits import SPLITS
 from datasets.storage import Folder
 
@@ -29,42 +30,42 @@ class PrepareError(ValueError):
     """A corpus that cannot be prepared as asked, with what to change."""
 
 
-def _silent(step: str, done: int, total: int) -> None:
-    """No progress is shown."""
-
-
-def prepare(
-    asked: Preparation, root: Folder, destination: Folder, progress: Progress = _silent
+def prepare_corpus(
+    asked: Preparation, root: Folder, destination: Folder, progress: Progress = lambda *step: None
 ) -> Corpus:
-    """Prepare the audio files below ``root`` in ``destination``, as asked; Ray must be connected.
+    """Prepare the audio files below ``root`` in ``destination``; Ray must be connected.
 
-    Files that cannot be read whole are left out and listed in ``Corpus.rejected``. One call at a
-    time may write to a destination.
+    Files that cannot be read whole are left out and listed in ``Corpus.rejected``. Only one call at
+    a time may write to a destination.
 
-    AudioError where no file matches, SplitError where a split's files are not as they should be,
-    PrepareError where nothing usable is left or where ``strict`` forbids what was found,
-    SummaryError where a split has nothing to score.
+    Raises:
+        AudioError: No file matches.
+        SplitError: A file that states the splits is malformed.
+        PrepareError: Nothing usable is left, or ``strict`` forbids the findings.
+        SummaryError: A split has nothing to score.
     """
-    destination.make("shards")
-    for place in ("", "shards", "unpacked"):
-        destination.forget_partial(place)
-    found = _found(asked, root, destination, progress)
-    present = _present(destination)
-    own = inventory.stated(asked.split, found)
-    files, rejected, owned = inventory.usable(
-        asked.split, found, own, _earlier(asked, present), progress
+    destination.make_folder("shards")
+    for name in ("", "shards", "unpacked"):
+        destination.remove_partial(name)
+    found = _find_sources(asked, root, destination, progress)
+    present = _load_present(destination)
+    own = inventory.read_stated_splits(asked.split, found)
+    files, rejected, owned = inventory.select_usable(
+        asked.split, found, own, _earlier_splits(asked, present), progress
     )
-    wanted = takes.takes(files, owned, asked.join, asked.copies)
-    results = takes.converted(wanted, files, asked.settings, destination, progress)
-    recordings, shards = takes.recordings(results, owned, asked.split)
+    wanted = takes.form_takes(files, owned, asked.join, asked.copies)
+    results = takes.convert_takes(wanted, files, asked.settings, destination, progress)
+    recordings, shards = takes.build_recordings(results, owned, asked.split)
     rejected += [
         dataclasses.replace(entry, split=owned.get(entry.name, ""))
-        for take, _, made in results
-        for entry in made.rejected
+        for take, _, converted in results
+        for entry in converted.rejected
         if not take.epoch
     ]
-    differences = expectations.differences(asked.expected, recordings, _files(recordings))
-    _refuse(asked, recordings, rejected, differences)
+    differences = expectations.find_differences(
+        asked.expected, recordings, _files_per_split(recordings)
+    )
+    _check_allowed(asked, recordings, rejected, differences)
     settings = asked.settings
     fields: dict[str, Any] = {
         "name": asked.name,
@@ -86,29 +87,30 @@ def prepare(
     return corpus.write(destination)
 
 
-def _found(asked: Preparation, root: Folder, destination: Folder, progress: Progress) -> Found:
-    unpacked = destination.below("unpacked")
+def _find_sources(
+    asked: Preparation, root: Folder, destination: Folder, progress: Progress
+) -> FoundFiles:
     archives: list[str] = []
 
     def unpacking(name: str) -> None:
         archives.append(name)
         progress(f"unpack {name}", len(archives) - 1, len(archives))
 
-    return sources.find(root, asked.patterns, unpacked, unpacking)
+    return sources.find_sources(root, asked.patterns, destination.subfolder("unpacked"), unpacking)
 
 
-def _present(destination: Folder) -> Corpus | None:
-    """The corpus that an earlier call has left; None where there is none that can be read."""
+def _load_present(destination: Folder) -> Corpus | None:
+    """Load the corpus of an earlier call, or return None if there is no readable one."""
     try:
         return Corpus.load(destination)
     except ManifestError:
         return None
 
 
-def _earlier(asked: Preparation, present: Corpus | None) -> Earlier:
-    """The splits that an earlier call has assigned by the same rule."""
+def _earlier_splits(asked: Preparation, present: Corpus | None) -> EarlierSplits:
+    """Return the splits that an earlier call has assigned by the same rule."""
     if present is None or present.split_rule != str(asked.split):
-        return Earlier({}, {})
+        return EarlierSplits({}, {})
     used = [
         (part, split)
         for recording in present.recordings
@@ -117,23 +119,24 @@ def _earlier(asked: Preparation, present: Corpus | None) -> Earlier:
     ]
     names = {entry.name: entry.split for entry in present.rejected if entry.split}
     names |= {part.name: split for part, split in used}
-    return Earlier(names, {part.sha256: split for part, split in used})
+    return EarlierSplits(names, {part.sha256: split for part, split in used})
 
 
-def _files(recordings: Sequence[Recording]) -> list[int]:
-    """The number of files in train, validation and test, without changed copies."""
+def _files_per_split(recordings: Sequence[Recording]) -> list[int]:
+    """Count the files in train, validation and test, without changed copies."""
     return [
         sum(len(entry.parts) for entry in recordings if split in entry.ranges and not entry.epoch)
         for split in SPLITS
     ]
 
 
-def _refuse(
+def _check_allowed(
     asked: Preparation,
     recordings: Sequence[Recording],
     rejected: Sequence[Rejected],
     differences: Sequence[str],
 ) -> None:
+    """Raise PrepareError if nothing is left or ``strict`` forbids the findings."""
     listing = "".join(f"\n  {entry.name}: {entry.reason}" for entry in rejected)
     if not recordings:
         raise PrepareError(
@@ -149,12 +152,13 @@ def _refuse(
     if asked.strict and differences:
         listing = "".join(f"\n  {sentence}" for sentence in differences)
         raise PrepareError(
-            f"The corpus is not what it is known to be, and strict allows no difference.{listing}"
+            "The corpus differs from its known figures, and strict allows no difference: mend the "
+            f"files or the figures.{listing}"
         )
 
 
 def _versions() -> dict[str, str]:
-    """The libraries that the codes depend on."""
+    """Return the versions of the libraries that the codes depend on."""
     packages = ("numpy", "pyarrow", "scipy", "soundfile", "soxr")
     return {
         **{package: version(package) for package in packages},

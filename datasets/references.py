@@ -1,4 +1,4 @@
-"""The two plain predictors every loss is read against: the code histogram and a linear AR(32).
+"""Two plain predictors to compare every loss with: the code histogram and a linear AR(32).
 
 The linear predictor is fitted to the codes by least squares, through normal equations that are
 summed block by block. Its residual is a discretised logistic (Salimans et al. 2017, "PixelCNN++",
@@ -14,35 +14,36 @@ from datasets.manifest import Reference
 ORDER = 32
 LEVELS = 256
 BLOCK = 2**16
-SMALLEST_SCALE, LARGEST_SCALE = 1e-2, 1e3
+MIN_SCALE, MAX_SCALE = 1e-2, 1e3
 
 
 def histogram_bits(counts: np.ndarray) -> float:
-    """Entropy in bits of the code counts [levels]."""
+    """Return the entropy in bits of code counts [levels]."""
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log2(shares)).sum())
 
 
-def pairs(codes: np.ndarray) -> np.ndarray:
-    """Counts [256, 256] (int64) of each 8-bit code (row) followed by another (column)."""
+def count_pairs(codes: np.ndarray) -> np.ndarray:
+    """Count [256, 256] (int64) how often each 8-bit code (row) precedes another (column)."""
     joint = codes[:-1].astype(np.uint16) * LEVELS + codes[1:]
     return np.bincount(joint, minlength=LEVELS * LEVELS).reshape(LEVELS, LEVELS)
 
 
 def pair_bits(counts: np.ndarray) -> float:
-    """Entropy in bits of a code given the one before it, from counts of pairs [levels, levels].
+    """Return the entropy in bits of a code given the one before it, from counts of pairs.
 
-    Shannon 1948, "A Mathematical Theory of Communication", section 6: H(x, y) - H(x).
+    Shannon 1948, "A Mathematical Theory of Communication", section 6: H(x, y) - H(x). ``counts`` is
+    [levels, levels].
     """
     return histogram_bits(counts.ravel()) - histogram_bits(counts.sum(1))
 
 
-def gram(codes: np.ndarray, levels: int = LEVELS, order: int = ORDER) -> np.ndarray:
-    """The sums of products [order + 2, order + 2] behind the least squares of codes[order:].
+def gram_matrix(codes: np.ndarray, levels: int = LEVELS, order: int = ORDER) -> np.ndarray:
+    """Return the sums of products [order + 2, order + 2] for the least squares of codes[order:].
 
-    Rows and columns: the ``order`` codes before the target, newest first, a constant 1, the target.
-    Codes are counted from the middle level, so that the equations are well conditioned and, with
-    256 levels, all sums whole numbers that float64 holds exactly, whatever the blocks.
+    Rows and columns are the ``order`` codes before the target, newest first, a constant 1, and the
+    target. Codes are centred on the middle level: the equations are well conditioned and, with 256
+    levels, all sums are whole numbers that float64 represents exactly, for any choice of blocks.
     """
     centred = codes.astype(np.float64) - levels // 2
     rows = np.lib.stride_tricks.sliding_window_view(centred, order + 1)
@@ -53,10 +54,11 @@ def gram(codes: np.ndarray, levels: int = LEVELS, order: int = ORDER) -> np.ndar
     return np.asarray(design.T @ design)
 
 
-def solve(gram: np.ndarray, levels: int = LEVELS) -> Reference:
-    """The least-squares predictor of a ``gram``, with scale 1 until ``fit_scale`` gives its own.
+def fit_linear(gram: np.ndarray, levels: int = LEVELS) -> Reference:
+    """Fit the least-squares predictor of a :func:`gram_matrix`; its scale is 1.
 
-    Where the audio leaves the coefficients open (silence), the smallest ones.
+    If the audio leaves the coefficients open (silence), they are the smallest ones. Use
+    :func:`fit_scale` for the scale.
     """
     solution = np.linalg.lstsq(gram[:-1, :-1], gram[:-1, -1], rcond=None)[0]
     coefficients, intercept = solution[:-1], solution[-1]
@@ -64,10 +66,10 @@ def solve(gram: np.ndarray, levels: int = LEVELS) -> Reference:
     return Reference(len(coefficients), tuple(coefficients.tolist()), float(uncentred), 1.0)
 
 
-def predict(codes: np.ndarray, reference: Reference) -> np.ndarray:
-    """The centres [..., n] of codes[..., order:], from codes [..., order + n]; the last is unused.
+def predict_centres(codes: np.ndarray, reference: Reference) -> np.ndarray:
+    """Return the centres [..., n] of codes[..., order:], given codes [..., order + n].
 
-    Each centre is predicted from the ``order`` codes before it.
+    Each centre is predicted from the ``order`` codes before it; the last code is unused.
     """
     past = np.lib.stride_tricks.sliding_window_view(
         codes[..., :-1].astype(np.float64), reference.order, axis=-1
@@ -78,7 +80,7 @@ def predict(codes: np.ndarray, reference: Reference) -> np.ndarray:
 def discretised_logistic_nats(
     codes: np.ndarray, centre: np.ndarray, scale: float, levels: int = LEVELS
 ) -> np.ndarray:
-    """Negative log-likelihood [...], in nats, of the codes [...] around the centres [...].
+    """Return the negative log-likelihood [...], in nats, of codes [...] around centres [...].
 
     ``sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(-(a - b)))`` with ``a - b = 1 / s``
     keeps every digit far out in the tails.
@@ -90,16 +92,16 @@ def discretised_logistic_nats(
 
 
 def linear_nats(runs: np.ndarray, reference: Reference, levels: int = LEVELS) -> np.ndarray:
-    """Nats [...] of the linear predictor on the last code of each run [..., order + 1]."""
-    centres = predict(runs, reference)[..., 0]
+    """Return the nats [...] of the last code of each run [..., order + 1]."""
+    centres = predict_centres(runs, reference)[..., 0]
     return discretised_logistic_nats(runs[..., -1], centres, reference.scale, levels)
 
 
 def fit_scale(codes: np.ndarray, centres: np.ndarray, levels: int = LEVELS) -> float:
-    """The logistic scale, in codes, under which the codes [n] around the centres [n] are likeliest.
+    """Return the logistic scale, in codes, of greatest likelihood for codes [n] around centres [n].
 
-    Searched on a logarithmic scale between 0.01 and 1000 codes, with more than 256 levels up to as
-    many times more.
+    The search is logarithmic, from 0.01 to 1000 codes; with more than 256 levels the upper bound
+    grows in proportion.
     """
 
     def mean_nats(log_scale: float) -> float:
@@ -107,7 +109,7 @@ def fit_scale(codes: np.ndarray, centres: np.ndarray, levels: int = LEVELS) -> f
 
     best = scipy.optimize.minimize_scalar(
         mean_nats,
-        bounds=(np.log(SMALLEST_SCALE), np.log(LARGEST_SCALE * levels / LEVELS)),
+        bounds=(np.log(MIN_SCALE), np.log(MAX_SCALE * levels / LEVELS)),
         method="bounded",
         options={"xatol": 1e-6},
     )

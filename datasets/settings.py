@@ -1,4 +1,4 @@
-"""What to make of which audio files: all that a preparation is asked for."""
+"""The request of a preparation: the audio files, and the settings that decide their codes."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -9,24 +9,24 @@ import numpy as np
 from datasets import quantise
 from datasets.augment import Augmentation
 from datasets.columns import Series
-from datasets.expectations import Expected
+from datasets.expectations import KnownFigures
 from datasets.sources import Patterns
-from datasets.splits import Rule
+from datasets.splits import SplitRule
 
 SCALINGS = ("none", "file", "chunk")
 
 
 class SettingsError(ValueError):
-    """Settings that no shard can be made with, with what is allowed."""
+    """Impossible settings, with what is allowed."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the codes of an audio file, beside the file itself.
+    """Everything that decides the codes of an audio file, beside the file itself.
 
-    ``rate`` is in Hz. ``chunk`` samples are scaled together under ``scaling`` "chunk", the rule of
-    the published baselines; else it is 0. ``series`` is the column of a table that is read in place
-    of audio, a sample a row.
+    ``rate`` is in Hz. ``chunk`` is the number of samples scaled together under scaling "chunk", the
+    rule of the published baselines, and 0 otherwise. ``series`` is set if a table's column is read
+    instead of audio, one sample a row.
     """
 
     rate: int
@@ -38,7 +38,7 @@ class Settings:
     series: Series | None = None
 
     def __post_init__(self) -> None:
-        """Raise SettingsError for a value that this preparation does not know."""
+        """Raise SettingsError for an unknown value or an impossible combination."""
         try:
             quantise.encode(np.zeros(1), self.codec, self.levels)
         except ValueError as error:
@@ -59,12 +59,12 @@ class Settings:
             )
         if self.series and self.augmentation.pitch_semitones:
             raise SettingsError(
-                "A pitch shift resamples audio and makes nothing of a series: leave augment.pitch "
-                "out."
+                "A pitch shift resamples audio and has no meaning for a series: leave "
+                "augment.pitch out."
             )
 
     def identity(self) -> dict[str, Any]:
-        """All of it as plain values; those that audio has not are left out where it is audio."""
+        """Return all settings as plain values; for audio, without ``series``."""
         plain = dataclasses.asdict(self)
         if self.series is None:
             del plain["series"]
@@ -73,30 +73,30 @@ class Settings:
 
 @dataclass(frozen=True)
 class Preparation:
-    """What to make of which files.
+    """Request of a preparation.
 
-    ``join`` makes one recording of consecutive files in one split. ``copies`` changed copies of
-    each training recording are added (``settings.augmentation``). ``strict`` allows no file to be
-    left out and no difference from what is ``expected``.
+    ``join`` makes one recording of consecutive files in one split. ``copies`` is the number of
+    changed copies of each training recording (``settings.augmentation``). ``strict`` allows no
+    file to be left out and no difference from the ``expected`` figures.
     """
 
     name: str
     licence: str
     settings: Settings
-    split: Rule
+    split: SplitRule
     patterns: Patterns = field(default=Patterns())
     join: bool = False
     copies: int = 0
-    expected: Expected = field(default=Expected())
+    expected: KnownFigures = field(default=KnownFigures())
     strict: bool = False
 
     def __post_init__(self) -> None:
-        """Raise SettingsError where copies and their changes do not go together."""
+        """Raise SettingsError for copies without changes, or changes without copies."""
         changes = self.settings.augmentation
         if (changes != Augmentation(seed=changes.seed)) != (self.copies > 0):
             raise SettingsError(
                 f"{self.copies} changed copies with a gain of up to {changes.gain_decibels:g} "
                 f"decibels, a pitch shift of up to {changes.pitch_semitones:g} semitones and "
                 f"{'' if changes.polarity else 'no '}inverted polarity: write both, copies of 1 or "
-                "more and what changes in them, or neither."
+                "more and a change in them, or neither."
             )

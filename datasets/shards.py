@@ -1,11 +1,11 @@
-"""Shards: the codes of recordings as Parquet files that are read at random, one slice a window.
+"""Store the codes of recordings as Parquet files that are read at random, one slice per window.
 
-A row group holds one row, a block: ``recording`` (string), ``offset`` (int64, of its first code)
+A row group has one row, a block: ``recording`` (string), ``offset`` (int64, of its first code)
 and ``codes`` (large_binary: 2**24 codes, fewer in a recording's last block; uint8, or little-endian
-uint16 where there are more than 256 levels). A recording's blocks follow each other. Nothing is
-compressed or put in a dictionary, so a block's codes are the last bytes of its column chunk
-(Parquet format, "Data Pages": header, length, value) and a read is a slice of the file: of a memory
-map where the file is local, of an object by its byte range where it is not.
+uint16 for more than 256 levels). A recording's blocks are consecutive. Nothing is compressed or
+dictionary-encoded, so a block's codes are the last bytes of its column chunk (Parquet format, "Data
+Pages": header, length, value). A read is therefore a slice of the file: of a memory map for a local
+file, of an object by its byte range otherwise.
 """
 
 import os
@@ -19,16 +19,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datasets.blocks import regular
-from datasets.quantise import FINE_LEVELS, LEVELS, dtype
+from datasets.blocks import reblocked
+from datasets.quantise import FINE_LEVELS, LEVELS, code_dtype
 from datasets.storage import Folder
 
 BLOCK = 2**24
-OPEN_FILES = 256
+MAX_OPEN_FILES = 256
 COLUMNS = 3
-DTYPES = {str(levels).encode(): dtype(levels) for levels in (LEVELS, FINE_LEVELS)}
-LENGTH_BYTES = 4
-"""A binary value in a Parquet page follows its own length."""
+DTYPES = {str(levels).encode(): code_dtype(levels) for levels in (LEVELS, FINE_LEVELS)}
+LENGTH_BYTES = 4  # of the length that precedes a binary value in a Parquet page
 
 
 class ShardError(ValueError):
@@ -36,16 +35,16 @@ class ShardError(ValueError):
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the codes of a recording lie: its shard, first row group, and number of samples."""
+class ShardLocation:
+    """Location of a recording's codes: its shard, first row group, and number of samples."""
 
     shard: str
     row: int
     samples: int
 
 
-class Writer:
-    """A shard that is being written, recording by recording. Memory is bounded by one block."""
+class ShardWriter:
+    """Writer of a shard, recording by recording. Memory is bounded by one block."""
 
     def __init__(self, path: Path, levels: int) -> None:
         fields = [
@@ -54,16 +53,16 @@ class Writer:
             pa.field("codes", pa.large_binary(), nullable=False),
         ]
         self._schema = pa.schema(fields, metadata={"levels": str(levels)})
-        self._dtype = dtype(levels)
+        self._dtype = code_dtype(levels)
         self._file = pq.ParquetWriter(
             path, self._schema, compression="none", use_dictionary=False, write_statistics=False
         )
         self._rows = 0
 
     def add(self, recording: str, blocks: Iterable[np.ndarray]) -> tuple[int, int]:
-        """Write the codes (each [any]) of a recording; returns its first row and its samples."""
+        """Write the codes (each [any]) of a recording; return its first row and its samples."""
         first, samples = self._rows, 0
-        for codes in regular(blocks, BLOCK):
+        for codes in reblocked(blocks, BLOCK):
             content = codes.astype(self._dtype, copy=False).tobytes()
             self._file.write_table(
                 pa.table([[recording], [samples], [content]], schema=self._schema)
@@ -73,71 +72,68 @@ class Writer:
         return first, samples
 
     def close(self) -> None:
-        """Write the footer: without it the file is no shard."""
+        """Write the footer, without which the file is no shard."""
         self._file.close()
 
 
-def read(folder: Folder, place: Place, begin: int, length: int) -> np.ndarray:
-    """Codes [length] of a recording from sample ``begin``; ShardError beyond its ends.
+def read(folder: Folder, location: ShardLocation, begin: int, length: int) -> np.ndarray:
+    """Return codes [length] of a recording from sample ``begin``; ShardError beyond its ends.
 
-    A copy where the slice lies in several blocks or elsewhere than on this machine, else a view of
-    the file that cannot be written to. Opened files are kept for the process.
+    A slice of one block of a local file is a read-only view; any other slice is a copy. Open files
+    are cached in the process.
     """
-    parts = list(_parts(folder, place, begin, length))
+    parts = list(_read_parts(folder, location, begin, length))
     if len(parts) == 1:
         return parts[0]
-    return np.concatenate(parts) if parts else np.empty(0, _opened(folder, place.shard).dtype)
+    return np.concatenate(parts) if parts else np.empty(0, _open(folder, location.shard).dtype)
 
 
-def read_into(out: np.ndarray, folder: Folder, place: Place, begin: int) -> None:
-    """As ``read``, copied once: the codes from sample ``begin`` on into ``out`` [length]."""
+def read_into(out: np.ndarray, folder: Folder, location: ShardLocation, begin: int) -> None:
+    """Read the codes from sample ``begin`` on into ``out`` [length], with one copy."""
     filled = 0
-    for part in _parts(folder, place, begin, len(out)):
+    for part in _read_parts(folder, location, begin, len(out)):
         out[filled : filled + len(part)] = part
         filled += len(part)
 
 
-def codes(folder: Folder, place: Place) -> Iterator[np.ndarray]:
-    """The blocks [2**24] (the last one shorter) of a recording, in order."""
-    for begin in range(0, place.samples, BLOCK):
-        yield read(folder, place, begin, min(BLOCK, place.samples - begin))
+def read_row_groups(folder: Folder, shard: str) -> list[tuple[str, int]]:
+    """Return the recording and the offset of each row group.
 
-
-def rows(folder: Folder, shard: str) -> list[tuple[str, int]]:
-    """The recording and the offset of each row group.
-
-    OSError or pyarrow.ArrowException with the reason where the file cannot be read or is no shard.
+    OSError or pyarrow.ArrowException if the file cannot be read or is no shard.
     """
-    system, path = folder.file(shard)
+    system, path = folder.filesystem_path(shard)
     try:
         with system.open_input_file(path) as file:
             table = pq.ParquetFile(file).read(["recording", "offset"])
         return list(zip(table["recording"].to_pylist(), table["offset"].to_pylist(), strict=True))
     except (KeyError, UnicodeDecodeError) as error:
-        # One flipped bit makes a name another one, or no text.
+        # One flipped bit can change a column's name, or make it invalid text.
         raise OSError(f"it is no shard: {error}") from error
 
 
-def _parts(folder: Folder, place: Place, begin: int, length: int) -> Iterator[np.ndarray]:
-    """Codes [length] of a recording from sample ``begin``, block by block."""
+def _read_parts(
+    folder: Folder, location: ShardLocation, begin: int, length: int
+) -> Iterator[np.ndarray]:
+    """Yield codes [length] of a recording from sample ``begin``, block by block."""
     end = begin + length
-    if begin < 0 or length < 0 or end > place.samples:
+    if begin < 0 or length < 0 or end > location.samples:
         raise ShardError(
-            f"{place.shard} holds samples 0..{place.samples - 1} of the recording; "
+            f"{location.shard} has samples 0..{location.samples - 1} of the recording; "
             f"{length} from {begin} are not all among them."
         )
-    shard = _opened(folder, place.shard)
+    shard = _open(folder, location.shard)
     for block in range(begin // BLOCK, -(-end // BLOCK)):
         first = block * BLOCK
-        size = min(BLOCK, place.samples - first)
-        yield shard.slice(place.row + block, size, max(begin - first, 0), min(end - first, size))
+        size = min(BLOCK, location.samples - first)
+        start, stop = max(begin - first, 0), min(end - first, size)
+        yield shard.slice(location.row + block, size, start, stop)
 
 
-class _Opened:
-    """A shard's bytes, and where each of its blocks ends."""
+class _OpenShard:
+    """A shard's bytes, and the end of each of its blocks."""
 
     def __init__(self, folder: Folder, name: str) -> None:
-        system, path = folder.file(name)
+        system, path = folder.filesystem_path(name)
         self.name = name
         try:
             if folder.local is None:
@@ -159,7 +155,7 @@ class _Opened:
         self._ends = [column.data_page_offset + column.total_compressed_size for column in columns]
 
     def slice(self, row: int, size: int, start: int, stop: int) -> np.ndarray:
-        """The codes [stop - start] of the block ``row``, which holds ``size`` of them."""
+        """Return the codes [stop - start] of the block ``row``, which has ``size`` codes."""
         width = self.dtype.itemsize
         if row >= len(self._ends):
             raise ShardError(f"{self.name} has no row group {row}: prepare the corpus again.")
@@ -167,7 +163,7 @@ class _Opened:
         stated = self._bytes(max(0, first - LENGTH_BYTES), max(0, first))
         if int.from_bytes(stated.tobytes(), "little") != size * width:
             raise ShardError(
-                f"Row group {row} of {self.name} does not hold the {size} codes that the manifest "
+                f"Row group {row} of {self.name} does not have the {size} codes that the manifest "
                 "states: prepare the corpus again."
             )
         found = self._bytes(first + start * width, first + stop * width)
@@ -185,18 +181,18 @@ def _unreadable(folder: Folder, name: str, error: Exception) -> ShardError:
     )
 
 
-def _opened(folder: Folder, name: str) -> _Opened:
+def _open(folder: Folder, name: str) -> _OpenShard:
     if folder.local is None:
-        # It is known by its name alone, which is a hash of what it holds.
-        return _cached(folder, name, 0, 0)
+        # The name alone identifies it, as it is a hash of the content.
+        return _open_cached(folder, name, 0, 0)
     try:
-        status = os.stat(f"{folder.place}/{name}")
+        status = os.stat(f"{folder.uri}/{name}")
     except OSError as error:
         raise _unreadable(folder, name, error) from error
-    # One that was replaced is opened again.
-    return _cached(folder, name, status.st_mtime_ns, status.st_ino)
+    # A replaced file is opened again.
+    return _open_cached(folder, name, status.st_mtime_ns, status.st_ino)
 
 
-@lru_cache(maxsize=OPEN_FILES)
-def _cached(folder: Folder, name: str, modified: int, inode: int) -> _Opened:
-    return _Opened(folder, name)
+@lru_cache(maxsize=MAX_OPEN_FILES)
+def _open_cached(folder: Folder, name: str, modified: int, inode: int) -> _OpenShard:
+    return _OpenShard(folder, name)

@@ -1,7 +1,7 @@
-"""Which audio files a corpus is made of: those that patterns match, below a folder or in archives.
+"""Find the audio files of a corpus: those that patterns match, below a folder or in archives.
 
 A file's name in a corpus is its path from the root, ``archive.zip/member.wav`` in an archive.
-Archives are unpacked once, under a folder that is named by their content.
+Archives are unpacked once, into a folder named by their content.
 """
 
 import itertools
@@ -25,48 +25,49 @@ AUDIO_SUFFIXES = frozenset(
 )
 EVERYTHING = ("**/*",)
 Unpacking = Callable[[str], None]
+"""Callback: the name of the archive that is about to be unpacked."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """An audio file: its name in the corpus, and its path (bytes) below a folder's place.
+    """An audio file: its name in the corpus, and its path (bytes) below a folder.
 
-    Bytes, because a file of this machine may have a name that is no text.
+    The path is bytes because a local file's name may be invalid text.
     """
 
     name: str
-    place: str
+    folder_uri: str
     path: bytes
 
     @property
     def folder(self) -> Folder:
         """The folder that ``path`` is relative to."""
-        return Folder(self.place)
+        return Folder(self.folder_uri)
 
 
 @dataclass(frozen=True)
-class Found:
-    """The audio files in natural order of their names, and what was refused before it was read.
+class FoundFiles:
+    """The audio files in natural order of their names, and the files refused before reading.
 
-    ``folders`` are the root and the unpacked archives, each with what names in it begin with.
+    ``folders`` are the root and the unpacked archives, each with the prefix of its names.
     """
 
     sources: tuple[Source, ...]
     refused: tuple[Rejected, ...]
     folders: tuple[tuple[str, Folder], ...]
 
-    def texts(self, pattern: str) -> list[tuple[str, str]]:
-        """The text of the one file that ``pattern`` matches in a folder with audio, and the folder.
+    def read_texts(self, pattern: str) -> list[tuple[str, str]]:
+        """Return the one text that ``pattern`` matches in folders with audio, with each's prefix.
 
-        A folder ("" or with a slash at its end) is what the names of the audio in it begin with.
-        Several where the same text lies in several folders, as with an archive beside what was
-        unpacked of it. AudioError where no file matches, or files of different texts do.
+        The prefix is "" or ends with a slash. Several folders may have the same text, such as an
+        archive and its unpacked copy. AudioError if no file matches, or different texts do.
         """
         matches = {}
         for prefix, folder in self.folders:
-            for name in folder.files():
+            for name in folder.list_files():
                 directory = prefix + name[: name.rfind("/") + 1]
-                if re.match(glob_translate(pattern), name) and self._audio_in(directory):
+                audio_inside = any(entry.name.startswith(directory) for entry in self.sources)
+                if re.match(glob_translate(pattern), name) and audio_inside:
                     matches[prefix + name] = (directory, folder.read_bytes(name))
         if len({text for _, text in matches.values()}) != 1:
             raise AudioError(
@@ -75,22 +76,19 @@ class Found:
                 "only it matches."
             )
         try:
-            # Some programs write a byte order mark, which would be part of the first name.
+            # utf-8-sig drops a byte order mark, which some programs write.
             return [(folder, text.decode("utf-8-sig")) for folder, text in matches.values()]
         except UnicodeDecodeError as error:
             raise AudioError(f"{sorted(matches)[0]} is no UTF-8 text: {error}.") from error
 
-    def _audio_in(self, directory: str) -> bool:
-        return any(source.name.startswith(directory) for source in self.sources)
-
 
 @dataclass(frozen=True)
 class Patterns:
-    """What to take: ``files`` below the root, and of archives among them their ``members``.
+    """Patterns of the files below the root, and of the ``members`` of archives among them.
 
-    Nothing that ``exclude`` matches, or that lies in a folder that it matches. Patterns are
-    relative (``*.wav``, ``**/*.flac``); one whose last part has no ending takes the files that are
-    named like audio, and archives.
+    Files that ``exclude`` matches, and files in folders that it matches, are left out. Patterns are
+    relative (``*.wav``, ``**/*.flac``). If the last part of a pattern has no ending, it matches
+    only archives and files with an audio ending.
     """
 
     files: tuple[str, ...] = EVERYTHING
@@ -98,15 +96,17 @@ class Patterns:
     members: tuple[str, ...] = EVERYTHING
 
 
-def find(root: Folder, patterns: Patterns, unpacked: Folder, unpacking: Unpacking) -> Found:
-    """The audio files below ``root``; archives are unpacked below ``unpacked``, a local folder.
+def find_sources(
+    root: Folder, patterns: Patterns, unpacked: Folder, unpacking: Unpacking
+) -> FoundFiles:
+    """Find the audio files below ``root``; unpack archives below ``unpacked``, a local folder.
 
-    A file that is reached twice (patterns that overlap, links) is listed once, hidden files and
-    links that lead out of the root are not, and ``**`` does not follow links to folders.
-    ``unpacking`` is called with the name of each archive. AudioError where nothing matches.
+    A file that is reached twice (overlapping patterns, links) is listed once. Hidden files and
+    links out of the root are not listed, and ``**`` does not follow links to folders. AudioError if
+    nothing matches.
     """
-    # The destination may lie below the root.
-    matches, refused = _matches(root, patterns.files, patterns.exclude, unpacked)
+    # ``unpacked`` is left out, as it may lie below the root.
+    matches, refused = _match(root, patterns.files, patterns.exclude, unpacked)
     sources = []
     folders = [("", root)]
     for match in matches:
@@ -120,22 +120,22 @@ def find(root: Folder, patterns: Patterns, unpacked: Folder, unpacking: Unpackin
             refused.append(Rejected(match.name, str(error)))
             continue
         folders.append((f"{match.name}/", inside))
-        members, more = _matches(inside, patterns.members, patterns.exclude)
-        sources += [Source(f"{match.name}/{m.name}", m.place, m.path) for m in members]
+        members, more = _match(inside, patterns.members, patterns.exclude)
+        sources += [Source(f"{match.name}/{m.name}", m.folder_uri, m.path) for m in members]
         refused += [Rejected(f"{match.name}/{entry.name}", entry.reason) for entry in more]
     if not sources and not refused:
         raise AudioError(
             f"No file under {root} matches {list(patterns.files)}: "
             "place the audio there, or write patterns such as '**/*.wav', relative to that folder."
         )
-    return Found(
+    return FoundFiles(
         tuple(natsorted(sources, key=lambda source: source.name)),
         tuple(natsorted(refused, key=lambda entry: entry.name)),
         tuple(folders),
     )
 
 
-def _matches(
+def _match(
     root: Folder, include: Sequence[str], exclude: Sequence[str], unpacked: Folder | None = None
 ) -> tuple[list[Source], list[Rejected]]:
     if absolute := [pattern for pattern in include if pattern.startswith("/")]:
@@ -147,18 +147,18 @@ def _matches(
         parts = PurePosixPath(pattern).parts
         if not parts or any("**" in part and part != "**" for part in parts):
             raise AudioError(
-                f"{pattern!r} is no pattern: write one such as '**/*.wav', where ** is all there "
-                "is between two slashes."
+                f"{pattern!r} is no pattern: write one such as '**/*.wav', with nothing else "
+                "beside ** between two slashes."
             )
     if root.local is None:
-        return _remote(root, include, exclude), []
+        return _match_remote(root, include, exclude), []
     left_out = {path for pattern in exclude for path in root.local.glob(pattern)}
     if unpacked and unpacked.local:
         left_out.add(unpacked.local)
-    return _local(root, include, left_out)
+    return _match_local(root, include, left_out)
 
 
-def _local(
+def _match_local(
     root: Folder, include: Sequence[str], left_out: set[Path]
 ) -> tuple[list[Source], list[Rejected]]:
     assert root.local is not None
@@ -168,12 +168,12 @@ def _local(
     for pattern in include:
         for match in natsorted(root.local.glob(pattern), key=str):
             real = os.path.realpath(match)
-            # What is there and no file: a folder, or a pipe, which would be read for ever.
+            # Skip folders, and pipes, whose reading would never end; dangling links are reported.
             if match.name.startswith(".") or (os.path.exists(real) and not os.path.isfile(real)):
                 continue
             if not left_out.isdisjoint([match, *match.parents]):
                 continue
-            if not _wanted(match.name, pattern):
+            if not _is_wanted(match.name, pattern):
                 continue
             relative = match.relative_to(root.local)
             name = os.fsencode(relative.as_posix()).decode("utf-8", "backslashreplace")
@@ -184,37 +184,37 @@ def _local(
                 )
                 refused[name] = Rejected(name, reason)
                 continue
-            unique.setdefault(real, Source(name, root.place, os.fsencode(relative)))
+            unique.setdefault(real, Source(name, root.uri, os.fsencode(relative)))
     return list(unique.values()), list(refused.values())
 
 
-def _remote(root: Folder, include: Sequence[str], exclude: Sequence[str]) -> list[Source]:
-    # Python 3.11 has no translation of `**` of its own.
+def _match_remote(root: Folder, include: Sequence[str], exclude: Sequence[str]) -> list[Source]:
+    # fsspec's translation, because Python 3.11 has none for `**`.
     left_out = [re.compile(glob_translate(pattern)) for pattern in exclude]
     wanted = [(pattern, re.compile(glob_translate(pattern))) for pattern in include]
     names = [
         name
-        for name in root.files()
+        for name in root.list_files()
         if not name.rpartition("/")[2].startswith(".")
         and not any(pattern.match(part) for pattern in left_out for part in _with_parents(name))
-        and any(regex.match(name) and _wanted(name, pattern) for pattern, regex in wanted)
+        and any(regex.match(name) and _is_wanted(name, pattern) for pattern, regex in wanted)
     ]
-    return [Source(name, root.place, name.encode()) for name in names]
+    return [Source(name, root.uri, name.encode()) for name in names]
 
 
 def _with_parents(name: str) -> list[str]:
     return list(itertools.accumulate(name.split("/"), lambda above, part: f"{above}/{part}"))
 
 
-def _wanted(name: str, pattern: str) -> bool:
-    """Whether a match counts: of a pattern without an ending, only what is named like audio."""
+def _is_wanted(name: str, pattern: str) -> bool:
+    """Return whether the pattern has an ending, or the name that of audio or an archive."""
     if os.path.splitext(pattern)[1]:
         return True
     return os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES or archives.is_archive(Path(name))
 
 
 def _unpack(archive: Source, unpacked: Folder) -> Folder:
-    """The folder with the archive's members, which is made where it is missing."""
+    """Return the folder with the archive's members; unpack them if it is missing."""
     if unpacked.local is None:
         raise ArchiveError(
             f"an archive cannot be unpacked in {unpacked}: unpack it yourself and write the "
@@ -222,6 +222,6 @@ def _unpack(archive: Source, unpacked: Folder) -> Folder:
         )
     with archive.folder.reading(os.fsdecode(archive.path)) as path:
         unpacked.local.mkdir(parents=True, exist_ok=True)
-        target = unpacked.local / audio.digest(path)[:16]
+        target = unpacked.local / audio.file_sha256(path)[:16]
         archives.unpack(path, target)
     return Folder.of(target)

@@ -1,13 +1,13 @@
-"""Which split owns which samples: by file order, by time, by a hash, or as the corpus itself says.
+"""Assign samples to splits: by file order, by time, by a hash, or as the corpus states.
 
 ``order`` is the published rule of the audio corpora (Goel et al. 2022, "It's Raw!", released code):
 of n natural-sorted files, train is [0, int(0.88 n)), validation [int(0.88 n), int(0.94 n)), test
-the rest. ``hash`` goes by the name alone. ``time`` cuts every recording, for corpora of one or few:
-contexts of held-out targets then reach back over the cut. ``table`` and ``lists`` are splits that
-come with a corpus: a CSV with a row a file, or a list of names each for validation and test.
+the rest. ``hash`` uses the file's name alone. ``time`` cuts every recording, for corpora of one or
+few: contexts of held-out targets then reach back over the cut. ``table`` and ``lists`` are splits
+that come with a corpus: a CSV with a row per file, or a list of names each for validation and test.
 
-A file never moves: one that an earlier preparation has assigned keeps its split, and under
-``order`` those that come later are assigned by the hash of their names.
+A file never moves: one that an earlier preparation assigned keeps its split, and under ``order``
+later files are assigned by the hash of their names.
 """
 
 import csv
@@ -17,20 +17,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Kind = Literal["order", "time", "hash", "table", "lists"]
-KINDS: tuple[str, ...] = get_args(Kind)
+SplitKind = Literal["order", "time", "hash", "table", "lists"]
+KINDS: tuple[str, ...] = get_args(SplitKind)
 SPLITS = ("train", "validation", "test")
 
 
 class SplitError(ValueError):
-    """A split rule that makes no sense, with what is allowed."""
+    """An impossible split rule, with what is allowed."""
 
 
 @dataclass(frozen=True)
-class Rule:
+class SplitRule:
     """A kind of split, with the fractions of train, validation and test, which sum to 1.
 
-    ``files`` are patterns, below the root or in an archive: of one table, whose ``columns`` hold a
+    ``files`` are patterns, below the root or in an archive: of one table, whose ``columns`` are the
     file's name and its split, or of the lists for validation and for test.
     """
 
@@ -40,7 +40,7 @@ class Rule:
     columns: tuple[str, str] = ("name", "split")
 
     def __post_init__(self) -> None:
-        """Raise SplitError where the kind is unknown or the fractions are not a partition."""
+        """Raise SplitError if the kind is unknown or the fractions are not a partition."""
         if self.kind not in KINDS:
             raise SplitError(f"Split rule {self.kind!r} is unknown: write {', '.join(KINDS)}.")
         if min(self.fractions) < 0 or abs(sum(self.fractions) - 1) > 1e-9:
@@ -56,24 +56,24 @@ class Rule:
             )
 
     def __str__(self) -> str:
-        """The rule as a report prints it: ``time 0.70/0.15/0.15``."""
+        """Return the rule as reports print it: ``time 0.70/0.15/0.15``."""
         if self.files:
             return f"{self.kind} {' '.join(self.files)}"
         return f"{self.kind} {'/'.join(map(_at_least_two_places, self.fractions))}"
 
     @property
-    def cuts(self) -> tuple[float, float]:
-        """Where train and validation end, as fractions; 0.88 + 0.06 is 0.94, not 0.9399..."""
+    def boundaries(self) -> tuple[float, float]:
+        """The ends of train and validation as fractions; 0.88 + 0.06 is 0.94, not 0.9399..."""
         return self.fractions[0], round(self.fractions[0] + self.fractions[1], 12)
 
 
-def assign(
-    rule: Rule, names: Sequence[str], earlier: Mapping[str, str], own: Mapping[str, str]
+def assign_splits(
+    rule: SplitRule, names: Sequence[str], earlier: Mapping[str, str], own: Mapping[str, str]
 ) -> dict[str, str]:
-    """The split of each file, in natural order, by name; none of one that ``table`` does not name.
+    """Return the split of each file in natural order, except of files that a ``table`` omits.
 
-    ``earlier`` are the splits that stay, ``own`` those that the corpus itself states. Under
-    ``time`` no file has a split of its own: there :func:`cut` divides the recordings.
+    ``earlier`` are the splits of an earlier preparation, which stay; ``own`` are those that the
+    corpus states. Under ``time`` files have no split: :func:`cut_by_time` divides the recordings.
     """
     if rule.kind == "time":
         return {}
@@ -83,26 +83,26 @@ def assign(
         return {name: own.get(name, "train") for name in names}
     assigned = {name: earlier[name] for name in names if name in earlier}
     if rule.kind == "order" and not earlier:
-        first, second = (int(cut * len(names)) for cut in rule.cuts)
+        first, second = (int(cut * len(names)) for cut in rule.boundaries)
         return {name: SPLITS[(i >= first) + (i >= second)] for i, name in enumerate(names)}
     for name in names:
-        place = sum(_fraction(name) >= cut for cut in rule.cuts)
-        assigned.setdefault(name, SPLITS[place])
+        number = sum(_hash_fraction(name) >= cut for cut in rule.boundaries)
+        assigned.setdefault(name, SPLITS[number])
     return assigned
 
 
-def cut(rule: Rule, samples: int) -> dict[str, tuple[int, int]]:
-    """The range [begin, end) of a recording's samples that each split owns under ``time``.
+def cut_by_time(rule: SplitRule, samples: int) -> dict[str, tuple[int, int]]:
+    """Return the range [begin, end) of a recording's samples for each split under ``time``.
 
-    Every sample is owned once; a split that owns nothing is absent.
+    Every sample is in one range; empty splits are absent.
     """
-    first, second = (int(cut * samples) for cut in rule.cuts)
+    first, second = (int(cut * samples) for cut in rule.boundaries)
     ranges = zip(SPLITS, ((0, first), (first, second), (second, samples)), strict=True)
     return {split: (begin, end) for split, (begin, end) in ranges if begin < end}
 
 
-def table_splits(rule: Rule, text: str) -> dict[str, str]:
-    """The split of each name in a CSV; SplitError where a column is missing or a split unknown."""
+def read_split_table(rule: SplitRule, text: str) -> dict[str, str]:
+    """Return the split of each name in a CSV; SplitError for a missing column or unknown split."""
     rows = csv.DictReader(io.StringIO(text, newline=""))
     if missing := [name for name in rule.columns if name not in (rows.fieldnames or ())]:
         raise SplitError(
@@ -110,7 +110,7 @@ def table_splits(rule: Rule, text: str) -> dict[str, str]:
             f"{', '.join(rows.fieldnames or ['none'])}: write `columns` as [name's, split's]."
         )
     name, split = rule.columns
-    found = {row[name] or "": row[split] or "" for row in rows}  # None where a row ends early
+    found = {row[name] or "": row[split] or "" for row in rows}  # None if a row ends early
     if unknown := sorted(set(found.values()) - set(SPLITS)):
         raise SplitError(
             f"The split table {rule.files[0]} has the splits {unknown} in column {split!r}: "
@@ -119,8 +119,8 @@ def table_splits(rule: Rule, text: str) -> dict[str, str]:
     return found
 
 
-def _fraction(name: str) -> float:
-    """A recording's fixed place in [0, 1): the first 8 bytes of its name's SHA-256."""
+def _hash_fraction(name: str) -> float:
+    """Map a name to a fixed number in [0, 1): the first 8 bytes of its SHA-256."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
 
 

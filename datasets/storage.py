@@ -1,7 +1,7 @@
-"""Folders on any file system that pyarrow knows: a local path, ``s3://bucket/prefix`` and others.
+"""Folders on any file system of pyarrow: a local path, ``s3://bucket/prefix`` and others.
 
-What is written appears whole or not at all: locally by rename, in a bucket because an object is
-there once its upload is complete.
+Writes are atomic: locally by rename, in a bucket because an object exists only once its upload is
+complete.
 """
 
 import hashlib
@@ -20,59 +20,58 @@ from pyarrow import fs
 
 from datasets.files import PARTIAL, replacing
 
-COPIED = 2**23
-"""Bytes that are copied at a time."""
+COPY_BYTES = 2**23  # at a time
 
 
 class StorageError(ValueError):
-    """A place that cannot be used, with the file system's reason."""
+    """A folder that cannot be used, with the file system's reason."""
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder by its URI, or by its absolute path where it is local. It may be missing yet."""
+    """A folder by its URI or, if it is local, by its absolute path. It need not exist yet."""
 
-    place: str
+    uri: str
 
     @classmethod
     def of(cls, place: "str | os.PathLike[str] | Folder") -> Self:
-        """The folder at a URI or a local path; StorageError where no such file system is known."""
+        """Return the folder at a URI or a local path; StorageError for an unknown file system."""
         if isinstance(place, Folder):
-            return cls(place.place)
+            return cls(place.uri)
         text = os.fspath(place)
         folder = cls(text if "://" in text else os.path.abspath(text))
-        folder._system()
+        _resolve(folder.uri)
         return folder
 
     def __str__(self) -> str:
-        return self.place
+        return self.uri
 
-    def below(self, name: str) -> Self:
-        """The folder ``name`` in this one."""
+    def subfolder(self, name: str) -> Self:
+        """Return the folder ``name`` in this one."""
         if self.local is not None:
             return type(self)(str(self.local / name))
-        place, mark, options = self.place.partition("?")
-        return type(self)(f"{place.rstrip('/')}/{name}{mark}{options}")
+        path, mark, options = self.uri.partition("?")
+        return type(self)(f"{path.rstrip('/')}/{name}{mark}{options}")
 
     @cached_property
     def local(self) -> Path | None:
-        """The folder as a path of this machine; None where it is elsewhere."""
-        return None if "://" in self.place else Path(self.place)
+        """The folder as a path of this machine; None if it is elsewhere."""
+        return None if "://" in self.uri else Path(self.uri)
 
-    def file(self, name: str) -> "tuple[Any, str]":
-        """The pyarrow file system and its path of the file ``name`` (relative, with slashes)."""
-        system, root = self._system()
+    def filesystem_path(self, name: str) -> "tuple[Any, str]":
+        """Return the pyarrow file system, and its path of the file ``name`` (with slashes)."""
+        system, root = _resolve(self.uri)
         return system, f"{root.rstrip('/')}/{name}" if name else root
 
     def exists(self, name: str) -> bool:
-        """Whether there is a file of that name."""
-        system, path = self.file(name)
+        """Return whether there is a file of that name."""
+        system, path = self.filesystem_path(name)
         return bool(system.get_file_info(path).type == fs.FileType.File)
 
-    def files(self, under: str = "") -> dict[str, int]:
-        """The size in bytes of every file below ``under``, by name; none where it is missing."""
+    def list_files(self, under: str = "") -> dict[str, int]:
+        """Return the size in bytes of every file below ``under``, by name; {} if it is missing."""
         if self.local is not None:
-            # Not by pyarrow, which takes every name for UTF-8.
+            # pyarrow's listing takes every name for UTF-8, and local names may be any bytes.
             walked = os.walk(self.local / under)
             paths = [Path(top, name) for top, _, names in walked for name in names]
             return {
@@ -80,9 +79,9 @@ class Folder:
                 for path in paths
                 if path.is_file()
             }
-        system, path = self.file(under)
+        system, path = self.filesystem_path(under)
         selector = fs.FileSelector(path, allow_not_found=True, recursive=True)
-        prefix = len(self.file("")[1].rstrip("/")) + 1
+        prefix = len(self.filesystem_path("")[1].rstrip("/")) + 1
         return {
             entry.path[prefix:]: entry.size
             for entry in system.get_file_info(selector)
@@ -90,23 +89,23 @@ class Folder:
         }
 
     def read_bytes(self, name: str) -> bytes:
-        """A whole file; OSError (FileNotFoundError where it is missing) with the reason."""
+        """Read a whole file; OSError with the reason (FileNotFoundError if it is missing)."""
         if self.local is not None:
             return (self.local / name).read_bytes()
-        system, path = self.file(name)
+        system, path = self.filesystem_path(name)
         with system.open_input_file(path) as file:
             return bytes(file.read())
 
     def write_bytes(self, name: str, content: bytes) -> None:
-        """Write a whole file, over one that is there."""
+        """Write a whole file, replacing an existing one."""
         with self.writing(name) as path:
             path.write_bytes(content)
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
-        """A local path to write to; it becomes the file ``name`` when the block ends without error.
+        """Yield a local path to write to; it becomes the file ``name`` if the block succeeds.
 
-        Elsewhere than on this machine it lies in the temporary folder until it is uploaded.
+        For a remote folder, the path is in the temporary folder until it is uploaded.
         """
         if self.local is not None:
             whole = self.local / name
@@ -117,46 +116,43 @@ class Folder:
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / "file"
             yield path
-            system, target_path = self.file(name)
+            system, target_path = self.filesystem_path(name)
             try:
                 with path.open("rb") as source, system.open_output_stream(target_path) as target:
-                    shutil.copyfileobj(source, target, COPIED)
+                    shutil.copyfileobj(source, target, COPY_BYTES)
             except BaseException:
-                # To close a stream is to complete its upload, whatever it has been given.
+                # Closing the stream completes the upload, even of a part of the content.
                 if self.exists(name):
                     system.delete_file(target_path)
                 raise
 
     @contextmanager
     def reading(self, name: str) -> Iterator[Path]:
-        """A local path with the content of the file ``name``, a copy where it is elsewhere."""
+        """Yield a local path with the content of the file ``name``: a copy if it is remote."""
         if self.local is not None:
             yield self.local / name
             return
         with tempfile.TemporaryDirectory() as scratch:
-            # The name's ending is kept: it says which formats need none of their own header.
+            # Keep the ending: readers recognise formats without a header by it.
             path = Path(scratch) / f"copy{os.path.splitext(name)[1]}"
-            system, source_path = self.file(name)
+            system, source_path = self.filesystem_path(name)
             with system.open_input_stream(source_path) as source, path.open("wb") as target:
-                shutil.copyfileobj(source, target, COPIED)
+                shutil.copyfileobj(source, target, COPY_BYTES)
             yield path
 
     def sha256(self, name: str) -> str:
-        """The SHA-256 (hex) of a file; OSError with the reason where it cannot be read."""
-        system, path = self.file(name)
-        digest = hashlib.sha256()
-        with system.open_input_file(path) as file:
-            while block := file.read(COPIED):
-                digest.update(block)
-        return digest.hexdigest()
+        """Return the SHA-256 (hex) of a file; OSError with the reason if it cannot be read."""
+        system, path = self.filesystem_path(name)
+        with system.open_input_stream(path, buffer_size=COPY_BYTES) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
-    def make(self, under: str) -> None:
-        """Make a folder below this one where folders are made; OSError with the reason."""
+    def make_folder(self, under: str) -> None:
+        """Make a folder below this one, if its file system has folders; OSError with the reason."""
         if self.local is not None:
             (self.local / under).mkdir(parents=True, exist_ok=True)
 
-    def forget_partial(self, under: str) -> None:
-        """Remove what a killed process left half-written in the folder ``under``."""
+    def remove_partial(self, under: str) -> None:
+        """Remove the half-written files of a killed process from the folder ``under``."""
         if self.local is None:
             return
         for leftover in (self.local / under).glob(f"*{PARTIAL}"):
@@ -165,19 +161,16 @@ class Folder:
             else:
                 leftover.unlink(missing_ok=True)
 
-    def _system(self) -> "tuple[Any, str]":
-        return _resolved(self.place)
-
 
 @lru_cache(maxsize=64)
-def _resolved(place: str) -> "tuple[Any, str]":
-    if "://" not in place:
-        return fs.LocalFileSystem(), place
+def _resolve(uri: str) -> "tuple[Any, str]":
+    if "://" not in uri:
+        return fs.LocalFileSystem(), uri
     try:
-        system, path = fs.FileSystem.from_uri(place)
+        system, path = fs.FileSystem.from_uri(uri)
     except (pa.ArrowException, OSError) as error:
         raise StorageError(
-            f"{place} names no file system that pyarrow can open ({error}): write a local path or, "
+            f"{uri} names no file system that pyarrow can open ({error}): write a local path or, "
             "for example, s3://bucket/prefix."
         ) from error
     return system, path

@@ -1,8 +1,8 @@
-"""What the codes of a corpus hold: histograms, entropies and the linear reference of each split.
+"""Compute the statistics of each split's codes: histogram, entropies and the linear reference.
 
-Two passes over the shards: count (codes, pairs of codes, and in train the sums for the least
-squares), then score (the linear reference). The counts are of all samples; the reference is fitted
-and scored on all of them too, or, in a longer split, on an even choice of its blocks.
+The first pass over the shards counts codes and pairs of codes and, in train, sums the products for
+the least squares. The second pass scores the linear reference. All samples are counted. The
+reference is fitted and scored on all samples or, in a long split, on an even choice of blocks.
 """
 
 import dataclasses
@@ -17,18 +17,14 @@ import numpy as np
 from datasets import jobs, quantise, references, shards
 from datasets.jobs import Progress
 from datasets.manifest import Recording, Reference, SplitSummary
-from datasets.shards import Place
+from datasets.shards import ShardLocation
 from datasets.splits import SPLITS
 from datasets.storage import Folder
 
-SCORED = 2**24
-"""Samples of a split that the linear reference is fitted to, and scored on, at most."""
-FITTED = 2**22
-"""Samples of train that its scale is fitted to, at most."""
-PARTS, SAMPLES = 1_024, 2**26
-"""Parts, and samples, that a task takes."""
-BINS = 256
-"""Bins of the histogram that a manifest keeps: with more levels, several codes share one."""
+MAX_SCORED_SAMPLES = 2**24  # of a split, to fit and to score the linear reference on
+MAX_FITTED_SAMPLES = 2**22  # of train, to fit its scale to
+TASK_PARTS, TASK_SAMPLES = 1_024, 2**26
+HISTOGRAM_BINS = 256  # of a manifest: with more levels, several codes share a bin
 
 
 class SummaryError(ValueError):
@@ -36,13 +32,13 @@ class SummaryError(ValueError):
 
 
 @dataclass(frozen=True)
-class Ranged:
-    """The samples [begin, end) of a recording, which ``split`` owns.
+class SplitRange:
+    """The samples [begin, end) of a recording, which belong to ``split``.
 
-    ``blocks_before`` blocks of samples to score lie in the parts of this split before it.
+    ``blocks_before`` is the number of scorable blocks in the earlier ranges of this split.
     """
 
-    place: Place
+    location: ShardLocation
     split: str
     begin: int
     end: int
@@ -55,24 +51,27 @@ class Ranged:
 
 
 @dataclass
-class Counts:
-    """Codes (levels,), pairs of codes (levels, levels; empty with more than 256) and samples."""
+class CodeCounts:
+    """Counts of codes [levels] and of pairs [levels, levels], and the sums for the least squares.
+
+    ``pairs`` is empty with more than 256 levels.
+    """
 
     codes: np.ndarray
     pairs: np.ndarray
     gram: np.ndarray
 
     @classmethod
-    def none(cls, levels: int) -> "Counts":
-        """Nothing counted yet."""
+    def zeros(cls, levels: int) -> "CodeCounts":
+        """Return counts of nothing."""
         width = levels if levels == quantise.LEVELS else 0
         order = references.ORDER + 2
         return cls(
             np.zeros(levels, np.int64), np.zeros((width, width), np.int64), np.zeros((order, order))
         )
 
-    def add(self, other: "Counts") -> None:
-        """Add what another part has counted."""
+    def add(self, other: "CodeCounts") -> None:
+        """Add the counts of another part."""
         self.codes += other.codes
         self.pairs += other.pairs
         self.gram += other.gram
@@ -81,22 +80,22 @@ class Counts:
 def summarise(
     recordings: Iterable[Recording], folder: Folder, rate: int, levels: int, progress: Progress
 ) -> tuple[Reference, dict[str, SplitSummary]]:
-    """The linear reference, fitted on train, and the figures of every split that is not empty.
+    """Return the linear reference, fitted on train, and the summary of every non-empty split.
 
-    SummaryError where a split has samples but none to score.
+    SummaryError if a split has samples but none to score.
     """
     parts = _parts(recordings)
     samples = {s: sum(part.end - part.begin for part in parts if part.split == s) for s in SPLITS}
-    shares = {split: _share(SCORED, count) for split, count in samples.items()}
+    shares = {split: _share(MAX_SCORED_SAMPLES, count) for split, count in samples.items()}
     groups = _groups(parts)
-    totals = {split: Counts.none(levels) for split in SPLITS}
-    for counted in _mapped("count", groups, partial(_count, folder, levels, shares), progress):
+    totals = {split: CodeCounts.zeros(levels) for split in SPLITS}
+    for counted in _map_groups("count", groups, partial(_count, folder, levels, shares), progress):
         for split, counts in counted.items():
             totals[split].add(counts)
     train = [part for part in parts if part.split == "train"]
-    share = _share(FITTED, samples["train"])
-    linear = _fitted(totals["train"].gram, train, folder, levels, share)
-    scored = _mapped("score", groups, partial(_score, folder, linear, levels, shares), progress)
+    share = _share(MAX_FITTED_SAMPLES, samples["train"])
+    linear = _fit_linear(totals["train"].gram, train, folder, levels, share)
+    scored = _map_groups("score", groups, partial(_score, folder, linear, levels, shares), progress)
     summaries = {}
     for split in SPLITS:
         if not samples[split]:
@@ -109,7 +108,7 @@ def summarise(
             recordings=sum(part.split == split for part in parts),
             samples=samples[split],
             seconds=samples[split] / rate,
-            histogram=tuple(codes.reshape(BINS, -1).sum(1).tolist()),
+            histogram=tuple(codes.reshape(HISTOGRAM_BINS, -1).sum(1).tolist()),
             histogram_bits=references.histogram_bits(codes),
             pair_bits=references.pair_bits(pairs) if pairs.size else None,
             linear_bits=math.fsum(nats for nats, _ in scores) / count / math.log(2),
@@ -118,36 +117,39 @@ def summarise(
     return linear, summaries
 
 
-def _parts(recordings: Iterable[Recording]) -> list[Ranged]:
+def _parts(recordings: Iterable[Recording]) -> list[SplitRange]:
     blocks = dict.fromkeys(SPLITS, 0)
     parts = []
     for entry in recordings:
         for split, (begin, end) in entry.ranges.items():
-            parts.append(Ranged(entry.place, split, begin, end, blocks[split]))
+            parts.append(SplitRange(entry.location, split, begin, end, blocks[split]))
             blocks[split] += len(parts[-1].scorable)
     return parts
 
 
-def _groups(parts: Sequence[Ranged]) -> list[list[Ranged]]:
-    """The parts in groups for a task each."""
-    groups: list[list[Ranged]] = []
+def _groups(parts: Sequence[SplitRange]) -> list[list[SplitRange]]:
+    """Group the parts into tasks."""
+    groups: list[list[SplitRange]] = []
     room = 0
     for part in parts:
-        if not groups or room <= 0 or len(groups[-1]) == PARTS:
+        if not groups or room <= 0 or len(groups[-1]) == TASK_PARTS:
             groups.append([])
-            room = SAMPLES
+            room = TASK_SAMPLES
         groups[-1].append(part)
         room -= part.end - part.begin
     return groups
 
 
-def _mapped(
-    step: str, groups: list[list[Ranged]], work: Callable[[list[Ranged]], Any], progress: Progress
+def _map_groups(
+    step: str,
+    groups: list[list[SplitRange]],
+    work: Callable[[list[SplitRange]], Any],
+    progress: Progress,
 ) -> list[Any]:
-    """What ``work`` makes of each group, in their order, so that sums come out the same."""
+    """Return the result of ``work`` for each group, in order, so that sums are reproducible."""
     total = sum(map(len, groups))
     results, done = {}, 0
-    for group, result in jobs.run(groups, work):
+    for group, result in jobs.run_tasks(groups, work):
         results[id(group)] = result
         done += len(group)
         progress(step, done, total)
@@ -155,24 +157,22 @@ def _mapped(
 
 
 def _count(
-    folder: Folder, levels: int, shares: dict[str, float], parts: list[Ranged]
-) -> dict[str, Counts]:
-    """The counts of these parts by split; the sums for the least squares in train alone."""
-    counted: dict[str, Counts] = {}
+    folder: Folder, levels: int, shares: dict[str, float], parts: list[SplitRange]
+) -> dict[str, CodeCounts]:
+    """Return the counts of these parts by split, with the least squares' sums in train only."""
+    counted: dict[str, CodeCounts] = {}
     for part in parts:
-        counts = counted.setdefault(part.split, Counts.none(levels))
+        counts = counted.setdefault(part.split, CodeCounts.zeros(levels))
         for begin in range(part.begin, part.end, references.BLOCK):
-            # The first code of a block makes a pair with the last one of the block before.
-            first = max(part.begin, begin - 1)
-            codes = shards.read(
-                folder, part.place, first, min(begin + references.BLOCK, part.end) - first
-            )
+            # The first code of a block forms a pair with the last code of the block before.
+            first, end = max(part.begin, begin - 1), min(begin + references.BLOCK, part.end)
+            codes = shards.read(folder, part.location, first, end - first)
             counts.codes += np.bincount(codes[begin - first :], minlength=levels)
             if counts.pairs.size:
-                counts.pairs += references.pairs(codes)
+                counts.pairs += references.count_pairs(codes)
         if part.split == "train":
             for codes in _chosen(folder, part, shares[part.split]):
-                counts.gram += references.gram(codes, levels)
+                counts.gram += references.gram_matrix(codes, levels)
     return counted
 
 
@@ -181,15 +181,15 @@ def _score(
     linear: Reference,
     levels: int,
     shares: dict[str, float],
-    parts: list[Ranged],
+    parts: list[SplitRange],
 ) -> dict[str, tuple[float, int]]:
-    """By split, the sum of nats of the linear reference on these parts, and its samples."""
+    """Return by split the linear reference's sum of nats on these parts, and its samples."""
     scores: dict[str, list[tuple[float, int]]] = {}
     for part in parts:
         for codes in _chosen(folder, part, shares[part.split]):
             targets = codes[linear.order :]
             nats = references.discretised_logistic_nats(
-                targets, references.predict(codes, linear), linear.scale, levels
+                targets, references.predict_centres(codes, linear), linear.scale, levels
             )
             scores.setdefault(part.split, []).append((math.fsum(nats), len(targets)))
     return {
@@ -198,25 +198,26 @@ def _score(
     }
 
 
-def _chosen(folder: Folder, part: Ranged, share: float) -> Iterator[np.ndarray]:
-    """Blocks of codes [order + n] of a part, whose last n are its part of an even share."""
+def _chosen(folder: Folder, part: SplitRange, share: float) -> Iterator[np.ndarray]:
+    """Yield blocks of codes [order + n]; their last n codes are the part's share of an even choice.
+
+    ``share`` is the fraction of the split's blocks to choose.
+    """
     for number, begin in enumerate(part.scorable, part.blocks_before):
         if math.floor((number + 1) * share) > math.floor(number * share):
-            length = min(references.BLOCK, part.end - begin)
-            yield shards.read(
-                folder, part.place, begin - references.ORDER, references.ORDER + length
-            )
+            first, end = begin - references.ORDER, min(begin + references.BLOCK, part.end)
+            yield shards.read(folder, part.location, first, end - first)
 
 
-def _fitted(
-    gram: np.ndarray, train: list[Ranged], folder: Folder, levels: int, share: float
+def _fit_linear(
+    gram: np.ndarray, train: list[SplitRange], folder: Folder, levels: int, share: float
 ) -> Reference:
-    """The linear reference from train's sums, with its scale from a share of train's blocks."""
+    """Return the linear reference from train's sums, its scale fitted on a share of its blocks."""
     if not gram[references.ORDER, references.ORDER]:
         raise SummaryError(_too_short("train", sum(part.end - part.begin for part in train)))
-    linear = references.solve(gram, levels)
+    linear = references.fit_linear(gram, levels)
     blocks = [codes for part in train for codes in _chosen(folder, part, share)]
-    centres = np.concatenate([references.predict(codes, linear) for codes in blocks])
+    centres = np.concatenate([references.predict_centres(codes, linear) for codes in blocks])
     codes = np.concatenate([codes[references.ORDER :] for codes in blocks])
     return dataclasses.replace(linear, scale=references.fit_scale(codes, centres, levels))
 

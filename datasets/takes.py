@@ -1,4 +1,4 @@
-"""Files to recordings: which files make a take, which shard takes it, and what came of it."""
+"""Form takes from files, convert them to shards, and list the recordings."""
 
 import itertools
 import os
@@ -8,26 +8,28 @@ from functools import partial
 from pydantic import ValidationError
 
 from datasets import jobs, splits
-from datasets.convert import Facts, Made, Take, convert
-from datasets.inventory import Hashed
+from datasets.convert import ConvertedTake, ShardFacts, Take, write_shard
+from datasets.inventory import HashedFile
 from datasets.jobs import Progress
 from datasets.manifest import Recording, Shard
 from datasets.settings import Settings
-from datasets.splits import Rule
+from datasets.splits import SplitRule
 from datasets.storage import Folder
 
-SHARD_BYTES, SHARD_TAKES = 2**26, 1_024
-"""A shard is full with this many bytes of audio files, or this many takes."""
+SHARD_BYTES, SHARD_TAKES = 2**26, 1_024  # of audio files, either fills a shard
 
-Results = list[tuple[Take, Facts, Made]]
+Results = list[tuple[Take, ShardFacts, ConvertedTake]]
 
 
-def takes(files: Sequence[Hashed], owned: Mapping[str, str], join: bool, copies: int) -> list[Take]:
-    """The takes of files in natural order: each file, or consecutive ones of a folder and a split.
+def form_takes(
+    files: Sequence[HashedFile], owned: Mapping[str, str], join: bool, copies: int
+) -> list[Take]:
+    """Return the takes of files in natural order, then ``copies`` changed ones of training takes.
 
-    Training takes, and all where recordings are cut in time, come in ``copies`` changed ones too.
+    A take is one file or, with ``join``, consecutive files of one folder and split. If recordings
+    are cut in time, every take is a training take. ``owned`` is the split of each file by name.
     """
-    key: Callable[[Hashed], object] = (
+    key: Callable[[HashedFile], object] = (
         (lambda file: (os.path.dirname(file.source.name), owned.get(file.source.name)))
         if join
         else (lambda file: file.source.name)
@@ -46,88 +48,77 @@ def takes(files: Sequence[Hashed], owned: Mapping[str, str], join: bool, copies:
     return plain + changed
 
 
-def converted(
+def convert_takes(
     asked: Sequence[Take],
-    files: Sequence[Hashed],
+    files: Sequence[HashedFile],
     settings: Settings,
     folder: Folder,
     progress: Progress,
 ) -> Results:
-    """Each take with its shard and what became of it; takes that no shard holds are converted.
+    """Convert the takes that are in no shard; return every take with its shard and its result.
 
-    Takes are dealt to shards in order, until each is full: so those that an interrupted call has
-    finished leave the others' takes together as they were.
+    Takes fill the shards in order. After an interruption, the finished ones therefore do not change
+    which of the others share a shard.
     """
-    known = dict(_known(folder))
+    known = dict(_read_finished(folder))
     identities = [take.identity(settings) for take in asked]
     missing = [i for i, identity in enumerate(identities) if identity not in known]
     sizes = {file.source.name: file.bytes for file in files}
-    groups = [[asked[i] for i in group] for group in _full(missing, asked, sizes)]
+    groups = [[asked[i] for i in group] for group in _fill_shards(missing, asked, sizes)]
     done = len(asked) - len(missing)
-    work = partial(convert, folder=folder, settings=settings)
-    for group, facts in jobs.run(groups, work):
-        known.update((made.identity, (facts, made)) for made in facts.made)
+    work = partial(write_shard, folder=folder, settings=settings)
+    for group, facts in jobs.run_tasks(groups, work):
+        known.update((result.identity, (facts, result)) for result in facts.made)
         done += len(group)
         progress("convert", done, len(asked))
     return [(take, *known[identity]) for take, identity in zip(asked, identities, strict=True)]
 
 
-def recordings(
-    results: Results, owned: Mapping[str, str], rule: Rule
+def build_recordings(
+    results: Results, owned: Mapping[str, str], rule: SplitRule
 ) -> tuple[tuple[Recording, ...], dict[str, Shard]]:
-    """The recordings of these takes with the ranges that each split owns, and their shards."""
+    """Return the recordings of these takes, with the ranges of each split, and their shards."""
     found = []
     shards = {}
-    for take, facts, made in results:
-        for entry in made.entries:
+    for take, facts, result in results:
+        for entry in result.entries:
             if rule.kind == "time":
-                ranges = splits.cut(rule, entry.samples)
+                ranges = splits.cut_by_time(rule, entry.samples)
                 if take.epoch:
                     ranges = {split: own for split, own in ranges.items() if split == "train"}
             else:
                 ranges = {owned[entry.parts[0].name]: (0, entry.samples)}
             shards[facts.shard] = Shard(facts.size, facts.sha256)
-            found.append(
-                Recording(
-                    name=entry.name,
-                    shard=facts.shard,
-                    row=entry.row,
-                    samples=entry.samples,
-                    parts=entry.parts,
-                    level=entry.level,
-                    epoch=entry.epoch,
-                    ranges=ranges,
-                )
-            )
+            found.append(Recording(shard=facts.shard, ranges=ranges, **vars(entry)))
     return tuple(found), shards
 
 
-def _known(folder: Folder) -> Iterator[tuple[str, tuple[Facts, Made]]]:
-    """What the finished shards of a folder hold, by the identity of the take."""
-    files = folder.files("shards")
+def _read_finished(folder: Folder) -> Iterator[tuple[str, tuple[ShardFacts, ConvertedTake]]]:
+    """Yield the takes in the finished shards of a folder, each with its identity."""
+    files = folder.list_files("shards")
     for name in sorted(files, reverse=True):
         if not name.endswith(".parquet.json"):
             continue
         try:
-            facts = Facts.of(folder.read_bytes(name))
+            facts = ShardFacts.from_json(folder.read_bytes(name))
         except ValidationError:
-            continue  # Not written by this version: its shard counts as missing.
+            continue  # Another version wrote it: its shard counts as missing.
         if facts.sha256 and files.get(facts.shard) != facts.size:
             continue
-        yield from ((made.identity, (facts, made)) for made in facts.made)
+        yield from ((result.identity, (facts, result)) for result in facts.made)
 
 
-def _full(
+def _fill_shards(
     numbers: Sequence[int], asked: Sequence[Take], sizes: Mapping[str, int]
 ) -> Iterator[list[int]]:
-    """The numbers of takes in groups, each as soon as it fills a shard."""
+    """Yield the numbers of the takes in groups, each as soon as it fills a shard."""
     group: list[int] = []
-    held = 0
+    size = 0
     for number in numbers:
         group.append(number)
-        held += sum(sizes[source.name] for source in asked[number].sources)
-        if held >= SHARD_BYTES or len(group) == SHARD_TAKES:
+        size += sum(sizes[source.name] for source in asked[number].sources)
+        if size >= SHARD_BYTES or len(group) == SHARD_TAKES:
             yield group
-            group, held = [], 0
+            group, size = [], 0
     if group:
         yield group

@@ -1,4 +1,4 @@
-"""Whether a prepared corpus is whole: each shard byte for byte, each recording in its shard."""
+"""Verify a prepared corpus: the bytes of each shard, and each recording in its shard."""
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -13,16 +13,15 @@ from datasets.manifest import FILE_NAME, Corpus, Recording
 from datasets.shards import BLOCK, ShardError
 from datasets.storage import Folder
 
-THREADS = 8
-"""Shards that are read at once, each in blocks of some MiB."""
+THREADS = 8  # shards that are read at once, each in blocks of some MiB
 AGAIN = "`python -m scaling prepare --config ...`, which makes it again"
 
 
 @dataclass(frozen=True)
-class Verified:
-    """What is wrong with a corpus, a sentence each, and the files that it does without.
+class Verification:
+    """Problems of a corpus, a sentence each, and the files that it does not need.
 
-    ``unnamed`` are the files in ``shards`` that the manifest does not name, with their bytes.
+    ``unnamed`` maps the files in ``shards`` that the manifest does not name to their bytes.
     """
 
     problems: tuple[str, ...]
@@ -30,7 +29,7 @@ class Verified:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What may be known and is no problem, a sentence each."""
+        """Remarks that are no problem, a sentence each."""
         if not self.unnamed:
             return ()
         return (
@@ -40,65 +39,64 @@ class Verified:
         )
 
 
-def verify(corpus: Corpus, progress: Callable[[str, int, int], None]) -> Verified:
+def verify_corpus(corpus: Corpus, progress: Callable[[str, int, int], None]) -> Verification:
     """Read every shard of a corpus and compare it with the manifest; Ray is not needed.
 
-    ``progress`` is called with a step, and how many of its parts are done of how many.
+    ``progress`` is called with a step, the number of its finished parts, and that of all parts.
     """
-    present, owned = corpus.folder.files(), _owned(corpus)
+    present, owned = corpus.folder.list_files(), _recordings_by_shard(corpus)
     problems = [
-        f"{name} ({size:,} bytes) is half-written, by a call that was killed: where no "
-        f"`prepare` of this corpus is running, {_remove(corpus.folder, name)}."
+        f"{name} ({size:,} bytes) is half-written, by a call that was killed: if no "
+        f"`prepare` of this corpus is running, {_removal(corpus.folder, name)}."
         for name, size in _half_written(present).items()
     ]
 
-    def problem(shard: str) -> str | None:
-        return _problem(corpus, shard, owned[shard], present)
+    def check(shard: str) -> str | None:
+        return _check_shard(corpus, shard, owned[shard], present)
 
     with ThreadPoolExecutor(THREADS) as pool:
-        for done, found in enumerate(pool.map(problem, owned), 1):
-            problems += [found] if found else []
+        for done, problem in enumerate(pool.map(check, owned), 1):
+            problems += [problem] if problem else []
             progress("verify", done, len(owned))
     unnamed = {
         name: size
         for name, size in sorted(present.items())
         if name.startswith("shards/")
         and not name.endswith(PARTIAL)
-        # A description without its shard is what `prepare` remembers of files of no use.
+        # Facts without a shard are `prepare`'s memory of files without use.
         and (shard := name.removesuffix(".json")) in present
         and shard not in corpus.shards
     }
-    return Verified(tuple(problems), unnamed)
+    return Verification(tuple(problems), unnamed)
 
 
-def glance(corpus: Corpus) -> list[str]:
-    """What is wrong with the sizes of the shards, or with the smallest one, which is read whole."""
-    present, owned = corpus.folder.files(), _owned(corpus)
-    sizes = [_size_problem(corpus, shard, owned[shard], present) for shard in owned]
-    if found := [sentence for sentence in sizes if sentence]:
+def quick_check(corpus: Corpus) -> list[str]:
+    """Check the sizes of all shards and read the smallest one; return the problems found."""
+    present, owned = corpus.folder.list_files(), _recordings_by_shard(corpus)
+    sizes = [_check_size(corpus, shard, owned[shard], present) for shard in owned]
+    if found := [problem for problem in sizes if problem]:
         return found
     smallest = min(owned, key=lambda shard: corpus.shards[shard].bytes)
-    sentence = _problem(corpus, smallest, owned[smallest], present)
-    return [sentence] if sentence else []
+    problem = _check_shard(corpus, smallest, owned[smallest], present)
+    return [problem] if problem else []
 
 
-def _owned(corpus: Corpus) -> dict[str, list[Recording]]:
-    """The recordings of each shard."""
+def _recordings_by_shard(corpus: Corpus) -> dict[str, list[Recording]]:
     owned: dict[str, list[Recording]] = {name: [] for name in corpus.shards}
     for recording in corpus.recordings:
         owned.setdefault(recording.shard, []).append(recording)
     return owned
 
 
-def _size_problem(
+def _check_size(
     corpus: Corpus, shard: str, owned: Sequence[Recording], present: Mapping[str, int]
 ) -> str | None:
-    """What is wrong with a shard as it is listed; None where nothing is."""
+    """Return the problem of a shard's size, or None."""
     stated, size = corpus.shards.get(shard), present.get(shard)
     if stated is None:
         return (
             f"{FILE_NAME} puts {owned[0].name!r} into {shard} and does not state the SHA-256 of "
-            f"that: type {AGAIN}."
+            f"that shard: type {AGAIN}."
         )
     if size is None:
         return f"{shard} is missing: type {AGAIN}."
@@ -107,64 +105,64 @@ def _size_problem(
     return None
 
 
-def _problem(
+def _check_shard(
     corpus: Corpus, shard: str, owned: Sequence[Recording], present: Mapping[str, int]
 ) -> str | None:
-    """What is wrong with a shard and the recordings in it, as a sentence; None where nothing is."""
-    if sentence := _size_problem(corpus, shard, owned, present):
-        return sentence
-    # `prepare` knows a shard by its name and its size: one whose content alone is damaged it keeps.
-    remedy = f"{_remove(corpus.folder, shard)}, then type {AGAIN}."
+    """Return the problem of a shard and of the recordings in it, or None."""
+    if problem := _check_size(corpus, shard, owned, present):
+        return problem
+    # `prepare` checks a shard's name and size only, so it would keep one with damaged content.
+    remedy = f"{_removal(corpus.folder, shard)}, then type {AGAIN}."
     try:
         if corpus.folder.sha256(shard) != corpus.shards[shard].sha256:
             return (
                 f"{shard} is damaged, as it has the size and not the SHA-256 that {FILE_NAME} "
                 f"states: {remedy}"
             )
-        rows = shards.rows(corpus.folder, shard)
-        lost = [entry for entry in owned if not _holds(corpus.folder, rows, entry)]
+        rows = shards.read_row_groups(corpus.folder, shard)
+        lost = [entry for entry in owned if not _contains(corpus.folder, rows, entry)]
     except (OSError, pa.ArrowException) as error:
         return f"{shard} cannot be read ({error}): {remedy}"
     if lost:
         return (
-            f"{shard} does not hold {len(lost)} of its {len(owned)} recordings as {FILE_NAME} "
+            f"{shard} lacks {len(lost)} of its {len(owned)} recordings as {FILE_NAME} "
             f"states them, such as {lost[0].name!r} with {lost[0].samples:,} samples from row "
             f"group {lost[0].row} on: {remedy}"
         )
     return None
 
 
-def _holds(folder: Folder, rows: Sequence[tuple[str, int]], recording: Recording) -> bool:
-    """Whether these row groups of the recording's shard, and their codes, are the recording's."""
+def _contains(folder: Folder, rows: Sequence[tuple[str, int]], recording: Recording) -> bool:
+    """Return whether the shard's row groups and codes are those of the recording."""
     offsets = range(0, recording.samples, BLOCK)
     end = recording.row + len(offsets)
     found = rows[recording.row : end]
     if not found or found != [(recording.name, offset) for offset in offsets]:
         return False
     if (recording.name, len(offsets) * BLOCK) in rows[end : end + 1]:
-        return False  # It goes on.
+        return False  # The shard has more of it.
     try:
-        # A read of any code compares the length of its block.
+        # Reading one code compares the length of its block.
         for offset in offsets:
-            shards.read(folder, recording.place, offset, 1)
+            shards.read(folder, recording.location, offset, 1)
     except ShardError:
         return False
     return True
 
 
 def _half_written(present: Mapping[str, int]) -> dict[str, int]:
-    """The bytes of each file or folder at the places where temporary names are given."""
+    """Return the bytes of each file or folder with a temporary name."""
     found: dict[str, int] = {}
     for name, size in present.items():
-        # Deeper lie the members of archives, whose names are not ours.
+        # Deeper names are those of members of archives, which are not ours.
         place = "/".join(name.split("/")[:2])
         if place.endswith(PARTIAL):
             found[place] = found.get(place, 0) + size
     return found
 
 
-def _remove(folder: Folder, name: str) -> str:
-    """What makes a file or a folder go away, as the begin of a sentence's last part."""
+def _removal(folder: Folder, name: str) -> str:
+    """Return the instruction that removes a file or a folder, for the end of a sentence."""
     path = f"{folder}/{name}"
     if folder.local is None:
         return f"remove {path}"

@@ -1,11 +1,10 @@
-"""Windows: which targets a split offers, enumerated by index and ordered by a seed.
+"""Windows: the targets of a split, enumerated by index and ordered by a seed.
 
-In a recording the eligible targets are the offsets [max(history, begin), end) of the range that
-the split owns. They are cut into blocks of ``targets * spacing`` offsets; the window
-(block, group) holds the targets ``block begin + group * run + k * spacing + j``, k in [0, targets)
-and j in [0, run). Every offset that is covered is the target of exactly one window, and which
-offsets are covered depends on the history, not on the context: runs with other contexts train and
-are scored on the same ones.
+In a recording the eligible targets are the offsets [max(history, begin), end) of the split's range.
+They are cut into blocks of ``targets * spacing`` offsets. The window (block, group) has the targets
+``block begin + group * run + k * spacing + j``, k in [0, targets) and j in [0, run). Every covered
+offset is the target of exactly one window. The covered offsets depend on the history, not on the
+context: runs with other contexts train and are scored on the same ones.
 """
 
 import hashlib
@@ -17,9 +16,9 @@ from typing import Self
 import numpy as np
 
 from datasets.manifest import Corpus, Recording
-from datasets.permutation import key, permute
+from datasets.permutation import derive_key, permute
 
-HASHED_TARGETS = 2**20
+HASH_BLOCK = 2**20  # targets
 
 
 class WindowError(ValueError):
@@ -28,12 +27,12 @@ class WindowError(ValueError):
 
 @dataclass(frozen=True)
 class Windows:
-    """The windows of one split, in recordings x blocks x phases order, held as sums alone.
+    """The windows of one split, in the order of recordings, blocks and groups, stored as sums.
 
-    All lengths are in samples. ``history`` is kept before the first target of a recording: at least
-    ``context``, or less where windows may be ``padded``, that is begin before their recording does.
-    ``spacing`` lies between the ``targets`` places of a window, at each of which ``run`` targets
-    follow each other (``run`` divides ``spacing``).
+    All lengths are in samples. A window has ``targets`` places, ``spacing`` apart, with ``run``
+    consecutive targets each (``run`` divides ``spacing``). ``history`` is kept before the first
+    target of a recording: at least ``context``, or less if windows may be ``padded``, that is,
+    begin before their recording does.
     """
 
     recordings: tuple[Recording, ...]
@@ -57,10 +56,9 @@ class Windows:
         run: int = 1,
         padded: bool = False,
     ) -> Self:
-        """The windows of ``split``; ``history`` is the context where it is not given.
+        """Return the windows of ``split``; ``history`` defaults to the context.
 
-        ManifestError where the split is empty, WindowError where no window fits or a number is
-        out of its bounds.
+        ManifestError if the split is empty, WindowError if no window fits or a number is invalid.
         """
         history = context if history is None else history
         if context < 0 or spacing < 1 or targets < 1:
@@ -75,7 +73,7 @@ class Windows:
                 f"History {history} is shorter than the context {context}: "
                 "write a history of the longest context of the study."
             )
-        longest = corpus.longest(split)
+        longest = corpus.longest_recording(split)
         owners = tuple(recording for recording in corpus.recordings if split in recording.ranges)
         ranges = tuple(recording.ranges[split] for recording in owners)
         windows = cls(owners, ranges, context, spacing, targets, history, run, padded)
@@ -91,7 +89,7 @@ class Windows:
         return windows
 
     def __len__(self) -> int:
-        """The number of windows."""
+        """Return the number of windows."""
         return int(self._ends[-1]) if len(self._ends) else 0
 
     @property
@@ -101,18 +99,18 @@ class Windows:
 
     @property
     def targets_in_epoch(self) -> int:
-        """Targets that all windows hold together, each once."""
+        """Number of targets of all windows together, each counted once."""
         return len(self) * self.targets * self.run
 
     @property
     def left_out(self) -> int:
-        """Eligible targets that no window holds: the rests at the ends of the ranges."""
+        """Number of eligible targets in no window: the remainders at the ends of the ranges."""
         return int(self._eligible.sum()) - self.targets_in_epoch
 
     def locate(self, indexes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Indexes [n] to (recording number [n], offset of the first target [n]), both int64.
+        """Map indexes [n] to (recording number [n], offset of the first target [n]), both int64.
 
-        The window's samples are [offset - context, offset - context + length). IndexError where an
+        The window's samples are [offset - context, offset - context + length). IndexError if an
         index is outside ``range(len(self))``.
         """
         indexes = np.asarray(indexes, dtype=np.int64)
@@ -127,21 +125,21 @@ class Windows:
         return recording, np.asarray(first)
 
     def padding(self, indexes: np.ndarray) -> np.ndarray:
-        """Samples [n] (int64) of each window that lie before its recording's first one."""
+        """Return the samples [n] (int64) of each window before its recording's first sample."""
         return np.asarray(np.maximum(self.context - self.locate(indexes)[1], 0))
 
     @property
     def padded_windows(self) -> int:
-        """Windows that begin before their recording does."""
+        """Number of windows that begin before their recording does."""
         block = self.targets * self.spacing
-        # In a recording the first targets of its windows only grow, so the padded ones come first.
+        # The first targets only grow within a recording, so its padded windows come first.
         short = np.maximum(self.context - self._firsts, 0)
         blocks, rest = np.divmod(short, block)
         groups = np.minimum(-(-rest // self.run), self.spacing // self.run)
         return int(np.minimum(blocks * (self.spacing // self.run) + groups, self._counts).sum())
 
     def offsets(self, indexes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Indexes [n] to (recording number [n], target offsets [n, targets * run]), both int64."""
+        """Map indexes [n] to (recording number [n], target offsets [n, targets * run]), int64."""
         recording, first = self.locate(indexes)
         places = np.arange(self.targets)[:, None] * self.spacing + np.arange(self.run)
         return recording, np.asarray(first[:, None] + places.ravel())
@@ -169,24 +167,24 @@ class Windows:
         return np.cumsum(self._counts)
 
 
-def order(positions: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Positions [n] of the endless global sequence to window indexes [n] in ``range(count)``.
+def order_windows(positions: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Map positions [n] of the endless global sequence to window indexes [n] in ``range(count)``.
 
-    Position p is in epoch ``p // count``; each epoch is its own permutation of all windows, keyed
+    Position p is in epoch ``p // count``. Each epoch is its own permutation of all windows, keyed
     by (seed, epoch), so an epoch is without replacement and can be entered anywhere.
     """
     epochs, within = np.divmod(np.asarray(positions, dtype=np.int64), count)
     indexes = np.empty_like(within)
     for epoch in np.unique(epochs):
         chosen = epochs == epoch
-        indexes[chosen] = permute(within[chosen], count, key("order", seed, int(epoch)))
+        indexes[chosen] = permute(within[chosen], count, derive_key("order", seed, int(epoch)))
     return indexes
 
 
-def targets_hash(windows: Windows, indexes: np.ndarray) -> str:
-    """SHA-256 (hex) of the sorted list of (recording name, offset) that the windows hold.
+def hash_targets(windows: Windows, indexes: np.ndarray) -> str:
+    """Return the SHA-256 (hex) of the sorted (recording name, offset) pairs of the windows.
 
-    It names a set of targets whatever the context, the grouping into windows and their order.
+    It identifies a set of targets, whatever the context, the grouping into windows and the order.
     """
     recording, offsets = windows.offsets(indexes)
     owner = np.repeat(recording, offsets.shape[1])
@@ -199,8 +197,8 @@ def targets_hash(windows: Windows, indexes: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def every_target_hash(windows: Windows) -> str:
-    """The :func:`targets_hash` of all windows, where these are single targets: in blocks."""
+def hash_every_target(windows: Windows) -> str:
+    """Return the :func:`hash_targets` of all windows of single targets, computed in blocks."""
     digest = hashlib.sha256()
     targets = zip(windows.recordings, windows.ranges, strict=True)
     for recording, (begin, end) in sorted(targets, key=lambda pair: pair[0].name):
@@ -208,8 +206,8 @@ def every_target_hash(windows: Windows) -> str:
         if first >= end:
             continue
         digest.update(_heading(recording.name, end - first))
-        for start in range(first, end, HASHED_TARGETS):
-            block = np.arange(start, min(start + HASHED_TARGETS, end), dtype="<i8")
+        for start in range(first, end, HASH_BLOCK):
+            block = np.arange(start, min(start + HASH_BLOCK, end), dtype="<i8")
             digest.update(block.tobytes())
     return digest.hexdigest()
 

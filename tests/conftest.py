@@ -12,7 +12,7 @@ import pytest
 from pyarrow import fs
 
 from datasets.manifest import Corpus
-from datasets.prepare import prepare
+from datasets.prepare import prepare_corpus
 from datasets.storage import Folder
 from scaling.cluster import ray_cluster
 from scaling.config import load
@@ -89,7 +89,7 @@ def embedded_corpus(ray_session: str, tmp_path_factory: pytest.TempPathFactory) 
     """Prepare the recording that ships with the project as the demo study does."""
     asked = load.corpus(CLONE / "configs/corpora/embedded.yaml").preparation()
     destination = tmp_path_factory.mktemp("corpora") / "embedded"
-    return prepare(asked, Folder.of(CLONE), Folder.of(destination))
+    return prepare_corpus(asked, Folder.of(CLONE), Folder.of(destination))
 
 
 @pytest.fixture(scope="session")

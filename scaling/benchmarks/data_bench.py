@@ -19,8 +19,8 @@ from rich.console import Group
 from rich.table import Table
 from scipy import signal
 
-from datasets.audio import blocks
-from datasets.convert import encode
+from datasets.audio import read_blocks
+from datasets.convert import encode_file
 from datasets.settings import Settings
 from model.build import build
 from model.targets import Targets
@@ -68,8 +68,8 @@ def encodings(folder: Path, seconds: float = SECONDS, repeats: int = REPEATS) ->
                     file.write(sound[begin : begin + FRAMES])
             encoded, decoded = [], []
             for _ in range(repeats):
-                encoded.append(seconds / _cpu_seconds(encode(path, SETTINGS)))
-                decoded.append(seconds / _cpu_seconds(blocks(path, SETTINGS.rate)))
+                encoded.append(seconds / _cpu_seconds(encode_file(path, SETTINGS)))
+                decoded.append(seconds / _cpu_seconds(read_blocks(path, SETTINGS.rate)))
             yield Encoding(extension, rate, channels, Spread.of(encoded), Spread.of(decoded))
 
 

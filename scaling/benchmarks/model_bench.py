@@ -16,8 +16,8 @@ from torch import Tensor
 
 from model import accounting
 from model.architecture import Architecture
+from model.inference.compiled_step import CudaGraphStep, Step, compile_step
 from model.inference.dense import SHARED_CONTEXTS, dense_nats
-from model.inference.recorded import RecordedStep, Step, compiled_step
 from model.inference.streams import Streams
 from model.network import LatentTransformer
 from model.sampling import Sampling, Uniforms, draw
@@ -234,17 +234,19 @@ def _generation_case(attention: str, batch: int, *, compiled: bool) -> Case:
         _pretend_full(streams)
         step: Step = streams.step
         if _device() == "cuda":
-            step = RecordedStep(streams)
+            step = CudaGraphStep(streams)
         elif compiled:
-            step = compiled_step(streams)
+            step = compile_step(streams)
         sampling, uniforms = Sampling(), Uniforms(0, batch)
         state = {"codes": _codes(batch).long()}
 
         def fast() -> None:
             with torch.no_grad():
                 for _ in range(STEPS):
-                    said = step(state["codes"])
-                    state["codes"] = draw(said, uniforms.step().to(said.device), sampling)
+                    distribution_BO = step(state["codes"])
+                    state["codes"] = draw(
+                        distribution_BO, uniforms.step().to(distribution_BO.device), sampling
+                    )
 
         plain = _naive(network).eval()
         window, alone = _codes(1, CONTEXT + 1), accounting.naive_targets(network.architecture)

@@ -87,7 +87,7 @@ def write_random_recording(folder: Path) -> Recording:
         for begin in range(0, SAMPLES, BLOCK):
             file.write(draws.integers(0, 256, min(BLOCK, SAMPLES - begin), dtype=np.uint8).data)
     codes = np.memmap(folder / RAW, dtype=np.uint8, mode="r")
-    writer = shards.Writer(folder / SHARD, 256)
+    writer = shards.ShardWriter(folder / SHARD, 256)
     row, samples = writer.add("codes", (codes[i : i + BLOCK] for i in range(0, SAMPLES, BLOCK)))
     writer.close()
     level = Level(peak=1.0, rms=1.0, clipped=0, silent=0)
@@ -134,7 +134,7 @@ def _delivery(stream: Stream, raw: Path, repeats: int) -> StreamRate:
     summed, plain_summed = rates.sum(1), plain_rates.sum(1)
     ratios = summed / plain_summed
     return StreamRate(
-        way="carried" if stream.carried else "mapped",
+        way="carried" if stream.carries_codes else "mapped",
         consumers=stream.workers,
         window=window,
         batch=BATCH,

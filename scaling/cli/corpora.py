@@ -22,7 +22,7 @@ Prepared = Annotated[
 
 def prepare(words: Words = None, config: Config = None) -> None:
     """Audio files to a prepared corpus: codes in shards, and a manifest with the references."""
-    from datasets.prepare import prepare as prepare_corpus
+    from datasets.prepare import prepare_corpus
     from datasets.storage import Folder
     from scaling.cli.corpus_tables import corpus_table
     from scaling.cli.progress import bars
@@ -49,14 +49,14 @@ def prepare(words: Words = None, config: Config = None) -> None:
 def verify(corpus: Prepared, as_json: Json = False) -> None:
     """Whether a prepared corpus is whole: each shard byte for byte, each recording in its shard."""
     from datasets.manifest import Corpus, ManifestError
-    from datasets.verify import Verified
-    from datasets.verify import verify as verify_corpus
+    from datasets.verify import Verification
+    from datasets.verify import verify_corpus as verify_corpus
     from scaling.cli.progress import bars
 
     try:
         prepared = Corpus.load(corpus)
     except ManifestError as error:
-        found = Verified((str(error),), {})
+        found = Verification((str(error),), {})
     else:
         with bars(console) as show:
             found = verify_corpus(prepared, show)

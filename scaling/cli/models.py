@@ -197,14 +197,14 @@ def _contexts(text: str, protocol: str) -> list[int]:
 def export(
     run: Run,
     out: Annotated[
-        Path | None, typer.Option(help="A folder; without it the run's `export_run`.")
+        Path | None, typer.Option(help="A folder; without it `export` in the run's folder.")
     ] = None,
     program: Annotated[
         bool, typer.Option("--program", help="Also one step for PyTorch alone (torch.export).")
     ] = False,
 ) -> None:
     """A run's model as a folder for others: weights, configuration, model card."""
-    from scaling.inference.export import export_run as export_run
+    from scaling.inference.export import export_run
     from scaling.runs.trained_model import TrainedModel
 
     for path in export_run(TrainedModel.load(run), out or run / "export", program=program):

@@ -10,7 +10,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 
 from datasets.manifest import Corpus, ManifestError
-from datasets.verify import glance
+from datasets.verify import quick_check
 from scaling.cluster import all_reduce, ray_cluster
 from scaling.cluster.doctor import GIB, NODE_CHECKS, Check, CheckResult, check_corpus
 from scaling.cluster.machine import MachineFacts, Reference, own_versions, read_facts
@@ -126,7 +126,7 @@ def corpus_problems(corpus: str, fingerprint: str | None) -> list[str]:
             f"{corpus} has the fingerprint {found.fingerprint[:12]}, but {fingerprint[:12]} on the "
             "machine of the command: name a corpus that all nodes share."
         ]
-    return glance(found)
+    return quick_check(found)
 
 
 def _name(node: dict[str, Any]) -> str:

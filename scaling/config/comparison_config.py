@@ -76,10 +76,11 @@ class CompareConfig(Section):
             raise ValueError(
                 f"two rows have the name {', '.join(twice)}: give each row its own name"
             )
-        if self.budget_measure and self.budget_amount is None:
+        measure = self.budget_measure
+        if measure and self.budget_amount is None:
             raise ValueError(
-                f"match has {self.budget_measure}, but budget.{self.budget_measure} is missing: "
-                "write the amount for each model"
+                f"match has {measure}, but budget.{measure} is missing: write the amount for each "
+                "model"
             )
         return self
 

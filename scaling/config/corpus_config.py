@@ -6,17 +6,17 @@ from pydantic import Field, model_validator
 
 from datasets.augment import Augmentation
 from datasets.columns import Series
-from datasets.expectations import Expected
+from datasets.expectations import KnownFigures
 from datasets.settings import Preparation, Settings
 from datasets.sources import EVERYTHING, Patterns
-from datasets.splits import Kind, Rule
+from datasets.splits import SplitKind, SplitRule
 from scaling.config.run_config import Name, Positive, Section
 
 
 class SplitConfig(Section):
     """Assignment of recordings, or of parts of each, to train, validation and test."""
 
-    rule: Kind = "order"
+    rule: SplitKind = "order"
     """Rule of assignment: by file order, by time within each recording, by a hash of the name, or
     by the corpus's own table or lists.
     """
@@ -34,9 +34,9 @@ class SplitConfig(Section):
         self.as_rule()
         return self
 
-    def as_rule(self) -> Rule:
+    def as_rule(self) -> SplitRule:
         """Return the rule that assigns recordings to splits; SplitError if it is no partition."""
-        return Rule(self.rule, self.fractions, self.files, self.columns)
+        return SplitRule(self.rule, self.fractions, self.files, self.columns)
 
 
 class AugmentConfig(Section):
@@ -139,7 +139,7 @@ class CorpusConfig(Section):
         return self
 
     def preparation(self) -> Preparation:
-        """Return the request to ``datasets.prepare``; SettingsError if it is impossible."""
+        """Return the request to ``prepare_corpus``; SettingsError if it is impossible."""
         augment = self.augment
         augmentation = Augmentation(augment.gain, augment.pitch, augment.polarity, augment.seed)
         return Preparation(
@@ -158,6 +158,6 @@ class CorpusConfig(Section):
             patterns=Patterns(self.files, self.exclude, self.members),
             join=self.join,
             copies=augment.copies,
-            expected=Expected(**self.expect.model_dump()),
+            expected=KnownFigures(**self.expect.model_dump()),
             strict=self.strict,
         )

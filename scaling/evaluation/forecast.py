@@ -87,7 +87,7 @@ def forecast(
         offsets = np.arange(max(begin, context), end)
         if not len(offsets):
             continue
-        codes = shards.read(corpus.folder, recording.place, 0, end).copy()
+        codes = shards.read(corpus.folder, recording.location, 0, end).copy()
         values = _values(codes, corpus)
         told = {
             **_of_run(run, corpus, codes, offsets),
@@ -151,7 +151,7 @@ def _of_run(
     """The mean and the median of the run's distribution at each offset."""
     model = run.config.model
     device = next(run.network.parameters()).device
-    levels = _values(np.arange(corpus.levels, dtype=quantise.dtype(corpus.levels)), corpus)
+    levels = _values(np.arange(corpus.levels, dtype=quantise.code_dtype(corpus.levels)), corpus)
     windows = np.lib.stride_tricks.sliding_window_view(codes, model.context + 1)
     means, medians = [], []
     for at in range(0, len(offsets), READ_TOGETHER):

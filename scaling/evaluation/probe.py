@@ -14,10 +14,10 @@ from torch import Tensor
 
 from datasets import shards
 from datasets.manifest import Corpus
-from datasets.windows import Windows, order, targets_hash
+from datasets.windows import Windows, hash_targets, order_windows
 from model.codes import codes_tensor
 from model.network import LatentTransformer, Sequences
-from model.recent import Recent
+from model.recent import RecentOutput
 from model.targets import Targets
 from scaling.evaluation.clustered_errors import assign_clusters, half_interval, mean_and_error
 from scaling.evaluation.context_use import (
@@ -69,7 +69,7 @@ def probe(
         )
     windows = subset(corpus, split, model.context, model.context)
     number = min(-(-positions // windows.targets), len(windows))
-    picked = order(np.arange(number), len(windows), ORDER_SEED)
+    picked = order_windows(np.arange(number), len(windows), ORDER_SEED)
     chosen = _chosen(network, corpus, windows, picked)
     names = [windows.recordings[index].name for index in chosen.recordings]
     member, _ = assign_clusters(np.array(names), chosen.offsets // corpus.rate)
@@ -84,7 +84,7 @@ def probe(
         context=model.context,
         chunk=model.chunk,
         targets=len(full),
-        targets_hash=targets_hash(windows, picked),
+        targets_hash=hash_targets(windows, picked),
         loss=Loss.of(*mean_and_error(full, member)),
         gain=others[0].excess,
         gain_half_interval=others[0].half_interval,
@@ -140,7 +140,7 @@ def _chosen(
                 [
                     shards.read(
                         corpus.folder,
-                        windows.recordings[index].place,
+                        windows.recordings[index].location,
                         int(offset) - context,
                         context + 1,
                     )
@@ -153,7 +153,7 @@ def _chosen(
     recent = None
     if parts[0].recent is not None:
         recents = [part.recent for part in parts if part.recent is not None]
-        recent = Recent(
+        recent = RecentOutput(
             torch.cat([one.summand for one in recents]),
             torch.cat([one.predicted for one in recents]),
             recents[0].scale,
@@ -169,7 +169,7 @@ def _nats(network: LatentTransformer, chosen: _Chosen, latents_SND: Tensor) -> n
     own = zip(
         *(one.split(READ_TOGETHER) for one in (chosen.codes_S1, *sequences.tensors())), strict=True
     )
-    found = [network.nats(sequences.group(part), codes, targets) for codes, *part in own]
+    found = [network.sequence_nats(sequences.group(part), codes, targets) for codes, *part in own]
     return torch.cat(found).flatten().double().cpu().numpy()
 
 
@@ -238,7 +238,7 @@ def _attention(
 def _age_weights(network: LatentTransformer, chosen: _Chosen) -> Iterator[np.ndarray]:
     """By layer: the mean weight (N,) of the newest latent's query on each, the newest first."""
     parts = [
-        [weights.double().mean(1) for weights in network.transformer.newest_weights(part)]
+        [weights.double().mean(1) for weights in network.transformer.newest_attention_weights(part)]
         for part in chosen.sequences.latents_SND.split(READ_TOGETHER)
     ]
     for layer in zip(*parts, strict=True):

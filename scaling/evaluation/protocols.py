@@ -18,12 +18,11 @@ import torch
 from datasets import shards
 from datasets.manifest import Corpus, Recording
 from datasets.references import linear_nats
-from datasets.windows import Windows, every_target_hash, order, targets_hash
+from datasets.windows import Windows, hash_every_target, hash_targets, order_windows
 from model.baselines.sequence import SequenceModel
 from model.baselines.shapes import PUBLISHED_CONTEXT
 from model.codes import codes_tensor
-from model.inference.dense import dense_nats
-from model.inference.silence import nats_from_silence
+from model.inference.dense import dense_nats, nats_from_silence
 from model.targets import Targets
 from scaling.runs.trained_model import TrainedModel
 
@@ -74,18 +73,18 @@ def full_context(
     left_out = sum(end - begin for begin, end in every.ranges) - len(every)
     if positions is None:
         pieces = _every_target(run, corpus, every)
-        return Scoring(len(every), left_out, every_target_hash(every), pieces)
+        return Scoring(len(every), left_out, hash_every_target(every), pieces)
     windows = subset(corpus, split, context, history)
     number = min(-(-positions // windows.targets), len(windows))
-    chosen = order(np.arange(number), len(windows), ORDER_SEED)
+    chosen = order_windows(np.arange(number), len(windows), ORDER_SEED)
     choose = _picked if isinstance(run.network, SequenceModel) else _chosen_targets
     pieces = choose(run, corpus, windows, chosen)
-    return Scoring(number * windows.targets, left_out, targets_hash(windows, chosen), pieces)
+    return Scoring(number * windows.targets, left_out, hash_targets(windows, chosen), pieces)
 
 
 def from_silence(run: TrainedModel, corpus: Corpus, split: str) -> Scoring:
     """Every sample of a split's chunks of 131,072; a shorter file is a chunk of its own."""
-    corpus.longest(split)
+    corpus.longest_recording(split)
     chunks = [
         (recording, begin, end)
         for recording in corpus.recordings
@@ -119,7 +118,7 @@ def silent_chunks(recording: Recording, split: str) -> Iterator[tuple[int, int]]
 def _from_silence(
     run: TrainedModel, corpus: Corpus, recording: Recording, begin: int, end: int
 ) -> Piece:
-    codes = shards.read(corpus.folder, recording.place, begin, end - begin)
+    codes = shards.read(corpus.folder, recording.location, begin, end - begin)
     device = next(run.network.parameters()).device
     nats = nats_from_silence(run.network, codes_tensor(codes).to(device))
     silence = np.full(corpus.linear.order, corpus.levels // 2, codes.dtype)
@@ -134,11 +133,11 @@ def _every_target(run: TrainedModel, corpus: Corpus, every: Windows) -> Iterator
         first = max(begin, every.history)
         start = first - every.context
         blocks = (
-            codes_tensor(shards.read(corpus.folder, recording.place, at, min(BLOCK, end - at)))
+            codes_tensor(shards.read(corpus.folder, recording.location, at, min(BLOCK, end - at)))
             for at in range(start, end, BLOCK)
         )
         for nats in dense_nats(run.network, blocks):
-            known = shards.read(corpus.folder, recording.place, first - past, len(nats) + past)
+            known = shards.read(corpus.folder, recording.location, first - past, len(nats) + past)
             yield _piece(corpus, recording, first, nats, known)
             first += len(nats)
 
@@ -175,7 +174,7 @@ def _picked(
             start = first + int(run_of) * context
             last = min(start + context, end)
             codes = shards.read(
-                corpus.folder, recording.place, start - context, last - start + context
+                corpus.folder, recording.location, start - context, last - start + context
             )
             (nats,) = dense_nats(run.network, [codes_tensor(codes)])
             known = codes[context - corpus.linear.order :]
@@ -189,7 +188,7 @@ def subset(corpus: Corpus, split: str, context: int, history: int) -> Windows:
 
     Like the targets, they do not depend on the model.
     """
-    begin, end = corpus.longest(split).ranges[split]
+    begin, end = corpus.longest_recording(split).ranges[split]
     room = (end - max(begin, history)) // SPACING
     targets = max(1, min(SHARED, room))
     # A window of one target needs no place for a second one.
@@ -211,7 +210,7 @@ def _chosen_targets(
     for number, offsets in zip(*windows.offsets(chosen), strict=True):
         recording = windows.recordings[number]
         first = int(offsets[0]) - windows.context
-        codes = shards.read(corpus.folder, recording.place, first, windows.length)
+        codes = shards.read(corpus.folder, recording.location, first, windows.length)
         window_1T = codes_tensor(codes)[None].to(device)
         alone = window_1T.unfold(1, windows.context + 1, windows.spacing)[0]
         with torch.no_grad():

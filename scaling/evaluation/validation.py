@@ -10,7 +10,7 @@ import torch.distributed
 
 from datasets.manifest import Corpus
 from datasets.references import linear_nats
-from datasets.windows import targets_hash
+from datasets.windows import hash_targets
 from model.targets import Targets
 from scaling.config.run_config import RunConfig
 from scaling.config.run_windows import held_out_windows
@@ -84,5 +84,5 @@ def score(
         linear=np.concatenate([row[3] for row in every]),
         cluster=member,
         clustered_by=clustered_by,
-        targets_hash=targets_hash(held_out, indexes),
+        targets_hash=hash_targets(held_out, indexes),
     )

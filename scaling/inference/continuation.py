@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from datasets import quantise
 from datasets.audio import AudioError
-from datasets.convert import encode
+from datasets.convert import encode_file
 from datasets.files import replacing
 from datasets.settings import Settings
 from model.architecture import Architecture
@@ -179,7 +179,7 @@ def _prompt_codes(run: TrainedModel, prompt: Path) -> np.ndarray:
     corpus, model = run.record.corpus, run.config.model
     settings = Settings(corpus.rate, corpus.codec, corpus.levels, corpus.scaling, corpus.chunk)
     try:
-        codes_S = np.concatenate(list(encode(prompt, settings)))
+        codes_S = np.concatenate(list(encode_file(prompt, settings)))
     except AudioError as error:
         raise PromptError(f"the prompt {prompt} is of no use: {error}") from error
     shortest = max(model.chunk, model.recent)
@@ -233,7 +233,7 @@ def generate_blocks(
             over |= bool((quiet_B >= patience).all())
         if over or time.monotonic() - told >= PROGRESS_SECONDS:
             codes_BT, nats_BT = (torch.stack(one, 1).cpu() for one in zip(*fresh, strict=True))
-            yield codes_BT.numpy().astype(quantise.dtype(levels)), nats_BT.double().numpy()
+            yield codes_BT.numpy().astype(quantise.code_dtype(levels)), nats_BT.double().numpy()
             progress(step + 1, steps)
             fresh, told = [], time.monotonic()
         if over:

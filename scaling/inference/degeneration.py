@@ -4,7 +4,7 @@ import numpy as np
 from scipy.signal import welch
 
 from datasets import quantise
-from datasets.level import Level, Meter
+from datasets.level import Level, LevelMeter
 from scaling.runs.record import CorpusFacts
 
 BAND_SAMPLES = 512
@@ -89,7 +89,7 @@ class _Sound:
 
 
 def _level(samples_T: np.ndarray, rate: int) -> Level:
-    meter = Meter(rate)
-    for _ in meter.through([samples_T]):
+    meter = LevelMeter(rate)
+    for _ in meter.measure([samples_T]):
         pass
     return meter.level

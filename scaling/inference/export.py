@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from datasets.files import replacing
 from datasets.manifest import Corpus, ManifestError
-from model.inference.exported import CONFIG_NAME, FORMAT, PROGRAM_NAME, WEIGHTS_NAME, OneStep
+from model.inference.exported import CONFIG_NAME, FORMAT, PROGRAM_NAME, WEIGHTS_NAME, NextCodeLogits
 from model.network import LatentTransformer
 from scaling.analysis.provenance import setup
 from scaling.reporting.page import render
@@ -53,7 +53,7 @@ def export_run(run: TrainedModel, out: Path, *, program: bool = False) -> list[P
     if isinstance(network, LatentTransformer) and program:
         paths.insert(2, out / PROGRAM_NAME)
         codes_BL = torch.zeros(1, run.config.model.context, dtype=torch.int64)
-        made = torch.export.export(OneStep(network), (codes_BL,))
+        made = torch.export.export(NextCodeLogits(network), (codes_BL,))
         with replacing(paths[2]) as partial, partial.open("wb") as file:
             torch.export.save(made, file)
     with replacing(paths[-1]) as partial:

@@ -136,7 +136,7 @@ def _best(records: Sequence[RunRecord], most: int) -> list[RunRecord]:
 
 def _prompts(corpus: Corpus, asked: ListeningRequest, context: int) -> list[_Prompt]:
     """The prompts in the order of their places; ``context`` samples lie before each."""
-    recording = corpus.longest(SPLIT)
+    recording = corpus.longest_recording(SPLIT)
     begin, end = recording.ranges[SPLIT]
     steps = round(asked.seconds * corpus.rate)
     if not 1 <= steps < end:
@@ -149,7 +149,7 @@ def _prompts(corpus: Corpus, asked: ListeningRequest, context: int) -> list[_Pro
         _Prompt(
             number,
             recording,
-            shards.read(corpus.folder, recording.place, 0, int(last)).copy(),
+            shards.read(corpus.folder, recording.location, 0, int(last)).copy(),
             int(last) - steps,
         )
         for number, last in enumerate(ends)

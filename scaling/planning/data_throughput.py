@@ -12,7 +12,7 @@ from typing import Literal, Self
 import numpy as np
 
 from datasets.manifest import Corpus
-from datasets.quantise import dtype
+from datasets.quantise import code_dtype
 from datasets.storage import Folder
 from model import accounting
 from scaling.common.paths import CLONE
@@ -110,7 +110,7 @@ class ThroughputForecast:
 
 def window_bytes(config: RunConfig, corpus: Corpus | None) -> int:
     """Bytes of the codes of one training window; of 8 bits where the corpus is not known yet."""
-    width = dtype(corpus.levels).itemsize if corpus else 1
+    width = code_dtype(corpus.levels).itemsize if corpus else 1
     return width * config.targets.samples(config.positions, config.model)
 
 
@@ -207,4 +207,4 @@ def _memory(epoch: int | None, hardware: Hardware, taken: StreamDemand) -> str:
 
 def _epoch_bytes(corpus: Corpus) -> int:
     samples = sum(entry.samples for entry in corpus.recordings if TRAIN in entry.ranges)
-    return samples * dtype(corpus.levels).itemsize
+    return samples * code_dtype(corpus.levels).itemsize

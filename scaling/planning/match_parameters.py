@@ -15,7 +15,7 @@ from heapq import merge
 from typing import Any
 
 from model import accounting
-from model.kinds import Shape
+from model.architecture import Shape
 from scaling.config import check
 from scaling.config.load import ConfigError
 from scaling.config.run_config import RunConfig

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from model import accounting
-from model.activations import Activations, activations
+from model.activations import Activations, estimate_activations
 from scaling.config.hardware import Hardware
 from scaling.config.load import with_values
 from scaling.config.run_config import RunConfig
@@ -35,7 +35,7 @@ def memory(config: RunConfig) -> Memory:
     train, workers = config.train, config.cluster.workers
     parameters = sum(accounting.parameters(config.model).values())
     held = footprint(train.zero, parameters, workers, half=config.half)
-    kept = activations(
+    kept = estimate_activations(
         config.model,
         config.targets,
         config.positions,

@@ -178,7 +178,7 @@ class _Worker:
     def _batches(self) -> Iterator[dict[str, torch.Tensor]]:
         if self.place.ended(self.config):
             return iter(())
-        size = self.stream.share // self.start.pieces
+        size = self.stream.windows_per_worker // self.start.pieces
         blocks = iterate_blocks(self.shard, self.stream)
         return batches(blocks, self.stream, size, self.engine.device)
 

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from datasets import audio
-from datasets.level import Meter
+from datasets.level import LevelMeter
 from tests.helpers.audio_files import RATE, reason, tone, write
 
 
@@ -22,18 +22,20 @@ def test_mp3_is_read_whole(tmp_path):
     assert len(audio.read(path, RATE)) == soundfile.info(path).frames >= 2 * RATE
 
 
-@pytest.mark.fault("Audio files", "a file has the ending of another format", "read by its content")
+@pytest.mark.fault(
+    "Audio files", "a file has the ending of another format", "it is read by its content"
+)
 def test_content_decides_not_the_extension(tmp_path):
     path = write(tmp_path / "really_flac.wav", tone(0.5), format="FLAC")
     assert len(audio.read(path, RATE)) == RATE // 2
 
 
-@pytest.mark.fault("Audio files", "two channels", "their mean")
+@pytest.mark.fault("Audio files", "a file has two channels", "the mean of both is used")
 def test_channels_are_averaged(tmp_path):
     left, right = tone(0.3), tone(0.3, hertz=1000)
     path = write(tmp_path / "s.wav", np.stack([left, right], axis=1), subtype="FLOAT")
     assert np.allclose(audio.read(path, RATE), (left + right) / 2, atol=1e-7)
-    assert audio.properties(path) == (RATE, 2)
+    assert audio.read_properties(path) == (RATE, 2)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 6])
@@ -49,8 +51,8 @@ def test_the_mean_of_the_channels_is_exactly_numpys(tmp_path, channels):
 
 @pytest.mark.fault(
     "Audio files",
-    "rates from 7,999 to 192,000 Hz",
-    "resampled without aliases; the length is right to a sample",
+    "rates range from 7,999 to 192,000 Hz",
+    "audio is resampled without aliases; the length is exact to a sample",
 )
 @pytest.mark.parametrize("rate", [7999, 8000, 44100, 48000, 192000])
 def test_other_rates_are_resampled_without_aliases(tmp_path, rate):
@@ -70,7 +72,7 @@ def test_the_size_of_the_blocks_does_not_show(tmp_path, rate):
     path = write(tmp_path / "n.wav", noise, rate, subtype="FLOAT")
     whole = audio.read(path, RATE)
     for frames in (1_000, 4_096, 49_999):
-        pieces = np.concatenate(list(audio.blocks(path, RATE, frames)))
+        pieces = np.concatenate(list(audio.read_blocks(path, RATE, frames)))
         assert pieces.shape == whole.shape
         assert np.abs(pieces - whole).max() < 1e-6
 
@@ -79,7 +81,7 @@ def test_the_size_of_the_blocks_does_not_show(tmp_path, rate):
 @pytest.mark.parametrize("ratio", [0.5, 2 ** (1 / 12), 1.5])
 def test_a_ratio_raises_the_pitch_and_shortens_the_file(tmp_path, rate, ratio):
     path = write(tmp_path / "r.wav", tone(1.0, rate), rate, subtype="FLOAT")
-    read = np.concatenate(list(audio.blocks(path, RATE, ratio=ratio)))
+    read = np.concatenate(list(audio.read_blocks(path, RATE, ratio=ratio)))
     assert abs(len(read) - RATE / ratio) <= 1
     inner = slice(1_000, len(read) - 1_000)
     assert (
@@ -90,27 +92,27 @@ def test_a_ratio_raises_the_pitch_and_shortens_the_file(tmp_path, rate, ratio):
 
 def test_a_ratio_that_makes_up_for_the_rate_leaves_the_samples_as_they_are(tmp_path):
     path = write(tmp_path / "r.wav", tone(0.5, 8_000), 8_000)
-    read = np.concatenate(list(audio.blocks(path, RATE, ratio=2.0)))
+    read = np.concatenate(list(audio.read_blocks(path, RATE, ratio=2.0)))
     assert np.array_equal(read, audio.read(path, 8_000))
 
 
 @pytest.mark.fault(
     "Audio files",
-    "a name that is no UTF-8",
-    "read; the name is escaped in the manifest",
+    "a name is not UTF-8",
+    "the file is read; the manifest escapes the name",
 )
 def test_a_file_whose_name_is_no_text_is_read(tmp_path):
     write(tmp_path / "a.wav", tone(0.1))
     path = tmp_path / os.fsdecode(b"caf\xe9.wav")
     (tmp_path / "a.wav").rename(path)
     assert len(audio.read(path, RATE)) == RATE // 10
-    assert len(audio.digest(path)) == 64
+    assert len(audio.file_sha256(path)) == 64
 
 
 @pytest.mark.fault(
     "Audio files",
-    "an empty file, or a text, named like audio",
-    "left out with its reason; the other files are used",
+    "an empty file, or a text, is named like audio",
+    "the file is left out with its reason; the other files are used",
 )
 def test_files_that_are_no_audio(tmp_path):
     empty, text = tmp_path / "empty.wav", tmp_path / "text.wav"
@@ -122,8 +124,8 @@ def test_files_that_are_no_audio(tmp_path):
 
 @pytest.mark.fault(
     "Audio files",
-    "samples without a header",
-    "left out with its reason; the other files are used",
+    "a file has samples without a header",
+    "the file is left out with its reason; the other files are used",
 )
 def test_samples_without_a_header(tmp_path):
     path = tmp_path / "a.raw"
@@ -133,22 +135,22 @@ def test_samples_without_a_header(tmp_path):
 
 @pytest.mark.fault(
     "Audio files",
-    "two channels of opposite sign",
-    "silence, which the manifest counts and `describe` shows",
+    "two channels have opposite signs",
+    "the result is silence, which the manifest counts and `describe` shows",
 )
 def test_channels_of_opposite_sign_are_silence_and_counted_as_that(tmp_path):
     path = write(tmp_path / "t.wav", np.stack([tone(1.0), -tone(1.0)], axis=1), subtype="FLOAT")
     read = audio.read(path, RATE)
     assert np.all(read == 0)
-    meter = Meter(RATE)
-    list(meter.through([read]))
+    meter = LevelMeter(RATE)
+    list(meter.measure([read]))
     assert meter.level.silent == RATE
 
 
 @pytest.mark.fault(
     "Audio files",
     "samples are NaN or infinite",
-    "left out with its reason; the other files are used",
+    "the file is left out with its reason; the other files are used",
 )
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_are_no_amplitudes(tmp_path, value):
@@ -161,7 +163,7 @@ def test_values_that_are_no_amplitudes(tmp_path, value):
 @pytest.mark.fault(
     "Audio files",
     "samples are over 2^30 times full scale",
-    "left out with its reason; the other files are used",
+    "the file is left out with its reason; the other files are used",
 )
 @pytest.mark.parametrize("value", [1e38, -3e38, 2.0**30 + 128])
 def test_numbers_that_are_too_large_to_be_amplitudes(tmp_path, value):
@@ -179,4 +181,4 @@ def test_files_that_are_not_there(tmp_path):
     link.symlink_to(tmp_path / "gone.wav")
     assert reason(link) == "it cannot be opened: No such file or directory"
     with pytest.raises(audio.AudioError, match="it cannot be opened: No such file"):
-        audio.digest(link)
+        audio.file_sha256(link)

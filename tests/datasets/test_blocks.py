@@ -3,13 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.blocks import regular
+from datasets.blocks import reblocked
 
 
 @given(sizes=st.lists(st.integers(0, 30)), size=st.integers(1, 12))
 def test_blocks_of_one_length_hold_the_same_values(sizes, size):
     values = np.arange(sum(sizes))
-    found = list(regular(np.split(values, np.cumsum(sizes)[:-1]), size))
+    found = list(reblocked(np.split(values, np.cumsum(sizes)[:-1]), size))
     assert [len(block) for block in found[:-1]] == [size] * (len(found) - 1)
     assert all(0 < len(block) <= size for block in found)
     assert np.array_equal(np.concatenate([values[:0], *found]), values)
@@ -21,7 +21,7 @@ def test_a_block_is_passed_on_as_soon_as_it_is_full():
         yield np.arange(2)
         raise OSError("no more")
 
-    found = regular(broken(), 3)
+    found = reblocked(broken(), 3)
     assert [next(found).tolist() for _ in range(2)] == [[0, 1, 2], [3, 0, 1]]
     with pytest.raises(OSError, match="no more"):
         next(found)

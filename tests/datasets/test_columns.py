@@ -1,10 +1,9 @@
-"""Columns of tables become corpora as audio files do."""
+"""Columns of tables as corpora."""
 
 import numpy as np
 import pytest
 
-from datasets import quantise, tables
-from datasets.audio import AudioError
+from datasets import columns, quantise
 from datasets.columns import Series, SeriesError
 from datasets.manifest import Corpus
 from datasets.settings import Settings, SettingsError
@@ -20,7 +19,7 @@ def waves(count):
 
 
 def read(path, column=COLUMN):
-    return np.concatenate(list(tables.blocks(path, column)))
+    return np.concatenate(list(columns.read_blocks(path, column)))
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.parquet", "parquet.dat"])
@@ -40,8 +39,8 @@ def test_whole_numbers_are_numbers_too(tmp_path):
 
 @pytest.mark.fault(
     "Corpora",
-    "a table's column holds what is no number",
-    "the table is left out, with the row named",
+    "a table's column has a cell that is no number",
+    "the table is left out, and the row is named",
 )
 @pytest.mark.parametrize(
     ("values", "said"),
@@ -53,7 +52,7 @@ def test_whole_numbers_are_numbers_too(tmp_path):
 )
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_what_is_no_number_is_named(tmp_path, kind, values, said):
-    with pytest.raises(AudioError) as raised:
+    with pytest.raises(SeriesError) as raised:
         read(table(tmp_path / f"x.{kind}", values))
     assert said in str(raised.value)
 
@@ -61,7 +60,7 @@ def test_what_is_no_number_is_named(tmp_path, kind, values, said):
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path, kind):
     path = table(tmp_path / f"x.{kind}", waves(10), column="height")
-    with pytest.raises(AudioError, match="no column 'level': its columns are date, height, word"):
+    with pytest.raises(SeriesError, match="no column 'level': its columns are date, height, word"):
         read(path)
 
 
@@ -70,7 +69,7 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path, kind)
 )
 def test_what_is_no_table_is_a_sentence(tmp_path, content):
     (tmp_path / "x").write_bytes(content)
-    with pytest.raises(AudioError, match=r"cannot be read as a table|has no column|no number"):
+    with pytest.raises(SeriesError, match=r"cannot be read as a table|has no column|no number"):
         read(tmp_path / "x")
 
 
@@ -107,7 +106,7 @@ def test_a_series_is_prepared_and_its_codes_stand_for_its_numbers(ray_session, t
 
 
 def test_codes_of_audio_do_not_depend_on_there_being_series():
-    """The shards of a corpus that was prepared before keep their names."""
+    """Check that the shards of corpora without a series keep their names."""
     assert "series" not in Settings(16_000, "mulaw", 256, "none").identity()
 
 

@@ -1,4 +1,4 @@
-"""Files that are not as they were written, by what they say of themselves."""
+"""Files that differ from the size or the checksums that their container states."""
 
 import numpy as np
 import pytest
@@ -9,8 +9,8 @@ from tests.helpers.audio_files import RATE, cut, reason, tone, write
 
 @pytest.mark.fault(
     "Audio files",
-    "a header without any sound",
-    "left out with its reason; the other files are used",
+    "a file has a header and no sound",
+    "the file is left out with its reason; the other files are used",
 )
 def test_a_header_without_audio(tmp_path):
     assert reason(write(tmp_path / "h.wav", np.zeros(0))) == "it holds no audio (0 frames)"
@@ -19,7 +19,7 @@ def test_a_header_without_audio(tmp_path):
 @pytest.mark.fault(
     "Audio files",
     "a WAV is cut",
-    "left out with its reason; the other files are used",
+    "the file is left out with its reason; the other files are used",
 )
 @pytest.mark.parametrize("share", [0.5, 0.999])
 def test_a_truncated_wav(tmp_path, share):
@@ -30,7 +30,7 @@ def test_a_truncated_wav(tmp_path, share):
     )
 
 
-@pytest.mark.fault("Audio files", "a WAV states no size, as from a pipe", "read whole")
+@pytest.mark.fault("Audio files", "a WAV from a pipe states no size", "it is read whole")
 @pytest.mark.parametrize("size", [b"\x00\x00\x00\x00", b"\xff\xff\xff\xff"])
 def test_a_wav_from_a_pipe_states_no_size(tmp_path, size):
     path = write(tmp_path / "p.wav", tone(1.0))
@@ -42,7 +42,7 @@ def test_a_wav_from_a_pipe_states_no_size(tmp_path, size):
 @pytest.mark.fault(
     "Audio files",
     "a FLAC is cut",
-    "left out with its reason; the other files are used",
+    "the file is left out with its reason; the other files are used",
 )
 def test_a_truncated_flac(tmp_path):
     noise = np.random.default_rng(0).uniform(-1, 1, 20_000)
@@ -53,7 +53,7 @@ def test_a_truncated_flac(tmp_path):
 @pytest.mark.fault(
     "Audio files",
     "an MP3 is cut",
-    "left out with its reason; the other files are used",
+    "the file is left out with its reason; the other files are used",
 )
 def test_a_truncated_mp3(tmp_path):
     path = cut(write(tmp_path / "t.mp3", tone(3.0)), 0.4)
@@ -63,7 +63,7 @@ def test_a_truncated_mp3(tmp_path):
 @pytest.mark.fault(
     "Audio files",
     "an AIFF, AU, RF64 or W64 is cut",
-    "left out with its reason; the other files are used",
+    "the file is left out with its reason; the other files are used",
 )
 @pytest.mark.parametrize("name", ["t.aiff", "t.au", "t.rf64", "t.w64", "t.wav"])
 def test_a_file_that_is_shorter_than_its_header_states(tmp_path, name):
@@ -80,7 +80,7 @@ def test_a_file_that_is_shorter_than_its_header_states(tmp_path, name):
 @pytest.mark.fault(
     "Audio files",
     "an Ogg file is cut, or has a changed byte",
-    "left out with its reason; the other files are used",
+    "the file is left out with its reason; the other files are used",
 )
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
 def test_an_ogg_with_a_changed_byte_or_without_its_end(tmp_path, share):
@@ -100,7 +100,7 @@ def test_an_ogg_with_a_changed_byte_or_without_its_end(tmp_path, share):
 @pytest.mark.fault(
     "Audio files",
     "a FLAC has a changed byte",
-    "left out with its reason; the other files are used",
+    "the file is left out with its reason; the other files are used",
 )
 def test_a_flac_with_a_changed_byte(tmp_path):
     noise = np.random.default_rng(0).uniform(-1, 1, 20_000)
@@ -111,7 +111,7 @@ def test_a_flac_with_a_changed_byte(tmp_path):
     assert reason(path).startswith("it cannot be decoded after frame ")
 
 
-@pytest.mark.fault("Audio files", "a WAV states an absurd length of sound", "read to its end")
+@pytest.mark.fault("Audio files", "a WAV states an absurd length of sound", "it is read to its end")
 @pytest.mark.parametrize("length", [b"\xff\xff\xff\xff", b"\xf0\xff\xff\x7f"])
 def test_a_wav_that_promises_more_sound_than_its_riff_holds_is_read_to_its_end(tmp_path, length):
     path = write(tmp_path / "t.wav", tone(1.0))
@@ -123,8 +123,8 @@ def test_a_wav_that_promises_more_sound_than_its_riff_holds_is_read_to_its_end(t
 
 @pytest.mark.fault(
     "Audio files",
-    "a rate of 0 or 1 Hz, or no channels",
-    "left out with its reason; the other files are used",
+    "a file states a rate of 0 or 1 Hz, or no channels",
+    "the file is left out with its reason; the other files are used",
 )
 @pytest.mark.parametrize(
     ("place", "number", "words"),

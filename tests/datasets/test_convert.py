@@ -6,10 +6,10 @@ import pytest
 
 from datasets import audio, augment, convert, quantise, shards
 from datasets.augment import Augmentation
-from datasets.convert import Facts, encode
+from datasets.convert import ShardFacts, encode_file
 from datasets.manifest import Rejected
 from datasets.settings import Settings
-from datasets.shards import Place
+from datasets.shards import ShardLocation
 from datasets.storage import Folder
 from tests.helpers.sounds import RATE, SETTINGS, contents, noise, sound, state, take
 
@@ -18,7 +18,7 @@ FULL = Augmentation(gain_decibels=12.0, pitch_semitones=5.0, polarity=True, seed
 
 @pytest.fixture
 def root(tmp_path):
-    """Files of several formats, rates and lengths, none alike."""
+    """Write files of several formats, rates and lengths, all different."""
     for seed, (name, rate) in enumerate([("a.wav", RATE), ("b/c.flac", 44_100), ("d.wav", 8_000)]):
         stereo = np.stack([noise(3_000 + seed, seed), noise(3_000 + seed, 9 - seed)], axis=1)
         sound(tmp_path / "root" / name, stereo, rate)
@@ -28,17 +28,19 @@ def root(tmp_path):
 @pytest.fixture
 def folder(tmp_path):
     folder = Folder.of(tmp_path / "corpus")
-    folder.make("shards")
+    folder.make_folder("shards")
     return folder
 
 
 def codes_of(folder, facts, entry):
-    return shards.read(folder, Place(facts.shard, entry.row, entry.samples), 0, entry.samples)
+    return shards.read(
+        folder, ShardLocation(facts.shard, entry.row, entry.samples), 0, entry.samples
+    )
 
 
 def converted(folder, takes, settings=SETTINGS):
-    """The facts, and the entries of all takes with their codes."""
-    facts = convert.convert(takes, folder, settings)
+    """Return the facts, and the entries of all takes with their codes."""
+    facts = convert.write_shard(takes, folder, settings)
     return facts, [(e, codes_of(folder, facts, e)) for made in facts.made for e in made.entries]
 
 
@@ -59,7 +61,7 @@ def test_a_shard_holds_the_codes_of_its_takes_and_says_what_they_were_made_of(ro
             2,
             0,
         )
-        assert part.sha256 == audio.digest(root / name)
+        assert part.sha256 == audio.file_sha256(root / name)
         assert entry.level.peak == float(np.abs(samples).max())
         assert entry.level.rms == pytest.approx(np.sqrt(np.mean(samples.astype(float) ** 2)))
         assert (entry.samples, entry.epoch) == (len(samples), 0)
@@ -67,18 +69,18 @@ def test_a_shard_holds_the_codes_of_its_takes_and_says_what_they_were_made_of(ro
 
 def test_facts_are_read_as_they_were_written(root, folder):
     (root / "bad.wav").write_text("no audio")
-    facts = convert.convert([take(root, "a.wav"), take(root, "bad.wav")], folder, SETTINGS)
-    assert Facts.of(facts.text().encode()) == facts
-    assert Facts.of(folder.read_bytes(f"{facts.shard}.json")) == facts
-    assert sorted(folder.files()) == [facts.shard, f"{facts.shard}.json"]
+    facts = convert.write_shard([take(root, "a.wav"), take(root, "bad.wav")], folder, SETTINGS)
+    assert ShardFacts.from_json(facts.to_json().encode()) == facts
+    assert ShardFacts.from_json(folder.read_bytes(f"{facts.shard}.json")) == facts
+    assert sorted(folder.list_files()) == [facts.shard, f"{facts.shard}.json"]
 
 
 def test_the_same_takes_give_the_same_bytes(root, folder, tmp_path):
     takes = [take(root, "a.wav"), take(root, "b/c.flac")]
-    facts = convert.convert(takes, folder, SETTINGS)
+    facts = convert.write_shard(takes, folder, SETTINGS)
     other = Folder.of(tmp_path / "other")
-    other.make("shards")
-    assert convert.convert(takes, other, SETTINGS) == facts
+    other.make_folder("shards")
+    assert convert.write_shard(takes, other, SETTINGS) == facts
     assert contents(other.local) == contents(folder.local)
 
 
@@ -87,22 +89,24 @@ def test_each_name_content_copy_and_setting_has_its_own_shard(root, folder):
     for name in ("a.wav", "a_wav", "a.wav/a.wav", "\N{GRINNING FACE}.wav", "x" * 200 + ".wav"):
         other = take(root, "a.wav")
         source = dataclasses.replace(other.sources[0], name=name)
-        before[name] = convert.convert(
+        before[name] = convert.write_shard(
             [dataclasses.replace(other, sources=(source,))], folder, SETTINGS
         )
     changes = [{"rate": 8000}, {"codec": "linear"}, {"scaling": "file"}, {"augmentation": FULL}]
     for change in changes:
         settings = dataclasses.replace(SETTINGS, **change)
-        before[str(change)] = convert.convert([take(root, "a.wav")], folder, settings)
-    before["copy"] = convert.convert([take(root, "a.wav", epoch=1)], folder, SETTINGS)
-    before["joined"] = convert.convert([take(root, "a.wav", "d.wav")], folder, SETTINGS)
-    before["two"] = convert.convert([take(root, "a.wav"), take(root, "d.wav")], folder, SETTINGS)
+        before[str(change)] = convert.write_shard([take(root, "a.wav")], folder, settings)
+    before["copy"] = convert.write_shard([take(root, "a.wav", epoch=1)], folder, SETTINGS)
+    before["joined"] = convert.write_shard([take(root, "a.wav", "d.wav")], folder, SETTINGS)
+    before["two"] = convert.write_shard(
+        [take(root, "a.wav"), take(root, "d.wav")], folder, SETTINGS
+    )
     first = take(root, "a.wav")
     sound(root / "a.wav", 900)
     assert take(root, "a.wav").identity(SETTINGS) != first.identity(SETTINGS)
-    before["content"] = convert.convert([take(root, "a.wav")], folder, SETTINGS)
+    before["content"] = convert.write_shard([take(root, "a.wav")], folder, SETTINGS)
     assert len({facts.shard for facts in before.values()}) == len(before) == 13
-    assert len(folder.files("shards")) == 26
+    assert len(folder.list_files("shards")) == 26
     for facts in before.values():
         assert folder.sha256(facts.shard) == facts.sha256
 
@@ -147,11 +151,11 @@ def test_a_changed_copy_is_the_change_applied_by_hand(root, folder, scaling):
     assert len({codes.tobytes() for _, codes in found}) == 6
     for (entry, codes), each in zip(found, takes, strict=True):
         name = each.sources[0].name
-        change = FULL.change(each.epoch, name)
-        samples = np.concatenate(list(audio.blocks(root / name, RATE, ratio=change.ratio)))
+        change = FULL.draw_change(each.epoch, name)
+        samples = np.concatenate(list(audio.read_blocks(root / name, RATE, ratio=change.ratio)))
         if scaling == "file":
             samples = samples / np.float32(np.abs(samples).max())
-        (samples,) = augment.apply(iter([samples]), change)
+        (samples,) = augment.apply_change(iter([samples]), change)
         assert np.array_equal(codes, quantise.encode(samples, "mulaw"))
         assert entry.level.peak == pytest.approx(float(np.abs(samples).max()))
         assert (entry.epoch, entry.name) == (
@@ -164,9 +168,9 @@ def test_a_changed_copy_of_joined_files_has_one_change(root, folder):
     settings = dataclasses.replace(SETTINGS, augmentation=FULL)
     _, ((entry, codes),) = converted(folder, [take(root, "a.wav", "d.wav", epoch=1)], settings)
     assert entry.name == "a.wav..d.wav copy 1"
-    change = FULL.change(1, "a.wav")
+    change = FULL.draw_change(1, "a.wav")
     expected = [
-        np.concatenate(list(encode(root / n, settings, change))) for n in ("a.wav", "d.wav")
+        np.concatenate(list(encode_file(root / n, settings, change))) for n in ("a.wav", "d.wav")
     ]
     assert np.array_equal(codes, np.concatenate(expected))
     assert entry.parts[1].begin == len(expected[0])
@@ -189,19 +193,19 @@ def test_joined_files_begin_where_they_say(root, folder):
 
 
 def broken(path):
-    """A FLAC of which two blocks can be decoded, enough for codes to be written, and not all."""
-    sound(path, np.random.default_rng(0).uniform(-0.9, 0.9, 3 * audio.FRAMES))
+    """Write a FLAC that fails after two decoded blocks, when codes are already written."""
+    sound(path, np.random.default_rng(0).uniform(-0.9, 0.9, 3 * audio.BLOCK_FRAMES))
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.8)])
 
 
 @pytest.mark.parametrize("in_memory", [100, 2**24])
 def test_a_file_that_breaks_half_way_leaves_nothing_of_itself(root, folder, monkeypatch, in_memory):
-    monkeypatch.setattr(convert, "IN_MEMORY", in_memory)
+    monkeypatch.setattr(convert, "SPOOL_BYTES", in_memory)
     broken(root / "x.flac")
     decoded = []
     with pytest.raises(audio.AudioError, match="after frame"):
-        decoded.extend(audio.blocks(root / "x.flac", RATE))
-    assert [len(block) for block in decoded] == [audio.FRAMES] * 2
+        decoded.extend(audio.read_blocks(root / "x.flac", RATE))
+    assert [len(block) for block in decoded] == [audio.BLOCK_FRAMES] * 2
     takes = [take(root, "x.flac"), take(root, "a.wav", "x.flac", "b/c.flac", "d.wav")]
     takes += [take(root, "d.wav", "x.flac")]
     facts, found = converted(folder, takes)
@@ -217,17 +221,17 @@ def test_a_file_that_breaks_half_way_leaves_nothing_of_itself(root, folder, monk
     for made in facts.made:
         (rejected,) = made.rejected
         assert rejected.name == "x.flac" and "it cannot be decoded after frame" in rejected.reason
-    assert sorted(folder.files()) == [facts.shard, f"{facts.shard}.json"]
+    assert sorted(folder.list_files()) == [facts.shard, f"{facts.shard}.json"]
 
 
 def test_takes_without_any_use_leave_their_reasons_and_no_shard(tmp_path, folder):
     sound(tmp_path / "short.wav", np.zeros(64), 2 * RATE)
     sound(tmp_path / "enough.wav", np.zeros(66), 2 * RATE)
-    facts = convert.convert([take(tmp_path, "short.wav")], folder, SETTINGS)
+    facts = convert.write_shard([take(tmp_path, "short.wav")], folder, SETTINGS)
     assert (facts.size, facts.sha256) == (0, "")
     reason = "it holds 32 samples at 16000 Hz, fewer than the 33 that the linear reference needs"
     assert facts.made[0].rejected == (Rejected("short.wav", reason),)
-    assert list(folder.files()) == [f"{facts.shard}.json"]
+    assert list(folder.list_files()) == [f"{facts.shard}.json"]
     assert converted(folder, [take(tmp_path, "enough.wav")])[1][0][0].samples == 33
 
 
@@ -237,12 +241,12 @@ def test_an_error_of_the_machine_is_no_fault_of_the_file(root, folder, monkeypat
 
     monkeypatch.setattr(convert.tempfile.SpooledTemporaryFile, "write", full)
     with pytest.raises(OSError, match="No space left"):
-        convert.convert([take(root, "a.wav")], folder, SETTINGS)
-    assert folder.files() == {}
+        convert.write_shard([take(root, "a.wav")], folder, SETTINGS)
+    assert folder.list_files() == {}
 
 
 def test_a_call_that_fails_leaves_no_shard_and_changes_none(root, folder, monkeypatch):
-    convert.convert([take(root, "a.wav"), take(root, "d.wav")], folder, SETTINGS)
+    convert.write_shard([take(root, "a.wav"), take(root, "d.wav")], folder, SETTINGS)
     before = state(folder.local)
 
     takes = [take(root, "d.wav"), take(root, "a.wav")]
@@ -250,10 +254,10 @@ def test_a_call_that_fails_leaves_no_shard_and_changes_none(root, folder, monkey
     def killed(path):
         raise KeyboardInterrupt
 
-    # The last that is done to a shard before it is in its place.
-    monkeypatch.setattr(audio, "digest", killed)
+    # The last step before a shard is renamed.
+    monkeypatch.setattr(audio, "file_sha256", killed)
     with pytest.raises(KeyboardInterrupt):
-        convert.convert(takes, folder, SETTINGS)
+        convert.write_shard(takes, folder, SETTINGS)
     assert state(folder.local) == before
 
 
@@ -261,7 +265,7 @@ def test_a_take_in_a_bucket_has_the_codes_of_its_file(root, bucket, tmp_path):
     folder = Folder.of(f"{bucket}/{tmp_path.name}")
     folder.write_bytes("audio/a.wav", (root / "a.wav").read_bytes())
     local = take(root, "a.wav")
-    source = dataclasses.replace(local.sources[0], place=str(folder.below("audio")))
+    source = dataclasses.replace(local.sources[0], folder_uri=str(folder.subfolder("audio")))
     facts, ((_, codes),) = converted(folder, [dataclasses.replace(local, sources=(source,))])
     assert np.array_equal(codes, quantise.encode(audio.read(root / "a.wav", RATE), "mulaw"))
     assert facts.sha256 == folder.sha256(facts.shard)
@@ -269,7 +273,7 @@ def test_a_take_in_a_bucket_has_the_codes_of_its_file(root, bucket, tmp_path):
 
 def test_a_prompt_is_encoded_as_a_file_is(root):
     settings = Settings(RATE, "linear", 256, "chunk", 1_000)
-    codes = np.concatenate(list(encode(root / "a.wav", settings)))
+    codes = np.concatenate(list(encode_file(root / "a.wav", settings)))
     chunks = np.split(audio.read(root / "a.wav", RATE), [1_000, 2_000])
     assert np.array_equal(
         codes, np.concatenate([quantise.encode_min_max(c, "linear") for c in chunks])

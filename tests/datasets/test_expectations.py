@@ -1,20 +1,22 @@
 import pytest
 
-from datasets.expectations import Expected, differences
-from datasets.manifest import Part
-from datasets.shards import Place
+from datasets.expectations import KnownFigures, find_differences
+from datasets.manifest import RecordingPart
+from datasets.shards import ShardLocation
 from tests.helpers.sounds import recording
 
 
 def part(name, begin=0, rate=16_000, channels=1):
-    return Part(name, "ab", rate, channels, begin)
+    return RecordingPart(name, "ab", rate, channels, begin)
 
 
 def made(samples, *parts, epoch=0):
-    return recording(Place("s", 0, samples), {"train": (0, samples)}, parts=parts, epoch=epoch)
+    return recording(
+        ShardLocation("s", 0, samples), {"train": (0, samples)}, parts=parts, epoch=epoch
+    )
 
 
-# Four files of 100, 40, 60 and 70 samples, and a changed copy that counts for nothing.
+# Four files of 100, 40, 60 and 70 samples, and a changed copy that must not count.
 RECORDINGS = (
     made(100, part("a.wav")),
     made(100, part("b.wav"), part("c.wav", begin=40)),
@@ -27,57 +29,57 @@ SPLITS = (2, 1, 1)
 @pytest.mark.parametrize(
     "expected",
     [
-        Expected(),
-        Expected(files=4, shortest=40, longest=100, splits=(2, 1, 1)),
-        Expected(shortest=1),
-        Expected(longest=101),
+        KnownFigures(),
+        KnownFigures(files=4, shortest=40, longest=100, splits=(2, 1, 1)),
+        KnownFigures(shortest=1),
+        KnownFigures(longest=101),
     ],
 )
 def test_a_corpus_that_is_as_it_is_known_has_no_differences(expected):
-    assert differences(expected, RECORDINGS, SPLITS) == ()
+    assert find_differences(expected, RECORDINGS, SPLITS) == ()
 
 
 @pytest.mark.parametrize(
     ("expected", "sentence"),
     [
         (
-            Expected(files=241),
+            KnownFigures(files=241),
             "4 files can be used, and the corpus is known to have 241: look for files that are "
             "missing, left out or too many",
         ),
         (
-            Expected(splits=(2, 2, 0)),
+            KnownFigures(splits=(2, 2, 0)),
             "train, validation and test have 2, 1, 1 files, and are known to have 2, 2, 0",
         ),
         (
-            Expected(rate=16_000),
+            KnownFigures(rate=16_000),
             "1 files do not have 16000 Hz, as is known of the corpus: d.wav has 44100",
         ),
         (
-            Expected(channels=2),
+            KnownFigures(channels=2),
             "3 files do not have 2 channels, as is known of the corpus: a.wav has 1",
         ),
         (
-            Expected(shortest=60),
+            KnownFigures(shortest=60),
             "1 files do not have 60 to any number of samples, as is known of the corpus: "
             "b.wav has 40",
         ),
         (
-            Expected(shortest=41, longest=99),
+            KnownFigures(shortest=41, longest=99),
             "2 files do not have 41 to 99 samples, as is known of the corpus: a.wav has 100",
         ),
         (
-            Expected(longest=60),
+            KnownFigures(longest=60),
             "2 files do not have 0 to 60 samples, as is known of the corpus: a.wav has 100",
         ),
     ],
 )
 def test_each_difference_is_a_sentence_with_what_was_seen_and_is_known(expected, sentence):
-    assert differences(expected, RECORDINGS, SPLITS) == (sentence,)
+    assert find_differences(expected, RECORDINGS, SPLITS) == (sentence,)
 
 
 def test_all_differences_are_said_at_once():
-    expected = Expected(
+    expected = KnownFigures(
         files=1, rate=1, channels=3, shortest=1_000, longest=2_000, splits=(9, 0, 0)
     )
-    assert len(differences(expected, RECORDINGS, SPLITS)) == 5
+    assert len(find_differences(expected, RECORDINGS, SPLITS)) == 5

@@ -15,7 +15,7 @@ def test_a_finished_write_replaces_the_file_and_leaves_nothing_beside_it(tmp_pat
 @pytest.mark.fault(
     "Sweeps and records",
     "a write of a record or a report fails",
-    "what was there stays",
+    "the earlier file stays",
 )
 def test_a_failed_write_leaves_what_was_there(tmp_path):
     path = tmp_path / "file"

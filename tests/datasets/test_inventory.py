@@ -5,28 +5,28 @@ import pytest
 
 from datasets import inventory
 from datasets.audio import AudioError
-from datasets.inventory import Earlier, stated, usable
-from datasets.sources import Patterns, find
-from datasets.splits import Rule, SplitError
+from datasets.inventory import EarlierSplits, read_stated_splits, select_usable
+from datasets.sources import Patterns, find_sources
+from datasets.splits import SplitError, SplitRule
 from datasets.storage import Folder
 from tests.helpers.sounds import TIME, in_process
 
-ORDER = Rule("order", (0.5, 0.25, 0.25))
-HASH = Rule("hash", (0.5, 0.25, 0.25))
-TABLE = Rule("table", files=("**/split.csv",))
-LISTS = Rule("lists", files=("**/validation.txt", "**/test.txt"))
-NOTHING = Earlier({}, {})
+ORDER = SplitRule("order", (0.5, 0.25, 0.25))
+HASH = SplitRule("hash", (0.5, 0.25, 0.25))
+TABLE = SplitRule("table", files=("**/split.csv",))
+LISTS = SplitRule("lists", files=("**/validation.txt", "**/test.txt"))
+NOTHING = EarlierSplits({}, {})
 
 
 @pytest.fixture(autouse=True)
 def without_ray(monkeypatch):
-    """The work is done here, the last piece first."""
-    monkeypatch.setattr(inventory.jobs, "run", in_process)
-    monkeypatch.setattr(inventory, "HASHED", 2)
+    """Run the work in this process, the last piece first."""
+    monkeypatch.setattr(inventory.jobs, "run_tasks", in_process)
+    monkeypatch.setattr(inventory, "FILES_PER_TASK", 2)
 
 
 def tree(root, **contents):
-    """Files by name (``__`` for a slash, ``_`` for a dot) with their contents."""
+    """Write files by name (``__`` for a slash, ``_`` for a dot) with their contents."""
     for key, content in contents.items():
         path = root / key.replace("__", "/").replace("_", ".")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,9 +35,13 @@ def tree(root, **contents):
 
 
 def counted(root, rule=TIME, earlier=NOTHING, progress=lambda step, done, total: None):
-    """The files below ``root`` that count, the reasons against the others, and the splits."""
-    found = find(Folder.of(root), Patterns(), Folder.of(root / "unpacked"), lambda name: None)
-    files, rejected, owned = usable(rule, found, stated(rule, found), earlier, progress)
+    """Return the usable files below ``root``, the reasons against the others, and the splits."""
+    found = find_sources(
+        Folder.of(root), Patterns(), Folder.of(root / "unpacked"), lambda name: None
+    )
+    files, rejected, owned = select_usable(
+        rule, found, read_stated_splits(rule, found), earlier, progress
+    )
     return (
         [file.source.name for file in files],
         {entry.name: (entry.reason, entry.split) for entry in rejected},
@@ -47,8 +51,10 @@ def counted(root, rule=TIME, earlier=NOTHING, progress=lambda step, done, total:
 
 def test_files_are_counted_with_their_hash_and_size(tmp_path):
     tree(tmp_path, a_wav="one", b_wav="two!")
-    found = find(Folder.of(tmp_path), Patterns(), Folder.of(tmp_path / "u"), lambda name: None)
-    files, rejected, owned = usable(TIME, found, {}, NOTHING, lambda *step: None)
+    found = find_sources(
+        Folder.of(tmp_path), Patterns(), Folder.of(tmp_path / "u"), lambda name: None
+    )
+    files, rejected, owned = select_usable(TIME, found, {}, NOTHING, lambda *step: None)
     assert [(file.source, file.sha256, file.bytes) for file in files] == [
         (found.sources[0], hashlib.sha256(b"one").hexdigest(), 3),
         (found.sources[1], hashlib.sha256(b"two!").hexdigest(), 4),
@@ -58,8 +64,8 @@ def test_files_are_counted_with_their_hash_and_size(tmp_path):
 
 @pytest.mark.fault(
     "Archives and folders",
-    "a file is there twice",
-    "counts once, so that it is in one split",
+    "a file occurs twice",
+    "it counts once, so it is in one split",
 )
 def test_a_content_counts_once_under_its_first_name(tmp_path):
     tree(tmp_path, b_wav="same", a__z_wav="same", c_wav="same", d_wav="other", e_wav="other")
@@ -75,7 +81,7 @@ def test_a_content_counts_once_under_its_first_name(tmp_path):
 
 def test_a_content_that_is_used_keeps_its_name_when_a_copy_comes_that_sorts_before(tmp_path):
     tree(tmp_path, b_wav="same", c_wav="other", a_wav="same")
-    files, rejected, owned = counted(tmp_path, HASH, Earlier({"b.wav": "test"}, {}))
+    files, rejected, owned = counted(tmp_path, HASH, EarlierSplits({"b.wav": "test"}, {}))
     assert files == ["b.wav", "c.wav"]
     assert "those of b.wav" in rejected["a.wav"][0]
     assert owned["b.wav"] == "test"
@@ -86,7 +92,9 @@ def test_a_file_that_was_renamed_keeps_its_split(tmp_path):
     sha256 = hashlib.sha256(b"content").hexdigest()
     for split in ("train", "validation", "test"):
         assert (
-            counted(tmp_path, HASH, Earlier({"old.wav": split}, {sha256: split}))[2]["new.wav"]
+            counted(tmp_path, HASH, EarlierSplits({"old.wav": split}, {sha256: split}))[2][
+                "new.wav"
+            ]
             == split
         )
 
@@ -101,7 +109,9 @@ def test_files_that_cannot_be_opened_are_named_with_the_reason(tmp_path):
     assert rejected["loop.wav"][0] == "it cannot be opened: Too many levels of symbolic links"
 
 
-@pytest.mark.fault("Archives and folders", "a file may not be read", "left out by name")
+@pytest.mark.fault(
+    "Archives and folders", "permissions forbid reading a file", "it is left out by name"
+)
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read every file")
 def test_files_that_may_not_be_read_are_named_with_the_reason(tmp_path):
     tree(tmp_path, a_wav="one", b_wav="two")

@@ -11,7 +11,7 @@ from datasets.manifest import Rejected
 
 @given(pieces=st.lists(st.integers(), max_size=50), size=st.integers(1, 9))
 def test_groups_hold_all_pieces_in_order(pieces, size):
-    groups = jobs.grouped(pieces, size)
+    groups = jobs.group_pieces(pieces, size)
     assert [piece for group in groups for piece in group] == pieces
     assert all(len(group) == size for group in groups[:-1])
     assert all(0 < len(group) <= size for group in groups)
@@ -19,18 +19,18 @@ def test_groups_hold_all_pieces_in_order(pieces, size):
 
 @pytest.mark.parametrize("pieces", [4_096, 4_097, 100_000])
 def test_groups_grow_rather_than_being_too_many(pieces):
-    groups = jobs.grouped(range(pieces), 1)
+    groups = jobs.group_pieces(range(pieces), 1)
     assert len(groups) <= 4_096
     assert sum(map(len, groups)) == pieces
 
 
 def test_no_pieces_need_no_cluster():
-    assert list(jobs.run([], lambda piece: piece)) == []
+    assert list(jobs.run_tasks([], lambda piece: piece)) == []
 
 
 def test_each_piece_comes_back_with_what_was_made_of_it_elsewhere(ray_session):
     pieces = [[Rejected(str(i), "r" * i)] for i in range(5)]
-    results = list(jobs.run(pieces, lambda piece: (os.getpid(), piece[0].reason)))
+    results = list(jobs.run_tasks(pieces, lambda piece: (os.getpid(), piece[0].reason)))
     assert sorted(piece[0].name for piece, _ in results) == ["0", "1", "2", "3", "4"]
     assert all(reason == piece[0].reason for piece, (_, reason) in results)
     assert os.getpid() not in {process for _, (process, _) in results}
@@ -41,7 +41,7 @@ def test_what_the_system_refuses_is_a_sentence(ray_session):
         raise OSError(28, "No space left on device", piece)
 
     with pytest.raises(jobs.JobError, match=r"could not be done: .*No space left.*'x'\. Mend that"):
-        list(jobs.run(["x"], work))
+        list(jobs.run_tasks(["x"], work))
 
 
 def test_another_error_in_a_piece_is_raised_with_its_reason(ray_session):
@@ -49,4 +49,4 @@ def test_another_error_in_a_piece_is_raised_with_its_reason(ray_session):
         raise ZeroDivisionError(f"nothing by {piece}")
 
     with pytest.raises(ray.exceptions.RayTaskError, match="nothing by x"):
-        list(jobs.run(["x"], work))
+        list(jobs.run_tasks(["x"], work))

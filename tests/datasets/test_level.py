@@ -3,14 +3,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.level import CLIPPED, Level, Meter, joined
+from datasets.level import CLIPPING_AMPLITUDE, Level, LevelMeter, merge_levels
 
 RATE = 30
 FRAME = 3  # samples in a tenth of a second
 
 
 def signal(samples, seed=0):
-    """Loud and clipped noise between frames of silence and of nearly silence."""
+    """Return loud and clipped noise between frames of silence and near silence."""
     generator = np.random.default_rng(seed)
     loudness = generator.choice([0.0, 5e-4, 2e-3, 0.3, 3.0], samples // FRAME + 1)
     values = generator.uniform(-1, 1, samples) * np.repeat(loudness, FRAME)[:samples]
@@ -18,8 +18,8 @@ def signal(samples, seed=0):
 
 
 def measured(blocks, rate=RATE):
-    meter = Meter(rate)
-    passed = list(meter.through(blocks))
+    meter = LevelMeter(rate)
+    passed = list(meter.measure(blocks))
     return meter.level, np.concatenate([np.empty(0, np.float32), *passed])
 
 
@@ -60,11 +60,13 @@ def test_the_blocks_do_not_show(sizes):
     assert np.array_equal(passed, values)
 
 
-@pytest.mark.fault("Audio files", "clipped sound", "used, and counted as clipped")
+@pytest.mark.fault(
+    "Audio files", "the sound is clipped", "the file is used, and counted as clipped"
+)
 def test_full_scale_of_sixteen_bits_is_clipped_and_a_step_below_is_not():
     values = np.array([32767, -32768, 32766, -32767], dtype=np.float32) / 32768
     assert measured([values])[0].clipped == 3
-    assert CLIPPED == 32767 / 32768
+    assert CLIPPING_AMPLITUDE == 32767 / 32768
 
 
 @pytest.mark.parametrize(("amplitude", "silent"), [(0.0, 30), (9.9e-4, 30), (1.01e-3, 0)])
@@ -83,14 +85,14 @@ def test_a_rate_of_less_than_ten_samples_a_second_has_frames_of_one_sample():
 
 
 def test_nothing_has_no_level():
-    assert measured([])[0] == joined([]) == Level(0.0, 0.0, 0, 0)
+    assert measured([])[0] == merge_levels([]) == Level(0.0, 0.0, 0, 0)
 
 
 @given(frames=st.lists(st.integers(0, 300), min_size=1, max_size=5))
 def test_the_level_of_parts_together_is_that_of_the_whole(frames):
     values = signal(FRAME * sum(frames), seed=2)
     parts = np.split(values, np.cumsum(frames)[:-1] * FRAME)
-    found = joined((measured([part])[0], len(part)) for part in parts)
+    found = merge_levels((measured([part])[0], len(part)) for part in parts)
     whole = measured([values])[0]
     assert (found.peak, found.clipped, found.silent) == (whole.peak, whole.clipped, whole.silent)
     assert found.rms == pytest.approx(whole.rms, rel=1e-12)

@@ -10,7 +10,7 @@ from datasets.manifest import (
     Corpus,
     ManifestError,
 )
-from datasets.shards import Place
+from datasets.shards import ShardLocation
 from datasets.storage import Folder
 from tests.helpers.archives import CORPUS
 
@@ -56,23 +56,23 @@ def test_a_manifest_has_a_line_for_each_entry(tmp_path):
 
 
 def test_a_recordings_place_is_where_its_codes_lie():
-    assert CORPUS.recordings[1].place == Place("shards/s.parquet", 1, 90)
+    assert CORPUS.recordings[1].location == ShardLocation("shards/s.parquet", 1, 90)
 
 
 def test_longest_is_what_ends_latest():
-    assert CORPUS.longest("train").name.startswith("b")
-    assert CORPUS.longest("validation").name == "a"
+    assert CORPUS.longest_recording("train").name.startswith("b")
+    assert CORPUS.longest_recording("validation").name == "a"
     with pytest.raises(ManifestError, match=r"no samples in split 'test' \(rule: time 0.70"):
-        CORPUS.longest("test")
+        CORPUS.longest_recording("test")
 
 
-@pytest.mark.fault("Corpora", "the corpus is not prepared", "a sentence with what to type")
+@pytest.mark.fault("Corpora", "the corpus is not prepared", "an error names what to type")
 def test_a_folder_without_a_corpus_says_what_to_type(tmp_path):
     with pytest.raises(ManifestError, match=r"is not a prepared corpus.*scaling prepare --config"):
         Corpus.load(tmp_path)
 
 
-@pytest.mark.fault("Corpora", "the manifest is damaged", "a sentence that names the place")
+@pytest.mark.fault("Corpora", "the manifest is damaged", "an error names the place")
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

@@ -8,24 +8,24 @@ import pytest
 
 from datasets import audio, quantise, references
 from datasets.augment import Augmentation
-from datasets.convert import encode
-from datasets.expectations import Expected
+from datasets.convert import encode_file
+from datasets.expectations import KnownFigures
 from datasets.manifest import Corpus, Rejected
 from datasets.prepare import PrepareError
 from datasets.sources import Patterns
-from datasets.splits import SPLITS, Rule
+from datasets.splits import SPLITS, SplitRule
 from datasets.summary import SummaryError
 from tests.helpers.sounds import RATE, SETTINGS, codes_of, noise, prepare, sound
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
-ORDER = Rule("order", (0.5, 0.25, 0.25))
+ORDER = SplitRule("order", (0.5, 0.25, 0.25))
 SMILE = "more/it's a \N{GRINNING FACE}\n.wav"
 
 
 @pytest.fixture(scope="module")
 def takes(tmp_path_factory):
-    """A folder of three good files: mono WAV, stereo FLAC at 44.1 kHz, one in a folder."""
+    """Write three good files: mono WAV, stereo FLAC at 44.1 kHz, one in a folder."""
     root = tmp_path_factory.mktemp("takes")
     sound(root / "take2.wav", noise(300_000, 2))
     sound(root / "take10.flac", np.stack([noise(88_200, 10), noise(88_200, 11)], axis=1), 44100)
@@ -49,7 +49,7 @@ def test_the_manifest_says_what_is_there(prepared, takes):
         ("take2.wav", RATE, 1, 0),
         ("take10.flac", 44100, 2, 0),
     ]
-    assert [part.sha256 for part in parts] == [audio.digest(takes / name) for name in names]
+    assert [part.sha256 for part in parts] == [audio.file_sha256(takes / name) for name in names]
     assert prepared.recordings[1].ranges == {
         "train": (0, 210_000),
         "validation": (210_000, 255_000),
@@ -125,9 +125,11 @@ def test_joined_files_and_changed_copies_are_recordings_like_others(tmp_path):
         ("0.wav..3.wav copy 2", 2),
     ]
     for entry in corpus.recordings:
-        change = settings.augmentation.change(entry.epoch, entry.parts[0].name)
+        change = settings.augmentation.draw_change(entry.epoch, entry.parts[0].name)
         codes = [
-            block for part in entry.parts for block in encode(root / part.name, settings, change)
+            block
+            for part in entry.parts
+            for block in encode_file(root / part.name, settings, change)
         ]
         assert np.array_equal(codes_of(corpus, entry), np.concatenate(codes))
     assert [next(iter(entry.ranges)) for entry in corpus.recordings] == [*SPLITS, "train", "train"]
@@ -153,7 +155,7 @@ def test_a_table_beside_the_audio_decides_the_splits(tmp_path):
     sound(root / "other.wav", noise(950, 9))
     lines = [f"{split},{split}.wav\n" for split in SPLITS]
     (root / "split.csv").write_text("part,file\n" + "".join(lines))
-    rule = Rule("table", files=("*.csv",), columns=("file", "part"))
+    rule = SplitRule("table", files=("*.csv",), columns=("file", "part"))
     corpus = prepare(root, tmp_path / "corpus", split=rule)
     assert {entry.name: list(entry.ranges) for entry in corpus.recordings} == {
         f"{split}.wav": [split] for split in SPLITS
@@ -165,7 +167,7 @@ def test_a_table_beside_the_audio_decides_the_splits(tmp_path):
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory):
-    """Four good files between bad ones of every kind."""
+    """Write four good files between bad ones of every kind."""
     root = tmp_path_factory.mktemp("mixed")
     for i in range(4):
         sound(root / f"{3 * i:02}_good.wav", noise(3_000 + i, i))
@@ -217,7 +219,7 @@ def test_each_bad_file_has_its_reason(sifted, name, reason):
 
 
 def test_file_order_counts_every_file_and_splits_those_that_can_be_used(sifted):
-    # 12 files: six train, three validate, three test, whatever they turn out to be.
+    # 12 files, usable or not: six in train, three in validation, three in test.
     assert [entry.ranges for entry in sifted.recordings] == [
         {"train": (0, 3000)},
         {"train": (0, 3001)},
@@ -239,8 +241,8 @@ def test_file_order_counts_every_file_and_splits_those_that_can_be_used(sifted):
 
 @pytest.mark.fault(
     "Corpora",
-    "bad files where `strict` is asked for",
-    "an error that names them, and no corpus",
+    "there are bad files, and `strict` is set",
+    "an error names them, and no corpus is written",
 )
 def test_strict_allows_no_bad_file(mixed, tmp_path):
     with pytest.raises(PrepareError, match="8 of 12 files cannot be used and strict") as error:
@@ -250,32 +252,38 @@ def test_strict_allows_no_bad_file(mixed, tmp_path):
 
 
 def test_differences_from_what_is_known_are_kept_and_strict_allows_none(takes, prepared, tmp_path):
-    expected = Expected(files=3, channels=1, longest=200_000)
+    expected = KnownFigures(files=3, channels=1, longest=200_000)
     sentences = (
         "1 files do not have 1 channels, as is known of the corpus: take10.flac has 2",
         "1 files do not have 0 to 200000 samples, as is known of the corpus: take2.wav has 300000",
     )
     assert prepare(takes, tmp_path, expected=expected).differences == sentences
-    with pytest.raises(PrepareError, match="not what it is known to be, and strict") as error:
+    with pytest.raises(PrepareError, match="differs from its known figures, and strict") as error:
         prepare(takes, tmp_path, expected=expected, strict=True)
     assert all(f"\n  {sentence}" in str(error.value) for sentence in sentences)
-    known = Expected(files=3, shortest=20_000, longest=300_000, splits=(3, 3, 3))
+    known = KnownFigures(files=3, shortest=20_000, longest=300_000, splits=(3, 3, 3))
     assert prepare(takes, tmp_path, expected=known, strict=True).fingerprint == prepared.fingerprint
 
 
-@pytest.mark.fault("Corpora", "no file can be used", "an error, and no corpus")
+@pytest.mark.fault(
+    "Corpora", "no file can be used", "`prepare` ends with an error, and no corpus is written"
+)
 def test_nothing_usable_is_an_error(mixed, tmp_path):
     with pytest.raises(PrepareError, match="2 of 2 files cannot be used: mend them"):
         prepare(mixed, tmp_path, patterns=Patterns(("01*.wav", "02*.wav")))
 
 
-@pytest.mark.fault("Archives and folders", "an empty folder", "an error")
+@pytest.mark.fault("Archives and folders", "the folder is empty", "`prepare` ends with an error")
 def test_no_file_is_an_error(tmp_path):
     with pytest.raises(audio.AudioError, match="No file under"):
         prepare(tmp_path, tmp_path / "out")
 
 
-@pytest.mark.fault("Corpora", "a split is too short for anything", "an error, and no corpus")
+@pytest.mark.fault(
+    "Corpora",
+    "a split is too short for any target",
+    "`prepare` ends with an error, and no corpus is written",
+)
 def test_a_split_without_history_is_an_error(tmp_path):
     sound(tmp_path / "a.wav", 40)
     with pytest.raises(SummaryError, match="None of the 28 samples of split 'train' has 32"):

@@ -1,4 +1,4 @@
-"""Preparations that are repeated: after losses, with more files or other settings; in a bucket."""
+"""Repeated preparations: after losses, with more files or other settings, in a bucket."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import pytest
 
 from datasets import audio, quantise, shards
 from datasets.manifest import Corpus
-from datasets.splits import Rule
+from datasets.splits import SplitRule
 from datasets.storage import Folder
 from tests.helpers.sounds import RATE, SETTINGS, codes_of, contents, noise, prepare, sound, state
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("ray_session")
 
 @pytest.fixture(scope="module")
 def takes(tmp_path_factory):
-    """A folder of two files."""
+    """Write a folder of two files."""
     root = tmp_path_factory.mktemp("takes")
     sound(root / "take2.wav", noise(30_000, 2))
     sound(root / "more" / "take10.flac", noise(20_000, 3), 44_100)
@@ -34,7 +34,9 @@ def test_a_second_call_writes_nothing(prepared, takes):
     assert state(prepared.folder.local) == before
 
 
-@pytest.mark.fault("Corpora", "a part of a prepared corpus is missing", "made again bit for bit")
+@pytest.mark.fault(
+    "Corpora", "a part of a prepared corpus is missing", "it is made again bit for bit"
+)
 @pytest.mark.parametrize("lost", ["", ".json", "corpus.json", "all"])
 def test_what_is_missing_is_made_again_bit_for_bit(prepared, takes, lost):
     before = contents(prepared.folder.local)
@@ -59,7 +61,7 @@ def test_other_settings_or_audio_leave_the_earlier_shards_alone(tmp_path):
     samples = audio.read(root / "a.wav", RATE)
     expected = quantise.encode(samples / np.abs(samples).max(), "linear")
     assert np.array_equal(codes_of(second, second.recordings[0]), expected)
-    # What an earlier manifest said is still there.
+    # The files of the earlier manifest are still there.
     assert np.array_equal(codes_of(first, first.recordings[0]), quantise.encode(samples, "mulaw"))
     sound(root / "a.wav", noise(4_000, 9))
     changed = prepare(root, folder)
@@ -72,11 +74,11 @@ def test_other_settings_or_audio_leave_the_earlier_shards_alone(tmp_path):
 @pytest.mark.fault(
     "Corpora",
     "files are added",
-    "no file changes its split; the fingerprint is another one",
+    "no file changes its split; the fingerprint changes",
 )
 @pytest.mark.parametrize("kind", ["order", "hash"])
 def test_files_that_come_later_are_converted_alone_and_move_no_file(tmp_path, kind):
-    root, folder, rule = tmp_path / "root", tmp_path / "corpus", Rule(kind, (0.5, 0.25, 0.25))
+    root, folder, rule = tmp_path / "root", tmp_path / "corpus", SplitRule(kind, (0.5, 0.25, 0.25))
     for i in range(12):
         sound(root / f"{2 * i:02}.wav", noise(1_000 + i, i))
     (root / "05.wav").write_text("no audio")
@@ -110,16 +112,19 @@ def test_a_corpus_that_has_grown_is_made_again_bit_for_bit(tmp_path):
 
 
 def written(folder):
-    """When each object of a bucket was written."""
-    system, _ = folder.file("")
-    times = {name: system.get_file_info(folder.file(name)[1]).mtime_ns for name in folder.files()}
+    """Return the time at which each object of a bucket was written."""
+    system, _ = folder.filesystem_path("")
+    times = {
+        name: system.get_file_info(folder.filesystem_path(name)[1]).mtime_ns
+        for name in folder.list_files()
+    }
     assert all(times.values())
     return times
 
 
 def test_audio_in_a_bucket_is_prepared_into_the_bucket(bucket, takes, prepared, tmp_path):
     base = Folder.of(f"{bucket}/{tmp_path.name}")
-    root, destination = base.below("audio"), base.below("corpus")
+    root, destination = base.subfolder("audio"), base.subfolder("corpus")
     for name in ("take2.wav", "more/take10.flac"):
         root.write_bytes(name, (takes / name).read_bytes())
     corpus = prepare(root, destination)
@@ -128,9 +133,9 @@ def test_audio_in_a_bucket_is_prepared_into_the_bucket(bucket, takes, prepared, 
     for entry in corpus.recordings:
         expected = quantise.encode(audio.read(takes / entry.name, RATE), "mulaw")
         assert np.array_equal(codes_of(corpus, entry), expected)
-        part = shards.read(destination, entry.place, 1_234, 678)
+        part = shards.read(destination, entry.location, 1_234, 678)
         assert np.array_equal(part, expected[1_234 : 1_234 + 678])
     before = written(destination)
-    assert sorted(before) == sorted(destination.files())
+    assert sorted(before) == sorted(destination.list_files())
     assert prepare(root, destination).fingerprint == corpus.fingerprint
     assert written(destination) == before

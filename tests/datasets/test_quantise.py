@@ -20,7 +20,7 @@ SMALLEST = float(np.finfo(np.float32).smallest_subnormal)
 
 
 def companded(sample: float, codec: str, levels: int) -> float:
-    """A sample's place in [-1, 1], where the bins are equally wide."""
+    """Map a sample to [-1, 1], where the bins are equally wide."""
     clipped = min(max(sample, -1.0), 1.0)
     if codec == "linear":
         return clipped
@@ -28,7 +28,7 @@ def companded(sample: float, codec: str, levels: int) -> float:
 
 
 def min_max_code(sample: float, chunk: np.ndarray, codec: str) -> int:
-    """The published min-max rule, one sample at a time."""
+    """Apply the published min-max rule, one sample at a time."""
     lowest, highest = float(chunk.min()), float(chunk.max())
     start = -1 if codec == "mulaw" else 0
     scaled = start + (1 - start) * (sample - lowest) / (highest - lowest + 1e-6)
@@ -40,7 +40,7 @@ def min_max_code(sample: float, chunk: np.ndarray, codec: str) -> int:
 
 
 def min_max_codes_in_float32(chunk: np.ndarray, codec: str) -> np.ndarray:
-    """The published min-max rule in the precision in which the baselines compute it."""
+    """Apply the published min-max rule in the precision of the baselines."""
     one = np.float32(1)
     span = chunk.max() - chunk.min() + np.float32(1e-6)
     if codec == "linear":
@@ -59,7 +59,7 @@ def test_every_code_survives_a_round_trip(codec, levels):
     codes = np.arange(levels)
     encoded = quantise.encode(quantise.decode(codes, codec, levels), codec, levels)
     assert np.array_equal(encoded, codes)
-    assert encoded.dtype == quantise.dtype(levels)
+    assert encoded.dtype == quantise.code_dtype(levels)
 
 
 @CODES
@@ -68,7 +68,7 @@ def test_a_round_trip_errs_by_half_a_bin(codec, levels, sample):
     code = quantise.encode(np.array([sample], dtype=np.float32), codec, levels)
     decoded = float(quantise.decode(code, codec, levels)[0])
     error = companded(decoded, codec, levels) - companded(sample, codec, levels)
-    # A bin is 2 / levels wide; the ten-thousandth more is the rounding of decode to float32.
+    # A bin is 2 / levels wide; the extra ten-thousandth allows for decode's rounding to float32.
     assert abs(error) <= 1.0001 / levels
 
 
@@ -94,8 +94,8 @@ def test_the_negated_amplitude_has_the_mirrored_code_unless_it_is_on_an_edge(cod
     if abs(place - round(place)) > 1e-9 or abs(sample) >= 1:
         assert int(below) == levels - 1 - int(above)
     else:
-        # An edge belongs to the bin above it on both sides of zero, and so does what float64
-        # cannot tell from the edge, such as everything nearer to zero than 1e-17.
+        # An edge belongs to the bin above it on both sides of zero. So does a value that float64
+        # cannot distinguish from it, such as everything nearer to zero than 1e-17.
         assert int(below) - (levels - 1 - int(above)) in (0, 1)
 
 
@@ -104,7 +104,7 @@ def test_extremes_clip_and_silence_is_the_middle(codec, levels):
     samples = [-LARGEST, -9.0, -1.0, -SMALLEST, -0.0, 0.0, SMALLEST, 1.0, 9.0, LARGEST]
     codes = quantise.encode(np.array(samples, dtype=np.float32), codec, levels)
     assert codes.tolist() == [0] * 3 + [levels // 2] * 4 + [levels - 1] * 3
-    assert codes.dtype == quantise.dtype(levels)
+    assert codes.dtype == quantise.code_dtype(levels)
 
 
 @CODES
@@ -200,15 +200,15 @@ def test_min_max_codes_equal_the_rule_sample_by_sample_and_nearly_its_float32_tw
 
 @pytest.mark.fault(
     "Numbers",
-    "any finite samples under the baselines' min-max rule",
-    "codes in range, that rise with the samples",
+    "any finite samples are quantised by the baselines' min-max rule",
+    "codes are in range and rise with the samples",
 )
 @CODECS
 @given(chunk=CHUNKS)
 def test_min_max_codes_of_any_finite_chunk_stay_in_range_and_rise(codec, chunk):
     codes = quantise.encode_min_max(np.sort(chunk), codec).astype(int)
-    # A code out of range would have wrapped around in uint8, and so fallen. With mu-law the 1e-8
-    # may swap the two codes at the middle.
+    # A code out of range would wrap around in uint8 and so decrease. With mu-law the 1e-8 may
+    # swap the two codes at the middle.
     assert (np.diff(codes) >= (-1 if codec == "mulaw" else 0)).all()
     assert codes[0] == 0
     span = float(chunk.max()) - float(chunk.min())
@@ -236,7 +236,7 @@ def test_min_max_codes_ignore_an_offset(codec, chunk, offset):
     after=st.floats(0.1, 10),
 )
 def test_min_max_codes_ignore_a_gain_up_to_one_code(codec, shape, before, after):
-    # Where minimum and maximum are 0.1 or more apart the 1e-6 moves a by 1e-5 in the middle of the
+    # If minimum and maximum are 0.1 or more apart, the 1e-6 moves a by 1e-5 in the middle of the
     # scale, where mu-law is steepest (5,900 codes a unit of a): by less than a tenth of a code.
     shape = np.concatenate([[0.0, 1.0], shape])
     one, other = (
@@ -261,7 +261,7 @@ def test_unknown_codecs_and_levels_are_refused_in_a_sentence():
         with pytest.raises(ValueError, match=f"{levels} levels are not known: write 256 or 65536"):
             quantise.encode(np.zeros(1), "linear", levels)
         with pytest.raises(ValueError, match=f"{levels} levels are not known: write 256 or 65536"):
-            quantise.dtype(levels)
+            quantise.code_dtype(levels)
     with pytest.raises(ValueError, match="65536 levels is not known: write 256 levels, or the"):
         quantise.decode(np.zeros(1), "mulaw", 65_536)
 

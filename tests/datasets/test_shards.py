@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datasets import audio, quantise, shards
-from datasets.convert import convert
-from datasets.shards import Place, ShardError
+from datasets.convert import write_shard
+from datasets.shards import ShardError, ShardLocation
 from datasets.storage import Folder
 from tests.helpers.archives import SHARD, random_codes, written
 from tests.helpers.sounds import RATE, SETTINGS, noise, sound, take
@@ -21,7 +21,7 @@ LENGTHS = (3 * BLOCK + 345, 1, BLOCK, BLOCK - 1, 2 * BLOCK, 77)
 
 @pytest.fixture(scope="module", autouse=True)
 def small_blocks():
-    """Blocks of a thousand codes, so that recordings have several."""
+    """Set blocks of a thousand codes, so that recordings have several."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shards, "BLOCK", BLOCK)
         yield
@@ -29,7 +29,7 @@ def small_blocks():
 
 @pytest.fixture(scope="module", params=[256, 65_536])
 def several(request, tmp_path_factory):
-    """A folder with a shard of several recordings: their codes and their places."""
+    """Return a folder with a shard of several recordings, their codes and their locations."""
     folder = tmp_path_factory.mktemp("several")
     codes = [random_codes(length, request.param) for length in LENGTHS]
     return folder, codes, written(folder, codes, request.param)
@@ -57,14 +57,6 @@ def test_reads_at_the_edges_of_blocks_are_the_codes(several, edge):
     for begin, end in [(edge - 1, edge), (edge, edge + 1), (edge - 1, edge + 1), (0, edge)]:
         found = shards.read(Folder.of(folder), places[0], begin, end - begin)
         assert np.array_equal(found, codes[0][begin:end])
-
-
-def test_a_recording_is_passed_on_block_by_block(several):
-    folder, codes, places = several
-    for own, place in zip(codes, places, strict=True):
-        blocks = list(shards.codes(Folder.of(folder), place))
-        assert all(len(block) == BLOCK for block in blocks[:-1])
-        assert np.array_equal(np.concatenate(blocks), own)
 
 
 def test_pyarrow_reads_the_same_codes(several):
@@ -111,7 +103,7 @@ def test_the_file_depends_on_the_codes_not_on_how_they_came(tmp_path_factory, si
 @pytest.mark.parametrize(("begin", "length"), [(-1, 5), (5, -1), (0, 10**9), (3 * BLOCK, 346)])
 def test_reads_beyond_the_ends_are_refused(several, begin, length):
     folder, _, places = several
-    with pytest.raises(ShardError, match=rf"holds samples 0\.\.3344 of the rec.*; {length} from"):
+    with pytest.raises(ShardError, match=rf"has samples 0\.\.3344 of the rec.*; {length} from"):
         shards.read(Folder.of(folder), places[0], begin, length)
 
 
@@ -129,7 +121,7 @@ def test_a_replaced_file_is_opened_again(tmp_path):
     for samples in (900, 1_100, 1_000):
         codes = random_codes(samples)
         (place,) = written(tmp_path, [codes])
-        # As where both were written within one tick of the clock.
+        # As if both were written within one tick of the clock.
         os.utime(tmp_path / SHARD, ns=(1, 1))
         assert np.array_equal(shards.read(Folder.of(tmp_path), place, 0, samples), codes)
 
@@ -172,8 +164,8 @@ KINDS += ["compressed", "other columns", "one row group", "a name that is no tex
 
 @pytest.mark.fault(
     "Corpora",
-    "a shard is no Parquet, or another one",
-    "a sentence, before any code is read",
+    "a shard is no Parquet, or is another shard",
+    "an error names the problem before any code is read",
 )
 @pytest.mark.parametrize("uri", ["{}", "file://{}"])
 @pytest.mark.parametrize("kind", KINDS)
@@ -191,7 +183,7 @@ def test_one_changed_bit_in_the_name_of_a_column_makes_rows_that_cannot_be_read(
     path = tmp_path / SHARD
     path.write_bytes(path.read_bytes().replace(b"offset", name))
     with pytest.raises(OSError, match="it is no shard: "):
-        shards.rows(Folder.of(tmp_path), SHARD)
+        shards.read_row_groups(Folder.of(tmp_path), SHARD)
 
 
 @pytest.mark.parametrize("uri", ["{}", "file://{}"])
@@ -201,9 +193,12 @@ def test_one_changed_bit_in_the_name_of_a_column_makes_rows_that_cannot_be_read(
 def test_a_place_that_the_file_does_not_hold_is_refused(tmp_path, uri, row, samples):
     written(tmp_path, [random_codes(10), random_codes(2 * BLOCK + 10)])
     folder = Folder.of(uri.format(tmp_path))
-    assert len(shards.read(folder, Place(SHARD, 1, 2 * BLOCK + 10), 0, 2 * BLOCK + 10)) == 2_010
+    assert (
+        len(shards.read(folder, ShardLocation(SHARD, 1, 2 * BLOCK + 10), 0, 2 * BLOCK + 10))
+        == 2_010
+    )
     with pytest.raises(ShardError, match="prepare the corpus again"):
-        shards.read(folder, Place(SHARD, row, samples), 0, samples)
+        shards.read(folder, ShardLocation(SHARD, row, samples), 0, samples)
 
 
 def test_a_shard_in_a_bucket_is_read_by_ranges(bucket, tmp_path):
@@ -214,7 +209,7 @@ def test_a_shard_in_a_bucket_is_read_by_ranges(bucket, tmp_path):
         found = shards.read(folder, places[number], begin, length)
         assert np.array_equal(found, codes[number][begin : begin + length])
     with pytest.raises(ShardError, match=r"The shard gone\.parquet of s3://.* cannot be read"):
-        shards.read(folder, Place("gone.parquet", 0, 10), 0, 10)
+        shards.read(folder, ShardLocation("gone.parquet", 0, 10), 0, 10)
 
 
 def test_a_hundred_thousand_random_reads_are_the_codes_of_the_audio_files(tmp_path):
@@ -224,11 +219,11 @@ def test_a_hundred_thousand_random_reads_are_the_codes_of_the_audio_files(tmp_pa
         stereo = np.stack([noise(9_000 + seed, seed), noise(9_000 + seed, 9 - seed)], axis=1)
         sound(root / name, stereo, rate)
     folder = Folder.of(tmp_path / "corpus")
-    folder.make("shards")
+    folder.make_folder("shards")
     takes = [take(root, name) for name in files]
-    made = [convert(takes[:3], folder, SETTINGS), convert(takes[3:], folder, SETTINGS)]
+    made = [write_shard(takes[:3], folder, SETTINGS), write_shard(takes[3:], folder, SETTINGS)]
     places = [
-        Place(facts.shard, entry.row, entry.samples)
+        ShardLocation(facts.shard, entry.row, entry.samples)
         for facts in made
         for each in facts.made
         for entry in each.entries

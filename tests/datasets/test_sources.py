@@ -1,4 +1,4 @@
-"""Which files are audio of a corpus, and which text beside them states its splits."""
+"""The audio files of a corpus, and the text beside them that states its splits."""
 
 import os
 import zipfile
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from datasets.audio import AudioError
-from datasets.sources import EVERYTHING, Patterns, find
-from datasets.splits import Rule, SplitError, table_splits
+from datasets.sources import EVERYTHING, Patterns, find_sources
+from datasets.splits import SplitError, SplitRule, read_split_table
 from datasets.storage import Folder
 
 
@@ -23,7 +23,7 @@ def found(root, files=EVERYTHING, exclude=(), unpacked="unpacked", members=EVERY
     place = root if isinstance(root, Folder) else Folder.of(root)
     unpacked = Folder.of(Path(str(place).removeprefix("file://")) / unpacked)
     patterns = Patterns(tuple(files), tuple(exclude), tuple(members))
-    return find(place, patterns, unpacked, lambda name: None)
+    return find_sources(place, patterns, unpacked, lambda name: None)
 
 
 def names(*arguments, **options):
@@ -78,8 +78,8 @@ def test_patterns_are_relative_to_the_root(tmp_path, scheme, patterns, expected)
 
 @pytest.mark.fault(
     "Archives and folders",
-    "files that are not named like audio",
-    "not taken, unless a pattern names their ending",
+    "files are not named like audio",
+    "they are ignored, unless a pattern names their ending",
 )
 @BOTH
 def test_a_pattern_without_an_ending_takes_what_is_named_like_audio(tmp_path, scheme):
@@ -92,7 +92,7 @@ def test_a_pattern_without_an_ending_takes_what_is_named_like_audio(tmp_path, sc
     assert names(root, ["*"], exclude=["*.mp3", "?.WAV"]) == ["2.Flac", "4.ogg"]
 
 
-@pytest.mark.fault("Archives and folders", "hidden files", "not taken")
+@pytest.mark.fault("Archives and folders", "files are hidden", "it is not taken")
 @BOTH
 def test_hidden_files_are_not_taken(tmp_path, scheme):
     root = tree(tmp_path, "1.wav", "._1.wav", "a/.2.wav", "a/2.wav")
@@ -100,7 +100,9 @@ def test_hidden_files_are_not_taken(tmp_path, scheme):
         assert names(Folder(f"{scheme}{root}"), patterns) == ["1.wav", "a/2.wav"]
 
 
-@pytest.mark.fault("Archives and folders", "a link to a file that is there", "the file counts once")
+@pytest.mark.fault(
+    "Archives and folders", "a link leads to another file of the folder", "the file counts once"
+)
 def test_a_file_that_several_patterns_or_links_reach_is_taken_once(tmp_path):
     folder = tree(tmp_path / "take [1]", "a.wav")
     (folder / "z_link.wav").symlink_to(folder / "a.wav")
@@ -109,7 +111,7 @@ def test_a_file_that_several_patterns_or_links_reach_is_taken_once(tmp_path):
     assert names(folder, ["*.wav", "**/*.wav", "a.*"]) == ["a.wav"]
 
 
-@pytest.mark.fault("Archives and folders", "a link leads nowhere", "left out by name")
+@pytest.mark.fault("Archives and folders", "a link leads nowhere", "it is left out by name")
 def test_links_that_lead_nowhere_are_kept_so_that_their_loss_is_said(tmp_path):
     tree(tmp_path, "a.wav")
     (tmp_path / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
@@ -117,12 +119,14 @@ def test_links_that_lead_nowhere_are_kept_so_that_their_loss_is_said(tmp_path):
     assert names(tmp_path) == ["a.wav", "gone.wav", "loop.wav"]
 
 
-@pytest.mark.fault("Archives and folders", "a link leads out of the folder", "left out by name")
+@pytest.mark.fault(
+    "Archives and folders", "a link leads out of the folder", "it is left out by name"
+)
 def test_links_out_of_the_root_are_refused_by_name(tmp_path):
     tree(tmp_path, "other/b.wav", "rooted/c.wav")
     root = tree(tmp_path / "root", "a.wav")
     (root / "link.wav").symlink_to(tmp_path / "other" / "b.wav")
-    # A folder whose name only begins like the root's.
+    # A folder whose name merely begins like the root's.
     (root / "near.wav").symlink_to(tmp_path / "rooted" / "c.wav")
     (root / "folder").symlink_to(tmp_path / "other")
     assert names(root) == ["a.wav"]
@@ -144,7 +148,11 @@ def test_names_that_are_no_text_are_escaped_and_their_files_are_found(tmp_path):
     assert content(source) == b"coffee"
 
 
-@pytest.mark.fault("Archives and folders", "a pattern matches no file", "refused with the pattern")
+@pytest.mark.fault(
+    "Archives and folders",
+    "a pattern matches no file",
+    "the configuration is refused, and the pattern is named",
+)
 @pytest.mark.parametrize("patterns", [["*.aiff"], ["a/*.wav"], ["b"]])
 def test_patterns_that_match_nothing_are_refused(tmp_path, patterns):
     tree(tmp_path, "1.wav", "b/2.wav")
@@ -183,7 +191,9 @@ def test_an_archive_is_unpacked_once_whatever_its_name_is(tmp_path):
     (tmp_path / "b.zip").write_bytes(first.read_bytes())
     asked = []
     for _ in range(2):
-        find(Folder.of(tmp_path), Patterns(), Folder.of(tmp_path / "unpacked"), asked.append)
+        find_sources(
+            Folder.of(tmp_path), Patterns(), Folder.of(tmp_path / "unpacked"), asked.append
+        )
     assert asked == ["a.zip", "b.zip"] * 2
     assert len(list((tmp_path / "unpacked").iterdir())) == 1
 
@@ -201,12 +211,12 @@ def test_archives_are_unpacked_on_this_machine_alone(tmp_path):
     tree(tmp_path, "1.wav")
     archive(tmp_path / "x.zip", "2.wav")
     elsewhere = Folder.of("s3://nowhere/unpacked?region=eu-central-1")
-    result = find(Folder.of(tmp_path), Patterns(), elsewhere, lambda name: None)
+    result = find_sources(Folder.of(tmp_path), Patterns(), elsewhere, lambda name: None)
     assert [source.name for source in result.sources] == ["1.wav"]
     assert "cannot be unpacked in s3://nowhere/unpacked" in result.refused[0].reason
 
 
-@pytest.mark.fault("Audio files", "a FIFO named like audio", "not opened")
+@pytest.mark.fault("Audio files", "a FIFO named like audio", "it is not opened")
 def test_what_is_no_file_is_not_opened(tmp_path):
     tree(tmp_path, "1.wav")
     os.mkfifo(tmp_path / "pipe.wav")
@@ -230,7 +240,7 @@ def test_what_an_archive_held_is_not_found_again_below_the_root(tmp_path):
     for _ in range(2):
         assert names(tmp_path, unpacked="corpus/unpacked") == ["1.wav", "more.zip/2.wav"]
     assert list((tmp_path / "corpus").rglob("2.wav"))
-    texts = found(tmp_path, unpacked="corpus/unpacked").texts("**/split.csv")
+    texts = found(tmp_path, unpacked="corpus/unpacked").read_texts("**/split.csv")
     assert texts == [("more.zip/", "name,split\n")]
 
 
@@ -238,26 +248,26 @@ def test_a_text_counts_in_folders_of_the_audio_and_once_where_it_lies_in_several
     tree(tmp_path, "here/a/1.wav", "there/a/1.wav", "other/readme")
     tree(tmp_path, "here/split.csv", "there/split.csv", content=b"name,split\n")
     tree(tmp_path, "other/split.csv", content=b"of another corpus")
-    texts = found(tmp_path).texts("**/split.csv")
+    texts = found(tmp_path).read_texts("**/split.csv")
     assert sorted(texts) == [("here/", "name,split\n"), ("there/", "name,split\n")]
 
 
 def test_texts_that_disagree_or_are_missing_are_refused_by_name(tmp_path):
     tree(tmp_path, "a/1.wav", "a/split.csv", "b/2.wav", "b/split.csv")
     with pytest.raises(AudioError, match=r"2 files match .*'a/split.csv', 'b/split.csv'"):
-        found(tmp_path).texts("**/split.csv")
+        found(tmp_path).read_texts("**/split.csv")
     with pytest.raises(AudioError, match=r"0 files match 'split.csv' \[\]: place the one file"):
-        found(tmp_path).texts("split.csv")
+        found(tmp_path).read_texts("split.csv")
 
 
 def test_a_table_may_begin_with_a_byte_order_mark_and_must_be_text(tmp_path):
     tree(tmp_path, "1.wav")
     tree(tmp_path, "marked.csv", content="\ufeffname,split\n1.wav,train\n".encode())
     tree(tmp_path, "latin.csv", content=b"caf\xe9,train\n")
-    rule = Rule("table", files=("marked.csv",))
-    ((_, text),) = found(tmp_path).texts("marked.csv")
-    assert table_splits(rule, text) == {"1.wav": "train"}
+    rule = SplitRule("table", files=("marked.csv",))
+    ((_, text),) = found(tmp_path).read_texts("marked.csv")
+    assert read_split_table(rule, text) == {"1.wav": "train"}
     with pytest.raises(AudioError, match=r"latin\.csv is no UTF-8 text"):
-        found(tmp_path).texts("latin.csv")
+        found(tmp_path).read_texts("latin.csv")
     with pytest.raises(SplitError, match=r"has the splits \[''\] in column 'split'"):
-        table_splits(rule, "name,split\n1.wav\n")
+        read_split_table(rule, "name,split\n1.wav\n")

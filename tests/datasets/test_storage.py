@@ -10,7 +10,7 @@ from datasets.storage import Folder, StorageError
 
 @pytest.fixture(params=["local", "s3"])
 def folder(request, tmp_path):
-    """A folder that is not there yet: of this machine, and of a bucket."""
+    """Return a folder that does not exist yet, on this machine or in a bucket."""
     if request.param == "local":
         return Folder.of(tmp_path / "folder")
     return Folder.of(f"{request.getfixturevalue('bucket')}/{tmp_path.name}")
@@ -28,26 +28,26 @@ def test_files_are_read_as_they_were_written(folder):
 
 
 def test_files_are_listed_by_name_with_their_sizes(folder):
-    assert folder.files() == folder.files("under") == {}
+    assert folder.list_files() == folder.list_files("under") == {}
     for name in ("c.txt", "under/b.txt", "under/deep/a b.txt"):
         folder.write_bytes(name, name.encode())
     below = {"under/b.txt": 11, "under/deep/a b.txt": 18}
-    assert folder.files() == {"c.txt": 5, **below}
-    assert folder.files("under") == below
+    assert folder.list_files() == {"c.txt": 5, **below}
+    assert folder.list_files("under") == below
 
 
 def test_a_file_appears_when_it_is_complete(folder):
     for content in (b"first", b"second"):
-        before = folder.files()
+        before = folder.list_files()
         with folder.writing("sub/file") as path:
             path.write_bytes(content[:2])
-            assert {k: v for k, v in folder.files().items() if ".partial" not in k} == before
+            assert {k: v for k, v in folder.list_files().items() if ".partial" not in k} == before
             path.write_bytes(content)
-        assert folder.files() == {"sub/file": len(content)}
+        assert folder.list_files() == {"sub/file": len(content)}
         assert folder.read_bytes("sub/file") == content
 
 
-@pytest.mark.fault("Storage", "a write fails half-way", "what was there stays")
+@pytest.mark.fault("Storage", "a write fails half-way", "the earlier file stays")
 def test_a_write_that_fails_leaves_what_was_there(folder):
     for before in ({}, {"file": b"old"}):
         for name, content in before.items():
@@ -55,7 +55,7 @@ def test_a_write_that_fails_leaves_what_was_there(folder):
         with pytest.raises(RuntimeError, match="half-way"), folder.writing("file") as path:
             path.write_bytes(b"half")
             raise RuntimeError("half-way")
-        assert {name: folder.read_bytes(name) for name in folder.files()} == before
+        assert {name: folder.read_bytes(name) for name in folder.list_files()} == before
 
 
 @pytest.mark.fault("Storage", "an upload to a bucket breaks", "no object is left")
@@ -70,7 +70,7 @@ def test_an_upload_that_breaks_leaves_no_object(bucket, tmp_path, monkeypatch):
         patch.setattr(storage.shutil, "copyfileobj", breaks)
         with pytest.raises(ConnectionError):
             folder.write_bytes("file", b"0123456789")
-    assert folder.files() == {}
+    assert folder.list_files() == {}
 
 
 def test_a_file_is_read_under_its_own_ending(folder):
@@ -92,46 +92,46 @@ def test_what_is_missing_is_an_os_error(folder):
 @pytest.mark.fault(
     "Storage",
     "a killed `prepare` leaves a half-written file",
-    "removed by the next one, and nothing else",
+    "the next call removes it, and nothing else",
 )
 def test_what_a_killed_process_left_is_forgotten_and_nothing_else(tmp_path):
     folder = Folder.of(tmp_path)
-    folder.make("shards")
-    folder.make("shards")
+    folder.make_folder("shards")
+    folder.make_folder("shards")
     (tmp_path / "shards" / "a.0123.partial").write_text("half")
     (tmp_path / "shards" / "b.4567.partial" / "deep").mkdir(parents=True)
     folder.write_bytes("shards/a", b"whole")
-    folder.forget_partial("shards")
+    folder.remove_partial("shards")
     assert [path.name for path in (tmp_path / "shards").iterdir()] == ["a"]
 
 
 def test_folders_of_a_bucket_need_not_be_made(bucket, tmp_path):
     folder = Folder.of(f"{bucket}/{tmp_path.name}")
-    folder.make("shards")
-    folder.forget_partial("shards")
-    assert folder.files() == {}
+    folder.make_folder("shards")
+    folder.remove_partial("shards")
+    assert folder.list_files() == {}
 
 
 def test_a_local_place_is_an_absolute_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for place in ("sub/../here", tmp_path / "here", str(tmp_path / "here")):
         folder = Folder.of(place)
-        assert (folder.place, folder.local) == (str(tmp_path / "here"), tmp_path / "here")
+        assert (folder.uri, folder.local) == (str(tmp_path / "here"), tmp_path / "here")
     assert Folder.of(folder) == pickle.loads(pickle.dumps(folder)) == folder
 
 
 def test_a_place_elsewhere_is_its_uri(bucket):
     folder = Folder.of(f"{bucket}/sub")
     assert (str(folder), folder.local) == ("s3://longwave/sub", None)
-    assert folder.file("a/b")[1] == "longwave/sub/a/b"
+    assert folder.filesystem_path("a/b")[1] == "longwave/sub/a/b"
 
 
 def test_a_folder_in_a_folder_keeps_what_a_uri_asks_for(tmp_path):
     options = "region=eu-central-1&allow_bucket_creation=true"
-    inner = Folder.of(f"s3://longwave/sub?{options}").below("unpacked")
+    inner = Folder.of(f"s3://longwave/sub?{options}").subfolder("unpacked")
     assert str(inner) == f"s3://longwave/sub/unpacked?{options}"
-    assert inner.file("a")[1] == "longwave/sub/unpacked/a"
-    assert Folder.of(tmp_path / "what?").below("in") == Folder.of(tmp_path / "what?" / "in")
+    assert inner.filesystem_path("a")[1] == "longwave/sub/unpacked/a"
+    assert Folder.of(tmp_path / "what?").subfolder("in") == Folder.of(tmp_path / "what?" / "in")
 
 
 @pytest.mark.parametrize("place", ["wasm://bucket/x", "http://host/x", "s3://bad bucket/x"])
@@ -147,4 +147,4 @@ def test_files_of_any_name_are_listed(tmp_path):
     (tmp_path / name).write_bytes(b"12")
     (tmp_path / "dangling").symlink_to(tmp_path / "gone")
     (tmp_path / "b").write_bytes(b"1")
-    assert Folder.of(tmp_path).files() == {"b": 1, name: 2}
+    assert Folder.of(tmp_path).list_files() == {"b": 1, name: 2}

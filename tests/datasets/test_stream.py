@@ -29,7 +29,7 @@ def received(iterator):
 
 
 def delivered(stream, first, last):
-    """What each worker gets of steps [first, last), as Ray Train splits a dataset."""
+    """Return each worker's rows of steps [first, last), as Ray Train splits a dataset."""
     dataset = stream.dataset(first, last)
     dataset.context.execution_options = ExecutionOptions(preserve_order=True)
     splits = dataset.streaming_split(stream.workers, equal=True)
@@ -61,7 +61,7 @@ def test_rows_carry_the_codes_where_workers_cannot_map_the_shards(embedded_corpu
 
 def test_a_window_holds_the_codes_of_its_recording(embedded_corpus):
     stream = stream_of(embedded_corpus, 1)
-    place = embedded_corpus.recordings[0].place
+    place = embedded_corpus.recordings[0].location
     whole = shards.read(embedded_corpus.folder, place, 0, place.samples)
     positions = np.array([0, 5, 17, 100_000])
     for window, codes in zip(stream.indexes(positions), stream.read(positions), strict=True):
@@ -75,7 +75,7 @@ def test_the_filler_of_a_padded_window_is_silence_and_its_length_is_known(embedd
         embedded_corpus, "train", context=3_000, spacing=500, targets=4, history=500, padded=True
     )
     stream = stream_of(embedded_corpus, 1, windows=windows)
-    place = embedded_corpus.recordings[0].place
+    place = embedded_corpus.recordings[0].location
     whole = shards.read(embedded_corpus.folder, place, 0, place.samples)
     positions = np.arange(len(windows))
     short = windows.padding(stream.indexes(positions)) > 0
@@ -107,8 +107,8 @@ def test_polarity_is_drawn_from_seed_epoch_and_index_alone(embedded_corpus):
 
 @pytest.mark.fault(
     "Corpora",
-    "stops at random steps and other numbers of workers, over two epochs",
-    "every target once an epoch, in the same order",
+    "a run stops at random steps and changes its number of workers, over two epochs",
+    "every target is used once an epoch, in the same order",
 )
 def test_two_epochs_hold_every_target_once_each_through_stops_and_other_worlds(embedded_corpus):
     windows = Windows.of(embedded_corpus, "train", context=30_000, spacing=2_000, targets=40)
@@ -119,7 +119,7 @@ def test_two_epochs_hold_every_target_once_each_through_stops_and_other_worlds(e
     stops = sorted({0, steps, *draws.integers(1, steps, 6).tolist()})
     sequence = []
     for (start, stop), workers in zip(pairwise(stops), [1, 4, 2, 3, 1, 3, 2], strict=False):
-        # A worker that is killed has read more than it has trained: steps are done again.
+        # A killed worker has read more than it has trained, so steps are repeated.
         ahead = min(steps, stop + 2)
         ranks = delivered(replace(stream, workers=workers), start, ahead)
         share = stream.batch // workers
@@ -158,7 +158,9 @@ def test_all_windows_drawn_are_all_windows(embedded_corpus):
     assert sorted(stream.indexes(np.arange(every))) == list(range(every))
 
 
-@pytest.mark.fault("Corpora", "1, 2, 3 or 4 workers", "the same global batches in the same order")
+@pytest.mark.fault(
+    "Corpora", "a run has 1, 2, 3 or 4 workers", "the global batches and their order are the same"
+)
 def test_global_batches_do_not_depend_on_the_number_of_workers(embedded_corpus):
     for step in (0, 5, 1_000_003):
         batches = []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from datasets import jobs, quantise, references, summary
-from datasets.shards import Place, Writer
+from datasets.shards import ShardLocation, ShardWriter
 from datasets.splits import SPLITS
 from datasets.storage import Folder
 from datasets.summary import SummaryError, summarise
@@ -14,7 +14,7 @@ from tests.helpers.sounds import in_process, noise, recording
 
 RATE = 16_000
 BLOCK = 256
-# Samples of each recording, and the ranges that the splits own.
+# Samples of each recording, and the range of each split.
 RECORDINGS = (
     (4_000, {"train": (0, 2_800), "validation": (2_800, 3_400), "test": (3_400, 4_000)}),
     (33, {"train": (0, 20), "validation": (20, 33)}),
@@ -26,15 +26,15 @@ RECORDINGS = (
 
 @pytest.fixture(autouse=True)
 def small_and_without_ray(monkeypatch):
-    """Blocks and tasks that the recordings have several of; the last task ends first."""
-    monkeypatch.setattr(jobs, "run", in_process)
+    """Make blocks and tasks so small that there are several; the last task ends first."""
+    monkeypatch.setattr(jobs, "run_tasks", in_process)
     monkeypatch.setattr(references, "BLOCK", BLOCK)
-    monkeypatch.setattr(summary, "PARTS", 2)
+    monkeypatch.setattr(summary, "TASK_PARTS", 2)
 
 
 @pytest.fixture(params=[256, 65_536])
 def prepared(request, tmp_path):
-    """A folder with one shard of the recordings, these, their codes, and the levels."""
+    """Return a folder with one shard, its recordings, their codes, and the levels."""
     folder, levels = Folder.of(tmp_path), request.param
     codes = [
         quantise.encode(noise(samples, seed), "linear", levels)
@@ -42,20 +42,20 @@ def prepared(request, tmp_path):
     ]
     entries = []
     with folder.writing("s") as path:
-        writer = Writer(path, levels)
+        writer = ShardWriter(path, levels)
         for own, (samples, ranges) in zip(codes, RECORDINGS, strict=True):
             row, _ = writer.add("r", [own])
-            entries.append(recording(Place("s", row, samples), ranges))
+            entries.append(recording(ShardLocation("s", row, samples), ranges))
         writer.close()
     return folder, entries, codes, levels
 
 
 def silent(step, done, total):
-    """No progress is shown."""
+    """Ignore the progress."""
 
 
 def scorable(codes, split):
-    """The blocks of a split that have the reference's history: (recording, begin, end) in order."""
+    """Return the blocks of a split with enough history, (recording, begin, end), in order."""
     blocks = []
     for number, (_, ranges) in enumerate(RECORDINGS):
         begin, end = ranges.get(split, (0, 0))
@@ -65,13 +65,13 @@ def scorable(codes, split):
 
 
 def even(blocks, most, samples):
-    """The n-th block where (n + 1) times the share is a whole number more than n times it."""
+    """Choose block n if floor((n + 1) share) exceeds floor(n share)."""
     share = min(1.0, most / samples)
     return [b for n, b in enumerate(blocks) if math.floor((n + 1) * share) > math.floor(n * share)]
 
 
 def runs(blocks):
-    """Every run of 33 codes whose last lies in one of the blocks."""
+    """Return every run of 33 codes whose last code is in one of the blocks."""
     return np.concatenate(
         [
             np.lib.stride_tricks.sliding_window_view(codes[begin - 32 : end], 33)
@@ -99,8 +99,8 @@ def expected_fit(codes, levels, scored, fitted):
 def test_figures_are_those_of_the_whole_corpus_or_of_an_even_choice_of_its_blocks(
     prepared, monkeypatch, scored, fitted
 ):
-    monkeypatch.setattr(summary, "SCORED", scored)
-    monkeypatch.setattr(summary, "FITTED", fitted)
+    monkeypatch.setattr(summary, "MAX_SCORED_SAMPLES", scored)
+    monkeypatch.setattr(summary, "MAX_FITTED_SAMPLES", fitted)
     folder, entries, codes, levels = prepared
     linear, found = summarise(entries, folder, RATE, levels, silent)
     solution, scale = expected_fit(codes, levels, scored, fitted)
@@ -126,7 +126,7 @@ def direct_pair_bits(parts):
 
 
 def test_counts_are_of_all_samples_whatever_is_scored(prepared, monkeypatch):
-    monkeypatch.setattr(summary, "SCORED", 700)
+    monkeypatch.setattr(summary, "MAX_SCORED_SAMPLES", 700)
     folder, entries, codes, levels = prepared
     _, found = summarise(entries, folder, RATE, levels, silent)
     for split in SPLITS:
@@ -155,7 +155,7 @@ def test_a_choice_is_even_over_all_recordings_and_repeats(prepared):
     assert [block.tolist() for block in chosen] == [
         own[begin - 32 : end].tolist() for own, begin, end in expected
     ]
-    # 2,000 of 5,330 samples: two blocks that are chosen lie two or three apart.
+    # 2,000 of 5,330 samples: chosen blocks are two or three apart.
     numbers = [[id(b) for b in blocks].index(id(block)) for block in expected]
     assert len(numbers) == math.floor(len(blocks) * share) == 7
     assert set(np.diff(numbers)) == {2, 3}
@@ -166,14 +166,14 @@ def test_the_tasks_do_not_show(prepared, monkeypatch):
     folder, entries, _, levels = prepared
     expected = summarise(entries, folder, RATE, levels, silent)
     for parts, samples in ((1, 10**9), (100, 10**9), (100, 1), (3, 2_600)):
-        monkeypatch.setattr(summary, "PARTS", parts)
-        monkeypatch.setattr(summary, "SAMPLES", samples)
+        monkeypatch.setattr(summary, "TASK_PARTS", parts)
+        monkeypatch.setattr(summary, "TASK_SAMPLES", samples)
         linear, found = summarise(entries, folder, RATE, levels, silent)
         for split in SPLITS:
             assert found[split].histogram == expected[1][split].histogram
             assert found[split].linear_bits == pytest.approx(expected[1][split].linear_bits)
         if levels == 256:
-            # Whole numbers, whatever their order.
+            # The sums are of whole numbers, so their order does not matter.
             assert linear == expected[0]
 
 
@@ -181,8 +181,8 @@ def test_a_group_is_full_with_so_many_parts_or_samples(prepared, monkeypatch):
     parts = summary._parts(prepared[1])
     sizes = [part.end - part.begin for part in parts]
     for most, samples in ((2, 10**9), (100, 3_000), (100, 1)):
-        monkeypatch.setattr(summary, "PARTS", most)
-        monkeypatch.setattr(summary, "SAMPLES", samples)
+        monkeypatch.setattr(summary, "TASK_PARTS", most)
+        monkeypatch.setattr(summary, "TASK_SAMPLES", samples)
         groups = summary._groups(parts)
         assert [part for group in groups for part in group] == parts
         assert all(len(group) <= most for group in groups)

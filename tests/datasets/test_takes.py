@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from datasets import audio, convert, quantise, shards, takes
-from datasets.convert import Facts
+from datasets.convert import ShardFacts
 from datasets.manifest import Shard
-from datasets.splits import Rule
+from datasets.splits import SplitRule
 from datasets.storage import Folder
 from tests.helpers.sounds import (
     RATE,
@@ -20,19 +20,19 @@ from tests.helpers.sounds import (
     state,
 )
 
-ORDER = Rule("order")
+ORDER = SplitRule("order")
 NAMES = ("a/1.wav", "a/2.wav", "a/10.wav", "b/1.wav", "c.wav")
 
 
 @pytest.fixture(autouse=True)
 def without_ray(monkeypatch):
-    """The work is done here, the last piece first."""
-    monkeypatch.setattr(takes.jobs, "run", in_process)
+    """Run the work in this process, the last piece first."""
+    monkeypatch.setattr(takes.jobs, "run_tasks", in_process)
 
 
 @pytest.fixture
 def root(tmp_path):
-    """Files that are a little different in length, ``NAMES`` and some more."""
+    """Write files of slightly different lengths, ``NAMES`` and some more."""
     for number, name in enumerate((*NAMES, "d.wav", "e.wav")):
         sound(tmp_path / "root" / name, noise(1_000 + 10 * number, number))
     return tmp_path / "root"
@@ -41,7 +41,7 @@ def root(tmp_path):
 @pytest.fixture
 def folder(tmp_path):
     folder = Folder.of(tmp_path / "corpus")
-    folder.make("shards")
+    folder.make_folder("shards")
     return folder
 
 
@@ -50,15 +50,15 @@ def grouped(asked):
 
 
 def made(root, folder, names, progress=lambda *step: None, copies=0, settings=SETTINGS):
-    """What ``converted`` gives for a take of each file."""
+    """Return the result of ``convert_takes`` for a take of each file."""
     files = hashed(root, *names)
-    asked = takes.takes(files, {}, False, copies)
-    return takes.converted(asked, files, settings, folder, progress)
+    asked = takes.form_takes(files, {}, False, copies)
+    return takes.convert_takes(asked, files, settings, folder, progress)
 
 
 def test_each_file_is_a_take_where_none_are_joined(root):
     files = hashed(root, *NAMES)
-    found = takes.takes(files, dict.fromkeys(NAMES, "train"), False, 0)
+    found = takes.form_takes(files, dict.fromkeys(NAMES, "train"), False, 0)
     assert grouped(found) == [[name] for name in NAMES]
     assert [take.sha256 for take in found] == [(file.sha256,) for file in files]
     assert {take.epoch for take in found} == {0}
@@ -75,7 +75,7 @@ def test_each_file_is_a_take_where_none_are_joined(root):
 )
 def test_consecutive_files_of_a_folder_and_a_split_are_joined(root, splits, expected):
     owned = dict(zip(NAMES, splits, strict=False))
-    found = takes.takes(hashed(root, *NAMES), owned, True, 0)
+    found = takes.form_takes(hashed(root, *NAMES), owned, True, 0)
     assert grouped(found) == [list(group) for group in expected]
 
 
@@ -85,8 +85,8 @@ def test_training_takes_alone_come_in_changed_copies(root):
         (False, [["a/1.wav"], ["a/2.wav"], ["c.wav"]]),
         (True, [["a/1.wav", "a/2.wav"], ["c.wav"]]),
     ):
-        plain = takes.takes(hashed(root, *NAMES), owned, join, 0)
-        found = takes.takes(hashed(root, *NAMES), owned, join, 2)
+        plain = takes.form_takes(hashed(root, *NAMES), owned, join, 0)
+        found = takes.form_takes(hashed(root, *NAMES), owned, join, 2)
         assert found[: len(plain)] == plain
         copies = found[len(plain) :]
         assert grouped(copies) == train * 2
@@ -94,7 +94,7 @@ def test_training_takes_alone_come_in_changed_copies(root):
 
 
 def test_all_takes_come_in_copies_where_recordings_are_cut_in_time(root):
-    assert len(takes.takes(hashed(root, *NAMES), {}, False, 3)) == 4 * len(NAMES)
+    assert len(takes.form_takes(hashed(root, *NAMES), {}, False, 3)) == 4 * len(NAMES)
 
 
 def test_results_are_in_the_order_of_the_takes_with_the_codes_of_each(root, folder, monkeypatch):
@@ -105,12 +105,12 @@ def test_results_are_in_the_order_of_the_takes_with_the_codes_of_each(root, fold
     assert [take.sources[0].name for take, _, _ in results] == list(names)
     for take, facts, what in results:
         (entry,) = what.entries
-        place = shards.Place(facts.shard, entry.row, entry.samples)
+        place = shards.ShardLocation(facts.shard, entry.row, entry.samples)
         codes = shards.read(folder, place, 0, entry.samples)
         samples = audio.read(root / take.sources[0].name, RATE)
         assert np.array_equal(codes, quantise.encode(samples, "mulaw"))
     assert steps == [("convert", done, 6) for done in (2, 4, 6)]
-    assert len(folder.files("shards")) == 6
+    assert len(folder.list_files("shards")) == 6
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_what_a_killed_call_has_not_finished_comes_out_the_same(root, folder, mo
     assert len(lines) == 4
     for lost in itertools.chain.from_iterable(itertools.combinations(lines, n) for n in range(5)):
         for number, shard in enumerate(lost):
-            # Killed before the facts were written, or a shard that somebody has removed.
+            # As after a kill before the facts were written, or after somebody removed the shard.
             (folder.local / f"{shard}{'.json' if number % 2 else ''}").unlink()
         assert made(root, folder, names) == results
         after = state(folder.local)
@@ -209,7 +209,7 @@ def test_files_of_no_use_are_not_decoded_again(root, folder, monkeypatch):
 def test_recordings_own_their_split_as_a_whole(root, folder):
     owned = dict(zip(NAMES, ("train", "validation", "test", "train", "test"), strict=True))
     results = made(root, folder, NAMES)
-    found, named = takes.recordings(results, owned, ORDER)
+    found, named = takes.build_recordings(results, owned, ORDER)
     assert [entry.name for entry in found] == list(NAMES)
     assert [entry.ranges for entry in found] == [
         {owned[name]: (0, 1_000 + 10 * number)} for number, name in enumerate(NAMES)
@@ -222,7 +222,7 @@ def test_recordings_own_their_split_as_a_whole(root, folder):
 
 def test_recordings_that_are_cut_in_time_have_copies_of_their_training_part_alone(root, folder):
     results = made(root, folder, NAMES[:1], copies=1)
-    plain, copy = takes.recordings(results, {}, TIME)[0]
+    plain, copy = takes.build_recordings(results, {}, TIME)[0]
     assert plain.ranges == {"train": (0, 700), "validation": (700, 850), "test": (850, 1_000)}
     assert (copy.name, copy.epoch, copy.ranges) == ("a/1.wav copy 1", 1, {"train": (0, 700)})
 
@@ -231,10 +231,10 @@ def test_a_file_of_no_use_in_a_take_leaves_the_recordings_before_and_after_it(ro
     (root / "a" / "2.wav").write_text("no audio")
     files = hashed(root, *NAMES[:3])
     owned = dict.fromkeys(NAMES, "test")
-    results = takes.converted(
-        takes.takes(files, owned, True, 0), files, SETTINGS, folder, lambda *step: None
+    results = takes.convert_takes(
+        takes.form_takes(files, owned, True, 0), files, SETTINGS, folder, lambda *step: None
     )
-    found, _ = takes.recordings(results, owned, ORDER)
+    found, _ = takes.build_recordings(results, owned, ORDER)
     assert [(entry.name, entry.ranges) for entry in found] == [
         ("a/1.wav", {"test": (0, 1_000)}),
         ("a/10.wav", {"test": (0, 1_020)}),
@@ -249,5 +249,5 @@ def test_facts_are_found_in_a_bucket(root, folder, bucket, tmp_path):
     steps = []
     assert made(root, elsewhere, NAMES, steps.append) == results
     assert steps == []
-    (name,) = (name for name in elsewhere.files() if name.endswith(".json"))
-    assert Facts.of(elsewhere.read_bytes(name)) == results[0][1]
+    (name,) = (name for name in elsewhere.list_files() if name.endswith(".json"))
+    assert ShardFacts.from_json(elsewhere.read_bytes(name)) == results[0][1]

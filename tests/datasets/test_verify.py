@@ -1,4 +1,4 @@
-"""What `verify` says of a corpus, on this machine and in a bucket, and that its advice mends it."""
+"""Problems that `verify` reports, locally and in a bucket; following its advice mends them."""
 
 import dataclasses
 import json
@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from datasets import jobs, shards, takes
 from datasets.manifest import Corpus, Shard
-from datasets.prepare import prepare
+from datasets.prepare import prepare_corpus
 from datasets.storage import Folder
-from datasets.verify import verify
+from datasets.verify import verify_corpus
 from scaling.cli.main import app
 from tests.helpers.sounds import asked, in_process, noise, sound
 
@@ -24,13 +24,13 @@ AGAIN = "type `python -m scaling prepare --config ...`, which makes it again."
 
 @pytest.fixture(autouse=True)
 def without_ray(monkeypatch):
-    monkeypatch.setattr(jobs, "run", in_process)
+    monkeypatch.setattr(jobs, "run_tasks", in_process)
     monkeypatch.setattr(takes, "SHARD_TAKES", 2)
 
 
 @pytest.fixture
 def root(tmp_path):
-    """Four recordings of one length, and a file of no use."""
+    """Write four recordings of one length, and an unusable file."""
     for seed, name in enumerate("abcd"):
         sound(tmp_path / f"audio/{name}.wav", noise(SAMPLES, seed))
     (tmp_path / "audio/e.wav").write_text("no audio")
@@ -39,27 +39,24 @@ def root(tmp_path):
 
 @pytest.fixture(params=["local", "s3"])
 def corpus(request, tmp_path, root):
-    """The recordings in two shards; a third one, of which only the description is there, has none.
-
-    One corpus on this machine, one in a bucket.
-    """
+    """Prepare the recordings in two shards, beside the facts of a third one without recordings."""
     place = tmp_path / "corpus"
     if request.param == "s3":
         place = f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
-    return prepare(asked(), Folder.of(root), Folder.of(place))
+    return prepare_corpus(asked(), Folder.of(root), Folder.of(place))
 
 
 @pytest.fixture
 def local(tmp_path, root):
-    return prepare(asked(), Folder.of(root), Folder.of(tmp_path / "corpus"))
+    return prepare_corpus(asked(), Folder.of(root), Folder.of(tmp_path / "corpus"))
 
 
 def problems(corpus):
-    return verify(corpus, lambda step, done, total: None).problems
+    return verify_corpus(corpus, lambda step, done, total: None).problems
 
 
 def remove(folder, name):
-    system, path = folder.file(name)
+    system, path = folder.filesystem_path(name)
     system.delete_file(path)
 
 
@@ -70,7 +67,7 @@ def flip(folder, name, byte):
 
 
 def changed(corpus, name, /, **fields):
-    """The corpus with other fields of one recording in its manifest."""
+    """Return the corpus with changed fields of one recording in its manifest."""
     recordings = [
         dataclasses.replace(entry, **fields) if entry.name == name else entry
         for entry in corpus.recordings
@@ -80,7 +77,7 @@ def changed(corpus, name, /, **fields):
 
 def test_a_corpus_as_it_was_prepared_is_whole(corpus):
     steps = []
-    found = verify(corpus, lambda *step: steps.append(step))
+    found = verify_corpus(corpus, lambda *step: steps.append(step))
     assert (found.problems, found.notes, found.unnamed) == ((), (), {})
     assert steps == [("verify", 1, 2), ("verify", 2, 2)]
 
@@ -102,15 +99,17 @@ def test_one_flipped_bit_is_found_and_the_shard_named(local, byte):
 def test_a_damaged_shard_has_to_be_removed_before_prepare_makes_it_again(corpus, root):
     damaged = next(iter(corpus.shards))
     flip(corpus.folder, damaged, SAMPLES)
-    assert prepare(asked(), Folder.of(root), corpus.folder) == corpus
+    assert prepare_corpus(asked(), Folder.of(root), corpus.folder) == corpus
     (problem,) = problems(corpus)
     assert f"{corpus.folder}/{damaged}" in problem
     assert re.search("type `rm /|: remove s3://", problem)
     remove(corpus.folder, damaged)
-    assert problems(prepare(asked(), Folder.of(root), corpus.folder)) == ()
+    assert problems(prepare_corpus(asked(), Folder.of(root), corpus.folder)) == ()
 
 
-@pytest.mark.fault("Corpora", "a shard is cut", "found, and made again bit for bit")
+@pytest.mark.fault(
+    "Corpora", "a shard is cut", "`verify` finds it, and `prepare` makes it again bit for bit"
+)
 def test_a_truncated_shard_is_found_and_prepare_makes_it_again(corpus, root):
     damaged = next(iter(corpus.shards))
     content = corpus.folder.read_bytes(damaged)
@@ -118,15 +117,17 @@ def test_a_truncated_shard_is_found_and_prepare_makes_it_again(corpus, root):
     assert problems(corpus) == (
         f"{damaged} has {len(content) - 100:,} bytes, corpus.json states {len(content):,}: {AGAIN}",
     )
-    assert problems(prepare(asked(), Folder.of(root), corpus.folder)) == ()
+    assert problems(prepare_corpus(asked(), Folder.of(root), corpus.folder)) == ()
 
 
-@pytest.mark.fault("Corpora", "shards are missing", "found, and made again bit for bit")
+@pytest.mark.fault(
+    "Corpora", "shards are missing", "`verify` finds it, and `prepare` makes it again bit for bit"
+)
 def test_missing_shards_are_each_found_and_prepare_makes_them_again(corpus, root):
     for shard in corpus.shards:
         remove(corpus.folder, shard)
     assert problems(corpus) == tuple(f"{shard} is missing: {AGAIN}" for shard in corpus.shards)
-    assert problems(prepare(asked(), Folder.of(root), corpus.folder)) == ()
+    assert problems(prepare_corpus(asked(), Folder.of(root), corpus.folder)) == ()
 
 
 @pytest.mark.parametrize(
@@ -147,7 +148,7 @@ def test_a_recording_that_does_not_lie_where_the_manifest_says_is_found(local, f
     (problem,) = problems(changed(local, owned.name, **fields))
     stated = dataclasses.replace(owned, **fields)
     assert problem.startswith(
-        f"{owned.shard} does not hold 1 of its 2 recordings as corpus.json states them, such as "
+        f"{owned.shard} lacks 1 of its 2 recordings as corpus.json states them, such as "
         f"{stated.name!r} with {stated.samples:,} samples from row group {stated.row} on: "
     )
 
@@ -155,7 +156,7 @@ def test_a_recording_that_does_not_lie_where_the_manifest_says_is_found(local, f
 def test_every_row_group_of_a_long_recording_is_looked_at(local):
     place = local.folder.local / "shards/long.parquet"
     blocks = [np.zeros(shards.BLOCK, dtype=np.uint8), np.ones(5, dtype=np.uint8)]
-    writer = shards.Writer(place, 256)
+    writer = shards.ShardWriter(place, 256)
     writer.add("long", blocks)
     writer.close()
     name = "shards/long.parquet"
@@ -210,7 +211,7 @@ def test_files_that_the_manifest_does_not_name_are_a_note_with_their_bytes(corpu
     left = {"shards/old.parquet": 7, "shards/old.parquet.json": 3, "shards/read me.txt": 5}
     for name, size in left.items():
         corpus.folder.write_bytes(name, bytes(size))
-    found = verify(corpus, lambda step, done, total: None)
+    found = verify_corpus(corpus, lambda step, done, total: None)
     assert (found.problems, found.unnamed) == ((), {**left})
     (note,) = found.notes
     assert "3 files in shards (15 bytes), such as 'shards/old.parquet'" in note
@@ -218,13 +219,13 @@ def test_files_that_the_manifest_does_not_name_are_a_note_with_their_bytes(corpu
 
 def test_shards_of_earlier_settings_can_be_deleted(local, root):
     other = asked(settings=dataclasses.replace(asked().settings, codec="linear"))
-    newer = prepare(other, Folder.of(root), local.folder)
-    found = verify(newer, lambda step, done, total: None)
+    newer = prepare_corpus(other, Folder.of(root), local.folder)
+    found = verify_corpus(newer, lambda step, done, total: None)
     assert {name.removesuffix(".json") for name in found.unnamed} == set(local.shards)
     for name in found.unnamed:
         remove(local.folder, name)
-    assert verify(newer, lambda step, done, total: None).notes == ()
-    assert prepare(other, Folder.of(root), local.folder) == newer
+    assert verify_corpus(newer, lambda step, done, total: None).notes == ()
+    assert prepare_corpus(other, Folder.of(root), local.folder) == newer
 
 
 def test_the_verb_ends_with_0_where_all_is_well_and_with_1_where_not(local):
@@ -267,7 +268,7 @@ def test_a_manifest_that_is_missing_or_damaged_is_the_problem(local, content):
 
 def test_a_bucket_is_verified_by_its_uri(bucket, root, tmp_path):
     place = f"{bucket}/{tmp_path.name}"
-    prepare(asked(), Folder.of(root), Folder.of(place))
+    prepare_corpus(asked(), Folder.of(root), Folder.of(place))
     done = CliRunner().invoke(app, ["verify", place])
     assert (done.exit_code, done.stdout) == (0, f"{place} is whole: recordings 4, shards 2\n")
     assert Corpus.load(place).folder == Folder.of(place)

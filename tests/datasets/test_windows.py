@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from datasets.augment import Augmentation
 from datasets.level import Level
 from datasets.manifest import Corpus, ManifestError, Recording, Reference
-from datasets.windows import WindowError, Windows, every_target_hash, order, targets_hash
+from datasets.windows import WindowError, Windows, hash_every_target, hash_targets, order_windows
 
 
 def corpus(*parts):
-    """A corpus whose recordings own [begin, end) of their samples in train."""
+    """Return a corpus whose recordings have [begin, end) of their samples in train."""
     level = Level(0.5, 0.1, 0, 0)
     recordings = tuple(
         Recording(f"r{i}", f"shards/r{i}", 0, end + 3, (), level, 0, {"train": (begin, end)})
@@ -67,7 +67,7 @@ def test_windows_partition_the_eligible_targets(parts, context, more_history, ru
     try:
         windows = Windows.of(corpus(*parts), "train", context, spacing, targets, history, run)
     except WindowError:
-        # Rightly refused only if every recording's eligible targets fall short of one block.
+        # A refusal is right only if no recording has eligible targets for one block.
         assert max(Counter(i for i, _ in eligible).values(), default=0) < targets * spacing
         return
     seen = all_targets(windows)
@@ -121,56 +121,56 @@ def test_only_recordings_of_the_split_are_seen():
 def test_targets_and_their_hash_do_not_depend_on_the_context():
     parts = corpus((0, 200), (50, 300))
     windows = [Windows.of(parts, "train", context, 4, 3, 40) for context in (1, 16, 40)]
-    indexes = order(np.arange(20), len(windows[0]), 0)
+    indexes = order_windows(np.arange(20), len(windows[0]), 0)
     assert all_targets(windows[0]) == all_targets(windows[1]) == all_targets(windows[2])
-    assert len({targets_hash(each, indexes) for each in windows}) == 1
+    assert len({hash_targets(each, indexes) for each in windows}) == 1
     assert [each.length for each in windows] == [10, 25, 49]
 
 
 def test_the_hash_names_the_set_of_targets():
     windows = Windows.of(corpus((0, 200), (50, 300)), "train", 8, 4, 3)
     indexes = np.array([3, 1, 40, 55])
-    assert targets_hash(windows, indexes) == targets_hash(windows, indexes[::-1])
-    assert targets_hash(windows, indexes) != targets_hash(windows, indexes[:3])
-    assert targets_hash(windows, indexes) != targets_hash(windows, np.array([3, 1, 40, 54]))
+    assert hash_targets(windows, indexes) == hash_targets(windows, indexes[::-1])
+    assert hash_targets(windows, indexes) != hash_targets(windows, indexes[:3])
+    assert hash_targets(windows, indexes) != hash_targets(windows, np.array([3, 1, 40, 54]))
     grouped = Windows.of(corpus((0, 200), (50, 300)), "train", 8, 1, 12)
     # 192 and 242 eligible targets: blocks of 12 offsets either way, so the same sets of targets.
-    every = (targets_hash(each, np.arange(len(each))) for each in (windows, grouped))
+    every = (hash_targets(each, np.arange(len(each))) for each in (windows, grouped))
     assert len(set(every)) == 1
 
 
 def test_the_hash_tells_recordings_apart():
     one, two = (Windows.of(corpus((0, 20), part), "train", 4) for part in ((0, 20), (0, 21)))
-    assert targets_hash(one, np.arange(16)) == targets_hash(two, np.arange(16))
-    assert targets_hash(one, np.arange(16)) != targets_hash(one, np.arange(16, 32))
+    assert hash_targets(one, np.arange(16)) == hash_targets(two, np.arange(16))
+    assert hash_targets(one, np.arange(16)) != hash_targets(one, np.arange(16, 32))
 
 
 def test_an_epoch_is_without_replacement_and_epochs_differ():
     count = 101
-    indexes = order(np.arange(3 * count), count, 5).reshape(3, count)
+    indexes = order_windows(np.arange(3 * count), count, 5).reshape(3, count)
     assert all(np.array_equal(np.sort(epoch), np.arange(count)) for epoch in indexes)
     assert not np.array_equal(indexes[0], indexes[1])
-    assert not np.array_equal(indexes[0], order(np.arange(count), count, 6))
+    assert not np.array_equal(indexes[0], order_windows(np.arange(count), count, 6))
 
 
 @given(start=st.integers(0, 600), size=st.integers(0, 100), count=st.integers(20, 200))
 @settings(deadline=None)
 def test_the_order_can_be_entered_anywhere(start, size, count):
     positions = np.arange(start, start + size)
-    whole = order(np.arange(start + size), count, 1)
-    assert np.array_equal(order(positions, count, 1), whole[start:])
+    whole = order_windows(np.arange(start + size), count, 1)
+    assert np.array_equal(order_windows(positions, count, 1), whole[start:])
 
 
 def test_targets_are_drawn_once_for_each_epoch():
     windows = Windows.of(corpus((0, 90), (10, 64)), "train", 7, 3, 2)
-    drawn = all_targets(windows, order(np.arange(2 * len(windows)), len(windows), 0))
+    drawn = all_targets(windows, order_windows(np.arange(2 * len(windows)), len(windows), 0))
     assert Counter(drawn) == {target: 2 for target in all_targets(windows)}
 
 
 @pytest.mark.fault(
     "Corpora",
     "the context is longer than every recording",
-    "refused with what to change",
+    "it is refused, and the error names what to change",
 )
 def test_no_window_is_refused_with_what_to_change():
     with pytest.raises(WindowError) as error:
@@ -229,7 +229,7 @@ def test_the_hash_of_every_target_is_that_of_all_windows_of_one(parts, context):
         windows = Windows.of(corpus(*parts), "train", context)
     except WindowError:
         return
-    assert every_target_hash(windows) == targets_hash(windows, np.arange(len(windows)))
+    assert hash_every_target(windows) == hash_targets(windows, np.arange(len(windows)))
 
 
 def test_a_run_that_does_not_divide_the_spacing_is_refused():

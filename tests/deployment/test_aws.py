@@ -233,7 +233,9 @@ def test_spot_is_asked_first(ec2, autoscaler):
     assert not instances(ec2, "a100_on_demand")
 
 
-@pytest.mark.fault("Nodes and networks", "there is no spot capacity", "nodes are bought on demand")
+@pytest.mark.fault(
+    "Nodes and networks", "there is no spot capacity", "on-demand nodes are requested"
+)
 def test_without_spot_capacity_the_next_try_is_on_demand(ec2, autoscaler):
     events = autoscaler.provider.ec2_fail_fast.meta.client.meta.events
     events.register("before-call.ec2.RunInstances", no_spot_capacity)

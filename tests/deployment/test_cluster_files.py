@@ -47,8 +47,8 @@ def test_set_up_ends_with_the_check_of_the_node(name):
 
 @pytest.mark.fault(
     "Nodes and networks",
-    "a host's `ray start` gives up, on a disk that is slow",
-    "tried once more; the second time the host is left aside, with what Ray said",
+    "a host's `ray start` gives up on a slow disk",
+    "it is tried once more; if it fails again, the host is left out with Ray's message",
 )
 @pytest.mark.parametrize(("failures", "code"), [(0, 0), (1, 0), (2, 1)])
 def test_a_start_that_ray_gave_up_is_tried_once_more(tmp_path, failures, code):

@@ -126,7 +126,7 @@ def test_the_workers_are_hosts_of_their_own(cluster):
     assert addresses == {host.address for host in cluster.network.hosts}
 
 
-@pytest.mark.fault("Security", "the dashboard is asked without the token", "it tells nothing")
+@pytest.mark.fault("Security", "the dashboard is asked without the token", "it refuses to answer")
 @pytest.mark.parametrize(
     "path", ["/api/jobs/", "/api/v0/nodes", "/nodes?view=summary", "/api/cluster_status"]
 )
@@ -138,7 +138,7 @@ def test_the_dashboard_tells_nothing_without_the_token(cluster, path, token):
     assert cluster.ask(path, cluster.token)[0] == 200
 
 
-@pytest.mark.fault("Security", "a job is sent with a wrong token, or with none", "not taken")
+@pytest.mark.fault("Security", "a job is sent with a wrong token, or with none", "it is not taken")
 def test_no_job_is_taken_with_a_wrong_token_or_none(cluster):
     taken = cluster.network.shared / "taken"
     done = cluster.submit("touch", str(taken), token="0" * 64)
@@ -200,8 +200,8 @@ def test_a_job_sweeps_over_the_hosts_and_reports_into_the_shared_folder(cluster)
 
 @pytest.mark.fault(
     "Storage",
-    "cluster.storage is not shared by all nodes",
-    "refused before the run, with the nodes' names",
+    "some nodes do not share cluster.storage",
+    "the run is refused, with the nodes' names",
 )
 def test_a_storage_that_the_hosts_do_not_share_is_found_with_their_names(cluster):
     # Each host has a /tmp of its own.

@@ -21,17 +21,18 @@ from datasets.columns import Series
 from datasets.level import Level
 from datasets.manifest import (
     Corpus,
-    Part,
     Recording,
+    RecordingPart,
     Reference,
     Rejected,
     Shard,
     SplitSummary,
 )
-from datasets.shards import Place, Writer
+from datasets.shards import ShardLocation, ShardWriter
 from datasets.storage import Folder
 
 COMPRESS = {".tar": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+COMPRESS |= {".tgz": gzip.compress, ".tbz2": bz2.compress, ".txz": lzma.compress}
 FAMILIES = pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz", ".tar.bz2", ".tar.xz"])
 MIB = 2**20
 
@@ -124,7 +125,10 @@ def table(path, values, column="level"):
 
 
 LEVEL = Level(0.5, 0.125, 3, 40)
-PARTS = (Part("a.wav", "ab" * 32, 44_100, 2, 0), Part("b.wav", "cd" * 32, 16_000, 1, 60))
+PARTS = (
+    RecordingPart("a.wav", "ab" * 32, 44_100, 2, 0),
+    RecordingPart("b.wav", "cd" * 32, 16_000, 1, 60),
+)
 
 
 def recording(name, samples, ranges, row=0):
@@ -160,18 +164,18 @@ SHARD = "shards/s.parquet"
 
 def random_codes(samples, levels=256):
     codes = np.random.default_rng(samples).integers(0, levels, samples)
-    return codes.astype(quantise.dtype(levels))
+    return codes.astype(quantise.code_dtype(levels))
 
 
 def written(folder, recordings, levels=256, name=SHARD):
     """Write a shard of these recordings (each [any] or a list of blocks); return locations."""
     places = []
     with Folder.of(folder).writing(name) as path:
-        writer = Writer(path, levels)
+        writer = ShardWriter(path, levels)
         for number, blocks in enumerate(recordings):
             row, samples = writer.add(
                 f"r{number}", blocks if isinstance(blocks, list) else [blocks]
             )
-            places.append(Place(name, row, samples))
+            places.append(ShardLocation(name, row, samples))
         writer.close()
     return places

@@ -25,5 +25,5 @@ def cut(path, share):
 
 def reason(path):
     with pytest.raises(audio.AudioError) as error:
-        list(audio.blocks(path, RATE, 1000))
+        list(audio.read_blocks(path, RATE, 1000))
     return str(error.value)

@@ -1,4 +1,4 @@
-"""Codes, models and networks fed one code at a time, for tests of the baselines."""
+"""Codes, models and step-by-step runs shared by the tests of the baselines."""
 
 import dataclasses
 
@@ -15,17 +15,20 @@ def codes_of(samples, batch=2, levels=256):
 
 
 def stepped(network, codes_BT):
-    """Return the logits (B, T, Q) of codes that are fed one at a time."""
+    """Return the logits (B, T, Q) of codes that are read one by one."""
     state = network.start(len(codes_BT))
     logits = []
-    for codes_B in [torch.full_like(codes_BT[:, 0], network.start_code), *codes_BT.T[:-1]]:
+    for codes_B in [
+        torch.full_like(codes_BT[:, 0], network.architecture.start_code),
+        *codes_BT.T[:-1],
+    ]:
         logits_BQ, state = network.step(state, codes_B)
         logits.append(logits_BQ)
     return torch.stack(logits, 1)
 
 
 def model_of(network, **changes):
-    """Build the network behind the interface of every model; ``changes`` apply to its shape."""
+    """Return the network as a SequenceModel; ``changes`` apply to its architecture."""
     model = SequenceModel(dataclasses.replace(network.architecture, **changes))
     model.network = network
     return model

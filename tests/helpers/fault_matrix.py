@@ -1,7 +1,7 @@
-"""Matrix of faults and bad input in docs/reliability.md; ``make matrix`` writes it.
+"""Tables of faults and bad input in docs/reliability.md, written by ``make matrix``.
 
-A row is the marker ``fault(kind, happens, promise)`` of a test, so a promise cannot outlive its
-test. Faults that one machine cannot test are listed below, with the reason.
+A row is a test's marker ``fault(kind, happens, promise)``, so a promise cannot outlive its test.
+``UNTESTED`` has the faults without a test on one machine, with the reason.
 """
 
 import re
@@ -35,51 +35,51 @@ KINDS = (
 UNTESTED = (
     (
         "Processes",
-        "a worker is slower than the others, and not stuck",
-        "Nothing names it: every step takes as long as the slowest worker, and the record has the "
+        "a worker is slower than the others, but not stuck",
+        "No check names it. Every step takes as long as the slowest worker, and the record has the "
         "seconds of each step.",
     ),
     (
         "Nodes and networks",
         "the network between two nodes is cut for seconds, or for minutes",
-        "No test cuts a link while a run trains. A lost node, which is what Ray makes of a long "
-        "cut, and workers that wait for ever are tested.",
+        "No test cuts a link while a run trains. Ray treats a long cut as a lost node. A lost "
+        "node, and workers that wait for ever, are tested.",
     ),
     (
         "Nodes and networks",
         "a GPU falls off its bus, or its memory fails",
-        "That needs such a GPU. `doctor --cluster` names one with memory errors before a run "
-        "starts, which is tested above.",
+        "A test needs such a GPU. `doctor --cluster` names one with memory errors before a run "
+        "starts, as tested above.",
     ),
     (
         "Nodes and networks",
-        "half an hour of faults drawn at random, on several machines",
-        "It takes longer than all tests. `rehearse --faults all` strikes a run with nine faults, "
-        "one after the other, and `rehearse --minutes` kills workers at random: both tested above.",
+        "random faults strike for half an hour, on several machines",
+        "It takes longer than all tests. `rehearse --faults all` injects nine faults, one after "
+        "the other, and `rehearse --minutes` kills workers at random: both are tested above.",
     ),
     (
         "Audio files",
-        "one changed byte in the sound of a WAV or an MP3 that is whole",
-        "These formats have no checksum: it is read as it is. The manifest has each file's "
-        "SHA-256.",
+        "a whole WAV or MP3 has one changed byte in its sound",
+        "These formats have no checksum, so the file is read as it is. The manifest has each "
+        "file's SHA-256.",
     ),
     (
         "Archives and folders",
-        "the clouds' own storage refuses or delays requests",
-        "The tests' bucket is a simulated S3 on the same machine, and does neither.",
+        "the storage of a cloud refuses or delays requests",
+        "The tests' bucket is a simulated S3 on the same machine, which does neither.",
     ),
     (
         "Foreign bytes",
-        "a few bits of a shard's footer, among all that may change",
-        "Arrow ends the process over them, by an exception that its Python interface does not "
-        "catch. `verify` names the shard without reading its footer: its SHA-256 is another.",
+        "certain bits of a shard's footer change",
+        "Arrow ends the process, by an exception that its Python interface does not catch. "
+        "`verify` names the shard by its SHA-256, without reading its footer.",
     ),
 )
 
 
 @dataclass
 class Row:
-    """One fault: the promise, and the tests that show it."""
+    """A possible fault, the promise for it, and the tests that check the promise."""
 
     happens: str
     promise: str
@@ -87,7 +87,7 @@ class Row:
 
 
 class Collected:
-    """Plugin of pytest that keeps the items of a collection."""
+    """Pytest plugin that keeps the collected items."""
 
     def __init__(self) -> None:
         self.items: list[pytest.Item] = []
@@ -97,10 +97,10 @@ class Collected:
 
 
 def rows(items: Iterable[pytest.Item]) -> dict[str, list[Row]]:
-    """Return the marked tests by kind, in file order; ValueError for a wrong marker."""
+    """Return the marked tests by kind, in file order; raise ValueError for a wrong marker."""
     found: dict[str, dict[str, Row]] = {kind: {} for kind in KINDS}
     for item in items:
-        # Pytest yields the nearest marker first; the document lists them from top to bottom.
+        # Pytest lists the nearest marker first; rows follow the order in the file.
         own = [mark for mark in item.own_markers if mark.name == MARKER]
         for mark in reversed(own):
             kind, happens, promise = mark.args
@@ -115,7 +115,7 @@ def rows(items: Iterable[pytest.Item]) -> dict[str, list[Row]]:
                     f"{row.promise!r}: write the same"
                 )
             name = _name(item, mark)
-            # One case of a test is enough for all that show the same.
+            # Parametrised cases with the same promise share one entry.
             if name.partition("[")[0] not in {test.partition("[")[0] for test in row.tests}:
                 row.tests.append(name)
     return {kind: list(of_kind.values()) for kind, of_kind in found.items()}
@@ -129,11 +129,11 @@ def _name(item: pytest.Item, mark: pytest.Mark) -> str:
 
 
 def tables(found: dict[str, list[Row]]) -> str:
-    """Return the rows as Markdown, a table for each kind, with untested rows at its end."""
+    """Return a Markdown table for each kind, with untested faults at its end."""
     tested = sum(map(len, found.values()))
-    lines = [f"{tested} rows have a test, and {len(UNTESTED)} a reason why they have none."]
+    lines = [f"{tested} rows have a test, and {len(UNTESTED)} have a reason instead."]
     for kind in KINDS:
-        lines += ["", f"### {kind}", "", "| what happens | what is promised | test |"]
+        lines += ["", f"### {kind}", "", "| fault | promise | test |"]
         lines += ["| --- | --- | --- |"]
         for row in found[kind]:
             tests = ", ".join(f"`{test}`" for test in row.tests)
@@ -157,7 +157,7 @@ def written(text: str) -> str:
 
 
 def main(words: list[str]) -> int:
-    """Write the tables of all marked tests into the document; with --check, only compare them."""
+    """Write the tables of all marked tests into the document; with --check, only compare."""
     collected = Collected()
     arguments = ["--collect-only", "-qq", "-m", MARKER, "-p", "no:cacheprovider"]
     code = pytest.main([*arguments, str(CLONE / "tests")], plugins=[collected])

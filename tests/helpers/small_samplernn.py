@@ -13,7 +13,7 @@ def small(**changes):
 
 
 def network_of(dtype=torch.float64, **changes):
-    """Return a network without trivial weights, gains, biases and first hidden states."""
+    """Return a network whose weights, gains, biases and first hidden states are all nontrivial."""
     torch.manual_seed(0)
     network = SampleRNN(small(**changes)).to(dtype)
     with torch.no_grad():

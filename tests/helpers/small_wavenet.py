@@ -7,7 +7,7 @@ from model.baselines.wavenet import WaveNet
 
 
 def small(**changes):
-    """Return sizes that all differ, so that none can replace another; the context is 15 samples."""
+    """Return sizes that all differ, so that none can replace another; the receptive field is 15."""
     sizes = {"embedding": 7, "residual": 6, "gate": 5, "skip": 19, "end": 18}
     return WaveNetArchitecture(**{"blocks": 2, "layers": 3, **sizes, **changes})
 

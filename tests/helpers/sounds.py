@@ -10,17 +10,17 @@ import soundfile
 import datasets.prepare
 from datasets import audio, shards
 from datasets.convert import Take
-from datasets.inventory import Hashed
+from datasets.inventory import HashedFile
 from datasets.level import Level
 from datasets.manifest import Corpus, Recording
 from datasets.settings import Preparation, Settings
 from datasets.sources import Patterns, Source
-from datasets.splits import Rule
+from datasets.splits import SplitRule
 from datasets.storage import Folder
 
 RATE = 16_000
 SETTINGS = Settings(RATE, "mulaw", 256, "none")
-TIME = Rule("time", (0.7, 0.15, 0.15))
+TIME = SplitRule("time", (0.7, 0.15, 0.15))
 
 
 def noise(samples, seed=0):
@@ -38,18 +38,18 @@ def sound(path: Path, samples, rate=RATE, **options: Any) -> Path:
 
 def take(root: Path, *names: str, epoch: int = 0) -> Take:
     """Return the take of these files below ``root``."""
-    place = Folder.of(root).place
+    place = Folder.of(root).uri
     sources = tuple(Source(name, place, os.fsencode(name)) for name in names)
-    return Take(sources, tuple(audio.digest(root / name) for name in names), epoch)
+    return Take(sources, tuple(audio.file_sha256(root / name) for name in names), epoch)
 
 
-def hashed(root: Path, *names: str) -> list[Hashed]:
+def hashed(root: Path, *names: str) -> list[HashedFile]:
     """Return these files below ``root`` with their counts."""
-    place = Folder.of(root).place
+    place = Folder.of(root).uri
     return [
-        Hashed(
+        HashedFile(
             Source(name, place, os.fsencode(name)),
-            audio.digest(root / name),
+            audio.file_sha256(root / name),
             (root / name).stat().st_size,
         )
         for name in names
@@ -70,14 +70,14 @@ def asked(**changes: Any) -> Preparation:
 
 def prepare(root, destination, progress=lambda *step: None, **changes: Any) -> Corpus:
     """Prepare the files below ``root`` as :func:`asked`; Ray must be connected."""
-    return datasets.prepare.prepare(
+    return datasets.prepare.prepare_corpus(
         asked(**changes), Folder.of(root), Folder.of(destination), progress
     )
 
 
 def codes_of(corpus: Corpus, entry: Recording) -> np.ndarray:
     """Return all codes of a recording."""
-    return shards.read(corpus.folder, entry.place, 0, entry.samples)
+    return shards.read(corpus.folder, entry.location, 0, entry.samples)
 
 
 def recording(place, ranges, name="r", parts=(), epoch=0) -> Recording:

@@ -10,10 +10,10 @@ import pytest
 import soundfile
 
 from datasets import audio, quantise, shards, splits
-from datasets.expectations import differences
-from datasets.manifest import Part
-from datasets.prepare import prepare
-from datasets.shards import Place
+from datasets.expectations import find_differences
+from datasets.manifest import RecordingPart
+from datasets.prepare import prepare_corpus
+from datasets.shards import ShardLocation
 from datasets.splits import SPLITS
 from datasets.storage import Folder
 from scaling.config import load
@@ -32,7 +32,7 @@ def recipe(name, root="data/source", destination="data/nothing"):
 
 def prepared(name, root, destination):
     config = recipe(name, root, destination)
-    return prepare(config.preparation(), Folder.of(root), Folder.of(destination))
+    return prepare_corpus(config.preparation(), Folder.of(root), Folder.of(destination))
 
 
 def samples(length, seed):
@@ -75,7 +75,7 @@ def below(folder, files):
 
 
 def codes(corpus, entry):
-    return shards.read(corpus.folder, entry.place, 0, entry.samples)
+    return shards.read(corpus.folder, entry.location, 0, entry.samples)
 
 
 def parts(corpus, split):
@@ -93,13 +93,15 @@ def test_a_corpus_with_exactly_the_known_figures_differs_in_nothing(name):
     names = [f"{i}.wav" for i in range(expected.files)]
     assert sum(expected.splits) == expected.files
     if asked.split.kind == "order":
-        owned = list(splits.assign(asked.split, names, {}, {}).values())
+        owned = list(splits.assign_splits(asked.split, names, {}, {}).values())
         assert tuple(map(owned.count, SPLITS)) == expected.splits
 
     def said(lengths):
-        part = Part("a", "", expected.rate or 44_100, expected.channels, 0)
-        entries = [recording(Place("s", 0, length), {}, parts=(part,)) for length in lengths]
-        return differences(expected, entries, expected.splits)
+        part = RecordingPart("a", "", expected.rate or 44_100, expected.channels, 0)
+        entries = [
+            recording(ShardLocation("s", 0, length), {}, parts=(part,)) for length in lengths
+        ]
+        return find_differences(expected, entries, expected.splits)
 
     shortest, longest = expected.shortest or 1, expected.longest or 10**9
     usual = [shortest] * (expected.files - 1)

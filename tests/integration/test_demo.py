@@ -42,7 +42,7 @@ def prompt(embedded_corpus, tmp_path_factory):
     """The first second of the test split as a WAV file."""
     (recording,) = embedded_corpus.recordings
     begin, _ = recording.ranges["test"]
-    codes = shards.read(embedded_corpus.folder, recording.place, begin, SECONDS * RATE)
+    codes = shards.read(embedded_corpus.folder, recording.location, begin, SECONDS * RATE)
     path = tmp_path_factory.mktemp("audio") / "prompt.wav"
     soundfile.write(path, quantise.decode(codes, "mulaw"), RATE)
     return path

@@ -159,7 +159,7 @@ def test_the_best_sizes_grow_with_the_budget(found):
 @pytest.mark.fault(
     "Sweeps and records",
     "runs of a study have no record",
-    "listed in the report with the reason",
+    "the report lists them with the reason",
 )
 def test_runs_without_a_record_are_listed_with_their_reason(content, paths):
     states = {run["state"]: run for run in content["unfinished"]}

@@ -10,7 +10,7 @@ from scipy.special import ndtr
 
 from datasets import references, shards
 from model.build import build, parameter_groups
-from model.inference.silence import nats_from_silence
+from model.inference.dense import nats_from_silence
 from model.linear import LinearPrediction
 from model.targets import Targets
 from scaling.config import load
@@ -34,7 +34,7 @@ def twin(kind, **changes):
 
 def linear_prediction(codes):
     """What a corpus of these codes says of a linear predictor."""
-    found = references.solve(references.gram(codes))
+    found = references.fit_linear(references.gram_matrix(codes))
     runs = np.lib.stride_tricks.sliding_window_view(codes.astype(float), found.order + 1)
     centres = found.intercept + runs[:, -2::-1] @ np.array(found.coefficients)
     scale = references.fit_scale(codes[found.order :], centres)
@@ -67,7 +67,7 @@ def learned(model, windows, targets, rate, steps, enough=0.0):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_twin_learns_a_clip_by_heart(embedded_corpus, kind):
-    place = embedded_corpus.recordings[0].place
+    place = embedded_corpus.recordings[0].location
     codes = shards.read(embedded_corpus.folder, place, 1_000_000, CLIP).copy()
     clip = torch.from_numpy(codes)
     shape, targets = twin(kind)

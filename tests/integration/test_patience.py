@@ -54,9 +54,9 @@ def test_a_search_that_compares_candidates_at_the_same_shares_refuses_runs_that_
 
 @pytest.mark.fault(
     "Processes",
-    "a run at ZeRO 3 that keeps its best weights is killed after it found them, and told to end at "
-    "a validation",
-    "each validation once, and the same weights as undisturbed",
+    "a run at ZeRO 3 that keeps its best weights is killed after it found them, and gets "
+    "SIGTERM at a validation",
+    "each validation is done once, and the weights are those of an undisturbed run",
 )
 @pytest.mark.slow
 def test_a_run_ends_early_with_the_weights_that_the_plain_loop_had_at_the_best_validation(

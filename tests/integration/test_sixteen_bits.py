@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from datasets import quantise, shards
-from datasets.prepare import prepare
+from datasets.prepare import prepare_corpus
 from datasets.storage import Folder
 from scaling.config import load
 from scaling.inference.degeneration import flatness, spectrum
@@ -26,7 +26,7 @@ CONTEXT = 8_000
 def corpus(ray_session, tmp_path_factory):
     asked = load.corpus(CLONE / "configs/corpora/sixteen_bits.yaml").preparation()
     destination = tmp_path_factory.mktemp("corpora") / "embedded-16"
-    return prepare(asked, Folder.of(CLONE), Folder.of(destination))
+    return prepare_corpus(asked, Folder.of(CLONE), Folder.of(destination))
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_a_mixture_beats_the_linear_predictor_and_both_are_scored_on_the_same_ta
 def test_a_mixtures_continuation_has_the_prompts_level_and_spectrum(corpus, runs, tmp_path):
     (recording,) = corpus.recordings
     begin, _ = recording.ranges["validation"]
-    codes = shards.read(corpus.folder, recording.place, begin, 2 * RATE)
+    codes = shards.read(corpus.folder, recording.location, begin, 2 * RATE)
     given = quantise.decode(codes, "linear", 65_536)
     prompt = tmp_path / "prompt.wav"
     soundfile.write(prompt, given, RATE)

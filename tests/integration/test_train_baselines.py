@@ -65,7 +65,7 @@ def check_scores(run, corpus):
     for found in (full, silent):
         assert (found.run, found.targets, found.left_out) == (run.record.id, 1_000, 0)
         assert found.loss.nats == pytest.approx(silent.loss.nats, abs=0.2)
-    codes = torch.from_numpy(read_shard(corpus.folder, recording.place, begin, 1_000).copy())
+    codes = torch.from_numpy(read_shard(corpus.folder, recording.location, begin, 1_000).copy())
     with torch.no_grad():
         expected = nats_of(stepped(run.network.network, codes[None])[0], codes)
     assert silent.loss.nats == pytest.approx(expected.mean().item(), abs=1e-4)

@@ -24,7 +24,7 @@ def test_the_document_has_the_tables_of_all_marked_tests():
 
 def test_the_document_has_sixty_rows_or_more_that_have_a_test_and_the_others_a_reason():
     lines = [line for line in written(DOCUMENT.read_text()).splitlines() if line[:2] == "| "]
-    cells = [line.strip("| ").split(" | ") for line in lines if line[:5] not in ("| wha", "| ---")]
+    cells = [line.strip("| ").split(" | ") for line in lines if line[:5] not in ("| fau", "| ---")]
     assert all(len(row) == 3 and all(row) for row in cells)
     assert sum(test != "none" for _, _, test in cells) >= LEAST_ROWS
     assert [row[0] for row in cells if row[2] == "none"] == [row[1] for row in UNTESTED]

@@ -28,7 +28,7 @@ def place(tmp_path):
 @pytest.mark.fault(
     "Archives and folders",
     "an archive unpacks to 200 times its size or more",
-    "refused; silence is not",
+    "it is refused; an archive of silence is not",
 )
 @pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
 def test_a_bomb_is_refused_and_silence_is_not(place, suffix):
@@ -42,8 +42,8 @@ def test_a_bomb_is_refused_and_silence_is_not(place, suffix):
 
 @pytest.mark.fault(
     "Archives and folders",
-    "an archive is over the limits, or what the disk holds",
-    "refused before anything is written",
+    "an archive exceeds the limits, or the room on the disk",
+    "it is refused before anything is written",
 )
 @FAMILIES
 def test_an_archive_over_a_limit_or_the_free_disk_is_refused(place, suffix, monkeypatch):
@@ -54,14 +54,14 @@ def test_an_archive_over_a_limit_or_the_free_disk_is_refused(place, suffix, monk
     usage = shutil.disk_usage(place)._replace(free=100_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     for members in ([("a.wav", bytes(93_000))], [(f"{n}.wav", b"a") for n in range(24)]):
-        assert "where 95000 may be used: make" in refused(place, name, packed(members, suffix))
+        assert "of which 95000 may be used: make" in refused(place, name, packed(members, suffix))
     assert len(tree(unpacked(place, name, data, Limits(members=3, bytes=8_000)))) == 3
 
 
 @pytest.mark.fault(
     "Archives and folders",
-    "a member has another size than it declares",
-    "refused whole; nothing is left",
+    "a member's size differs from its declaration",
+    "the archive is refused whole, and no file is left",
 )
 @pytest.mark.parametrize("forged", [False, True])
 @pytest.mark.parametrize("declared", [0, 10, MIB - 1, MIB + 1, 9 * MIB])
@@ -69,6 +69,6 @@ def test_a_member_of_another_size_than_declared_is_refused(place, declared, forg
     data, true = zipped([("a.wav", bytes(MIB))]), bytes(declared if forged else MIB)
     values = (zlib.crc32(true), data.index(b"PK\1\2") - 35, declared)
     said = refused(place, "x.zip", patched(data, 14, 16, "<III", *values), early=False)
-    passed = min(declared + archives.BLOCK - declared % archives.BLOCK, MIB)
+    passed = min(declared + archives.READ_BYTES - declared % archives.READ_BYTES, MIB)
     sentence = f"{passed} bytes of its member 'a.wav' can be read, which declares {declared}"
     assert sentence in said or (forged and "Bad CRC" in said)

@@ -11,9 +11,9 @@ import soundfile
 
 from datasets import audio, quantise, shards
 from datasets.manifest import Corpus
-from datasets.prepare import prepare
+from datasets.prepare import prepare_corpus
 from datasets.settings import Preparation, Settings
-from datasets.splits import Rule
+from datasets.splits import SplitRule
 from datasets.storage import Folder
 from scaling.common.paths import CLONE
 
@@ -102,9 +102,11 @@ def ask(root, destination, **changes):
         "name": "bad",
         "licence": "CC0",
         "settings": Settings(RATE, "mulaw", 256, "none"),
-        "split": Rule("hash", (0.6, 0.2, 0.2)),
+        "split": SplitRule("hash", (0.6, 0.2, 0.2)),
     }
-    return prepare(Preparation(**{**asked, **changes}), Folder.of(root), Folder.of(destination))
+    return prepare_corpus(
+        Preparation(**{**asked, **changes}), Folder.of(root), Folder.of(destination)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -114,13 +116,13 @@ def prepared(folder, tmp_path_factory, ray_session):
 
 @pytest.mark.fault(
     "Audio files",
-    "twelve bad files among the good ones",
+    "twelve bad files are among the good ones",
     "all good files are used, sample for sample",
 )
 def test_all_good_files_are_there_sample_for_sample(prepared, folder):
     found = {entry.name: entry for entry in prepared.recordings}
     for i in range(GOOD):
-        place = found[f"good{i}.wav"].place
+        place = found[f"good{i}.wav"].location
         codes = shards.read(prepared.folder, place, 0, place.samples)
         expected = quantise.encode(audio.read(folder / f"good{i}.wav", RATE), "mulaw")
         assert np.array_equal(codes, expected)
@@ -153,7 +155,7 @@ def test_nothing_else_is_used_left_out_or_written(prepared, folder):
     assert not list(prepared.folder.local.rglob("*evil*"))
 
 
-@pytest.mark.fault("Audio files", "all samples are zero", "used, and counted as silent")
+@pytest.mark.fault("Audio files", "all samples are zero", "the file is used, and counted as silent")
 def test_all_zeros_are_said_to_be_silent(prepared):
     (zeros,) = [entry for entry in prepared.recordings if entry.name == "zeros.wav"]
     assert (zeros.level.peak, zeros.level.silent) == (0.0, 2_000)

@@ -45,7 +45,8 @@ def kinds_of(folder):
 @pytest.mark.fault(
     "Foreign bytes",
     "10,000 damaged files: audio in eight formats",
-    "the documented error or what the file holds; no file written elsewhere",
+    "the loader raises its documented error or returns the file's content; it writes no "
+    "file elsewhere",
 )
 def test_damaged_audio_is_read_or_refused_in_a_sentence(tmp_path):
     files = kinds_of(tmp_path / "sound")
@@ -57,8 +58,8 @@ def test_damaged_audio_is_read_or_refused_in_a_sentence(tmp_path):
         path.write_bytes(damaged(files[name], damage, files[other]))
 
         def load():
-            audio.properties(path)
-            for block in audio.blocks(path, RATE):
+            audio.read_properties(path)
+            for block in audio.read_blocks(path, RATE):
                 assert block.ndim == 1 and np.isfinite(block).all()
 
         surface.give(load)
@@ -70,7 +71,8 @@ def test_damaged_audio_is_read_or_refused_in_a_sentence(tmp_path):
 @pytest.mark.fault(
     "Foreign bytes",
     "10,000 damaged files: archives in eight endings",
-    "the documented error or what the file holds; no file written elsewhere",
+    "the loader raises its documented error or returns the file's content; it writes no "
+    "file elsewhere",
 )
 def test_damaged_archives_are_unpacked_into_their_folder_or_refused_whole(tmp_path):
     packs = {suffix: packed(MEMBERS, suffix) for suffix in archives.SUFFIXES}
@@ -96,7 +98,8 @@ def test_damaged_archives_are_unpacked_into_their_folder_or_refused_whole(tmp_pa
 @pytest.mark.fault(
     "Foreign bytes",
     "10,000 damaged files: shards",
-    "the documented error or what the file holds; no file written elsewhere",
+    "the loader raises its documented error or returns the file's content; it writes no "
+    "file elsewhere",
 )
 def test_damaged_shards_are_read_or_refused_in_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "BLOCK", 100)
@@ -121,14 +124,14 @@ def test_damaged_shards_are_read_or_refused_in_a_sentence(tmp_path, monkeypatch)
             for root in (surface.folder, f"file://{surface.folder}"):
                 folder = Folder.of(root)
                 for before in found[levels]:
-                    place = shards.Place(path.name, before.row, before.samples)
+                    place = shards.ShardLocation(path.name, before.row, before.samples)
                     try:
                         assert len(shards.read(folder, place, 3, place.samples - 3)) == (
                             place.samples - 3
                         )
                     except ShardError as error:
                         assert "prepare the corpus again" in str(error)
-            shards.rows(Folder.of(surface.folder), path.name)
+            shards.read_row_groups(Folder.of(surface.folder), path.name)
 
         surface.give(load)
         path.unlink()
@@ -140,7 +143,8 @@ def test_damaged_shards_are_read_or_refused_in_a_sentence(tmp_path, monkeypatch)
 @pytest.mark.fault(
     "Foreign bytes",
     "10,000 damaged files: checkpoints",
-    "the documented error or what the file holds; no file written elsewhere",
+    "the loader raises its documented error or returns the file's content; it writes no "
+    "file elsewhere",
 )
 def test_damaged_checkpoints_are_loaded_or_refused_in_a_sentence(tmp_path):
     network = torch.nn.Linear(3, 2)

@@ -11,8 +11,8 @@ from tests.helpers.configs import DEMO, problems
 
 @pytest.mark.fault(
     "Configurations",
-    "the 99th of a month, a number of 5,000 digits, a list within itself",
-    "a sentence",
+    "a configuration has the 99th of a month, a number of 5,000 digits, or a list within itself",
+    "an error names the problem",
 )
 @pytest.mark.parametrize(
     ("value", "words"),
@@ -36,8 +36,8 @@ def test_a_value_that_yaml_alone_takes_is_a_sentence(tmp_path, value, words):
 
 @pytest.mark.fault(
     "Configurations",
-    "a few lines of aliases stand for billions of values",
-    "refused at once",
+    "a few lines of aliases expand to billions of values",
+    "they are refused at once",
 )
 def test_nested_aliases_with_billions_of_values_are_refused_at_once(tmp_path):
     path = tmp_path / "run.yaml"
@@ -64,8 +64,8 @@ def test_a_long_value_is_shown_in_part():
 
 @pytest.mark.fault(
     "Configurations",
-    "a key of a row or of a section that may be missing is misspelt",
-    "refused with the nearest known key, before anything starts",
+    "a key of a row or of an optional section is misspelt",
+    "it is refused with the nearest known key, before anything starts",
 )
 def test_an_unknown_key_is_named_in_rows_and_in_sections_that_may_be_missing(tmp_path):
     rows = "[{name: a, config: x.yaml, publishd: 1.4}]"
@@ -81,7 +81,7 @@ def test_an_unknown_key_is_named_in_rows_and_in_sections_that_may_be_missing(tmp
 @pytest.mark.fault(
     "Configurations",
     "an axis of a sweep is misspelt",
-    "refused with the nearest known key, before anything starts",
+    "it is refused with the nearest known key, before anything starts",
 )
 def test_an_unknown_axis_is_refused_if_points_do_not_set_it(tmp_path):
     path = tmp_path / "sweep.yaml"

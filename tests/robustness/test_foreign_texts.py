@@ -51,7 +51,8 @@ def text_of(content, drawn, write=json.dumps, known=TOKENS):
 @pytest.mark.fault(
     "Foreign bytes",
     "10,000 damaged files: manifests of corpora",
-    "the documented error or what the file holds; no file written elsewhere",
+    "the loader raises its documented error or returns the file's content; it writes no "
+    "file elsewhere",
 )
 def test_damaged_manifests_are_loaded_or_refused_in_a_sentence(tmp_path):
     CORPUS.write(Folder.of(tmp_path))
@@ -147,7 +148,8 @@ YAML_TOKENS += ("9" * 5_000, "{a: " * 300, '"\\0"', '"\\ud800"', "\\t", "..", "[
 @pytest.mark.fault(
     "Foreign bytes",
     "10,000 damaged files: configurations",
-    "the documented error or what the file holds; no file written elsewhere",
+    "the loader raises its documented error or returns the file's content; it writes no "
+    "file elsewhere",
 )
 def test_damaged_configurations_are_loaded_or_refused_in_a_sentence(tmp_path):
     contents = {
@@ -175,7 +177,8 @@ def yaml_of(content):
 @pytest.mark.fault(
     "Foreign bytes",
     "10,000 damaged files: records, evaluations, probes, forecasts and comparisons",
-    "the documented error or what the file holds; no file written elsewhere",
+    "the loader raises its documented error or returns the file's content; it writes no "
+    "file elsewhere",
 )
 def test_damaged_records_are_read_or_refused_in_a_sentence(tmp_path):
     loss = Loss.of(0.1, 0.01)

@@ -112,7 +112,7 @@ def undisturbed(request, tmp_path_factory):
 
 @pytest.mark.fault(
     "Audio files",
-    "a recording of six hours, and 20,000 files",
+    "a corpus has a recording of six hours and 20,000 files",
     "no process takes over 1.5 GiB",
 )
 def test_no_process_takes_more_than_a_gibibyte_and_a_half(undisturbed):
@@ -128,7 +128,7 @@ def test_no_process_takes_more_than_a_gibibyte_and_a_half(undisturbed):
 @pytest.mark.fault(
     "Processes",
     "`prepare` is killed (SIGKILL) three times",
-    "ends bit for bit as an undisturbed one",
+    "the corpus is bit for bit that of an undisturbed call",
 )
 def test_killed_three_times_it_comes_out_bit_for_bit(undisturbed, ray_session):
     folder, _ = undisturbed

@@ -122,8 +122,8 @@ def found(tmp_path_factory) -> dict[Scenario, tuple[list[float], bool]]:
 
 @pytest.mark.fault(
     "Checkpoints",
-    "a run goes on with another number of workers",
-    "on 2 the losses are bit-equal, on 1, 3 and 4 to 1e-5 nats",
+    "a run continues with another number of workers",
+    "on 2 the losses are bit-equal, on 1, 3 and 4 equal to 1e-5 nats",
 )
 @pytest.mark.slow
 @pytest.mark.parametrize("zero", range(4))

@@ -100,8 +100,8 @@ def test_a_wrong_key_is_one_sentence_and_exit_code_2():
 
 @pytest.mark.fault(
     "Configurations",
-    "a combination that cannot be",
-    "every problem is printed with what to write; no Ray is started",
+    "a combination of settings is impossible",
+    "every problem is printed with what to write, and Ray is not started",
 )
 def test_all_problems_of_a_run_are_printed_before_anything_starts(embedded_corpus, tmp_path):
     path = written(small_run(embedded_corpus, tmp_path), tmp_path / "run.yaml")
@@ -177,7 +177,7 @@ def test_doctor_gives_json():
 @pytest.mark.fault(
     "Configurations",
     "another package is named `datasets`",
-    "refused with a sentence",
+    "it is refused with a sentence",
 )
 def test_a_stranger_named_datasets_is_refused_with_a_sentence(tmp_path):
     (tmp_path / "model").mkdir()

@@ -55,8 +55,8 @@ def mode(path):
 
 @pytest.mark.fault(
     "Security",
-    "there is no token, or one that others can read",
-    "made, and readable by its user alone",
+    "there is no token, or others can read it",
+    "a token is made, readable by its user alone",
 )
 def test_a_token_is_made_and_nobody_else_reads_it(home):
     auth.store_token()
@@ -79,8 +79,8 @@ def test_a_token_that_comes_from_elsewhere_is_left_alone(home, monkeypatch):
 
 @pytest.mark.fault(
     "Security",
-    "a cluster on a network without a token",
-    "refused before it is connected to",
+    "a cluster on a network has no token",
+    "Longwave refuses before it connects",
 )
 @pytest.mark.parametrize("address", ["10.0.0.5:6379", "ray://head.example:10001", "[fd00::5]:6379"])
 def test_a_cluster_on_a_network_without_a_token_is_refused(home, monkeypatch, address):
@@ -127,8 +127,8 @@ def test_train_refuses_before_it_connects(home):
 
 @pytest.mark.fault(
     "Security",
-    "a run on one machine",
-    "every port on the loopback; the token in none of its files",
+    "a run is on one machine",
+    "every port is on the loopback; no file of the run has the token",
 )
 @pytest.mark.slow
 def test_a_run_on_this_machine_is_reached_from_nowhere_else_and_writes_its_token_nowhere(
@@ -185,7 +185,7 @@ def calls(path):
 
 @pytest.mark.fault(
     "Security",
-    "a file that runs code when it is read",
+    "a file would run code when it is read",
     "no reader of such files is called anywhere",
 )
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(CLONE)))
@@ -206,7 +206,7 @@ def test_the_search_for_unsafe_reads_finds_them(tmp_path):
     assert [name for name, _ in calls(path)] == ["torch.load", "eval"]
 
 
-@pytest.mark.fault("Security", "a secret in a file of the project", "a test fails")
+@pytest.mark.fault("Security", "a file of the project has a secret", "a test fails")
 def test_no_file_of_the_project_holds_a_secret():
     tracked = subprocess.run(
         ["git", "ls-files"], cwd=CLONE, capture_output=True, text=True, check=True

@@ -63,7 +63,7 @@ def test_an_old_python_is_a_problem():
 
 @pytest.mark.fault(
     "Configurations",
-    "a library is of another release than its pin",
+    "a library's release differs from its pin",
     "`doctor` names it",
 )
 def test_a_library_of_another_release_is_a_problem(tmp_path: Path):
@@ -140,7 +140,7 @@ def test_little_memory_is_a_warning():
     assert "1.0 of 8.0 GiB" in result.sentence
 
 
-@pytest.mark.fault("Storage", "the disk is nearly full before a run", "`doctor` says so")
+@pytest.mark.fault("Storage", "the disk is nearly full before a run", "`doctor` reports it")
 @pytest.mark.parametrize(("free", "status"), [(0.5, "problem"), (2.0, "warning"), (50.0, "ok")])
 def test_a_nearly_full_disk_is_reported(free: float, status: str):
     result = doctor.check_disk(healthy(free={"/tmp": 50 * GIB, "/data": int(free * GIB)}))
@@ -172,7 +172,9 @@ def with_driver(tmp_path: Path, script: str):
     return facts_here()
 
 
-@pytest.mark.fault("Nodes and networks", "a GPU's driver does not answer", "named, before a run")
+@pytest.mark.fault(
+    "Nodes and networks", "a GPU's driver does not answer", "it is named before a run"
+)
 def test_a_driver_that_does_not_answer_is_a_problem(tmp_path: Path):
     result = doctor.check_gpus(with_driver(tmp_path, "exit 9"))
     assert result.status == "problem"
@@ -190,7 +192,7 @@ def test_gpus_are_named_and_need_a_torch_with_cuda(tmp_path: Path, build: str, s
 @pytest.mark.fault(
     "Nodes and networks",
     "a GPU has memory errors, is in use, or is slowed down",
-    "named, before a run",
+    "it is named before a run",
 )
 @pytest.mark.parametrize(
     ("line", "words"),
@@ -261,7 +263,7 @@ def test_a_named_token_file_that_is_missing_is_a_problem(
     assert doctor.check_token(facts_here()).status == "problem"
 
 
-@pytest.mark.fault("Security", "the token is in the environment", "never printed")
+@pytest.mark.fault("Security", "the token is in the environment", "it is never printed")
 def test_a_token_in_the_environment_is_never_printed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("RAY_AUTH_TOKEN", "do-not-print-me")
     assert "do-not-print-me" not in repr(facts_here())

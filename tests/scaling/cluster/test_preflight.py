@@ -35,7 +35,7 @@ def test_healthy_nodes_have_one_result_for_each_check():
 @pytest.mark.fault(
     "Nodes and networks",
     "a node has another torch, Ray or Longwave",
-    "named with the node, before a run",
+    "the difference is named with the node, before a run",
 )
 def test_other_releases_and_other_files_are_named_with_their_node():
     own = healthy().versions
@@ -51,7 +51,7 @@ def test_other_releases_and_other_files_are_named_with_their_node():
 @pytest.mark.fault(
     "Nodes and networks",
     "a node's clock is off, or its disk nearly full",
-    "named, before a run",
+    "it is named before a run",
 )
 def test_a_wrong_clock_and_a_full_disk_are_reported():
     (clock,) = problems(run_check(check_clock, [report(ahead=-3.25)]))
@@ -63,7 +63,7 @@ def test_a_wrong_clock_and_a_full_disk_are_reported():
 @pytest.mark.fault(
     "Corpora",
     "a node sees another corpus, a damaged one or none",
-    "named, before a run",
+    "it is named before a run",
 )
 def test_a_missing_damaged_or_different_corpus_is_reported(embedded_corpus, tmp_path):
     source = Path(str(embedded_corpus.folder))
@@ -83,7 +83,7 @@ def test_a_missing_damaged_or_different_corpus_is_reported(embedded_corpus, tmp_
     shard.write_bytes(content[:-1])
     (short,) = preflight.corpus_problems(str(copy), None)
     assert "corpus.json states" in short
-    assert Folder.of(copy).files()
+    assert Folder.of(copy).list_files()
 
 
 def test_the_cluster_of_the_tests_is_fit_for_a_run(embedded_corpus, tmp_path):
@@ -99,8 +99,8 @@ def test_the_cluster_of_the_tests_is_fit_for_a_run(embedded_corpus, tmp_path):
 
 @pytest.mark.fault(
     "Nodes and networks",
-    "more workers are asked for than the nodes have room for",
-    "`doctor --cluster` says how many fit",
+    "the nodes have too little room for the requested workers",
+    "`doctor --cluster` reports how many fit",
 )
 def test_workers_that_do_not_fit_are_reported_with_the_number_that_fits(embedded_corpus, tmp_path):
     nodes = [{"Resources": {"CPU": 4.0}}]
@@ -111,7 +111,7 @@ def test_workers_that_do_not_fit_are_reported_with_the_number_that_fits(embedded
     assert "set cluster.workers=1" in result.sentence
 
 
-@pytest.mark.fault("Nodes and networks", "a node does not answer", "named, before a run")
+@pytest.mark.fault("Nodes and networks", "a node does not answer", "it is named before a run")
 def test_a_node_that_does_not_answer_is_named(ray_session, monkeypatch):
     monkeypatch.setattr(preflight, "ANSWER_SECONDS", 0.0)
     result, *_ = preflight.examine(None)
@@ -123,7 +123,7 @@ def test_a_node_that_does_not_answer_is_named(ray_session, monkeypatch):
 @pytest.mark.fault(
     "Nodes and networks",
     "nodes do not reach each other",
-    "the node is named, before a run",
+    "the node is named before a run",
 )
 def test_an_all_reduce_is_measured_or_names_the_node_that_fails(ray_session, monkeypatch):
     (node,) = ray.nodes()

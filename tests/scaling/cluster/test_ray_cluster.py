@@ -52,8 +52,8 @@ def test_a_folder_that_every_node_sees_is_shared(ray_session, tmp_path):
 
 @pytest.mark.fault(
     "Storage",
-    "cluster.storage is not shared by all nodes",
-    "refused before the run, with the nodes' names",
+    "some nodes do not share cluster.storage",
+    "the run is refused, with the nodes' names",
 )
 def test_a_folder_that_a_node_does_not_see_is_named_with_the_remedy(ray_session, tmp_path):
     # A path through a process's working folder leads elsewhere in every other process.

@@ -18,8 +18,8 @@ def test_the_demo_fits_the_embedded_corpus_and_two_cores(embedded_corpus):
 
 @pytest.mark.fault(
     "Configurations",
-    "a batch, a chunk or a spacing that does not divide, or more GPUs than there are",
-    "a sentence with what to write",
+    "a batch, a chunk or a spacing does not divide, or there are too few GPUs",
+    "an error names what to write",
 )
 @pytest.mark.parametrize(
     ("override", "words", "sentences"),
@@ -115,8 +115,8 @@ def test_problems_of_different_parts_are_reported_together(embedded_corpus):
 
 @pytest.mark.fault(
     "Configurations",
-    "runs that would be scored on different targets",
-    "refused with what to write",
+    "runs of a study would be scored on different targets",
+    "they are refused, and the error names what to write",
 )
 def test_contexts_with_different_histories_are_refused(embedded_corpus, tmp_path):
     runs = [small_run(embedded_corpus, tmp_path, model__context=c) for c in (2_000, 4_000)]

@@ -14,7 +14,7 @@ TWINS = CLONE / "configs/runs/twins"
 @pytest.mark.fault(
     "Configurations",
     "a key is misspelt",
-    "refused with the nearest known key, before anything starts",
+    "it is refused with the nearest known key, before anything starts",
 )
 def test_an_unknown_key_is_refused_with_the_nearest_known_one():
     assert problems(load.run, DEMO, ["model.layres=3"]) == [
@@ -69,7 +69,7 @@ def test_a_resolved_configuration_is_the_same_run(kind):
 @pytest.mark.fault(
     "Configurations",
     "several values are wrong",
-    "all are said at once, with the values seen",
+    "all are reported at once, with the values seen",
 )
 def test_all_problems_are_reported_at_once_with_their_values():
     overrides = ["model.layres=3", "train.zero=7", "seed=-1", "study=../up"]
@@ -100,8 +100,8 @@ def test_a_file_extends_another_once(tmp_path):
 
 @pytest.mark.fault(
     "Configurations",
-    "a file is no configuration, or not there",
-    "named with the reason",
+    "a file is no configuration, or is missing",
+    "the error names it with the reason",
 )
 @pytest.mark.parametrize(
     ("text", "words"), [("a: [", "not valid YAML"), ("- 1", "keys and values"), (None, "be read")]

@@ -4,10 +4,10 @@ import pytest
 from pydantic import ValidationError
 
 from datasets.augment import Augmentation
-from datasets.expectations import Expected
+from datasets.expectations import KnownFigures
 from datasets.settings import Preparation, Settings
 from datasets.sources import Patterns
-from datasets.splits import Rule
+from datasets.splits import SplitRule
 from scaling.config.corpus_config import CorpusConfig
 from scaling.config.run_config import RunConfig, TrainConfig
 
@@ -76,7 +76,7 @@ def test_a_minimal_corpus_takes_all_audio_below_the_working_folder():
     corpus = CorpusConfig.model_validate({"name": "c", "destination": "d", "licence": "CC0"})
     assert corpus.root == "."
     assert corpus.preparation() == Preparation(
-        "c", "CC0", Settings(16_000, "mulaw", 256, "none"), Rule("order"), Patterns(("**/*",))
+        "c", "CC0", Settings(16_000, "mulaw", 256, "none"), SplitRule("order"), Patterns(("**/*",))
     )
 
 
@@ -114,10 +114,10 @@ def test_every_key_of_a_corpus_reaches_its_preparation():
         name="c",
         licence="CC0",
         settings=Settings(8_000, "linear", 256, "chunk", 500, augmentation),
-        split=Rule("table", files=("*.csv",), columns=("file", "part")),
+        split=SplitRule("table", files=("*.csv",), columns=("file", "part")),
         patterns=Patterns(("*.wav",), ("a*",), ("b/*",)),
         join=True,
         copies=3,
-        expected=Expected(9, 44_100, 2, 5, 50, (7, 1, 1)),
+        expected=KnownFigures(9, 44_100, 2, 5, 50, (7, 1, 1)),
         strict=True,
     )

@@ -9,7 +9,7 @@ import torch
 
 from datasets.references import linear_nats
 from datasets.shards import read as read_shard
-from datasets.windows import Windows, targets_hash
+from datasets.windows import Windows, hash_targets
 from model.inference import dense
 from model.targets import Targets
 from scaling.evaluation import protocols
@@ -42,7 +42,7 @@ def one_by_one(run, corpus, offsets):
     context = run.config.model.context
     nats, linear = [], []
     for offset in offsets:
-        codes = read_shard(corpus.folder, recording.place, int(offset) - context, context + 1)
+        codes = read_shard(corpus.folder, recording.location, int(offset) - context, context + 1)
         window = torch.from_numpy(codes.copy())[None]
         with torch.no_grad():
             nats.append(run.network(window, Targets("last", run.config.model.chunk))[1].item())
@@ -72,7 +72,7 @@ def test_all_positions_are_scored_as_one_by_one(short_corpus, tmp_path, monkeypa
     assert found.linear.nats == pytest.approx(linear.mean())
     assert calls[-1] == (5_000, 5_000)
     every = Windows.of(short_corpus, "test", 2_000)
-    assert found.targets_hash == targets_hash(every, np.arange(len(every)))
+    assert found.targets_hash == hash_targets(every, np.arange(len(every)))
 
 
 def test_a_random_subset_is_scored_as_one_by_one_and_is_the_same_every_time(
@@ -90,7 +90,7 @@ def test_a_random_subset_is_scored_as_one_by_one_and_is_the_same_every_time(
     _, offsets = windows.offsets(chosen)
     nats, _ = one_by_one(run, short_corpus, offsets.ravel())
     assert found.loss.nats == pytest.approx(nats.mean(), abs=1e-5)
-    assert found.targets_hash == targets_hash(windows, chosen)
+    assert found.targets_hash == hash_targets(windows, chosen)
 
 
 def test_every_window_of_the_subset_is_the_whole_split(short_corpus, tmp_path):
@@ -116,7 +116,7 @@ def test_an_evaluation_is_written_in_nats_and_bits(short_corpus, tmp_path):
 @pytest.mark.fault(
     "Corpora",
     "a run is evaluated on another corpus",
-    "refused with both fingerprints",
+    "it is refused with both fingerprints",
 )
 def test_another_corpus_is_refused_with_both_fingerprints(short_corpus, tmp_path):
     run = trained(short_corpus, tmp_path)
@@ -177,14 +177,14 @@ def test_a_run_of_squared_errors_has_the_root_of_their_mean(short_corpus, tmp_pa
     found = evaluate(run, short_corpus, "test", unwatched)
     (recording,) = short_corpus.recordings
     begin, end = recording.ranges["test"]
-    codes = read_shard(short_corpus.folder, recording.place, begin - 2_000, end - begin + 2_000)
+    codes = read_shard(short_corpus.folder, recording.location, begin - 2_000, end - begin + 2_000)
     windows = np.lib.stride_tricks.sliding_window_view(codes, 2_001)
     said, targets = [], Targets("last", 500)
     with torch.no_grad():
         for some in np.array_split(windows, 20):
             latents = run.network.sequences(torch.from_numpy(some.copy()), targets)
             values = run.network.head(
-                run.network.transformer.newest(latents.latents_SND)[:, None], latents.recent
+                run.network.transformer.newest_output(latents.latents_SND)[:, None], latents.recent
             )
             said.append(values[:, 0, 0].numpy())
     errors = np.concatenate(said) - codes[2_000:]

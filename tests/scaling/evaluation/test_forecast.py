@@ -88,7 +88,7 @@ def test_every_way_has_the_errors_of_its_own_definition(run, seasons):
 
 
 def test_the_autoregression_is_fitted_to_the_training_part_and_beats_the_naive_ways(run, seasons):
-    pytest.importorskip("statsmodels", reason="the packages of `make site` are not installed")
+    pytest.importorskip("statsmodels", reason="`make site` installs it")
     found = forecast(run, seasons, "test", SEASON, unwatched)
     ways = {way.name: way for way in found.ways}
     _, values = values_of(seasons)
@@ -128,7 +128,7 @@ def test_what_is_no_series_and_what_is_too_short_is_refused(
 
 @pytest.mark.slow
 def test_the_example_halves_the_error_of_the_day_before(ray_session, tmp_path):
-    vega = pytest.importorskip("vega_datasets", reason="the packages of `make site` are not installed")
+    vega = pytest.importorskip("vega_datasets", reason="`make site` installs it")
     folder = Path(vega.__path__[0]) / "_data"
     corpus = tmp_path / "corpus"
     words = (f"root={folder}", "files=[sf-temps.csv]", f"destination={corpus}")

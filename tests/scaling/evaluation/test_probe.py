@@ -139,9 +139,9 @@ def test_weights_of_attention_are_those_that_its_reading_mixes(run, embedded_cor
     """Reading by hand with them gives what the newest latent is."""
     _, chosen = chosen_of(run, embedded_corpus)
     network, latents_SND = run.network, chosen.sequences.latents_SND
-    weights = network.transformer.newest_weights(latents_SND)
+    weights = network.transformer.newest_attention_weights(latents_SND)
     assert [tuple(one.shape) for one in weights] == [(len(latents_SND), 2, 4)] * 2
-    x_BND = network.transformer.start(latents_SND)
+    x_BND = network.transformer.first_input(latents_SND)
     with torch.no_grad():
         for number, (layer, by_head) in enumerate(
             zip(network.transformer.layers, weights, strict=True)
@@ -149,9 +149,9 @@ def test_weights_of_attention_are_those_that_its_reading_mixes(run, embedded_cor
             folded = layer.attention.fold()
             mixed = torch.einsum("bhn,bnd->bhd", by_head, x_BND).flatten(1)
             read = mixed @ folded.output.T + folded.output_bias
-            newest = layer.after_reading(x_BND[:, -1], read)
-            sight = network.transformer._sight(x_BND, None)
-            x_BND = network.transformer._layer(number, x_BND, None, sight)
+            newest = layer.after_attention(x_BND[:, -1], read)
+            view = network.transformer._view(x_BND, None)
+            x_BND = network.transformer._layer(number, x_BND, None, view)
             torch.testing.assert_close(newest, x_BND[:, -1], atol=1e-4, rtol=1e-4)
 
 

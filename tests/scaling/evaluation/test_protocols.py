@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from datasets.references import linear_nats
-from datasets.shards import Place
+from datasets.shards import ShardLocation
 from datasets.shards import read as read_shard
 from scaling.evaluation import protocols
 from scaling.evaluation.evaluate import evaluate
@@ -42,7 +42,7 @@ def codes_of(corpus, begin, end):
     """Codes [begin, end) of the only recording, counted from its part of test on."""
     (recording,) = corpus.recordings
     first = recording.ranges["test"][0]
-    codes = read_shard(corpus.folder, recording.place, first + begin, end - begin)
+    codes = read_shard(corpus.folder, recording.location, first + begin, end - begin)
     return torch.from_numpy(codes.copy())
 
 
@@ -84,7 +84,7 @@ def test_chunks_from_silence_are_those_of_a_table_by_hand(
     monkeypatch.setattr(protocols, "PUBLISHED_CONTEXT", 10)
     part = embedded_corpus.recordings[0].parts[0]
     parts = tuple(replace(part, begin=begin) for begin in begins)
-    recording = entry(Place("s", 0, samples), {"test": owned}, parts=parts)
+    recording = entry(ShardLocation("s", 0, samples), {"test": owned}, parts=parts)
     assert list(silent_chunks(recording, "test")) == chunks
 
 

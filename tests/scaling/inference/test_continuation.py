@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from datasets import quantise, shards
-from datasets.convert import convert
+from datasets.convert import write_shard
 from datasets.settings import Settings
-from datasets.shards import Place
+from datasets.shards import ShardLocation
 from datasets.storage import Folder
 from model.inference import generation
 from model.sampling import Sampling
@@ -105,10 +105,10 @@ def test_a_prompt_becomes_the_codes_that_preparing_it_gives(
     prompt = sound(tmp_path / "prompt.wav", rate, rate, channels)
     settings = Settings(RATE, codec, 256, scaling, chunk)
     corpus = Folder.of(tmp_path / "corpus")
-    corpus.make("shards")
-    facts = convert([take(tmp_path, prompt.name)], corpus, settings)
+    corpus.make_folder("shards")
+    facts = write_shard([take(tmp_path, prompt.name)], corpus, settings)
     ((entry,),) = (made.entries for made in facts.made)
-    place = Place(facts.shard, entry.row, entry.samples)
+    place = ShardLocation(facts.shard, entry.row, entry.samples)
     prepared_T = shards.read(corpus, place, 0, entry.samples)
     generate = endlessly([])
     monkeypatch.setattr(continuation, "generate", generate)
@@ -185,7 +185,7 @@ def test_it_ends_when_all_have_been_silent_for_so_long(tmp_path, monkeypatch, ru
 @pytest.mark.fault(
     "Processes",
     "`generate` is interrupted (Ctrl-C)",
-    "the WAV holds what was generated so far",
+    "the WAV keeps the samples generated so far",
 )
 def test_ctrl_c_keeps_what_is_there(tmp_path, monkeypatch, run, prompt):
     def interrupted(*arguments):

@@ -79,8 +79,8 @@ def test_the_folder_says_what_the_model_is_and_how_to_use_it(latent, tmp_path):
     assert about["corpus"]["fingerprint"] == latent.record.corpus.fingerprint
     assert about["licence"].startswith("public domain")
     card = (tmp_path / "out/README.md").read_text()
-    for said in (f"{bits(loss.nats):.4f} bits", "public domain", 'model.load("', latent.record.id):
-        assert said in card
+    for words in (f"{bits(loss.nats):.4f} bits", "public domain", 'model.load("', latent.record.id):
+        assert words in card
     assert card.startswith("---\n")
 
 
@@ -131,26 +131,28 @@ def spoiled(folder, change):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "words"),
     [
-        (lambda it: it.update(format=FORMAT + 1), f"this version reads format {FORMAT}"),
-        (lambda it: it.pop("format"), "holds no exported model"),
-        (lambda it: it["model"].update(kind="other"), "cannot be built"),
-        (lambda it: it["model"].update(colour="red"), "cannot be built"),
-        (lambda it: it["model"].update(context=2_001), "not a multiple of model.chunk"),
-        (lambda it: it["model"].update(width=64), "cannot be built"),
-        (lambda it: it.pop("about"), "holds no exported model"),
-        (lambda it: it["model"].pop("kind"), "cannot be built"),
+        (lambda content: content.update(format=FORMAT + 1), f"this version reads format {FORMAT}"),
+        (lambda content: content.pop("format"), "has no exported model"),
+        (lambda content: content["model"].update(kind="other"), "cannot be built"),
+        (lambda content: content["model"].update(colour="red"), "cannot be built"),
+        (lambda content: content["model"].update(context=2_001), "not a multiple of model.chunk"),
+        (lambda content: content["model"].update(width=64), "cannot be built"),
+        (lambda content: content.pop("about"), "has no exported model"),
+        (lambda content: content["model"].pop("kind"), "cannot be built"),
     ],
 )
-def test_what_cannot_be_read_is_a_sentence(latent, tmp_path, change, said):
+def test_what_cannot_be_read_is_a_sentence(latent, tmp_path, change, words):
     export_run(latent, tmp_path / "out")
     spoiled(tmp_path / "out", change)
-    with pytest.raises(ExportError, match=re.escape(said)):
+    with pytest.raises(ExportError, match=re.escape(words)):
         model.load(tmp_path / "out")
 
 
-@pytest.mark.fault("Checkpoints", "an exported model's weights are damaged", "a sentence")
+@pytest.mark.fault(
+    "Checkpoints", "an exported model's weights are damaged", "an error names the problem"
+)
 @pytest.mark.parametrize("cut", [0, 100, -1])
 def test_damaged_weights_are_a_sentence(latent, tmp_path, cut):
     export_run(latent, tmp_path / "out")
@@ -158,7 +160,7 @@ def test_damaged_weights_are_a_sentence(latent, tmp_path, cut):
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(ExportError, match="cannot be built"):
         model.load(tmp_path / "out")
-    with pytest.raises(ExportError, match="holds no exported model"):
+    with pytest.raises(ExportError, match="has no exported model"):
         model.load(tmp_path)
 
 

@@ -40,9 +40,9 @@ def test_all_runs_continue_the_same_prompt_beside_what_truly_follows(folder, emb
     assert [one["kind"] for one in told] == ["prompt", "anchor", "continuation", "continuation"]
     assert skipped == []
     steps = round(SECONDS * embedded_corpus.rate)
-    recording = embedded_corpus.longest("test")
+    recording = embedded_corpus.longest_recording("test")
     end = recording.ranges["test"][1]
-    codes = shards.read(embedded_corpus.folder, recording.place, end - steps, steps)
+    codes = shards.read(embedded_corpus.folder, recording.location, end - steps, steps)
     truth = quantise.decode(codes, embedded_corpus.codec, embedded_corpus.levels)
     sound, rate = soundfile.read(index.parent / told[1]["file"])
     assert rate == embedded_corpus.rate
@@ -91,9 +91,9 @@ def test_runs_continue_several_prompts_at_several_temperatures(folder, embedded_
     told = json.loads(index.read_text())
     assert len(told) == 3 * (2 + 2 * 2)
     steps = round(SECONDS * embedded_corpus.rate)
-    recording = embedded_corpus.longest("test")
+    recording = embedded_corpus.longest_recording("test")
     begin, end = recording.ranges["test"]
-    codes = shards.read(embedded_corpus.folder, recording.place, 0, end)
+    codes = shards.read(embedded_corpus.folder, recording.location, 0, end)
     for number, last in enumerate((begin + steps, (begin + steps + end) // 2, end)):
         (truth,) = [one for one in told if (one["kind"], one["prompt"]) == ("anchor", number)]
         sound, _ = soundfile.read(index.parent / truth["file"])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from model import accounting
-from model.activations import activations
+from model.activations import estimate_activations
 from model.architecture import Architecture
 from model.build import build
 from model.targets import Targets
@@ -76,7 +76,7 @@ def planned(case):
     parameters = sum(accounting.parameters(MODEL).values())
     held = footprint(case.stage, parameters, WORKERS, half=half)
     sharded = case.stage == 3
-    kept = activations(MODEL, TARGETS, POSITIONS, WINDOWS, half=half, sharded=sharded)
+    kept = estimate_activations(MODEL, TARGETS, POSITIONS, WINDOWS, half=half, sharded=sharded)
     return held, peak(case.stage, held, kept.forward, kept.backward)
 
 

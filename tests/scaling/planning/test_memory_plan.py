@@ -34,7 +34,7 @@ def test_what_fits_needs_no_advice():
 @pytest.mark.fault(
     "Configurations",
     "a model does not fit the memory of a worker",
-    "`plan` advises the least change that does",
+    "`plan` advises the least change that fits",
 )
 def test_the_least_change_is_advised_that_fits():
     said = advice(shipped("paper", "train.batch=4000"), A100)

@@ -15,8 +15,8 @@ from datasets.augment import Augmentation
 from datasets.level import Level
 from datasets.manifest import (
     Corpus,
-    Part,
     Recording,
+    RecordingPart,
     Reference,
     Rejected,
     Shard,
@@ -33,7 +33,7 @@ SILENT_DECIBELS = -120.0
 
 
 def entry(name, samples, level, ranges, parts=((RATE, 1),), epoch=0):
-    parts = tuple(Part(f"{name}{i}", "", *each, begin=i) for i, each in enumerate(parts))
+    parts = tuple(RecordingPart(f"{name}{i}", "", *each, begin=i) for i, each in enumerate(parts))
     return Recording(name, "shards/s.parquet", 0, samples, parts, level, epoch, ranges)
 
 

@@ -34,7 +34,9 @@ def numbers_in(value):
     return [float(value)] if isinstance(value, int | float) else []
 
 
-@pytest.mark.fault("Sweeps and records", "a record is damaged", "named; the others are reported")
+@pytest.mark.fault(
+    "Sweeps and records", "a record is damaged", "it is named; the others are reported"
+)
 def test_records_are_loaded_and_broken_ones_named(tmp_path):
     for record in study()[:2]:
         folder = tmp_path / record.id
@@ -57,7 +59,11 @@ def test_a_folder_without_a_finished_run_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.fault("Sweeps and records", "records in different units", "refused, naming both")
+@pytest.mark.fault(
+    "Sweeps and records",
+    "records have different units",
+    "the report is refused, and both are named",
+)
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -77,8 +83,8 @@ def test_records_in_other_units_are_refused_naming_both(tmp_path, field, value):
 
 @pytest.mark.fault(
     "Sweeps and records",
-    "records on different held-out targets",
-    "refused, naming both",
+    "records have different held-out targets",
+    "the report is refused, and both are named",
 )
 def test_records_on_other_targets_are_refused_naming_both(tmp_path):
     first, second = study()[:2]
@@ -115,7 +121,9 @@ def test_csv_holds_the_records(paths):
         assert int(row["parameters"]) == record.total_parameters
 
 
-@pytest.mark.fault("Sweeps and records", "losses that show no law", "reported as undetermined")
+@pytest.mark.fault(
+    "Sweeps and records", "losses follow no law", "the law is reported as undetermined"
+)
 def test_flat_losses_are_reported_as_undetermined(paths):
     assert "no effect that these runs can tell from chance" in paths.headlines[1]
     assert paths.headlines[2].startswith("No power law in context is determined (0 of 4 groups).")
@@ -177,7 +185,7 @@ def test_a_probe_of_a_run_is_a_row_with_its_sentence(tmp_path):
     assert ContextUse.model_validate({k: v for k, v in kept.items() if k != "sentence"}) == use
 
 
-@pytest.mark.fault("Security", "markup in a record's names", "shown as text")
+@pytest.mark.fault("Security", "a record's names have markup", "it is shown as text")
 def test_text_from_records_cannot_become_markup(tmp_path):
     hostile = "</script><script>alert(1)</script>"
     corpus = CORPUS.model_copy(update={"name": hostile})

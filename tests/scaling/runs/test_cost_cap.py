@@ -52,7 +52,7 @@ def test_a_worker_pays_for_its_share_of_a_node():
 @pytest.mark.fault(
     "Configurations",
     "a run costs more than cluster.max_dollars while it trains",
-    "it stops in a checkpoint with a sentence; the next call goes on from there",
+    "it stops in a checkpoint with a sentence; the next call continues from there",
 )
 def test_a_run_that_reaches_its_cap_stops_in_a_checkpoint_and_continues_when_started_again(
     embedded_corpus, tmp_path, monkeypatch

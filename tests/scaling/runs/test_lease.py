@@ -37,8 +37,8 @@ def holder(tmp_path):
 
 @pytest.mark.fault(
     "Processes",
-    "a second driver trains the same run",
-    "refused with the first one's name",
+    "a second driver starts to train the same run",
+    "it is refused with the first one's name",
 )
 def test_a_second_driver_is_refused_with_the_firsts_name(tmp_path, holder):
     with pytest.raises(LeaseError, match=f"is being trained by process {holder.pid} on "):
@@ -49,8 +49,8 @@ def test_a_second_driver_is_refused_with_the_firsts_name(tmp_path, holder):
 
 @pytest.mark.fault(
     "Processes",
-    "a second driver trains the same run",
-    "refused with the first one's name",
+    "a second driver starts to train the same run",
+    "it is refused with the first one's name",
 )
 @pytest.mark.slow
 def test_train_names_the_process_that_trains_the_run(embedded_corpus, tmp_path):
@@ -66,7 +66,9 @@ def test_train_names_the_process_that_trains_the_run(embedded_corpus, tmp_path):
     assert not (config.folder / "config.yaml").exists()
 
 
-@pytest.mark.fault("Processes", "a killed driver leaves its lease", "free at once on its machine")
+@pytest.mark.fault(
+    "Processes", "a killed driver leaves its lease", "the lease is free at once on its machine"
+)
 def test_a_killed_drivers_lease_is_free_at_once(tmp_path, holder, monkeypatch):
     monkeypatch.setattr(lease, "PATIENCE_SECONDS", 1e9)
     holder.kill()
@@ -84,7 +86,7 @@ def elsewhere(tmp_path):
 @pytest.mark.fault(
     "Processes",
     "a driver on a lost machine leaves its lease",
-    "free when it was not renewed for 20 s",
+    "the lease is free after 20 s without renewal",
 )
 def test_a_lease_of_another_machine_is_free_after_a_time_without_renewal(tmp_path, monkeypatch):
     elsewhere(tmp_path)

@@ -63,7 +63,7 @@ def test_a_folder_that_is_no_study_is_refused_with_what_to_type(tmp_path):
 @pytest.mark.fault(
     "Corpora",
     "the corpus changes between runs of a study",
-    "refused with both fingerprints",
+    "it is refused with both fingerprints",
 )
 def test_a_run_that_ended_on_another_corpus_is_not_taken_for_this_one(runs, embedded_corpus):
     _, run = runs[0]

@@ -21,7 +21,11 @@ def test_a_folder_without_a_record_is_refused_with_what_to_name(tmp_path):
         TrainedModel.load(tmp_path)
 
 
-@pytest.mark.fault("Checkpoints", "a run's weights are missing or another model's", "a sentence")
+@pytest.mark.fault(
+    "Checkpoints",
+    "a run's weights are missing or belong to another model",
+    "an error names the problem",
+)
 @pytest.mark.parametrize("wrong", ["bytes", "architecture", "missing"])
 def test_weights_that_are_not_the_runs_are_refused(embedded_corpus, tmp_path, wrong):
     trained(embedded_corpus, tmp_path)

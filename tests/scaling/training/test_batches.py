@@ -24,14 +24,14 @@ class Rows:
         self.stream, self.steps, self.rank, self.begun = stream, steps, rank, 0
 
     def iter_batches(self, batch_size, **_options):
-        assert batch_size % self.stream.share == 0
+        assert batch_size % self.stream.windows_per_worker == 0
         positions = [self.stream.positions(step, self.rank) for step in range(self.steps)]
         rows = np.concatenate(positions)
         for first in range(0, len(rows), batch_size):
             self.begun += 1
             block = {"position": rows[first : first + batch_size]}
             block["window"] = self.stream.indexes(block["position"])
-            if self.stream.carried:
+            if self.stream.carries_codes:
                 block["codes"] = self.stream.read(block["position"])
             for column in block.values():
                 column.flags.writeable = False
@@ -41,10 +41,10 @@ class Rows:
 @pytest.fixture
 def stream(tmp_path):
     codes = np.random.default_rng(0).integers(0, 256, SAMPLES, dtype=np.uint8)
-    writer = shards.Writer(tmp_path / "s.parquet", 256)
+    writer = shards.ShardWriter(tmp_path / "s.parquet", 256)
     writer.add("r", [codes])
     writer.close()
-    only = recording(shards.Place("s.parquet", 0, SAMPLES), {"train": (0, SAMPLES)})
+    only = recording(shards.ShardLocation("s.parquet", 0, SAMPLES), {"train": (0, SAMPLES)})
     windows = Windows((only,), ((0, SAMPLES),), 999, 1, 1, 999)
     return Stream(Folder.of(tmp_path), windows, seed=1, batch=12, workers=2)
 
@@ -104,7 +104,7 @@ def test_no_more_batches_than_stated_are_made_ahead(stream, monkeypatch):
 @pytest.mark.fault(
     "Processes",
     "the stream fails while a step computes",
-    "raised where its batch is taken",
+    "the error is raised when the batch is taken",
 )
 def test_what_goes_wrong_ahead_is_raised_where_the_batch_is_taken(stream):
     def broken():

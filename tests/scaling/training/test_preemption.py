@@ -22,8 +22,8 @@ def train_context(monkeypatch):
 
 @pytest.mark.fault(
     "Processes",
-    "a worker is told to end (SIGTERM)",
-    "a checkpoint at the end of its step; no step is lost",
+    "a worker gets SIGTERM",
+    "the run writes a checkpoint at the end of the step; no step is lost",
 )
 def test_a_worker_lives_on_after_sigterm_and_knows_of_it(train_context):
     before = signal.getsignal(signal.SIGTERM)
@@ -38,8 +38,8 @@ def test_a_worker_lives_on_after_sigterm_and_knows_of_it(train_context):
 
 @pytest.mark.fault(
     "Nodes and networks",
-    "Ray is told that a node will be taken away",
-    "a checkpoint at the end of the step",
+    "Ray is notified that a node will be taken away",
+    "the run writes a checkpoint at the end of the step",
 )
 def test_a_worker_knows_that_ray_drains_a_node(train_context):
     assert preemption.current_stop_reason() == NONE
