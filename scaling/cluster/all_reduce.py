@@ -35,11 +35,7 @@ class _Rank:
     def reduce(
         self, rank: int, count: int, meet: tuple[str, int], backend: str, seconds: float
     ) -> float:
-        """Return the median seconds of a round.
-
-        Raises:
-            RuntimeError: not all processes connect within ``seconds``.
-        """
+        """Return the median seconds of a round; RuntimeError if a process is missing."""
         distributed.init_process_group(
             backend,
             init_method=f"tcp://{meet[0]}:{meet[1]}",

@@ -157,11 +157,7 @@ def _free_shared_memory() -> int | None:
 
 
 def read_gpus() -> list[Gpu]:
-    """Return the state of each GPU; none without ``nvidia-smi``.
-
-    Raises:
-        DriverError: ``nvidia-smi`` fails.
-    """
+    """Return the state of each GPU, none without ``nvidia-smi``; DriverError if that fails."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return []

@@ -169,11 +169,7 @@ def with_values(content: Mapping[str, Any], values: Mapping[str, Any]) -> dict[s
 
 
 def parse_yaml(text: str) -> Any:
-    """Return the values of a YAML text.
-
-    Raises:
-        ValueError: it is not YAML, or has more than ``MOST_VALUES`` values.
-    """
+    """Return the values of a YAML text; ValueError if it has none or over ``MOST_VALUES``."""
     try:
         content = yaml.safe_load(text)
     except Exception as error:

@@ -37,11 +37,7 @@ class CostCap:
         return None if price is None else cls(cluster.max_dollars, price, time.time())
 
     def reached(self, study: Path) -> str | None:
-        """Return a sentence if the study's runs have reached the limit, else None.
-
-        Raises:
-            OSError: a log cannot be read.
-        """
+        """Return a sentence if the study's runs have reached the limit; OSError without their logs."""
         seconds = sum(
             _worker_seconds(RunHistory.read(log.parent), self.since)
             for log in study.glob(f"*/{LOG_NAME}")

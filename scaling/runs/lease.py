@@ -32,11 +32,7 @@ class LeaseError(RuntimeError):
 
 @contextmanager
 def hold_lease(run_folder: Path) -> Iterator[None]:
-    """Keep the run's lease while the block runs.
-
-    Raises:
-        LeaseError: another driver has it.
-    """
+    """Keep the run's lease while the block runs; LeaseError if another driver has it."""
     path = run_folder / FILE_NAME
     _await(path)
     holder = {

@@ -76,11 +76,7 @@ class RunLog:
             self.flush()
 
     def flush(self) -> None:
-        """Write the waiting lines.
-
-        Raises:
-            OSError: the storage refuses them.
-        """
+        """Write the waiting lines; OSError if the storage refuses them."""
         while self._waiting:
             self._waiting = self._waiting[os.write(self._file, self._waiting) :]
 

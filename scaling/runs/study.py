@@ -90,11 +90,7 @@ def finished_record(config: RunConfig) -> record.RunRecord | None:
 
 
 def read_states(folder: Path) -> list[RunState]:
-    """Return the states of all runs of the study, in the order of its sweep.
-
-    Raises:
-        StudyError: the folder is not a study.
-    """
+    """Return the states of all runs in the order of the sweep; StudyError without a study."""
     path = folder / STUDY_NAME
     if not path.exists():
         raise StudyError(

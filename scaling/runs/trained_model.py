@@ -33,11 +33,7 @@ class TrainedModel:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Load the run in ``folder``, on the GPU if there is one.
-
-        Raises:
-            TrainedModelError: the folder is not a finished run that this version reads.
-        """
+        """Load a run, on the GPU if there is one; TrainedModelError if the folder is no such run."""
         path = folder / record.FILE_NAME
         if not path.exists():
             raise TrainedModelError(
