@@ -37,7 +37,7 @@ class CostCap:
         return None if price is None else cls(cluster.max_dollars, price, time.time())
 
     def reached(self, study: Path) -> str | None:
-        """Return a sentence if the study's runs have reached the limit; OSError without their logs."""
+        """Return a sentence if the study's runs reached the limit; OSError without logs."""
         seconds = sum(
             _worker_seconds(RunHistory.read(log.parent), self.since)
             for log in study.glob(f"*/{LOG_NAME}")

@@ -33,7 +33,7 @@ class TrainedModel:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Load a run, on the GPU if there is one; TrainedModelError if the folder is no such run."""
+        """Load a run, on the GPU if there is one; TrainedModelError if there is none."""
         path = folder / record.FILE_NAME
         if not path.exists():
             raise TrainedModelError(
