@@ -3,8 +3,7 @@
 import os
 import sys
 
-from scaling.cluster import doctor
-from scaling.common.paths import CLONE
+from scaling.common.paths import CLONE, foreign_packages
 
 DONE, FAILED, USAGE = 0, 1, 2
 OURS = ("datasets", "model", "scaling")
@@ -12,7 +11,7 @@ OURS = ("datasets", "model", "scaling")
 
 def main() -> int:
     """Run the command line; an error of ours is printed as its sentence, without a traceback."""
-    if foreign := doctor.foreign_packages(CLONE):
+    if foreign := foreign_packages(CLONE):
         print("\n".join(foreign), file=sys.stderr)
         return USAGE
     if not os.environ.get("RAY_ADDRESS"):

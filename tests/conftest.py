@@ -1,35 +1,35 @@
-"""What the tests share: one Ray for the whole session, started when the first test asks for it."""
+"""Fixtures of all tests. One Ray serves the session; the first test that needs it starts it."""
 
+import os
 import secrets
 from collections.abc import Iterator
 
+# Ray reads it when it is imported: its nodes on this machine take the loopback address.
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+
 import hypothesis
 import pytest
-import ray
 from pyarrow import fs
-from ray._private import ray_constants
 
 from datasets.manifest import Corpus
 from datasets.prepare import prepare_corpus
 from datasets.storage import Folder
-from scaling.cluster.ray_cluster import EMBEDDED, ENVIRONMENT
+from scaling.cluster import ray_cluster
 from scaling.config import load
 from scaling.config.run_config import RunConfig
 from scaling.orchestration.train import make_job, train
 from tests.helpers.clone import CLONE, free_port
 from tests.helpers.runs import small_run
 
-# A loaded machine is slow at times; no claim of these tests is about time.
+# A loaded machine is slow at times; no property test is about time.
 hypothesis.settings.register_profile("longwave", deadline=None)
 hypothesis.settings.load_profile("longwave")
 
 SESSION_ENVIRONMENT = {
-    **ENVIRONMENT,
-    **EMBEDDED,
+    **ray_cluster.ENVIRONMENT,
+    **ray_cluster.EMBEDDED,
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "DS_ACCELERATOR": "cpu",
-    # As `python -m scaling` sets it for an embedded cluster: its node's address is the loopback.
-    ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0",
     # Workers and child processes import datasets, model and scaling from the clone.
     "PYTHONPATH": str(CLONE),
 }
@@ -37,9 +37,9 @@ SESSION_ENVIRONMENT = {
 
 @pytest.fixture(scope="session")
 def s3_port() -> Iterator[int]:
-    """The port of a simulated S3, which the environment names; nothing listens before ``bucket``.
+    """Return the port of a simulated S3, which ``bucket`` starts.
 
-    Part of Ray's environment, so that its workers find the S3 that a later test starts.
+    It is in Ray's environment, so that workers find the S3 that a later test starts.
     """
     port = free_port()
     with pytest.MonkeyPatch.context() as environment:
@@ -52,8 +52,8 @@ def s3_port() -> Iterator[int]:
 
 @pytest.fixture(scope="session")
 def bucket(s3_port: int) -> Iterator[str]:
-    """The URI of a bucket of a simulated S3 on this machine."""
-    # It takes a second to import, and few tests ask for it.
+    """Return the URI of a bucket of a simulated S3 on this machine."""
+    # The import takes a second, and few tests need it.
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer("127.0.0.1", s3_port, verbose=False)
@@ -68,9 +68,9 @@ def bucket(s3_port: int) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def ray_session(tmp_path_factory: pytest.TempPathFactory, s3_port: int) -> Iterator[str]:
-    """One local Ray with four logical CPUs; the value is its address, also in RAY_ADDRESS.
+    """Start a local Ray with four logical CPUs and return its address, also in RAY_ADDRESS.
 
-    The environment is set before Ray starts, because its workers inherit that of the raylet.
+    Workers inherit the raylet's environment, so it is set before Ray starts.
     """
     token_file = tmp_path_factory.mktemp("ray") / "auth_token"
     token_file.touch(mode=0o600)
@@ -78,35 +78,15 @@ def ray_session(tmp_path_factory: pytest.TempPathFactory, s3_port: int) -> Itera
     with pytest.MonkeyPatch.context() as environment:
         for name, value in SESSION_ENVIRONMENT.items():
             environment.setenv(name, value)
-        # A token of the session's own: Ray, which asks for one by default, would otherwise write
-        # it into the user's home.
+        # Without a token of its own the session would write one into the user's home.
         environment.setenv("RAY_AUTH_TOKEN_PATH", str(token_file))
-        # Ray read it when it was imported.
-        environment.setattr(ray_constants, "ENABLE_RAY_CLUSTER", False)
-        # The port is chosen here so that the workers, too, start with RAY_ADDRESS, as they do on an
-        # embedded cluster.
-        port = free_port()
-        address = f"127.0.0.1:{port}"
-        environment.setenv("RAY_GCS_SERVER_PORT", str(port))
-        environment.setenv("RAY_ADDRESS", address)
-        ray.init(
-            address="local",
-            num_cpus=4,
-            _node_ip_address="127.0.0.1",
-            include_dashboard=False,
-            logging_level="warning",
-            log_to_driver=False,
-        )
-        environment.delenv("RAY_GCS_SERVER_PORT")
-        try:
+        with ray_cluster.ray_session(cpus=4) as address:
             yield address
-        finally:
-            ray.shutdown()
 
 
 @pytest.fixture(scope="session")
 def embedded_corpus(ray_session: str, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    """The recording that ships with the project, prepared as the demo study prepares it."""
+    """Prepare the recording that ships with the project as the demo study does."""
     asked = load.corpus(CLONE / "configs/corpora/embedded.yaml").preparation()
     destination = tmp_path_factory.mktemp("corpora") / "embedded"
     return prepare_corpus(asked, Folder.of(CLONE), Folder.of(destination))
@@ -114,7 +94,7 @@ def embedded_corpus(ray_session: str, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def chunks_run(embedded_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
-    """A small run, trained to its end, whose targets saw from 1 to 8 chunks."""
+    """Train a small run to its end, with targets that see from 1 to 8 chunks."""
     changes = {"model__attention": "causal", "windows__targets": "chunks", "train__steps": 40}
     changes |= {"windows__per_window": 8, "train__checkpoint_every": 40, "validation__every": 40}
     config = small_run(embedded_corpus, tmp_path_factory.mktemp("chunks"), **changes)

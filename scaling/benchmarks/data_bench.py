@@ -28,6 +28,7 @@ from scaling.benchmarks import stream_rate
 from scaling.benchmarks.stream_rate import Spread, StreamRate
 from scaling.cluster.ray_cluster import connected
 from scaling.common import environment
+from scaling.common.hardware import hardware
 from scaling.common.paths import CLONE
 from scaling.config import load
 
@@ -160,7 +161,7 @@ def measure(progress: Progress) -> DataBench:
     training = _training(deliveries[0])
     progress(total, total)
     return DataBench(
-        environment.hardware(),
+        hardware(),
         environment.versions(),
         environment.code_version(),
         deliveries,

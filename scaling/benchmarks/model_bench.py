@@ -24,6 +24,7 @@ from model.sampling import Sampling, Uniforms, draw
 from model.targets import Targets
 from scaling.benchmarks.timing import Timed, matmul_ceiling, side_by_side
 from scaling.common import environment
+from scaling.common.hardware import hardware
 
 CONTEXT = 128_000
 REPEATS = 3
@@ -110,7 +111,7 @@ def _measure(progress: Progress) -> Bench:
         rows.append(case(ceilings))
         progress(number + 1, len(cases))
     return Bench(
-        environment.hardware(),
+        hardware(),
         environment.versions(),
         environment.code_version(),
         ceilings,

@@ -17,6 +17,7 @@ from scaling.benchmarks import worker_trial
 from scaling.benchmarks.stream_rate import Spread
 from scaling.benchmarks.worker_trial import Case, Trial
 from scaling.common import environment
+from scaling.common.hardware import hardware
 from scaling.planning.footprint import Volume, checkpoint, volume
 
 WORKERS = 4
@@ -128,7 +129,7 @@ def measure(progress: Progress) -> WorkerBench:
             progress(2 + number, total)
     parts = counted[CASES.index(RESUMED)].saved
     return WorkerBench(
-        environment.hardware(),
+        hardware(),
         environment.versions(),
         environment.code_version(),
         WORKERS,

@@ -1,4 +1,4 @@
-"""The bandwidth of an all-reduce over the nodes of a cluster, one process on each."""
+"""Bandwidth of an all-reduce over the nodes of a cluster, one process on each."""
 
 import socket
 import time
@@ -27,7 +27,7 @@ class _Rank:
     """One process of the reduction."""
 
     def place(self) -> tuple[str, int]:
-        """An address and a free port on this node, where the processes can meet."""
+        """Return an address and a free port of this node for the rendezvous."""
         with socket.socket() as probe:
             probe.bind(("", 0))
             return ray.util.get_node_ip_address(), probe.getsockname()[1]
@@ -35,7 +35,7 @@ class _Rank:
     def reduce(
         self, rank: int, count: int, meet: tuple[str, int], backend: str, seconds: float
     ) -> float:
-        """Seconds of the median round; RuntimeError where the others are not met in ``seconds``."""
+        """Return the median seconds of a round; RuntimeError if a process is missing."""
         distributed.init_process_group(
             backend,
             init_method=f"tcp://{meet[0]}:{meet[1]}",
@@ -54,16 +54,16 @@ class _Rank:
         distributed.barrier()
         began = time.perf_counter()
         distributed.all_reduce(values)
-        # The sum is read, so that a GPU has ended its work.
+        # Reading the sum waits for the GPU.
         if values[0].item() != distributed.get_world_size():
-            raise RuntimeError("an all-reduce gave another sum than that of all ranks")
+            raise RuntimeError("an all-reduce returned a wrong sum")
         return time.perf_counter() - began
 
 
 def check_all_reduce(nodes: Sequence[tuple[str, dict[str, Any]]]) -> CheckResult:
-    """What the nodes, with their names, reach together."""
+    """Measure an all-reduce over named nodes of ``ray.nodes()``."""
     if len(nodes) < 2:
-        return CheckResult("all-reduce", "ok", "One node: nothing has to be sent.")
+        return CheckResult("all-reduce", "ok", "One node: nothing is sent.")
     gpus = all(node["Resources"].get("GPU") for _, node in nodes)
     backend = "nccl" if gpus else "gloo"
     ranks = [
@@ -73,23 +73,23 @@ def check_all_reduce(nodes: Sequence[tuple[str, dict[str, Any]]]) -> CheckResult
         for _, node in nodes
     ]
     try:
-        # A process that has to import torch on a busy node takes its time to start.
+        # The import of torch takes long on a busy node.
         meet = ray.get(ranks[0].place.remote(), timeout=START_SECONDS)
         calls = [
             rank.reduce.remote(number, len(nodes), meet, backend, MEET_SECONDS)
             for number, rank in enumerate(ranks)
         ]
-        return _judged(nodes, calls, backend)
+        return _judge(nodes, calls, backend)
     except (GetTimeoutError, RayError) as error:
         name, reason = nodes[0][0], str(error).strip().splitlines()[-1]
-        sentence = f"{name} starts no process that could meet the other nodes' ({reason})."
+        sentence = f"{name} starts no process for the all-reduce ({reason}): look at its Ray logs."
         return CheckResult("all-reduce", "problem", sentence)
     finally:
         for rank in ranks:
             ray.kill(rank)
 
 
-def _judged(
+def _judge(
     nodes: Sequence[tuple[str, dict[str, Any]]], calls: Sequence[Any], backend: str
 ) -> CheckResult:
     ray.wait(list(calls), num_returns=len(calls), timeout=3 * MEET_SECONDS)
@@ -103,12 +103,12 @@ def _judged(
         return CheckResult(
             "all-reduce",
             "problem",
-            f"The nodes cannot reduce a tensor together by {backend}; at these it fails: "
-            f"{'; '.join(lost)}. Open all ports between the nodes, and name their network "
-            "interface in GLOO_SOCKET_IFNAME or NCCL_SOCKET_IFNAME where they have several.",
+            f"An all-reduce over the nodes by {backend} fails on {'; '.join(lost)}: open all ports "
+            "between the nodes, and if they have several network interfaces, set "
+            "GLOO_SOCKET_IFNAME or NCCL_SOCKET_IFNAME to the right one.",
         )
     size, count = BYTES[backend], len(nodes)
-    # Each rank sends, and receives, this much in a ring (Patarasuk and Yuan 2009, section 3).
+    # Bytes that each rank sends and receives in a ring (Patarasuk and Yuan 2009, section 3).
     sent = 2 * (count - 1) / count * size
     return CheckResult(
         "all-reduce",

@@ -1,4 +1,4 @@
-"""Ray's token, the key to a cluster: where it is, who reads it, and that it is asked for."""
+"""Ray's token, the key to a cluster: its file, its permissions, and whether Ray asks for it."""
 
 import os
 import secrets
@@ -7,30 +7,30 @@ from ipaddress import ip_address
 from pathlib import Path
 
 PERMISSION = "LONGWAVE_WITHOUT_TOKEN"
-"""The variable that allows, as ``1``, a cluster on a network that takes jobs from anyone."""
+"""Variable that, set to ``1``, allows a cluster on a network that takes jobs from anyone."""
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class TokenError(ValueError):
-    """A cluster that anyone can use, with what to type."""
+    """A cluster that anyone can use."""
 
 
-def path() -> Path:
-    """The file of the token."""
+def token_path() -> Path:
+    """Return the path of the token's file."""
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
     return Path(named).expanduser() if named else Path.home() / ".ray" / "auth_token"
 
 
-def disabled() -> bool:
-    """Whether Ray is told to ask for no token."""
+def is_disabled() -> bool:
+    """Return whether Ray asks for no token."""
     return os.environ.get("RAY_AUTH_MODE", "token").lower() != "token"
 
 
 def store_token() -> None:
-    """Make a token if there is none, and keep others from reading it; Ray lets them."""
-    if disabled() or os.environ.get("RAY_AUTH_TOKEN"):
+    """Make a token if there is none, and let only its user read it, which Ray does not do."""
+    if is_disabled() or os.environ.get("RAY_AUTH_TOKEN"):
         return
-    file = path()
+    file = token_path()
     if file.exists():
         if file.stat().st_mode & OTHERS and file.stat().st_uid == os.getuid():
             file.chmod(0o600)
@@ -42,13 +42,13 @@ def store_token() -> None:
 
 
 def require_token(address: str) -> None:
-    """TokenError where Ray is told to ask no token at an address that others can reach."""
-    if not disabled() or os.environ.get(PERMISSION) == "1" or _is_loopback(address):
+    """Raise TokenError if Ray asks for no token at an address that other machines can reach."""
+    if not is_disabled() or os.environ.get(PERMISSION) == "1" or _is_loopback(address):
         return
     raise TokenError(
-        f"RAY_AUTH_MODE is {os.environ['RAY_AUTH_MODE']} and RAY_ADDRESS is {address}, which other "
-        "machines can reach: who can connect to it can run code on it. Type `export "
-        f"RAY_AUTH_MODE=token`, or, where that network is yours alone, `export {PERMISSION}=1`"
+        f"RAY_AUTH_MODE is {os.environ['RAY_AUTH_MODE']} and RAY_ADDRESS is {address}, so everyone "
+        "who can reach it can run code on the cluster: run `export RAY_AUTH_MODE=token`, or "
+        f"`export {PERMISSION}=1` if nobody else uses that network"
     )
 
 

@@ -1,301 +1,276 @@
-"""What stands between this machine and a run: each check returns findings, each a sentence.
+"""Checks of one machine: each turns facts into a result with a sentence.
 
-The checks look from outside (installed metadata, files, the environment); torch and Ray are not
-imported, so the answer comes at once and also where those are broken.
+The doctor runs them on this machine, the preflight (:mod:`scaling.cluster.preflight`) on each node.
 """
 
-import importlib.metadata
-import importlib.util
-import os
-import shutil
-import stat
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import psutil
-
 from scaling.cluster import auth
+from scaling.cluster.machine import MachineFacts, pinned_versions, read_facts
+from scaling.common.environment import LIBRARIES
 from scaling.common.paths import PACKAGES
 
 Status = Literal["ok", "warning", "problem"]
 
 GIB = 2**30
 OLDEST_PYTHON = (3, 11)
-
-LIBRARIES = ("torch", "ray", "deepspeed", "pyarrow", "soundfile")
-
 FEW_CORES = 2
-# One process with torch, Ray and DeepSpeed imported holds 0.4 GiB (measured), and an embedded Ray
-# starts several beside the worker that trains.
+# One process that has imported torch, Ray and DeepSpeed takes 0.4 GiB (measured), and an embedded
+# Ray starts several beside the worker that trains.
 LITTLE_MEMORY = 4 * GIB
 LITTLE_DISK = 5 * GIB
 NO_DISK = 1 * GIB
 # Ray's defaults (RAY_DEFAULT_OBJECT_STORE_MEMORY_PROPORTION and its cap).
 OBJECT_STORE_SHARE = 0.3
 OBJECT_STORE_CAP = 200 * 10**9
+BUSY_GPU = GIB
+"""Memory of a GPU in use (bytes) above which another program works on it."""
+CLOCK_SECONDS = 1.0
+"""Largest difference to the clock of the machine of the command: logs of all nodes are compared."""
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One thing looked at: its name, whether it is fit for a run, and a sentence about it."""
+    """Result of one check: its name, its status, and a sentence with what to do."""
 
     name: str
     status: Status
     sentence: str
 
 
+Check = Callable[[MachineFacts], CheckResult]
+
+
 def examine(clone: Path) -> list[CheckResult]:
-    """Every check of this machine for the Longwave in ``clone``, in the order to read them."""
-    return [
-        python(),
-        *libraries(clone / "constraints.txt"),
-        folders(clone),
-        cores(),
-        memory(),
-        disk(clone),
-        shared_memory(Path("/dev/shm")),
-        gpus(),
-        build_locks(),
-        token(),
-        address(),
+    """Check this machine for the Longwave in ``clone``."""
+    facts = read_facts(pinned_versions(clone), [str(clone)])
+    return [check(facts) for check in (*MACHINE_CHECKS, check_address)]
+
+
+def _judge(
+    name: str, problems: Sequence[str], fine: str, status: Status = "problem"
+) -> CheckResult:
+    """Return the problems as one result, or the sentence ``fine`` if there are none."""
+    return CheckResult(name, status if problems else "ok", " ".join(problems) or fine)
+
+
+def check_python(facts: MachineFacts) -> CheckResult:
+    """Compare the interpreter with the oldest release that Longwave runs on."""
+    version, problems = facts.versions["python"], []
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_PYTHON:
+        oldest = ".".join(str(part) for part in OLDEST_PYTHON)
+        problems.append(
+            f"Python is {version}, but Longwave needs {oldest} or newer: install it, then run "
+            f"`make clean test PYTHON=python{oldest}`."
+        )
+    return _judge("Python", problems, f"Python {version} at {facts.executable}.")
+
+
+def check_libraries(facts: MachineFacts) -> CheckResult:
+    """Compare the installed libraries with those of the reference."""
+    reference = facts.reference
+    problems = []
+    for name in ("python", *LIBRARIES) if "python" in reference.versions else LIBRARIES:
+        installed, wanted = facts.versions.get(name), reference.versions.get(name)
+        install = f"run `python -m pip install {name}=={wanted}` in this environment."
+        if wanted is None:
+            problems.append(f"{reference.source} has no version of {name}: add `{name}==...`.")
+        elif installed is None:
+            problems.append(f"{name} is not installed, {reference.source} has {wanted}: {install}")
+        # A local label such as +cpu names another build of the same release.
+        elif wanted not in (installed, installed.partition("+")[0]):
+            problems.append(
+                f"{name} is {installed}, but {reference.source} has {wanted}: {install}"
+            )
+    versions = ", ".join(f"{name} {facts.versions.get(name)}" for name in LIBRARIES)
+    return _judge("libraries", problems, f"{versions} match {reference.source}.")
+
+
+def check_packages(facts: MachineFacts) -> CheckResult:
+    """Check that Python imports Longwave's packages from the clone."""
+    return _judge("packages", facts.foreign, f"{', '.join(PACKAGES)} are those of the clone.")
+
+
+def check_code(facts: MachineFacts) -> CheckResult:
+    """Compare the source files with those of the reference."""
+    wanted, problems = facts.reference.files, []
+    if facts.files != wanted:
+        problems.append(
+            f"The source files of Longwave (digest {facts.files}) differ from those of "
+            f"{facts.reference.source} ({wanted}): start jobs with `ray job submit --working-dir "
+            ".`, or update this machine's clone."
+        )
+    return _judge("code", problems, f"Source files {wanted}.")
+
+
+def check_cores(facts: MachineFacts) -> CheckResult:
+    """Check the cores that a process may use."""
+    problems = []
+    if facts.cores < FEW_CORES:
+        problems.append(
+            f"{facts.cores} core is usable, so reading audio and training take turns and runs are "
+            f"slow: use {FEW_CORES} cores or more."
+        )
+    return _judge("cores", problems, f"{facts.cores} cores are usable.", "warning")
+
+
+def check_memory(facts: MachineFacts) -> CheckResult:
+    """Check the memory that is free now."""
+    free, total = facts.memory_available, facts.memory_total
+    amount = f"{free / GIB:.1f} of {total / GIB:.1f} GiB of memory are available"
+    problems = []
+    if free < LITTLE_MEMORY:
+        problems.append(
+            f"{amount}, and with less than {LITTLE_MEMORY / GIB:.0f} GiB Ray may kill workers: "
+            "close programs or use a larger machine."
+        )
+    return _judge("memory", problems, f"{amount}.", "warning")
+
+
+def check_disk(facts: MachineFacts) -> CheckResult:
+    """Check the free disk of each folder that a run writes to."""
+    scarce = [
+        f"{free / GIB:.1f} GiB of disk are free in {folder}. Checkpoints and corpora need "
+        f"{LITTLE_DISK / GIB:.0f} GiB or more: delete files, or set cluster.storage elsewhere."
+        for folder, free in facts.free.items()
+        if free < LITTLE_DISK
     ]
+    status: Status = "problem" if any(it < NO_DISK for it in facts.free.values()) else "warning"
+    amounts = ", ".join(f"{free / GIB:.1f} GiB in {name}" for name, free in facts.free.items())
+    return _judge("disk", scarce, f"Free disk: {amounts}.", status)
 
 
-def python() -> CheckResult:
-    """The interpreter against the oldest release that Longwave runs on."""
-    version = ".".join(str(part) for part in sys.version_info[:3])
-    if sys.version_info[:2] >= OLDEST_PYTHON:
-        return CheckResult("Python", "ok", f"Python {version} at {sys.executable}.")
-    oldest = ".".join(str(part) for part in OLDEST_PYTHON)
-    return CheckResult(
-        "Python",
-        "problem",
-        f"Python is {version}; Longwave needs {oldest} or newer: install it, then type "
-        f"`make clean test PYTHON=python{oldest}`.",
-    )
-
-
-def libraries(constraints: Path) -> list[CheckResult]:
-    """The installed releases of the libraries that runs depend on, against their pins."""
-    try:
-        lines = constraints.read_text().splitlines()
-    except OSError as error:
-        return [CheckResult("libraries", "problem", f"The pins cannot be read: {error}.")]
-    pins = dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
-    return [library(name, pins.get(name)) for name in LIBRARIES]
-
-
-def library(name: str, pin: str | None) -> CheckResult:
-    """One library against its pin; a local label such as ``+cpu`` does not count."""
-    if pin is None:
-        return CheckResult(
-            name, "problem", f"{name} has no line in constraints.txt: add `{name}==...`."
+def check_shared_memory(facts: MachineFacts) -> CheckResult:
+    """Compare the free shared memory with the object store that Ray makes by default."""
+    wanted = min(OBJECT_STORE_SHARE * facts.memory_available, OBJECT_STORE_CAP)
+    free = facts.shared_memory or 0
+    amount, problems = f"{free / GIB:.1f} GiB are free in /dev/shm", []
+    if free < wanted:
+        problems.append(
+            f"{amount}, but Ray's object store needs {wanted / GIB:.1f} GiB "
+            f"({OBJECT_STORE_SHARE:.0%} of the memory) and is slow elsewhere: delete files there, "
+            f"or start the container with `--shm-size={wanted / GIB + 1:.0f}g`."
         )
-    try:
-        installed = importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return CheckResult(
-            name, "problem", f"{name} is not installed; {pin} is pinned: type `make test`."
-        )
-    if installed.split("+")[0] == pin:
-        return CheckResult(name, "ok", f"{name} {installed}, as pinned.")
-    return CheckResult(
-        name,
-        "problem",
-        f"{name} is {installed}; {pin} is pinned and tested: type "
-        f"`python -m pip install {name}=={pin}` in this environment.",
-    )
+    fine = f"{amount}, enough for Ray's object store."
+    return _judge("shared memory", problems, fine, "warning")
 
 
-def foreign_packages(clone: Path) -> list[str]:
-    """One sentence for each of Longwave's packages that would be imported from elsewhere.
-
-    An empty list is the healthy answer. ``datasets`` is also the import name of a well-known
-    library, which an installed copy or another order of ``sys.path`` can put in its place.
-    """
-    return [
-        f"`{name}` {origin}, not in the clone {clone}: start Longwave from the clone with "
-        f"`cd {clone} && python -m scaling ...`, in an environment without a package `{name}`."
-        for name in PACKAGES
-        if (origin := foreign_origin(name, clone)) is not None
-    ]
-
-
-def foreign_origin(name: str, clone: Path) -> str | None:
-    """Where a package resolves to if that is not its folder in the clone."""
-    spec = importlib.util.find_spec(name)
-    if spec is None:
-        return "is not found"
-    folders = [Path(folder).resolve() for folder in spec.submodule_search_locations or []]
-    if folders == [(clone / name).resolve()]:
-        return None
-    return f"resolves to {', '.join(map(str, folders)) or spec.origin}"
-
-
-def folders(clone: Path) -> CheckResult:
-    """Whether ``datasets``, ``model`` and ``scaling`` are the clone's own."""
-    foreign = foreign_packages(clone)
-    if foreign:
-        return CheckResult("packages", "problem", " ".join(foreign))
-    return CheckResult("packages", "ok", f"{', '.join(PACKAGES)} resolve inside {clone}.")
-
-
-def cores() -> CheckResult:
-    """The cores that this process may use."""
-    count = len(os.sched_getaffinity(0))
-    if count >= FEW_CORES:
-        return CheckResult("cores", "ok", f"{count} cores are usable.")
-    return CheckResult(
-        "cores",
-        "warning",
-        f"{count} core is usable; with fewer than {FEW_CORES}, reading audio and training take "
-        "turns: runs finish, slowly.",
-    )
-
-
-def memory() -> CheckResult:
-    """The memory that is free now."""
-    state = psutil.virtual_memory()
-    amount = f"{state.available / GIB:.1f} of {state.total / GIB:.1f} GiB of memory are available"
-    if state.available >= LITTLE_MEMORY:
-        return CheckResult("memory", "ok", f"{amount}.")
-    return CheckResult(
-        "memory",
-        "warning",
-        f"{amount}; under {LITTLE_MEMORY / GIB:.0f} GiB Ray may kill workers: close programs or "
-        "take a larger machine.",
-    )
-
-
-def disk(clone: Path) -> CheckResult:
-    """The free disk under the clone, where corpora and runs are written by default."""
-    free = shutil.disk_usage(clone).free
-    amount = f"{free / GIB:.1f} GiB of disk are free under {clone}"
-    if free >= LITTLE_DISK:
-        return CheckResult("disk", "ok", f"{amount}.")
-    return CheckResult(
-        "disk",
-        "warning" if free >= NO_DISK else "problem",
-        f"{amount}; checkpoints and corpora want {LITTLE_DISK / GIB:.0f} GiB or more: free some, "
-        "or name another storage path in the configuration.",
-    )
-
-
-def shared_memory(mount: Path) -> CheckResult:
-    """The shared memory against the object store that Ray would make by default."""
-    wanted = min(OBJECT_STORE_SHARE * psutil.virtual_memory().available, OBJECT_STORE_CAP)
-    try:
-        free = shutil.disk_usage(mount).free
-    except OSError as error:
-        return CheckResult(
-            "shared memory",
-            "warning",
-            f"{mount} cannot be used ({error.strerror}): Ray will be slow.",
-        )
-    amount = f"{free / GIB:.1f} GiB are free in {mount}"
-    if free >= wanted:
-        return CheckResult("shared memory", "ok", f"{amount}, enough for Ray's object store.")
-    return CheckResult(
-        "shared memory",
-        "warning",
-        f"{amount}; Ray's object store would take {wanted / GIB:.1f} GiB "
-        f"({OBJECT_STORE_SHARE:.0%} of the memory): delete files there, or start the container "
-        f"with `--shm-size={wanted / GIB + 1:.0f}g`.",
-    )
-
-
-def gpus() -> CheckResult:
-    """The GPUs that the driver shows, and whether the installed torch can use them."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return CheckResult("GPUs", "ok", "No GPU (no nvidia-smi on the PATH): runs use the CPU.")
-    query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError) as error:
+def check_gpus(facts: MachineFacts) -> CheckResult:
+    """Check that the driver answers, that torch can use the GPUs, and that each is fit to train."""
+    if facts.gpu_error:
         return CheckResult(
             "GPUs",
             "problem",
-            f"nvidia-smi fails ({error}): the driver is not usable; type `nvidia-smi` to see why.",
+            f"nvidia-smi fails ({facts.gpu_error}), so the driver is not usable: run `nvidia-smi` "
+            "to see why, then reboot or replace the machine.",
         )
-    names = "; ".join(answer.stdout.strip().splitlines())
-    if importlib.metadata.version("torch").endswith("+cpu"):
+    if not facts.gpus:
+        return CheckResult("GPUs", "ok", "No GPU (no nvidia-smi on the PATH): runs use the CPU.")
+    names = "; ".join(f"{gpu.name}, {gpu.memory_total / GIB:.0f} GiB" for gpu in facts.gpus)
+    problems = []
+    for gpu in facts.gpus:
+        name = f"GPU {gpu.index} ({gpu.name})"
+        if gpu.memory_errors:
+            problems.append(
+                f"{name} has had {gpu.memory_errors} memory errors that it could not correct: "
+                "reboot the machine, and replace it if they come again."
+            )
+        if gpu.memory_used > BUSY_GPU:
+            problems.append(
+                f"{name} has {gpu.memory_used / GIB:.1f} GiB of its memory in use: end the program "
+                "that `nvidia-smi` shows."
+            )
+        if gpu.slowed_down:
+            problems.append(
+                f"{name} is slowed down by its hardware: check its cooling and its power."
+            )
+    if not problems and facts.versions.get("torch", "").endswith("+cpu"):
         return CheckResult(
             "GPUs",
             "warning",
-            f"GPUs are here ({names}) and torch is the CPU build: install the CUDA build of the "
-            "pinned release to use them.",
+            f"torch is a CPU build and cannot use the GPUs ({names}): install the CUDA build of "
+            "the pinned release.",
         )
-    return CheckResult("GPUs", "ok", f"{names}.")
+    return _judge("GPUs", problems, f"{names}.")
 
 
-def build_locks() -> CheckResult:
-    """Locks that a killed DeepSpeed op build left: every later build waits for them for ever."""
-    root = Path(
-        os.environ.get("TORCH_EXTENSIONS_DIR", Path.home() / ".cache" / "torch_extensions")
-    ).expanduser()
-    locks = sorted(root.rglob("lock"))
-    held = set(open_files()) if locks else set()
-    # A live build keeps its lock open; without an owner nothing will remove it.
-    stale = [lock for lock in locks if str(lock.resolve()) not in held]
-    if not stale:
-        return CheckResult("op builds", "ok", f"No stale build lock under {root}.")
-    return CheckResult(
-        "op builds",
-        "problem",
-        "A build was killed and left its lock, on which every worker would wait for ever: type "
-        f"`rm {' '.join(map(str, stale))}`.",
-    )
+def check_build_locks(facts: MachineFacts) -> CheckResult:
+    """Check that no killed build of a DeepSpeed operator left its lock."""
+    problems = []
+    if facts.stale_locks:
+        problems.append(
+            "A killed build of a DeepSpeed operator left its lock, for which every worker would "
+            f"wait for ever: run `rm {' '.join(facts.stale_locks)}`."
+        )
+    return _judge("op builds", problems, "No stale build lock.")
 
 
-def open_files() -> Iterator[str]:
-    """The files that processes of this machine hold open, as far as this user may look."""
-    for process in psutil.process_iter():
-        try:
-            yield from (file.path for file in process.open_files())
-        except psutil.Error:
-            continue
-
-
-def token() -> CheckResult:
-    """Ray's token, the key to the cluster: present where it is named, and nobody else's to read."""
-    if os.environ.get("RAY_AUTH_TOKEN"):
+def check_token(facts: MachineFacts) -> CheckResult:
+    """Check that Ray's token exists if it is named, and that only its user can read it."""
+    if facts.token is None:
         return CheckResult("Ray token", "ok", "The token comes from RAY_AUTH_TOKEN.")
-    named, path = os.environ.get("RAY_AUTH_TOKEN_PATH"), auth.path()
-    if not path.exists():
-        if named:
-            return CheckResult(
-                "Ray token",
-                "problem",
-                f"RAY_AUTH_TOKEN_PATH names {path}, which does not exist: Ray will not start. "
-                "Put the cluster's token there or type `unset RAY_AUTH_TOKEN_PATH`.",
-            )
+    if facts.token_mode is None and facts.token_named:
+        return CheckResult(
+            "Ray token",
+            "problem",
+            f"RAY_AUTH_TOKEN_PATH is {facts.token}, which does not exist, so Ray does not start: "
+            "copy the cluster's token there, or run `unset RAY_AUTH_TOKEN_PATH`.",
+        )
+    if facts.token_mode is None:
         return CheckResult("Ray token", "ok", "No token yet: Ray makes one for a local cluster.")
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & auth.OTHERS:
+    mode = f"{facts.token} has mode {facts.token_mode:04o}"
+    if facts.token_mode & auth.OTHERS:
         return CheckResult(
             "Ray token",
             "warning",
-            f"{path} has mode {mode:04o}: other users can read it and run code on the cluster. "
-            f"Type `chmod 600 {path}`.",
+            f"{mode}, so other users can read it and run code on the cluster: run "
+            f"`chmod 600 {facts.token}`.",
         )
-    return CheckResult("Ray token", "ok", f"{path} has mode {mode:04o}.")
+    return CheckResult("Ray token", "ok", f"{mode}.")
 
 
-def address() -> CheckResult:
-    """Whether the environment sends runs to a cluster other than this machine."""
-    named = os.environ.get("RAY_ADDRESS")
-    if named is None:
-        return CheckResult(
-            "Ray address", "ok", "RAY_ADDRESS is unset: runs start a Ray of their own."
+def check_address(facts: MachineFacts) -> CheckResult:
+    """Check whether the environment sends runs to a cluster elsewhere."""
+    problems = []
+    if facts.address:
+        problems.append(
+            f"RAY_ADDRESS is {facts.address}, so runs go to that cluster: run `unset RAY_ADDRESS` "
+            "to use this machine."
         )
-    return CheckResult(
-        "Ray address",
-        "warning",
-        f"RAY_ADDRESS is {named}: runs go to that cluster. If this machine is meant, type "
-        "`unset RAY_ADDRESS`.",
-    )
+    fine = "RAY_ADDRESS is not set: runs start a Ray of their own on this machine."
+    return _judge("Ray address", problems, fine, "warning")
+
+
+def check_clock(facts: MachineFacts) -> CheckResult:
+    """Compare the clock with that of the machine of the command."""
+    where, problems = "ahead of" if facts.ahead > 0 else "behind", []
+    if abs(facts.ahead) > CLOCK_SECONDS:
+        problems.append(
+            f"The clock is {abs(facts.ahead):.1f} s {where} that of the machine of the command, so "
+            "times in logs are wrong: start a time service such as chrony."
+        )
+    return _judge("clock", problems, "The clock is right to a second.")
+
+
+def check_corpus(facts: MachineFacts) -> CheckResult:
+    """Check that the machine reads the corpus of the run."""
+    return _judge("corpus", facts.corpus_problems, "The corpus is readable.")
+
+
+MACHINE_CHECKS: tuple[Check, ...] = (
+    check_python,
+    check_libraries,
+    check_packages,
+    check_cores,
+    check_memory,
+    check_disk,
+    check_shared_memory,
+    check_gpus,
+    check_build_locks,
+    check_token,
+)
+NODE_CHECKS: tuple[Check, ...] = (*MACHINE_CHECKS, check_code, check_clock)
+"""Checks of a node, which must be like the machine of the command."""

@@ -1,99 +1,106 @@
-"""What stands between a cluster and a run: looked at from every node, each problem one sentence."""
+"""Checks of a connected cluster before a run: of every node, and of all nodes together."""
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayError
 
 from datasets.manifest import Corpus, ManifestError
-from scaling.cluster import all_reduce, node_state, ray_cluster
-from scaling.cluster.doctor import GIB, LITTLE_DISK, NO_DISK, CheckResult
-from scaling.cluster.node_state import NodeState
-from scaling.common import environment
+from datasets.verify import quick_check
+from scaling.cluster import all_reduce, ray_cluster
+from scaling.cluster.doctor import GIB, NODE_CHECKS, Check, CheckResult, check_corpus
+from scaling.cluster.machine import MachineFacts, Reference, own_versions, read_facts
 from scaling.config.run_config import RunConfig
 
 ANSWER_SECONDS = 120.0
-"""How long a node may take to start a process and look around."""
-CLOCK_SECONDS = 1.0
-"""How far a node's clock may be from the driver's: logs of all nodes are compared by it."""
+"""Time that a node has to start a process and read its facts."""
 
 
 @dataclass(frozen=True)
 class NodeReport:
-    """A node with its name, what it says of itself, and how far its clock is ahead (seconds)."""
+    """A node of ``ray.nodes()``, its name and its facts."""
 
     name: str
     node: dict[str, Any]
-    state: NodeState
-    ahead: float
+    facts: MachineFacts
 
 
 def examine(config: RunConfig | None) -> list[CheckResult]:
-    """Every check of the connected cluster, and of what ``config`` needs of it, in this order."""
-    seen, findings = _seen(config)
-    findings += _versions(seen)
-    findings += _every(seen, "clock", _clock, "within a second of this machine's clock")
-    findings += _every(seen, "disk", _disk, "enough free for checkpoints and Ray's objects")
-    findings += _every(
-        seen, "GPUs", lambda it: it.state.gpu_problems, f"{sum(it.state.gpus for it in seen)} fit"
-    )
+    """Check the connected cluster, and what ``config`` needs of it."""
+    reports, results = _read_reports(config)
+    checks = NODE_CHECKS if config is None else (*NODE_CHECKS, check_corpus)
+    results += [result for check in checks for result in run_check(check, reports)]
     if config is not None:
-        findings += _storage(config)
-        findings += _every(
-            seen, "corpus", lambda it: it.state.corpus_problems, f"{config.corpus} is readable"
-        )
-        findings += _room(config, [it.node for it in seen])
-    findings.append(all_reduce.check_all_reduce([(it.name, it.node) for it in seen]))
-    return findings
+        results += _check_storage(config)
+        results.append(check_room(config, [report.node for report in reports]))
+    results.append(all_reduce.check_all_reduce([(it.name, it.node) for it in reports]))
+    return results
+
+
+def run_check(check: Check, reports: Sequence[NodeReport]) -> list[CheckResult]:
+    """Return the warnings and problems of all nodes, or one result if all nodes pass."""
+    results = [
+        replace(result, sentence=f"{report.name}: {result.sentence}")
+        for report in reports
+        for result in [check(report.facts)]
+    ]
+    if failed := [result for result in results if result.status != "ok"]:
+        return failed
+    others = " All other nodes pass too." if len(results) > 1 else ""
+    return [replace(result, sentence=f"{result.sentence}{others}") for result in results[:1]]
 
 
 @ray.remote(num_cpus=0)
 class _Probe:
-    """A process on a node that looks around there."""
+    """A process on a node that reads its facts."""
 
-    def look(self, *asked: Any) -> NodeState:
-        return node_state.inspect_node(*asked)
+    def read(
+        self, reference: Reference, folders: list[str], corpus: str | None, fingerprint: str | None
+    ) -> MachineFacts:
+        facts = read_facts(reference, folders)
+        problems = corpus_problems(corpus, fingerprint) if corpus else []
+        return replace(facts, corpus_problems=problems)
 
     def clock(self) -> float:
         return time.time()
 
 
-def _seen(config: RunConfig | None) -> tuple[list[NodeReport], list[CheckResult]]:
-    """The nodes that answer, and a finding about all."""
+def _read_reports(config: RunConfig | None) -> tuple[list[NodeReport], list[CheckResult]]:
+    """Return the nodes that answer, and one result about all nodes or one for each silent node."""
     nodes = {_name(node): node for node in sorted(ray.nodes(), key=_name) if node["Alive"]}
     probes = {
         name: _Probe.options(scheduling_strategy=ray_cluster.affinity_to(node)).remote()  # type: ignore[attr-defined]
         for name, node in nodes.items()
     }
-    asked = _asked(config)
-    answers = {name: probe.look.remote(*asked) for name, probe in probes.items()}
+    asked = (own_versions(), *_read_places(config))
+    answers = {name: probe.read.remote(*asked) for name, probe in probes.items()}
     ray.wait(list(answers.values()), num_returns=len(answers), timeout=ANSWER_SECONDS)
-    seen, problems = [], []
+    reports, problems = [], []
     for name, answer in answers.items():
         try:
-            state = ray.get(answer, timeout=0)
-            seen.append(NodeReport(name, nodes[name], state, _ahead(probes[name])))
+            facts = replace(ray.get(answer, timeout=0), ahead=_seconds_ahead(probes[name]))
+            reports.append(NodeReport(name, nodes[name], facts))
         except (GetTimeoutError, RayError) as error:
             why = f"in {ANSWER_SECONDS:.0f} s" if isinstance(error, GetTimeoutError) else str(error)
             problems.append(
                 CheckResult(
                     "nodes",
                     "problem",
-                    f"{name} gives no answer ({why.splitlines()[-1]}): look at it, or take it out "
-                    "of the cluster (`ray stop` there).",
+                    f"{name} gives no answer ({why.splitlines()[-1]}): repair it, or run "
+                    "`ray stop` there to take it out of the cluster.",
                 )
             )
     everyone = f"{len(nodes)} nodes: {', '.join(nodes)}."
-    return seen, problems or [CheckResult("nodes", "ok", everyone)]
+    return reports, problems or [CheckResult("nodes", "ok", everyone)]
 
 
-def _asked(config: RunConfig | None) -> tuple[Sequence[str], str | None, str | None]:
-    """What the nodes are to look at: folders, the corpus, its fingerprint as it is here."""
-    folders = ["/tmp", "/dev/shm"]
+def _read_places(config: RunConfig | None) -> tuple[list[str], str | None, str | None]:
+    """Return the folders to measure, the corpus, and its fingerprint as this machine reads it."""
+    folders = ["/tmp"]
     if config is None:
         return folders, None, None
     folders.append(str(config.cluster.storage.resolve()))
@@ -103,105 +110,70 @@ def _asked(config: RunConfig | None) -> tuple[Sequence[str], str | None, str | N
         return folders, config.corpus, None
 
 
+def corpus_problems(corpus: str, fingerprint: str | None) -> list[str]:
+    """Return sentences if this machine cannot read the corpus, or reads another one.
+
+    Args:
+        corpus: folder or URI.
+        fingerprint: fingerprint of the corpus on the machine of the command, if it could be read.
+    """
+    try:
+        found = Corpus.load(corpus)
+    except (ManifestError, OSError) as error:
+        return [str(error)]
+    if fingerprint and found.fingerprint != fingerprint:
+        return [
+            f"{corpus} has the fingerprint {found.fingerprint[:12]}, but {fingerprint[:12]} on the "
+            "machine of the command: name a corpus that all nodes share."
+        ]
+    return quick_check(found)
+
+
 def _name(node: dict[str, Any]) -> str:
     return f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
 
 
-def _ahead(probe: Any) -> float:
-    """Seconds that a node's clock is ahead of ours, by a call that takes milliseconds."""
+def _seconds_ahead(probe: Any) -> float:
+    """Return how far a node's clock is ahead of this machine's; the call takes milliseconds."""
     before = time.time()
     there = float(ray.get(probe.clock.remote(), timeout=ANSWER_SECONDS))
     after = time.time()
     return there - min(max(there, before), after)
 
 
-def _every(
-    seen: Sequence[NodeReport],
-    check: str,
-    problems: Callable[[NodeReport], Sequence[str]],
-    fine: str,
-) -> list[CheckResult]:
-    """A finding for each problem of each node, or one that says that all is fine."""
-    found = [
-        CheckResult(check, "problem", f"{it.name}: {sentence.rstrip('.')}.")
-        for it in seen
-        for sentence in problems(it)
-    ]
-    return found or [CheckResult(check, "ok", f"{len(seen)} nodes: {fine}.")]
-
-
-def _versions(seen: Sequence[NodeReport]) -> list[CheckResult]:
-    own, files = environment.versions(), environment.files_digest()
-
-    def different(it: NodeReport) -> Iterator[str]:
-        for name in sorted(own.keys() | it.state.versions.keys()):
-            here, there = own.get(name, "missing"), it.state.versions.get(name, "missing")
-            if here != there:
-                yield f"{name} is {there}, and {here} where the command was typed: install the same"
-        if it.state.files != files:
-            yield (
-                "its files of Longwave are others than where the command was typed: start jobs "
-                "with `ray job submit --working-dir .`, or update its clone"
-            )
-
-    fine = ", ".join(f"{name} {version}" for name, version in own.items())
-    return _every(seen, "versions", lambda it: list(different(it)), f"{fine}, files {files}")
-
-
-def _clock(it: NodeReport) -> list[str]:
-    if abs(it.ahead) <= CLOCK_SECONDS:
-        return []
-    where = "ahead of" if it.ahead > 0 else "behind"
-    return [
-        f"its clock is {abs(it.ahead):.1f} s {where} this machine's: start a time service on it, "
-        "such as chrony"
-    ]
-
-
-def _disk(it: NodeReport) -> list[str]:
-    return [
-        f"{free / GIB:.1f} GiB are free in {folder}: {LITTLE_DISK / GIB:.0f} GiB or more are wanted"
-        for folder, free in it.state.free.items()
-        if free < (NO_DISK if folder.startswith("/dev") else LITTLE_DISK)
-    ]
-
-
-def _storage(config: RunConfig) -> list[CheckResult]:
+def _check_storage(config: RunConfig) -> list[CheckResult]:
+    """Check that all nodes write to the study's folder and see each other's files."""
     folder = config.study_folder
     try:
         unshared = ray_cluster.nodes_without_folder(folder)
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        why = f"{folder} cannot be written to ({error.strerror}): write another cluster.storage."
-        return [CheckResult("storage", "problem", why)]
+        problem = f"{folder} cannot be written to ({error.strerror}): set another cluster.storage."
+        return [CheckResult("storage", "problem", problem)]
     fine = f"All nodes write to {folder} and see each other's files; {free / GIB:.0f} GiB are free."
-    return [CheckResult("storage", "problem", f"{it}.") for it in unshared] or [
+    return [CheckResult("storage", "problem", f"{problem}.") for problem in unshared] or [
         CheckResult("storage", "ok", fine)
     ]
 
 
-def _room(config: RunConfig, nodes: Sequence[dict[str, Any]]) -> list[CheckResult]:
-    """Whether the run's workers, each whole on one node, have room beside Ray Data's reading."""
+def check_room(config: RunConfig, nodes: Sequence[dict[str, Any]]) -> CheckResult:
+    """Check that the run's workers fit on the nodes, each whole on one, beside Ray Data's tasks."""
     wanted = config.cluster
     needs = {"CPU": float(wanted.cpus_per_worker)} | ({"GPU": 1.0} if wanted.gpu else {})
-    places = [
+    offered = ray_cluster.cluster_resources()
+    on_nodes = sum(
         int(min(node["Resources"].get(name, 0.0) // need for name, need in needs.items()))
         for node in nodes
-    ]
+    )
+    fits = min(on_nodes, *(int(offered[name] // need) for name, need in needs.items()))
     kind = ", ".join(f"{need:g} {name}" for name, need in needs.items())
-    offered = ray_cluster.cluster_resources()
-    if sum(places) >= wanted.workers and all(
-        offered[name] >= need * wanted.workers for name, need in needs.items()
-    ):
-        fine = f"{wanted.workers} workers of {kind} have room on the nodes that are here."
-        return [CheckResult("room", "ok", fine)]
-    fits = min(sum(places), *(int(offered[name] // need) for name, need in needs.items()))
-    return [
-        CheckResult(
-            "room",
-            "warning" if ray_cluster.can_grow() else "problem",
-            f"{fits} of {wanted.workers} workers of {kind} have room beside the "
-            f"{ray_cluster.READING_CPUS} CPU that reads: write cluster.workers={max(fits, 1)} or "
-            "another cluster.cpus_per_worker, or add nodes.",
-        )
-    ]
+    if fits >= wanted.workers:
+        fine = f"{wanted.workers} workers of {kind} fit on the present nodes."
+        return CheckResult("room", "ok", fine)
+    return CheckResult(
+        "room",
+        "warning" if ray_cluster.can_grow() else "problem",
+        f"{fits} of {wanted.workers} workers of {kind} fit beside the {ray_cluster.READING_CPUS} "
+        f"CPU that reads: set cluster.workers={max(fits, 1)} or another cluster.cpus_per_worker, "
+        "or add nodes.",
+    )

@@ -1,4 +1,4 @@
-"""Paths, environment, polling and the table of a terminal.
+"""Paths, versions, hardware, polling and tables of a terminal.
 
 Imports nothing else of scaling.
 """

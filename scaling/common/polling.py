@@ -1,4 +1,4 @@
-"""Something that is looked at over and over while something else runs."""
+"""Periodic calls beside a running block."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def polling_every(look: Callable[[], None], seconds: float) -> Iterator[None]:
-    """Call ``look`` every so many seconds, in a thread of its own, while the block runs."""
+    """Call ``look`` every ``seconds`` in a thread of its own while the block runs."""
     over = threading.Event()
 
     def body() -> None:

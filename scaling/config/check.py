@@ -1,4 +1,4 @@
-"""What must fit together before a run starts: every problem as one sentence, all at once."""
+"""Checks of values that must fit together before a run starts: one sentence a problem."""
 
 import importlib.util
 from collections.abc import Mapping, Sequence
@@ -14,10 +14,11 @@ from scaling.config.run_windows import held_out_windows, training_windows
 def problems(
     config: RunConfig, corpus: Corpus | None, offered: Mapping[str, float] | None = None
 ) -> list[str]:
-    """Everything that stops the run; empty where it can start.
+    """Return a sentence for each problem that stops the run; empty if it can start.
 
-    ``corpus`` is None where it is not prepared yet, ``offered`` (CPUs and GPUs for training) is
-    None where no cluster is known: what depends on them is then not checked.
+    Args:
+        corpus: None if it is not prepared yet; skips what depends on it.
+        offered: CPUs and GPUs for training; None skips what depends on them.
     """
     found = config.model.problems()
     found += _batch_problems(config)
@@ -38,13 +39,13 @@ def problems(
 
 
 def history_problems(runs: Sequence[RunConfig]) -> list[str]:
-    """What keeps runs of several contexts from training and validating on the same targets."""
+    """Return a sentence if runs of several contexts do not have the same held-out targets."""
     histories = {config.history for config in runs}
     if len(histories) == 1:
         return []
     longest = max(config.model.context for config in runs)
     return [
-        f"the sweep's runs keep histories of {sorted(histories)} samples, so their held-out "
+        f"the runs of the sweep have histories of {sorted(histories)} samples, so their held-out "
         f"targets differ and cannot be compared: write windows.history={max(longest, *histories)}"
     ]
 
@@ -56,8 +57,8 @@ def _batch_problems(config: RunConfig) -> list[str]:
         return []
     nearest = max(1, round(train.batch / pieces)) * pieces
     return [
-        f"train.batch is {train.batch}, which cluster.workers = {workers} times train.accumulate = "
-        f"{train.accumulate} do not divide: write train.batch={nearest}"
+        f"train.batch is {train.batch}, not a multiple of cluster.workers = {workers} times "
+        f"train.accumulate = {train.accumulate}: write train.batch={nearest}"
     ]
 
 
@@ -67,7 +68,7 @@ def _history_problems(config: RunConfig) -> list[str]:
     if 0 < model.context < LINEAR_ORDER:
         found.append(
             f"model.context is {model.context}, shorter than the {LINEAR_ORDER} samples that the "
-            f"linear reference sees: write {LINEAR_ORDER} or more"
+            f"linear baseline reads: write {LINEAR_ORDER} or more"
         )
     least = model.chunk if config.padded else model.context
     if config.history < least:
@@ -76,11 +77,12 @@ def _history_problems(config: RunConfig) -> list[str]:
             f"windows.history is {config.history}, shorter than {name} = {least}: write {least} or "
             "more, or leave it out"
         )
-    if config.padded and model.recent > model.chunk:
+    first_see_a_chunk = config.padded or config.windows.targets in ("chunks", "samples")
+    if first_see_a_chunk and model.recent > model.chunk:
+        cause = "short=pad" if config.padded else f"targets={config.windows.targets}"
         found.append(
-            f"model.recent is {model.recent}, longer than model.chunk = {model.chunk}, which is "
-            "all that the first targets of windows.short=pad see: write "
-            f"model.recent={model.chunk} or less"
+            f"model.recent is {model.recent}, but the first targets of windows.{cause} see only "
+            f"model.chunk = {model.chunk} samples: write model.recent={model.chunk} or less"
         )
     return found
 
@@ -101,46 +103,40 @@ def _targets_problems(config: RunConfig) -> list[str]:
         if windows.targets != "sequence":
             found.append(
                 f"windows.targets is {windows.targets}, but model.kind is {model.kind}, which "
-                "learns whole sequences from silence: write windows.targets=sequence"
+                "trains on whole sequences from silence: write windows.targets=sequence"
             )
         if windows.phases:
             found.append(
-                f"windows.phases is {windows.phases}, but model.kind={model.kind} has no chunks "
-                "whose phases it could be: leave it out"
+                f"windows.phases is {windows.phases}, but model.kind={model.kind} has no chunks, "
+                "and so no phases: leave it out"
             )
         return found
     if windows.targets == "sequence":
         return [
-            "windows.targets is sequence, which trains models that read samples and no chunks, but "
-            "model.kind is latent: write windows.targets=samples with model.attention=causal, or "
+            "windows.targets is sequence, which is for models without chunks, but model.kind is "
+            "latent: write windows.targets=samples with model.attention=causal, or "
             "model.kind=sashimi"
         ]
     if windows.phases and (windows.targets != "samples" or model.chunk % windows.phases):
         found.append(
-            f"windows.phases is {windows.phases} with windows.targets={windows.targets} and chunks "
-            f"of {model.chunk}: it belongs to windows.targets=samples, where it must divide the "
-            "chunk; leave it out to train every sample"
+            f"windows.phases is {windows.phases} with windows.targets={windows.targets} and "
+            f"model.chunk={model.chunk}, but it must divide the chunk and needs "
+            "windows.targets=samples: leave it out to train every sample"
         )
     if windows.targets == "last":
         return found
     if model.attention != "causal":
         found.append(
-            f"windows.targets is {windows.targets}, where every latent predicts the sample after "
-            f"its chunk, but model.attention is {model.attention}, so that it would see that "
-            "sample: write model.attention=causal, or windows.targets=last"
-        )
-    if model.recent > model.chunk:
-        found.append(
-            f"model.recent is {model.recent}, longer than model.chunk = {model.chunk}, which is "
-            f"all that the first targets of windows.targets={windows.targets} see: write "
-            f"model.recent={model.chunk} or less"
+            f"windows.targets is {windows.targets}, so every latent predicts the sample after its "
+            f"chunk, but with model.attention={model.attention} it would see that sample: write "
+            "model.attention=causal, or windows.targets=last"
         )
     whole = model.chunk and model.latents and model.context % model.chunk == 0
     if whole and config.positions % model.latents:
         latents = model.latents
         found.append(
-            f"windows.per_window is {config.positions}, not a multiple of the {latents} chunks of "
-            f"a context, which windows.targets={windows.targets} needs: write "
+            f"windows.per_window is {config.positions}, but windows.targets={windows.targets} "
+            f"needs a multiple of the {latents} chunks of a context: write "
             f"windows.per_window={-(-config.positions // latents) * latents}, or leave it out"
         )
     return found
@@ -150,9 +146,10 @@ def _corpus_problems(config: RunConfig, corpus: Corpus) -> list[str]:
     found = []
     if corpus.levels > MOST_LOGITS and not isinstance(config.model, Architecture):
         found.append(
-            f"the corpus {corpus.name} has codes of {corpus.levels} levels, which a "
-            f"{config.model.kind} does not take: prepare it with levels={MOST_LOGITS} in another "
-            "folder, or train a latent Transformer with model.likelihood=logistic_mixture"
+            f"the corpus {corpus.name} has {corpus.levels} levels, but "
+            f"model.kind={config.model.kind} takes up to {MOST_LOGITS}: prepare it with "
+            f"levels={MOST_LOGITS} in another folder, or train a latent Transformer with "
+            "model.likelihood=logistic_mixture"
         )
     elif config.model.levels != corpus.levels:
         found.append(
@@ -163,11 +160,11 @@ def _corpus_problems(config: RunConfig, corpus: Corpus) -> list[str]:
     if isinstance(config.model, SampleRNNArchitecture) and config.model.codec != corpus.codec:
         found.append(
             f"model.codec is {config.model.codec}, but the corpus {corpus.name} has {corpus.codec} "
-            f"codes, whose amplitudes the model reads: write model.codec={corpus.codec}"
+            f"codes, which the model decodes to amplitudes: write model.codec={corpus.codec}"
         )
     if config.windows.polarity and corpus.scaling == "chunk":
         found.append(
-            "windows.polarity is true, but the corpus was scaled by chunks, whose codes are not "
+            "windows.polarity is true, but the corpus was scaled by chunks, so its codes are not "
             "symmetric: write windows.polarity=false, or augment.polarity=true in the corpus"
         )
     for windows_of, wanted in (
@@ -182,13 +179,14 @@ def _corpus_problems(config: RunConfig, corpus: Corpus) -> list[str]:
         unique = config.unique_windows
         if windows_of is training_windows and unique and len(windows) < unique:
             found.append(
-                f"windows.unique is {config.windows.unique}, but {corpus.name} has "
-                f"{windows.targets_in_epoch} targets to train on: write that or less"
+                f"windows.unique is {config.windows.unique}, but {corpus.name} has only "
+                f"{windows.targets_in_epoch} training targets: write that or less"
             )
         if len(windows) < wanted:
             found.append(
-                f"validation.windows is {wanted}, but {corpus.name} has {len(windows)} held-out "
-                f"windows of {windows.targets} targets: write validation.windows={len(windows)}"
+                f"validation.windows is {wanted}, but {corpus.name} has only {len(windows)} "
+                f"held-out windows of {windows.targets} targets: write "
+                f"validation.windows={len(windows)}"
             )
     return found
 
@@ -197,18 +195,16 @@ def _cluster_problems(config: RunConfig, offered: Mapping[str, float]) -> list[s
     cluster = config.cluster
     found = []
     if cluster.gpu and offered["GPU"] < cluster.workers:
-        remedy = (
-            f"write cluster.workers={offered['GPU']:g}" if offered["GPU"] else "cluster.gpu=false"
-        )
+        remedy = f"cluster.workers={offered['GPU']:g}" if offered["GPU"] else "cluster.gpu=false"
         found.append(
             f"cluster.workers is {cluster.workers} with a GPU each, but the cluster offers "
-            f"{offered['GPU']:g} GPUs: {remedy}"
+            f"{offered['GPU']:g} GPUs: write {remedy}"
         )
     needed = cluster.workers * cluster.cpus_per_worker
     if needed > offered["CPU"]:
         found.append(
-            f"cluster.workers = {cluster.workers} with cluster.cpus_per_worker = "
-            f"{cluster.cpus_per_worker} need {needed} CPUs, but the cluster offers "
+            f"cluster.workers = {cluster.workers} times cluster.cpus_per_worker = "
+            f"{cluster.cpus_per_worker} is {needed} CPUs, but the cluster offers "
             f"{offered['CPU']:g} for training: write cluster.workers="
             f"{max(1, int(offered['CPU'] // cluster.cpus_per_worker))}"
         )

@@ -1,4 +1,4 @@
-"""The shape of a comparison's configuration: which models, matched on what, scored how."""
+"""Configuration of a comparison: models, the measures they are matched on, and their scoring."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -10,7 +10,7 @@ from scaling.config.run_config import Name, Positive, Rate, Section
 Measure = Literal["parameters", "context", "targets", "operations", "wall_time"]
 
 SETTLING: tuple[Measure, ...] = ("targets", "operations", "wall_time")
-"""Measures that a number of steps settles; the first one that is matched does."""
+"""Measures that set the number of steps; the first one in ``match`` does."""
 
 
 class BudgetConfig(Section):
@@ -73,23 +73,25 @@ class CompareConfig(Section):
     def _is_possible(self) -> Self:
         names = [row.name for row in self.rows]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"rows are named {', '.join(twice)} twice: give each its own name")
+            raise ValueError(
+                f"two rows have the name {', '.join(twice)}: give each row its own name"
+            )
         measure = self.budget_measure
         if measure and self.budget_amount is None:
             raise ValueError(
-                f"match names {measure}, but budget.{measure} is not given: write how much of it "
-                "each model may take"
+                f"match has {measure}, but budget.{measure} is missing: write the amount for each "
+                "model"
             )
         return self
 
     @property
     def budget_measure(self) -> Measure | None:
-        """The measure that settles the steps of each row; None leaves those of its file."""
+        """Measure that sets the steps of each row; None keeps those of its file."""
         return next((measure for measure in SETTLING if measure in self.match), None)
 
     @property
     def budget_amount(self) -> float | None:
-        """The budget of the measure that settles the steps."""
+        """Budget of that measure."""
         found: float | None = (
             getattr(self.budget, self.budget_measure) if self.budget_measure else None
         )

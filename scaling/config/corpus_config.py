@@ -1,4 +1,4 @@
-"""The shape of a corpus's configuration: which audio files, and how they become codes."""
+"""Configuration of a corpus: its audio files, and how they become codes."""
 
 from typing import Annotated, Literal, Self
 
@@ -35,7 +35,7 @@ class SplitConfig(Section):
         return self
 
     def as_rule(self) -> SplitRule:
-        """The rule that assigns recordings to splits; SplitError where it is no partition."""
+        """Return the rule that assigns recordings to splits; SplitError if it is no partition."""
         return SplitRule(self.rule, self.fractions, self.files, self.columns)
 
 
@@ -85,7 +85,7 @@ class SeriesConfig(Section):
         return self
 
     def as_series(self) -> Series:
-        """What is read in place of audio; SeriesError where the range is none."""
+        """Return the column that is read in place of audio; SeriesError if the range is empty."""
         return Series(self.column, *self.range)
 
 

@@ -43,6 +43,6 @@ class Hardware(Section):
 
     @property
     def dollars_per_worker_hour(self) -> float | None:
-        """What a worker pays of its node; None where the price is not stated."""
+        """Price of a worker in US dollars per hour; None without a price of the node."""
         price = self.dollars_per_hour
         return None if price is None else price / self.accelerators_per_node

@@ -1,4 +1,4 @@
-"""YAML files and dotted overrides into configurations, with every problem said at once."""
+"""Configurations from YAML files and dotted overrides, with all problems reported together."""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+import yaml
 from pydantic import BaseModel, ValidationError
 
 from model.architecture import KINDS, Shape
@@ -14,8 +15,9 @@ from scaling.config.comparison_config import CompareConfig
 from scaling.config.corpus_config import CorpusConfig
 from scaling.config.hardware import Hardware
 from scaling.config.run_config import SEARCHABLE, RunConfig, SweepSection
-from scaling.config.yaml_values import parse_yaml
 
+MOST_VALUES = 100_000
+"""Values of one file: an alias repeats all values below it, so a few lines can give 2^64."""
 LONGEST_SHOWN = 200
 """Characters of a value, or of one part of a key, in a sentence."""
 
@@ -24,7 +26,7 @@ Section = TypeVar("Section", bound=BaseModel)
 
 
 class ConfigError(ValueError):
-    """Everything that is wrong with a configuration, one sentence a problem."""
+    """All problems of a configuration, one sentence each."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = list(problems)
@@ -33,9 +35,9 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class Sweep:
-    """The runs of a sweep, each with the values of the axes that make it differ.
+    """Runs of a sweep, each with its values of the axes.
 
-    Those that differ in ``searched`` axes alone are the candidates of one cell.
+    Runs that differ only in ``searched`` axes are the candidates of one cell.
     """
 
     runs: list[tuple[dict[str, Any], RunConfig]]
@@ -45,12 +47,12 @@ class Sweep:
 
     @property
     def study_folder(self) -> Path:
-        """The folder that all runs share."""
+        """Folder of the study, which all runs share."""
         return self.runs[0][1].study_folder
 
     @property
     def cells(self) -> list[list[RunConfig]]:
-        """The runs by :meth:`cell_axes`; without a search each is a cell of its own."""
+        """Runs by cell; without a search each is a cell of its own."""
         if not self.searched:
             return [[config] for _, config in self.runs]
         cells: dict[str, list[RunConfig]] = {}
@@ -59,36 +61,36 @@ class Sweep:
         return list(cells.values())
 
     def cell_axes(self, axes: dict[str, Any]) -> dict[str, Any]:
-        """Of a run's axes those that are not searched."""
+        """Return the axes of a run that are not searched."""
         return {name: value for name, value in axes.items() if name not in self.searched}
 
 
 def corpus(path: Path, overrides: Sequence[str] = ()) -> CorpusConfig:
-    """The corpus configuration in a YAML file; :class:`ConfigError` lists all problems."""
+    """Return the corpus configuration of a YAML file; ConfigError lists all problems."""
     built, problems = _build(CorpusConfig, _overridden(_read(path), overrides))
     return _or_raise(built, problems)
 
 
 def hardware(path: Path) -> Hardware:
-    """The hardware in a YAML file; :class:`ConfigError` lists all problems."""
+    """Return the hardware of a YAML file; ConfigError lists all problems."""
     return _or_raise(*_build(Hardware, _read(path)))
 
 
 def run(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """The run configuration in a YAML file; :class:`ConfigError` lists all problems."""
+    """Return the run configuration of a YAML file; ConfigError lists all problems."""
     content = _overridden(_read(path), overrides)
     if "sweep" in content:
-        raise ConfigError([f"{path} describes a sweep: type `python -m scaling sweep` for it"])
+        raise ConfigError([f"{path} has a sweep section: run `python -m scaling sweep` with it"])
     return _or_raise(*_build(RunConfig, content))
 
 
 def content(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """What a YAML file says, with what it extends and with overrides; nothing is checked yet."""
+    """Return the keys of a YAML file and of the file it extends, with overrides, unchecked."""
     return _overridden(_read(path), overrides)
 
 
 def sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
-    """The runs of the sweep in a YAML file; :class:`ConfigError` lists all problems.
+    """Return the runs of the sweep in a YAML file; ConfigError lists all problems.
 
     A file without a ``sweep`` section is a sweep of one run.
     """
@@ -114,7 +116,7 @@ def sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
             runs.append(({name: _at(built, name) for name in names}, built))
     if section.search and any(config.validation.patience for _, config in runs):
         problems.append(
-            "validation.patience ends a run early, and sweep.search compares runs at the same "
+            "validation.patience ends a run early, but sweep.search compares runs at the same "
             "shares of their schedule: write one of the two"
         )
     _or_raise(runs, list(dict.fromkeys(problems)))
@@ -130,21 +132,21 @@ def sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
 def _search_problems(section: SweepSection) -> list[str]:
     found = [
         f"sweep.search has {name}, but only {', '.join(SEARCHABLE)} can be searched inside a cell: "
-        "write it in sweep.grid, where every run trains to its end"
+        "write it in sweep.grid, whose runs all train to their end"
         for name in section.search
         if name not in SEARCHABLE
     ]
     rungs = list(section.rungs)
     if section.search and (not rungs or rungs != sorted(set(rungs))):
         found.append(
-            f"sweep.rungs is {rungs}: write one share of the schedule or more, in rising order, "
-            "such as [0.25, 0.5]"
+            f"sweep.rungs is {rungs}, but must have one or more shares of the schedule in rising "
+            "order: write, for example, [0.25, 0.5]"
         )
     return found
 
 
 def comparison(path: Path, overrides: Sequence[str] = ()) -> tuple[CompareConfig, list[RunConfig]]:
-    """A comparison and the run of each of its rows; :class:`ConfigError` lists all problems."""
+    """Return a comparison and the run of each row; ConfigError lists all problems."""
     found = _or_raise(*_build(CompareConfig, _overridden(_read(path), overrides)))
     runs, problems = [], []
     for row in found.rows:
@@ -157,13 +159,33 @@ def comparison(path: Path, overrides: Sequence[str] = ()) -> tuple[CompareConfig
 
 
 def with_values(content: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """``content`` with the values at these dotted keys; ``content`` itself stays as it is."""
+    """Return a copy of ``content`` with these values by dotted key."""
     merged = dict(content)
     for dotted, value in values.items():
         for key in reversed(dotted.split(".")):
             value = {key: value}
         merged = _merged(merged, value)
     return merged
+
+
+def parse_yaml(text: str) -> Any:
+    """Return the values of a YAML text; ValueError if it has none or over ``MOST_VALUES``."""
+    try:
+        content = yaml.safe_load(text)
+    except Exception as error:
+        # PyYAML raises its own errors, and those of Python when it builds a value.
+        raise ValueError(str(error) or type(error).__name__) from error
+    waiting, count = [content], 0
+    while waiting and count <= MOST_VALUES:
+        value = waiting.pop()
+        count += 1
+        if isinstance(value, dict):
+            waiting += [*value, *value.values()]
+        elif isinstance(value, list | tuple | set):
+            waiting += value
+    if waiting:
+        raise ValueError(f"with its aliases it has over {MOST_VALUES:,} values")
+    return content
 
 
 def _or_raise(built: Built | None, problems: list[str]) -> Built:
@@ -180,14 +202,18 @@ def _read(path: Path, *, extended: bool = False) -> dict[str, Any]:
     except ValueError as error:
         raise ConfigError([f"{path} is not valid YAML: {error}"]) from error
     if not isinstance(content, dict):
-        raise ConfigError([f"{path} must hold keys and values, such as `seed: 0`"])
+        raise ConfigError([f"{path} has no keys and values: write lines such as `seed: 0`"])
     parent = content.pop("extends", None)
     if parent is None:
         return content
     if not isinstance(parent, str):
-        raise ConfigError([f"{path} extends {_shown(parent)}: write the path of one other file"])
+        raise ConfigError(
+            [f"{path} extends {_shown(parent)}, which is no path: write the path of a file"]
+        )
     if extended:
-        raise ConfigError([f"{path} is extended and extends {parent} itself: one level is allowed"])
+        raise ConfigError(
+            [f"{path} is extended and extends {parent}, but one level is allowed: merge them"]
+        )
     return _merged(_read(path.parent / parent, extended=True), content)
 
 
@@ -204,7 +230,9 @@ def _overridden(content: dict[str, Any], overrides: Sequence[str]) -> dict[str, 
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not key:
-            raise ConfigError([f"`{override}` is no override: write key=value, as model.layers=6"])
+            raise ConfigError(
+                [f"`{override}` is no override: write key=value, such as model.layers=6"]
+            )
         try:
             values[key] = parse_yaml(text)
         except ValueError as error:
@@ -215,7 +243,7 @@ def _overridden(content: dict[str, Any], overrides: Sequence[str]) -> dict[str, 
 def _at(config: RunConfig, dotted: str) -> Any:
     value: Any = config
     for key in dotted.split("."):
-        # None where it has no such key: a point may set what only its kind of model has.
+        # A point may set a key that only its kind of model has.
         value = getattr(value, key, None)
     return value
 
@@ -223,7 +251,7 @@ def _at(config: RunConfig, dotted: str) -> Any:
 def _build(
     kind: type[Section], content: Mapping[str, Any], prefix: str = ""
 ) -> tuple[Section | None, list[str]]:
-    """The built section, where it can be built, and a sentence for each problem."""
+    """Return the section, or None and a sentence for each problem."""
     try:
         return kind.model_validate(content), []
     except ValidationError as error:
@@ -243,7 +271,7 @@ def _sentence(kind: type[BaseModel], detail: Mapping[str, Any], prefix: str) -> 
         return f"{prefix}{location[-1]} is {_shown(detail['input'])}: write keys and values"
     model: type[Shape] | None = None
     if kind is RunConfig and location[0] == "model" and len(location) > 1:
-        # The kind is not a part of the key.
+        # Pydantic adds the kind of the model to the location.
         model = KINDS[location.pop(1)]
     name = prefix + ".".join(location)
     value = detail["input"]
@@ -259,7 +287,7 @@ def _sentence(kind: type[BaseModel], detail: Mapping[str, Any], prefix: str) -> 
         return f"{name} is missing: write a value for it"
     message = detail["msg"].removeprefix("Value error, ")
     message = _cut(message[0].lower() + message[1:], 5 * LONGEST_SHOWN)
-    # Without a name it is about several keys together, and says which.
+    # A message without a name is about several keys, which it names.
     return f"{name} is {_shown(value)}: {message}" if name else message
 
 
@@ -273,11 +301,11 @@ def _cut(text: str, longest: int = LONGEST_SHOWN) -> str:
 
 def _keys_at(kind: Any, location: Iterable[str], model: type[Shape] | None) -> list[str]:
     for key in location:
-        if key.isdecimal():  # one of several, whose kind is known already
+        if key.isdecimal():  # an element of a list, whose kind is known
             continue
         annotations = {name: info.annotation for name, info in kind.model_fields.items()}
         kind = model if model and key == "model" else annotations[key]
-        # That of a section which may be missing, or of each of several.
+        # Unwrap an optional section or a list of sections.
         while inner := get_args(kind):
             kind = inner[0]
     if is_dataclass(kind):

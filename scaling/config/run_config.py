@@ -1,8 +1,7 @@
-"""The configuration's shape: what may be written, its types and defaults.
+"""Configuration of a run and of a sweep: keys, types and defaults.
 
-``RunConfig`` is one training run; a corpus's is in :mod:`scaling.config.corpus_config`. All are
-frozen and refuse unknown keys. How YAML files become these is in :mod:`scaling.config.load`; what
-makes sense together is checked in :mod:`scaling.config.check`.
+:mod:`scaling.config.load` builds it from YAML; :mod:`scaling.config.check` checks values that must
+fit together. All sections are frozen and refuse unknown keys.
 """
 
 import hashlib
@@ -115,7 +114,7 @@ class ValidationConfig(Section):
 
 
 TRACKERS = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
-"""What a run's figures can go to besides its log, and the package that this needs."""
+"""Package that each destination of metrics needs."""
 
 
 class ClusterConfig(Section):
@@ -152,7 +151,7 @@ class ClusterConfig(Section):
 
 
 def kind_of(model: Any) -> Any:
-    """The ``model.kind`` of what a configuration says of the model; ``latent`` unless it says."""
+    """Return ``model.kind`` of a model or its keys; ``latent`` by default."""
     if isinstance(model, dict):
         return model.get("kind", Architecture.kind)
     return getattr(model, "kind", None)
@@ -186,24 +185,24 @@ class RunConfig(Section):
 
     @property
     def history(self) -> int:
-        """Samples kept before the first target of a recording."""
+        """Samples before the first target of a recording."""
         shortest = self.model.chunk if self.padded else self.model.context
         return self.windows.history or shortest
 
     @property
     def padded(self) -> bool:
-        """Whether windows may begin before their recording does."""
+        """Windows may begin before their recording."""
         return self.windows.short == "pad"
 
     @property
     def targets(self) -> Targets:
-        """Which codes of a training window are targets, and what each of them sees."""
+        """Targets of a training window, and the context of each."""
         every = self.model.chunk if self.windows.targets == "samples" else 1
         return Targets(self.windows.targets, self.model.chunk, self.windows.phases or every)
 
     @property
     def positions(self) -> int:
-        """Places a chunk apart that share a training window."""
+        """Positions of a training window, a chunk apart."""
         return self.windows.per_window or (
             1 if self.windows.targets == "last" else self.model.latents
         )
@@ -215,39 +214,39 @@ class RunConfig(Section):
 
     @property
     def unique_windows(self) -> int | None:
-        """Different windows that the run trains on, where it is not all of them."""
+        """Number of different training windows; None for all."""
         unique = self.windows.unique
         return -(-unique // self.targets_per_window) if unique else None
 
     @property
     def targets_per_step(self) -> int:
-        """Targets of one optimizer step, over all workers."""
+        """Targets of one optimiser step, over all workers."""
         return self.train.batch * self.targets_per_window
 
     @property
     def half(self) -> bool:
-        """Whether products are taken in bfloat16; of ``auto`` what a GPU of today does."""
+        """Products are in bfloat16, which ``auto`` selects on a GPU."""
         precision = self.train.precision
         return precision == "bfloat16" or (precision == "auto" and self.cluster.gpu)
 
     @property
     def id(self) -> str:
-        """The run's id: a hash of everything that determines its result (all but ``cluster``)."""
+        """Id of the run: a hash of all keys that determine its result (all but ``cluster``)."""
         content = json.dumps(self.model_dump(mode="json", exclude={"cluster"}), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
     @property
     def folder(self) -> Path:
-        """The run's folder: ``storage / study / id``, absolute."""
+        """Folder of the run: ``storage / study / id``, absolute."""
         return self.study_folder / self.id
 
     @property
     def study_folder(self) -> Path:
-        """The study's folder: ``storage / study``, absolute."""
+        """Folder of the study: ``storage / study``, absolute."""
         return self.cluster.storage.resolve() / self.study
 
     def resolved(self) -> dict[str, Any]:
-        """Every value, defaults included, as plain JSON types."""
+        """Return every value, defaults included, as plain JSON types."""
         return self.model_dump(mode="json")
 
 
@@ -255,7 +254,7 @@ SEARCHABLE = (
     *("train.learning_rate", "train.second_learning_rate", "train.second_phase"),
     *("model.dropout", "model.encoder_dropout", "model.token_drop", "seed"),
 )
-"""What does not change a model's scale, so that the better of two may be kept for its cell."""
+"""Keys that do not change a model's scale, so a cell may keep the best of several values."""
 
 
 class SweepSection(Section):
@@ -274,6 +273,5 @@ class SweepSection(Section):
     fraction.
     """
     concurrent: Positive | None = None
-
     """Runs that train at the same time; without it as many as the cluster has room for. Unit: runs.
     """

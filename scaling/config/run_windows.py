@@ -1,4 +1,4 @@
-"""Which targets a run trains on and is scored on: the windows of its configuration."""
+"""Windows of training and held-out targets of a run."""
 
 from datasets.manifest import Corpus
 from datasets.windows import Windows
@@ -9,7 +9,7 @@ HELD_OUT = "validation"
 
 
 def training_windows(config: RunConfig, corpus: Corpus) -> Windows:
-    """The windows that a run trains on: targets one chunk apart, or runs of them."""
+    """Return the training windows: targets one chunk apart, or runs of consecutive targets."""
     targets = config.targets
     return Windows.of(
         corpus,
@@ -17,23 +17,23 @@ def training_windows(config: RunConfig, corpus: Corpus) -> Windows:
         context=targets.history(config.model),
         spacing=targets.spacing,
         targets=config.positions,
-        # Where a target may see less than a context, none need be kept for the longest one.
+        # In the other modes a target may see less than a context, so no history is kept.
         history=config.history if targets.mode == "last" else None,
         run=targets.phases,
-        # Only in the other modes every window begins with targets that see a single chunk.
+        # In the other modes every window begins with targets that see a single chunk anyway.
         padded=config.padded and targets.mode == "last",
     )
 
 
 def targets_in_epoch(config: RunConfig, corpus: Corpus) -> int:
-    """Different targets that a run trains on before one comes again."""
+    """Return the number of different targets of an epoch."""
     if config.unique_windows:
         return config.unique_windows * config.targets_per_window
     return training_windows(config, corpus).targets_in_epoch
 
 
 def held_out_windows(config: RunConfig, corpus: Corpus) -> Windows:
-    """The windows that the frozen held-out targets are drawn from, the same at every context."""
+    """Return the windows of the frozen held-out targets, the same at every context."""
     return Windows.of(
         corpus,
         HELD_OUT,

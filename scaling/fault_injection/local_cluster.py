@@ -1,20 +1,20 @@
 """A cluster of several nodes on this machine, whose nodes can be lost and gained."""
 
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import ray
 from ray.cluster_utils import Cluster
 from ray.util import placement_group_table
 
-from scaling.cluster.ray_cluster import ENVIRONMENT, READING_CPUS, UNFOLLOWED
+from scaling.cluster.ray_cluster import (
+    ENVIRONMENT,
+    READING_CPUS,
+    SEVERAL_NODES,
+    ray_session,
+)
 from scaling.fault_injection.downscale import CPUS
-
-OVERLOADED = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""The nodes have more threads than the machine has cores: those that wait let go of theirs."""
 
 
 class LocalCluster:
@@ -23,12 +23,7 @@ class LocalCluster:
     def __init__(self, nodes: int) -> None:
         self._cluster = Cluster(
             initialize_head=True,
-            head_node_args={
-                "num_cpus": READING_CPUS,
-                # Workers are few and start at once: Ray would warn of each.
-                "_system_config": {"worker_maximum_startup_concurrency": 16},
-                **_node_settings(),
-            },
+            head_node_args={"num_cpus": READING_CPUS, **_node_settings()},
         )
         self._nodes = [self._node() for _ in range(nodes)]
         self._cluster.wait_for_nodes()
@@ -68,14 +63,11 @@ def _node_settings() -> dict[str, Any]:
 
 @contextmanager
 def local_cluster(nodes: int) -> Iterator[LocalCluster]:
-    """A bed that this process is connected to while the block runs."""
-    os.environ.update(ENVIRONMENT | UNFOLLOWED | OVERLOADED)
+    """Start a cluster that this process is connected to while the block runs."""
+    os.environ.update(ENVIRONMENT | SEVERAL_NODES)
     made = LocalCluster(nodes)
-    os.environ["RAY_ADDRESS"] = made.address
-    ray.init(log_to_driver=False, logging_level=logging.ERROR)
     try:
-        yield made
+        with ray_session(made.address):
+            yield made
     finally:
-        ray.shutdown()
         made.close()
-        del os.environ["RAY_ADDRESS"]

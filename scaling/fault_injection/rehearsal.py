@@ -19,6 +19,7 @@ from datasets.files import PARTIAL
 from scaling.checkpoints import checkpoint as checkpoints
 from scaling.checkpoints.checkpoint import Checkpoint
 from scaling.common import environment
+from scaling.common.hardware import hardware
 from scaling.config.run_config import RunConfig
 from scaling.fault_injection.downscale import downscaled
 from scaling.fault_injection.local_cluster import LocalCluster
@@ -123,7 +124,7 @@ class Rehearsal:
     def as_json(self) -> dict[str, Any]:
         """All of it as plain JSON types, and what it ran on."""
         plain: dict[str, Any] = TypeAdapter(Rehearsal).dump_python(self, mode="json")
-        return {"hardware": environment.hardware(), "versions": environment.versions(), **plain}
+        return {"hardware": hardware(), "versions": environment.versions(), **plain}
 
     def table(self) -> Table:
         """The restarts: from which step, with how many workers, what was lost, and why."""

@@ -1,4 +1,4 @@
-"""The most that a call may cost, and what its runs have cost so far."""
+"""Limit of the cost of a command, and the cost of its runs so far."""
 
 import time
 from dataclasses import dataclass
@@ -13,9 +13,12 @@ from scaling.runs.log import LOG_NAME, RunHistory
 
 @dataclass(frozen=True)
 class CostCap:
-    """The most that a call may cost, ``dollars``, and what a worker costs.
+    """Limit of the cost of a command.
 
-    ``since`` is when the call was made, in seconds since 1970.
+    Attributes:
+        dollars: the limit.
+        dollars_per_worker_hour: price of a worker.
+        since: time of the command, seconds since 1970.
     """
 
     dollars: float
@@ -24,9 +27,9 @@ class CostCap:
 
     @classmethod
     def of(cls, cluster: ClusterConfig) -> Self | None:
-        """That of a call that is made now; None where it has none.
+        """Return the cap of a command that starts now, or None without a limit.
 
-        A cap without a price is refused before (:mod:`scaling.orchestration.start`).
+        :mod:`scaling.orchestration.start` has refused a limit without a price.
         """
         if cluster.max_dollars is None or cluster.hardware is None:
             return None
@@ -34,10 +37,7 @@ class CostCap:
         return None if price is None else cls(cluster.max_dollars, price, time.time())
 
     def reached(self, study: Path) -> str | None:
-        """The sentence that the study's runs have cost so much since the call; None before.
-
-        OSError where their logs cannot be read.
-        """
+        """Return a sentence if the study's runs reached the limit; OSError without logs."""
         seconds = sum(
             _worker_seconds(RunHistory.read(log.parent), self.since)
             for log in study.glob(f"*/{LOG_NAME}")
@@ -47,16 +47,15 @@ class CostCap:
             return None
         return (
             f"the runs of {study} have cost {cost:,.2f} dollars by their logs since the command "
-            f"was typed, and cluster.max_dollars is {self.dollars:g}: to spend as much again, type "
-            "it again, which goes on from the newest checkpoints; or write another "
-            "cluster.max_dollars"
+            f"started, and cluster.max_dollars is {self.dollars:g}: run the command again to spend "
+            "as much again, from the newest checkpoints, or raise cluster.max_dollars"
         )
 
 
 def _worker_seconds(history: RunHistory, since: float) -> float:
-    """What a run's workers have had, from the first line of each start to that of the next.
+    """Return worker-seconds of a run, from each start's first line to the next start's.
 
-    Starts before ``since`` are not counted. Workers that are replaced keep their nodes.
+    Starts before ``since`` do not count. Workers that are replaced keep their nodes.
     """
     starts = [line for line in history.starts if line["time"] >= since]
     if not starts:

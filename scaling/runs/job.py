@@ -1,4 +1,4 @@
-"""What a worker is told about the run that it is part of, and about this start of its workers."""
+"""Description of a run, and of one start of its workers, that each worker receives."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +15,12 @@ FaultKind = Literal[
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to one rank before its step ``step`` (from 1).
+    """Fault that is injected into one rank before its step ``step`` (from 1).
 
-    ``kill``, ``terminate`` and ``freeze`` are the signals SIGKILL, SIGTERM and SIGSTOP; a ``stall``
-    never comes back, with the process alive; a ``pause`` lasts half a second; ``raise`` is an
-    exception, ``memory`` that of an allocation that was refused; ``nan`` makes the loss no number;
-    ``damage`` changes a bit of the newest checkpoint and kills the process. A fault strikes
-    ``once``, or at each attempt.
+    ``kill``, ``terminate`` and ``freeze`` send SIGKILL, SIGTERM and SIGSTOP. ``stall`` blocks for
+    ever, ``pause`` for half a second. ``raise`` raises an error, ``memory`` an out-of-memory error.
+    ``nan`` makes the loss NaN. ``damage`` changes a bit of the newest checkpoint and kills the
+    process. A fault happens ``once``, or at each start.
     """
 
     kind: FaultKind
@@ -32,11 +31,14 @@ class Fault:
 
 @dataclass(frozen=True)
 class Job:
-    """The run, what its sweep varied, and where things are (absolute paths).
+    """A run to train.
 
-    ``faults`` are done to the run on purpose, in a rehearsal. The run waits, in a checkpoint, where
-    it has come to the share ``until`` of its schedule; None trains it to its end. ``cap`` is what
-    the command that trains it may cost.
+    Attributes:
+        axes: values that its sweep varies, by dotted key.
+        corpus_folder, run_folder: absolute paths.
+        faults: faults that a rehearsal injects.
+        until: share of the schedule at which the run waits in a checkpoint; None trains to its end.
+        cap: limit of the cost of the command.
     """
 
     config: RunConfig
@@ -51,12 +53,16 @@ class Job:
 
 @dataclass(frozen=True)
 class WorkerStart:
-    """One start of a run's workers: how many, from where, and why it is needed.
+    """One start of a run's workers.
 
-    ``id`` is the start's own. Each worker takes its share of a batch in ``pieces``. ``step`` and
-    ``checkpoint`` (a committed checkpoint's folder) are where it begins; None at step 0. ``why``
-    says what ended the start before, if there was one, and ``warnings`` what was found on the way.
-    ``suspect`` is the step whose loss was no number then.
+    Attributes:
+        id: id of this start.
+        pieces: micro-batches into which each worker divides its share of a batch.
+        step: step from which it continues.
+        checkpoint: folder of the committed checkpoint of that step; None at step 0.
+        why: reason why the previous start ended.
+        warnings: sentences about problems since then.
+        suspect: step whose loss was NaN or infinite in the previous start.
     """
 
     id: str
@@ -70,9 +76,9 @@ class WorkerStart:
 
 
 class StartOutcome(TypedDict):
-    """How a start of the workers ended, where none failed: at the run's end, a rung, or why not.
+    """End of a start in which no worker failed: at the run's end, at a rung, or early.
 
-    ``step`` is the one whose loss was no number.
+    ``step`` is the step whose loss was NaN or infinite.
     """
 
     kind: Literal["ended", "waiting", "stopped", "no number"]

@@ -1,7 +1,7 @@
-"""One writer a run: the driver that trains it holds a lease in its folder, and renews it.
+"""Lease of a run: only the driver that has it writes to the run's folder.
 
-Another driver may take the lease over when it was not renewed for ``PATIENCE_SECONDS``, by its own
-clock alone; or at once where the holder's process is known to be gone.
+The driver renews its lease. Another driver takes it over if it is not renewed for
+``PATIENCE_SECONDS`` by that driver's own clock, or at once if the holder's process has ended.
 """
 
 import contextlib
@@ -27,12 +27,12 @@ PATIENCE_SECONDS = 20.0
 
 
 class LeaseError(RuntimeError):
-    """A run that somebody else trains, with what to do."""
+    """A run that another process trains."""
 
 
 @contextmanager
 def hold_lease(run_folder: Path) -> Iterator[None]:
-    """Hold the run's lease while the block runs; LeaseError where another driver holds it."""
+    """Keep the run's lease while the block runs; LeaseError if another driver has it."""
     path = run_folder / FILE_NAME
     _await(path)
     holder = {
@@ -54,12 +54,10 @@ def hold_lease(run_folder: Path) -> Iterator[None]:
 
 
 def _await(path: Path) -> None:
-    """Return when the lease is free: gone, its holder dead, or not renewed any more."""
+    """Wait until the lease is free: gone, not renewed any more, or its holder dead."""
     began, first = time.monotonic(), _read(path)
     while (found := _read(path)) is not None and not _dead(found):
-        if first is None or found["holder"] != first["holder"]:
-            raise _taken(path.parent, found)
-        if found["renewals"] != first["renewals"]:
+        if found != first:
             raise _taken(path.parent, found)
         if time.monotonic() - began > PATIENCE_SECONDS:
             return
@@ -67,7 +65,7 @@ def _await(path: Path) -> None:
 
 
 def _dead(lease: dict[str, Any]) -> bool:
-    """Whether the holder ran on this machine and does no longer."""
+    """Return whether the holder was a process of this machine that has ended."""
     if lease["host"] != socket.gethostname():
         return False
     try:
@@ -80,7 +78,7 @@ def _dead(lease: dict[str, Any]) -> bool:
 
 
 def _renew(path: Path, holder: dict[str, Any], renewals: int) -> None:
-    # A storage that is away for a while is met where checkpoints are written.
+    # If the storage fails, the writer of checkpoints reports it.
     with contextlib.suppress(OSError):
         found = _read(path)
         if found is None or found["holder"] == holder["holder"]:
@@ -103,5 +101,5 @@ def _read(path: Path) -> dict[str, Any] | None:
 def _taken(run_folder: Path, lease: dict[str, Any]) -> LeaseError:
     return LeaseError(
         f"{run_folder} is being trained by process {lease['process']} on {lease['host']}: wait "
-        "until it ends, or stop it and type the command again"
+        "until it ends, or stop it and run the command again"
     )

@@ -1,10 +1,10 @@
-"""The run's log: one JSON line a step in ``metrics.jsonl``, and why it failed, if it did.
+"""Log of a run: one JSON line a step in ``metrics.jsonl``, and the reason of a failure.
 
-Lines of kind ``start`` say how many workers began where and why, ``warning`` what went wrong since,
-``rung`` with which held-out loss the run waited for others of its cell.
+A ``start`` line has the number of workers, their first step and the reason, a ``warning`` line a
+problem, a ``rung`` line the held-out loss with which the run waits for others of its cell.
 
-Only rank 0 writes. A run that goes on from a checkpoint first drops the lines of the steps that it
-will do again, so that the file always reads as one undisturbed run with its starts marked.
+Only rank 0 writes. A run that continues from a checkpoint first removes the lines of the steps that
+it repeats, so the file reads as one undisturbed run with its starts marked.
 """
 
 import contextlib
@@ -22,12 +22,12 @@ LOG_NAME = "metrics.jsonl"
 FAILURE_NAME = "failure.json"
 PRUNED_NAME = "pruned.json"
 STAYING = ("start", "warning")
-"""Kinds of lines that stay when a run goes back to a checkpoint."""
+"""Kinds of lines that stay when a run returns to a checkpoint."""
 
 
 @dataclass(frozen=True)
 class RunHistory:
-    """A log as read: training steps, validations, starts, warnings, rungs; oldest first."""
+    """Lines of a log by kind, oldest first."""
 
     steps: list[dict[str, Any]] = field(default_factory=list)
     validations: list[dict[str, Any]] = field(default_factory=list)
@@ -37,26 +37,22 @@ class RunHistory:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """The log in a run folder; empty where there is none."""
+        """Read the log in a run folder; empty without one."""
         history = cls()
-        kinds = {
-            "step": history.steps,
-            "validation": history.validations,
-            "start": history.starts,
-            "warning": history.warnings,
-            "rung": history.rungs,
-        }
         for line in _lines(folder / LOG_NAME):
-            kinds[line.pop("kind")].append(line)
+            # Each list has the plural of its kind as its name.
+            getattr(history, f"{line.pop('kind')}s").append(line)
         return history
 
 
 class RunLog:
-    """Appends to the log of one run from ``step`` on.
+    """Appender to the log of one run from ``step`` on.
 
-    ``reached`` is the newest step that an earlier start wrote, None without one; ``began`` is when
-    the first start did (seconds since 1970). Lines that the storage does not take wait for the next
-    one: a full disk does not stop a run.
+    Lines that the storage refuses wait for the next one: a full disk does not stop a run.
+
+    Attributes:
+        reached: newest step line of earlier starts, or None.
+        began: time of the first start, seconds since 1970.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -73,26 +69,26 @@ class RunLog:
         self._waiting = b""
 
     def write(self, kind: str, **values: Any) -> None:
-        """Append one line with its time; it is on its way to the disk, or waits for it."""
+        """Append one line with its time, now or with a later line if the storage refuses it."""
         line = {"kind": kind, "time": time.time(), **values}
         self._waiting += json.dumps(line).encode() + b"\n"
         with contextlib.suppress(OSError):
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits; OSError where the storage does not take it."""
+        """Write the waiting lines; OSError if the storage refuses them."""
         while self._waiting:
             self._waiting = self._waiting[os.write(self._file, self._waiting) :]
 
 
 def note_failure(folder: Path, problem: str, *, diverged: bool) -> None:
-    """Leave in the run folder why the run failed, and whether its loss was no number."""
+    """Write the reason of a failure into the run folder; ``diverged`` if the loss was NaN."""
     with replacing(folder / FAILURE_NAME) as partial:
         partial.write_text(json.dumps({"problem": problem, "diverged": diverged}) + "\n")
 
 
 def read_failure(folder: Path) -> str | None:
-    """Why the run in ``folder`` failed; None where it did not."""
+    """Return the reason why the run in ``folder`` failed, or None."""
     path = folder / FAILURE_NAME
     return str(json.loads(path.read_text())["problem"]) if path.exists() else None
 
@@ -102,8 +98,8 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         return
     with path.open() as file:
         for line in file:
-            # A killed writer leaves at most a last line without its end. One that still writes may
-            # end that line now: what is read after it would be its rest.
+            # A killed writer leaves an unfinished last line. A live one may finish that line now:
+            # reading on would return its rest.
             if not line.endswith("\n"):
                 return
             yield json.loads(line)

@@ -1,4 +1,4 @@
-"""The loss against the context, from one run whose targets see from 1 to N chunks.
+"""Loss by context, from one run whose targets see from 1 to N chunks.
 
 Contexts are grouped in octaves of chunks: 1, 2, 3 to 4, 5 to 8, and so on to N.
 """
@@ -15,24 +15,29 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SETTLED = 0.75
-"""The share of the steps after which a training loss counts."""
+"""Share of the steps after which the training loss counts."""
 
 
 def octaves(latents: int) -> list[tuple[int, int]]:
-    """The shortest and the longest context, in chunks, of each octave up to N."""
+    """Return the shortest and the longest context of each octave up to N, in chunks."""
     longest = [2**power for power in range((latents - 1).bit_length())] + [latents]
     return [(before + 1, last) for before, last in zip([0, *longest[:-1]], longest, strict=True)]
 
 
 def trained_contexts(config: RunConfig) -> list[int]:
-    """The contexts (samples) below its own at which a run is scored: those that it trained."""
+    """Return the trained contexts below the full one at which a run is scored, in samples."""
     if not _several(config):
         return []
     return [last * config.model.chunk for _, last in octaves(config.model.latents)[:-1]]
 
 
 def means_by_context(loss: "Tensor", nats_BnP: "Tensor", config: RunConfig) -> np.ndarray:
-    """The mean loss of a batch, and behind it that of each octave where there are several."""
+    """Return the mean loss of a batch (nats), followed by that of each octave if it has several.
+
+    Args:
+        loss: mean loss, a scalar.
+        nats_BnP: loss of each target, (batch, positions, phases).
+    """
     if not _several(config):
         return np.array([loss.item()])
     latents = config.model.latents
@@ -42,7 +47,7 @@ def means_by_context(loss: "Tensor", nats_BnP: "Tensor", config: RunConfig) -> n
 
 
 def training_losses(config: RunConfig, history: RunHistory) -> list[ContextLoss]:
-    """The training loss of each octave over the last quarter of a run's steps."""
+    """Return the training loss of each octave over the last quarter of a run's steps."""
     if not _several(config):
         return []
     settled = history.steps[int(SETTLED * len(history.steps)) :]
@@ -62,10 +67,10 @@ def training_losses(config: RunConfig, history: RunHistory) -> list[ContextLoss]
 
 
 def _several(config: RunConfig) -> bool:
-    """Whether a window's targets see from 1 to N chunks."""
+    """Return whether the targets of a window see from 1 to N chunks."""
     return config.targets.mode in ("chunks", "samples")
 
 
 def _error(values: np.ndarray) -> float | None:
-    """Standard error of the mean of independent values (n,)."""
+    """Return the standard error of the mean of independent values (n,)."""
     return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None

@@ -1,8 +1,8 @@
-"""The run record: everything that analysis may know about one finished run, as one JSON file.
+"""Run record: all data of one finished run for analysis, as one JSON file.
 
-Reports, fits and tables read records and nothing else, so that every number in them can be traced
-to a run, its configuration, its code version and its corpus. Losses are held in nats a sample; bits
-are derived (``bits = nats / ln 2``) and never stored beside them.
+Reports, fits and tables read only records, so every number in them can be traced to a run, its
+configuration, its code version and its corpus. Losses are stored in nats per sample; bits are
+computed from them (``bits = nats / ln 2``) and never stored.
 """
 
 import math
@@ -16,15 +16,15 @@ from datasets.files import replacing
 SCHEMA = 6
 FILE_NAME = "record.json"
 LONGEST_PLACE = 200
-"""Characters of where a problem is: a damaged key may have thousands."""
+"""Characters of a key in a sentence: a damaged key may have thousands."""
 
 
 class RecordError(ValueError):
-    """A record file that cannot be used, with its path and the reason."""
+    """A record file that cannot be used."""
 
 
 def bits(nats: float) -> float:
-    """Nats to bits: ``nats / ln 2``."""
+    """Return nats in bits: ``nats / ln 2``."""
     return nats / math.log(2)
 
 
@@ -35,23 +35,25 @@ class RecordPart(BaseModel):
 
 
 class JsonFile(RecordPart):
-    """Base of what is kept as a JSON file of its own.
+    """Base of parts that are a JSON file of their own.
 
-    ``refused`` is the error where a file cannot be used, and ``unusable`` what it says of it.
+    Attributes:
+        error_type: error for a file that cannot be used.
+        unusable_text: end of its sentence, with the reason as ``{error}``.
     """
 
     error_type: ClassVar[type[ValueError]] = RecordError
     unusable_text: ClassVar[str]
 
     def write_json(self, path: Path) -> Path:
-        """Write it to ``path``, whole or not at all."""
+        """Write the file, whole or not at all."""
         with replacing(path) as partial:
             partial.write_text(self.model_dump_json(indent=1) + "\n")
         return path
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read one; ``refused`` says which file is unusable and why."""
+        """Read a file; raise ``error_type`` with the path and the reason if it cannot be used."""
         try:
             return cls.model_validate_json(path.read_text())
         except (OSError, ValueError) as error:
@@ -62,7 +64,7 @@ class JsonFile(RecordPart):
 
 
 def _first(error: ValidationError) -> str:
-    """The first problem in a line: there may be thousands, each with all that it was found in."""
+    """Return the first problem in one line: a file may have thousands."""
     problems = error.errors(include_url=False, include_input=False, include_context=False)
     where = ".".join(map(str, problems[0]["loc"]))[:LONGEST_PLACE]
     more = f", and {len(problems) - 1:,} more" if len(problems) > 1 else ""
@@ -70,13 +72,13 @@ def _first(error: ValidationError) -> str:
 
 
 class References(RecordPart):
-    """The two plain predictors every loss is read against, in nats a sample.
+    """Losses of two plain predictors, with which every loss is compared, in nats per sample.
 
-    ``histogram`` is the entropy of the split's own code histogram, ``linear`` the linear AR(32)
-    predictor with a discretised logistic residual, both over the whole split (corpus manifest).
-    ``linear_on_targets`` is the same predictor on exactly the validation targets of this run, and
-    ``margin`` the paired difference (run minus predictor) with its standard error: negative where
-    the run predicts better.
+    Attributes:
+        histogram: entropy of the split's code histogram, over the whole split (corpus manifest).
+        linear: linear AR(32) predictor with a discretised logistic residual, over the whole split.
+        linear_on_targets: the same predictor on the validation targets of this run.
+        margin: paired difference, run minus predictor; negative if the run predicts better.
     """
 
     histogram: float
@@ -87,10 +89,10 @@ class References(RecordPart):
 
 
 class ContextLoss(RecordPart):
-    """Mean loss (nats) of targets that see from ``shortest`` to ``longest`` samples of context.
+    """Mean loss (nats) of targets with ``shortest`` to ``longest`` samples of context.
 
-    ``excess`` is how much more that is than at the longest context, pair by pair. The standard
-    errors are None where there is one observation.
+    ``excess`` is the paired difference from the longest context. The standard errors are None for a
+    single observation.
     """
 
     shortest: int
@@ -102,14 +104,14 @@ class ContextLoss(RecordPart):
 
 
 class Validation(RecordPart):
-    """The final loss on the frozen list of held-out targets.
+    """Final loss on the frozen list of held-out targets.
 
-    ``by_context`` scores the same targets from every context that the run trained, in octaves.
-
-    ``standard_error`` (nats) lets the targets of a cluster be correlated: ``clusters`` recordings,
-    or blocks of time, as ``clustered_by`` says. ``targets_hash`` identifies the list: losses with
-    different hashes must never share a table or a fit. The weights of ``step`` are scored:
-    the last ones, or with ``validation.patience`` the best.
+    Attributes:
+        step: step of the scored weights: the last, or with ``validation.patience`` the best.
+        targets_hash: id of the list; losses with different ids must not share a table or a fit.
+        standard_error: in nats; targets of one cluster may be correlated.
+        clusters: number of clusters, which ``clustered_by`` names: recordings or blocks of time.
+        by_context: loss of the same targets from every trained context, in octaves.
     """
 
     split: str
@@ -125,7 +127,7 @@ class Validation(RecordPart):
 
 
 class CurvePoint(RecordPart):
-    """One point of a learning curve: mean loss after ``targets`` trained targets."""
+    """Point of a learning curve: mean loss after ``targets`` trained targets."""
 
     step: int
     targets: int
@@ -133,9 +135,14 @@ class CurvePoint(RecordPart):
 
 
 class CorpusFacts(RecordPart):
-    """Which samples, cut and quantised how; ``chunk`` samples were scaled together, 0 for none.
+    """Corpus of a run.
 
-    ``copies`` of the recordings are changed copies, ``augmentation`` how far they were changed.
+    Attributes:
+        rate: hertz.
+        chunk: samples that were scaled together, 0 without scaling by chunk.
+        copies: recordings that are changed copies.
+        augmentation: limits of their changes.
+        seconds: length of all recordings.
     """
 
     name: str
@@ -154,12 +161,17 @@ class CorpusFacts(RecordPart):
 
 
 class TargetCounts(RecordPart):
-    """What was trained on. ``order_digest`` condenses the sequence of global batches.
+    """Targets of training.
 
-    A window held ``positions`` places a chunk apart, with ``phases`` targets at each. Where targets
-    saw several contexts, ``by_context`` is their training loss in octaves, over the last quarter of
-    the steps, each step being one observation. ``left_out`` eligible targets were in no window, and
-    ``padded_windows`` of the split's windows began before their recording.
+    Attributes:
+        positions: positions of a window, a chunk apart.
+        phases: consecutive targets at each position.
+        by_context: training loss in octaves of context over the last quarter of the steps, each
+            step one observation; empty if all targets saw the same context.
+        unique: different targets.
+        left_out: eligible targets in no window.
+        padded_windows: windows of the split that begin before their recording.
+        order_digest: digest of the sequence of global batches.
     """
 
     mode: str
@@ -176,15 +188,16 @@ class TargetCounts(RecordPart):
 
     @property
     def passes(self) -> float:
-        """How often a target was seen: more than once where the data was repeated."""
+        """Mean number of times that each target was trained."""
         return self.seen / self.unique
 
 
 class Operations(RecordPart):
     """Floating-point operations (2 for a multiply-add), forward and backward, by formula.
 
-    ``naive_per_target`` is what a target costs that has a window of the full context of its own,
-    ``counted_per_target`` what torch counted in the first step; None in records before version 6.
+    Attributes:
+        naive_per_target: operations of a target with a full context of its own.
+        counted_per_target: count of PyTorch in the first step; None in records before version 6.
     """
 
     per_target: float
@@ -194,16 +207,18 @@ class Operations(RecordPart):
 
 
 class Throughput(RecordPart):
-    """Speed of the run.
+    """Speed and memory of the run.
 
-    ``step_seconds`` is the median step. ``training_seconds`` are those of all steps, without the
-    waits for the stream to fill after each start, of which ``first_batch_seconds`` is the longest.
-    ``goodput`` is their share of ``wall_seconds``, from the first start to the end; steps that were
-    lost and done again count once.
-    ``data_wait_share`` is the share of step time spent waiting for data, without those first steps.
-    ``peak_memory_bytes`` is that of one worker, ``idle_memory_bytes`` what it held before there was
-    a model: of a GPU nothing, without one what its process and libraries take (None in records
-    before version 6).
+    Attributes:
+        step_seconds: median step.
+        training_seconds: all steps, without the wait for the first batch of each start.
+        data_wait_share: share of step time that waited for data, without those first batches.
+        goodput: share of ``training_seconds`` in ``wall_seconds``; repeated steps count once.
+        first_batch_seconds: longest wait for the first batch of a start.
+        wall_seconds: from the first start to the end.
+        peak_memory_bytes: peak of one worker.
+        idle_memory_bytes: memory of a worker before it has a model: 0 on a GPU, on a CPU that of
+            the process and its libraries; None in records before version 6.
     """
 
     targets_per_second: float
@@ -218,10 +233,12 @@ class Throughput(RecordPart):
 
 
 class Restart(RecordPart):
-    """A start of the workers after the first: from which step, how many, and why.
+    """Start of the workers after the first one.
 
-    ``lost_steps`` were done and had to be done again. ``seconds`` are those from the last step
-    before it to the first one after it, None where one of them is missing.
+    Attributes:
+        lost_steps: steps that the run repeats.
+        seconds: from the last step before the restart to the first one after it; None if one of
+            them is missing.
     """
 
     step: int
@@ -232,9 +249,12 @@ class Restart(RecordPart):
 
 
 class RunRecord(JsonFile):
-    """One finished run. ``axes`` names what its sweep varied, as dotted configuration keys.
+    """Record of one finished run.
 
-    ``warnings`` are what went wrong on the way without ending it.
+    Attributes:
+        axes: values that its sweep varied, by dotted key.
+        warnings: sentences about problems that did not end it.
+        started, finished: ISO 8601 times.
     """
 
     unusable_text = "run record: {error}"
@@ -267,5 +287,5 @@ class RunRecord(JsonFile):
         return sum(self.parameters.values())
 
     def write(self, folder: Path) -> Path:
-        """Write ``record.json`` into the run folder, at once or not at all."""
+        """Write ``record.json`` into the run folder, whole or not at all."""
         return self.write_json(folder / FILE_NAME)

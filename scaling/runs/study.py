@@ -1,4 +1,4 @@
-"""The state of a study, read from its folder alone: which runs wait, run, ended or failed."""
+"""State of a study and of its runs, read from its folder alone."""
 
 import json
 import time
@@ -15,27 +15,29 @@ from scaling.runs.log import FAILURE_NAME, LOG_NAME, PRUNED_NAME, RunHistory, re
 
 STUDY_NAME = "study.json"
 CONFIG_NAME = "config.yaml"
-"""What a run's own folder holds of its configuration: every value, for `train` to read."""
+"""File in a run's folder with every value of its configuration, which `train` can read."""
 TUNE_NAME = "tune"
 SILENT_SECONDS = 120
-"""A run that has not written for so long, and has not ended, is taken for stopped."""
+"""Time without a new line after which an unfinished run counts as stopped."""
 
 State = Literal[
     "waiting", "running", "paused", "stopped", "failed", "diverged", "pruned", "finished"
 ]
-"""What a run does, or its fate. One that is paused waits at a rung for others of its cell."""
+"""State of a run; a paused one waits at a rung for others of its cell."""
 
 
 class StudyError(ValueError):
-    """A folder that is not a study, or does not fit what is asked, with what to do."""
+    """A folder that is not a study, or not the study that the configuration describes."""
 
 
 @dataclass(frozen=True)
 class RunState:
     """One run of a study.
 
-    ``nats`` is the newest validation, else the mean of the newest steps; ``step_seconds`` and
-    ``data_wait_share`` are means of the newest steps.
+    Attributes:
+        nats: loss of the newest validation, else the mean of the newest steps.
+        data_wait_share, step_seconds: means of the newest steps.
+        problem: reason why it failed or was pruned.
     """
 
     id: str
@@ -51,12 +53,12 @@ class RunState:
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds of training that are left at the present speed; None before it is known."""
+        """Remaining seconds of training at the present speed; None before the speed is known."""
         return None if self.step_seconds is None else self.step_seconds * (self.steps - self.step)
 
 
 def register(folder: Path, runs: Sequence[tuple[dict[str, Any], RunConfig]]) -> None:
-    """Add runs, each with its axes, to what the study's folder says belongs to it."""
+    """Add runs, each with its axes, to the study's file of runs."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / STUDY_NAME
     known = json.loads(path.read_text())["runs"] if path.exists() else {}
@@ -88,58 +90,58 @@ def finished_record(config: RunConfig) -> record.RunRecord | None:
 
 
 def read_states(folder: Path) -> list[RunState]:
-    """The states of all runs of the study, in the order in which its sweep named them."""
+    """Return the states of all runs in the order of the sweep; StudyError without a study."""
     path = folder / STUDY_NAME
     if not path.exists():
         raise StudyError(
-            f"{folder} holds no {STUDY_NAME}: type `python -m scaling sweep --config ...` first, "
-            "or name the folder of a study, such as runs/demo"
+            f"{folder} has no {STUDY_NAME}, so it is not a study: run `python -m scaling sweep "
+            "--config ...` first, or name the folder of a study, such as runs/demo"
         )
     runs = json.loads(path.read_text())["runs"]
-    return [_state(folder / id, id, told) for id, told in runs.items()]
+    return [_state(folder / id, id, entry) for id, entry in runs.items()]
 
 
-def _state(folder: Path, id: str, told: dict[str, Any]) -> RunState:
+def _state(folder: Path, id: str, entry: dict[str, Any]) -> RunState:
     history = RunHistory.read(folder)
     newest = history.steps[-10:]
     step = newest[-1]["step"] if newest else 0
     seconds = sum(line["seconds"] for line in newest[1:]) or None
     per_step = seconds / len(newest[1:]) if seconds else None
-    state = _which(folder, history)
+    state = _find_state(folder, history)
     losses = history.validations[-1:] or newest
     return RunState(
         id=id,
-        axes=told["axes"],
+        axes=entry["axes"],
         state=state,
         step=step,
-        steps=_expected_steps(told, step, per_step, state),
+        steps=_expected_steps(entry, step, per_step, state),
         nats=sum(line["nats"] for line in losses) / len(losses) if losses else None,
-        targets_per_second=told["targets_per_step"] / per_step if per_step else None,
+        targets_per_second=entry["targets_per_step"] / per_step if per_step else None,
         data_wait_share=(
             sum(line["data_wait_seconds"] for line in newest[1:]) / seconds if seconds else None
         ),
         step_seconds=per_step,
-        problem=_why(folder, state),
+        problem=_reason(folder, state),
     )
 
 
-def _expected_steps(told: dict[str, Any], step: int, per_step: float | None, state: State) -> int:
-    """The steps of a run; where its seconds end it, as many as they have room for at its speed."""
-    steps: int = told["steps"]
-    if told["seconds"] is None:
+def _expected_steps(entry: dict[str, Any], step: int, per_step: float | None, state: State) -> int:
+    """Return the steps of a run, or those that its time limit allows at its speed."""
+    steps: int = entry["steps"]
+    if entry["seconds"] is None:
         return steps
     if state == "finished":
         return step
-    return min(steps, max(step, round(told["seconds"] / per_step))) if per_step else steps
+    return min(steps, max(step, round(entry["seconds"] / per_step))) if per_step else steps
 
 
-def _why(folder: Path, state: State) -> str | None:
+def _reason(folder: Path, state: State) -> str | None:
     if state == "pruned":
         return str(json.loads((folder / PRUNED_NAME).read_text())["why"])
     return read_failure(folder) if state in ("failed", "diverged") else None
 
 
-def _which(folder: Path, history: RunHistory) -> State:
+def _find_state(folder: Path, history: RunHistory) -> State:
     if (folder / record.FILE_NAME).exists():
         return "finished"
     failure = folder / FAILURE_NAME

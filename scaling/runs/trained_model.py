@@ -1,4 +1,4 @@
-"""A finished run as a model: its weights under its record's configuration."""
+"""Finished run as a model: its weights under the configuration of its record."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,12 +19,12 @@ WEIGHTS_NAME = "weights.safetensors"
 
 
 class TrainedModelError(ValueError):
-    """A folder that is not a finished run, or does not fit this version, with what to do."""
+    """A folder that is not a finished run, or not one that this version reads."""
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A finished run: where it lies, its record and configuration, and its network in eval mode."""
+    """A finished run, with its network in eval mode."""
 
     folder: Path
     record: RunRecord
@@ -33,11 +33,11 @@ class TrainedModel:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """The run in ``folder``, on the GPU where there is one; TrainedError where it is none."""
+        """Load a run, on the GPU if there is one; TrainedModelError if there is none."""
         path = folder / record.FILE_NAME
         if not path.exists():
             raise TrainedModelError(
-                f"{folder} holds no {record.FILE_NAME}, so it is not a finished run: name a run's "
+                f"{folder} has no {record.FILE_NAME}, so it is not a finished run: name a run's "
                 "folder, such as runs/demo/ID (`python -m scaling status runs/demo` lists them)"
             )
         found = RunRecord.read(path)
@@ -46,7 +46,7 @@ class TrainedModel:
         except ValidationError as error:
             raise TrainedModelError(
                 f"{path} was written by version {found.code_version}, whose configuration this one "
-                f"does not read: {error.errors()[0]['msg']}; train the run again"
+                f"does not read ({error.errors()[0]['msg']}): train the run again"
             ) from error
         network = build(config.model)
         weights = folder / WEIGHTS_NAME
@@ -54,29 +54,33 @@ class TrainedModel:
             network.load_state_dict(load_file(weights))
         except (OSError, SafetensorError, RuntimeError) as error:
             raise TrainedModelError(
-                f"{weights} does not hold the weights of this run "
+                f"{weights} does not have the weights of this run "
                 f"({str(error).splitlines()[0]}): remove {folder} and train the run again"
             ) from error
         device = "cuda" if torch.cuda.is_available() else "cpu"
         return cls(folder, found, config, network.to(device).eval())
 
     def with_context(self, context: int) -> Self:
-        """The same weights seeing ``context`` samples, a multiple of the chunk: a run of its own.
+        """Return the same weights with a context of ``context`` samples, a multiple of the chunk.
 
-        Positions count back from the newest latent, so that it reads a shorter context as it reads
-        the newest part of its own.
-        TrainedError where the context cannot be, or the run is a baseline, whose ``context`` only
-        says how much is read before a target.
+        Positions count back from the newest latent, so the model reads a shorter context as the
+        newest part of its own.
+
+        Raises:
+            TrainedModelError: the context is impossible, or the run is a baseline, which has no
+                context in this sense.
         """
         shape = self.config.model
         if not isinstance(shape, Architecture):
             raise TrainedModelError(
-                f"{self.folder} is a {shape.kind}, which reads sequences from silence: give "
-                "--contexts for a latent Transformer"
+                f"{self.folder} is a {shape.kind}, which reads sequences from silence: use "
+                "--contexts with a latent Transformer"
             )
         shape = replace(shape, context=context)
         if problems := shape.problems():
-            raise TrainedModelError(f"{self.folder} cannot see {context:,} samples: {problems[0]}")
+            raise TrainedModelError(
+                f"{self.folder} cannot have a context of {context:,} samples: {problems[0]}"
+            )
         network = build(shape)
         network.load_state_dict(self.network.state_dict())
         device = next(self.network.parameters()).device

@@ -12,6 +12,7 @@ from datasets.stream import Stream
 from model import accounting
 from scaling.checkpoints.train_state import TrainState
 from scaling.common import environment
+from scaling.common.hardware import hardware
 from scaling.config.run_config import RunConfig
 from scaling.config.run_windows import HELD_OUT, targets_in_epoch
 from scaling.evaluation.clustered_errors import mean_and_error
@@ -44,7 +45,7 @@ def build_run_record(
         axes=job.axes,
         config=config.resolved(),
         code_version=job.code_version,
-        hardware=environment.hardware(),
+        hardware=hardware(),
         versions=environment.versions(),
         corpus=_corpus(corpus),
         parameters=accounting.parameters(config.model),

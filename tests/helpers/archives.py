@@ -1,4 +1,4 @@
-"""Archives, shards, tables and manifests for the tests of corpora."""
+"""Archives, shards, tables and manifests for tests of corpora."""
 
 import bz2
 import gzip
@@ -56,13 +56,13 @@ def tarred(members) -> bytes:
 
 
 def packed(members, suffix: str) -> bytes:
-    """An archive of (name or info, content) pairs, with names as they are given."""
+    """Write an archive of (name or info, content) pairs, with the names unchanged."""
     compress = COMPRESS.get(suffix.removeprefix(".tar") or suffix)
     return compress(tarred(members)) if compress else zipped(members)
 
 
 def patched(data: bytes, local: int, directory: int, form: str, *values: int) -> bytes:
-    """A zip of one member with other values at these offsets of its two headers."""
+    """Write a zip of one member with other values at these offsets of its two headers."""
     changed = bytearray(data)
     struct.pack_into(form, changed, data.index(b"PK\3\4") + local, *values)
     struct.pack_into(form, changed, data.index(b"PK\1\2") + directory, *values)
@@ -70,13 +70,13 @@ def patched(data: bytes, local: int, directory: int, form: str, *values: int) ->
 
 
 def tree(folder: Path) -> dict[str, bytes | None]:
-    """Every path under a folder with the bytes of files, None for folders."""
+    """Return every path below a folder with the bytes of files, None for folders."""
     paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
     return {name: None if path.is_dir() else path.read_bytes() for name, path in paths.items()}
 
 
 def place_in(folder: Path) -> Path:
-    """A folder for archives, with neighbours that no archive may touch."""
+    """Make a folder for archives, with neighbours that no archive may change."""
     (folder / "work" / "other").mkdir(parents=True)
     (folder / "outside.wav").write_bytes(b"outside")
     return folder / "work"
@@ -89,7 +89,7 @@ def unpacked(place: Path, name: str, data: bytes, limits: Limits = archives.LIMI
 
 
 def refused(place: Path, name: str, data: bytes, limits=archives.LIMITS, early=True) -> str:
-    """The sentence of a refusal that leaves all as it was, ``early``: without writing at all."""
+    """Return the sentence of a refusal that changes no file; ``early`` if it writes nothing."""
     (place / name).write_bytes(data)
     before = tree(place.parent)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(ArchiveError) as caught:
@@ -110,7 +110,7 @@ COLUMN = Series("level", -20.0, 60.0)
 
 
 def table(path, values, column="level"):
-    """A table of this column beside one of dates and one of words."""
+    """Write a table of this column, one of dates and one of words."""
     made = pyarrow.table(
         {
             "date": [f"2010-01-{day % 28 + 1:02}" for day in range(len(values))],
@@ -168,7 +168,7 @@ def random_codes(samples, levels=256):
 
 
 def written(folder, recordings, levels=256, name=SHARD):
-    """A shard of these recordings (each [any] or a list of blocks), and their places."""
+    """Write a shard of these recordings (each [any] or a list of blocks); return locations."""
     places = []
     with Folder.of(folder).writing(name) as path:
         writer = ShardWriter(path, levels)

@@ -1,4 +1,4 @@
-"""Audio files that are whole, cut or damaged."""
+"""Audio files: whole, cut or damaged."""
 
 import numpy as np
 import pytest

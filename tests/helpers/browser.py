@@ -1,4 +1,4 @@
-"""A page opened in a headless browser."""
+"""Pages in a headless browser."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ import pytest
 
 
 def opened(page: Path, profile: Path) -> subprocess.CompletedProcess[str]:
-    """The page's document as a browser sees it (stdout), and what its console says (stderr)."""
+    """Return the page's document (stdout) and the browser's console (stderr)."""
     return subprocess.run(
         [
             chromium(),
@@ -30,7 +30,7 @@ def opened(page: Path, profile: Path) -> subprocess.CompletedProcess[str]:
 
 
 def chromium() -> str:
-    """The browser; without one the test is skipped, but never in CI."""
+    """Return the browser; without one skip the test, except in CI."""
     for name in ("chromium", "chromium-browser", "google-chrome"):
         path = shutil.which(name)
         if path:

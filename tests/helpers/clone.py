@@ -1,4 +1,4 @@
-"""The folder of the clone that the tests run in, and free ports of this machine."""
+"""Folder of the clone under test, and free ports of this machine."""
 
 import socket
 from pathlib import Path
@@ -7,7 +7,7 @@ CLONE = Path(__file__).resolve().parents[2]
 
 
 def free_port() -> int:
-    """Return a TCP port that no process listens on now."""
+    """Return a TCP port on which no process listens now."""
     with socket.socket() as probe:
         probe.bind(("", 0))
         return int(probe.getsockname()[1])

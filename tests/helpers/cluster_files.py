@@ -1,4 +1,4 @@
-"""Facts about the cluster files that several tests check."""
+"""Facts about the cluster files for several tests."""
 
 import re
 

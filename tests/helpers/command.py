@@ -1,6 +1,6 @@
-"""Commands of `python -m scaling` in processes that are forked from one that has imported PyTorch.
+"""Commands of `python -m scaling`, forked from a process that has imported PyTorch.
 
-As a user would meet them, but for the seconds that each of a hundred would take to import it.
+The import would take each of a hundred commands some seconds.
 """
 
 import atexit
@@ -19,7 +19,7 @@ SECONDS = 300
 
 
 def scaling(*words, **environment):
-    """What became of a command, with these variables besides the tests' own."""
+    """Run a command with these variables besides those of the tests."""
     words = ["scaling", *map(str, words)]
     forks = multiprocessing.get_context("forkserver")
     multiprocessing.set_forkserver_preload(
@@ -47,7 +47,7 @@ def _run(words, environment, stdout, stderr):
     try:
         runpy.run_module("scaling", run_name="__main__", alter_sys=True)
     finally:
-        # What a process of its own would do at its end, and a forked one does not.
+        # A forked process does not run these at its end.
         atexit._run_exitfuncs()
 
 
@@ -69,7 +69,7 @@ def executable(path: Path, script: str) -> None:
 
 
 def rehearse(corpus, *words):
-    """What ``rehearse`` says of the demo's first run on this corpus."""
+    """Return the JSON of ``rehearse`` for the demo's first run on this corpus."""
     sweep = ("--config", "configs/sweeps/demo.yaml", f"corpus={corpus.folder}", "train.zero=2")
     done = subprocess.run(
         [sys.executable, "-m", "scaling", "rehearse", *sweep, *words, "--json"],

@@ -1,4 +1,4 @@
-"""Configurations that several tests read."""
+"""Configurations for several tests."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Trained runs whose continuations are tested."""
+"""Runs for tests of continuations."""
 
 from itertools import chain, repeat
 from pathlib import Path
@@ -18,7 +18,7 @@ STEPS = 200
 
 
 def trained(attention="causal", **corpus):
-    """A run that never trained: the weights are random."""
+    """Make a run with random weights."""
     torch.manual_seed(1)
     architecture = small(attention=attention)
     record = records.run({}, 3.3)
@@ -30,14 +30,14 @@ def trained(attention="causal", **corpus):
 
 
 def sound(path, samples, rate=RATE, channels=1):
-    """A file of noise that never reaches full scale."""
+    """Write a file of noise below full scale."""
     noise = np.random.default_rng(0).uniform(-0.5, 0.4, (samples, channels))
     soundfile.write(path, noise, rate, subtype="FLOAT")
     return path
 
 
 def endlessly(codes):
-    """A stand-in for ``generate``: these codes [batch] of each step, then zeros, for nothing."""
+    """Return a stand-in for ``generate``: these codes [batch] of each step, then zeros."""
 
     def generate(network, prompt_S, sampling, seed, batch, compiled):
         generate.prompt_S, generate.compiled = prompt_S, compiled

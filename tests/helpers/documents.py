@@ -2,7 +2,7 @@
 
 
 def markdown(table, nodes=None):
-    """A table for a terminal as one for a document, of these numbers of nodes."""
+    """Return a terminal table as Markdown, for these numbers of nodes."""
     headings = [str(column.header) for column in table.columns]
     rows = zip(*(column._cells for column in table.columns), strict=True)
     kept = [row for row in rows if nodes is None or row[0] in nodes]

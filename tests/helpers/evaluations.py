@@ -1,4 +1,4 @@
-"""Evaluations made by hand, for tests of what is done with them: nothing in them was measured."""
+"""Evaluations made by hand; no number in them was measured."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ QUANTISER = Quantiser(rate=16_000, codec="mulaw", levels=256, scaling="none", ch
 
 
 def evaluation(run, nats, protocol="full-context", linear=3.6, seconds=30, seed=0, **changes):
-    """The evaluation of a run whose loss scatters around ``nats`` in step with every other's."""
+    """Return the evaluation of a run with a loss around ``nats``, correlated with all others."""
     common = np.random.default_rng(seed).normal(0, 0.5, seconds)
     own = np.random.default_rng([seed, len(run)]).normal(0, 0.01, seconds)
     sums = TARGETS * np.stack([nats + common + own, linear + common, np.full(seconds, 5.0)])

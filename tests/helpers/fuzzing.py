@@ -1,7 +1,7 @@
-"""Damage done to sound files, and what it may lead to: the documented error, and no file elsewhere.
+"""Damaged files for loaders, which may raise the documented error and write no file elsewhere.
 
-What Hypothesis draws says how a file is damaged, so that the smallest damage is shown where a
-loader answers it wrongly. The inputs are the same in every run.
+Hypothesis draws the damage, so it shows the smallest damage that a loader answers wrongly. The
+inputs are the same in every run.
 """
 
 import contextlib
@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from hypothesis.internal.conjecture import providers
 
 INPUTS = 10_000
-"""How many damaged inputs each surface is given."""
+"""Damaged inputs for each loader."""
 
-# Not what a failing input is explained with: that takes minutes where one takes milliseconds.
+# The phase that explains a failing input takes minutes.
 every_input = settings(
     max_examples=INPUTS,
     derandomize=True,
@@ -33,13 +33,13 @@ every_input = settings(
 )
 
 LONGEST_LINE = 2_000
-"""Characters of an error's line: what is wrong with a file is not all that is in it."""
+"""Characters of an error's line: an error must not repeat the whole file."""
 
 WIDTHS = (1, 2, 4, 8)
 EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**64 - 1)
 WAYS = ("flip", "write", "extreme", "cut", "drop", "repeat", "splice", "grow")
 HEAD, TAIL = 256, 2_048
-"""Bytes at the ends of a file, where headers and footers are: half of all damage is done there."""
+"""Bytes at the ends of a file, which have its headers and footers: half of all damage is there."""
 LARGEST = 2**16
 
 numbers = st.integers(0, LARGEST - 1)
@@ -51,7 +51,7 @@ damages = st.lists(
 
 
 def damaged(content: bytes, damage: list[tuple[str, int, int, bytes]], other: bytes = b"") -> bytes:
-    """The content with the damage done; ``other`` is what it may be spliced with."""
+    """Return the damaged content; ``other`` is content for splices."""
     found = bytearray(content)
     for way, where, number, text in damage:
         place = _place(where, len(found))
@@ -77,7 +77,7 @@ def damaged(content: bytes, damage: list[tuple[str, int, int, bytes]], other: by
 
 
 def _place(where: int, size: int) -> int:
-    """A place in a file of ``size`` bytes: near its beginning, near its end, or anywhere."""
+    """Draw an offset in a file of ``size`` bytes: near its start, near its end, or anywhere."""
     if where % 4 == 0:
         return min(where // 4 % HEAD, size)
     if where % 4 == 1:
@@ -85,7 +85,7 @@ def _place(where: int, size: int) -> int:
     return where * 65_537 % max(size, 1)
 
 
-# Values that readers of numbers and names trip over.
+# Values on which readers of numbers and names fail.
 HOSTILE: tuple[Any, ...] = (
     *(None, True, False, -1, 0, 1, 2, 2**31, 2**63, 2**64, -(2**63) - 1, 10**400, 0.5, -0.0),
     *(1e-320, 1e308, math.nan, math.inf, -math.inf, "", " ", "a", "0", "1e5", "\0", "../../x"),
@@ -94,7 +94,7 @@ HOSTILE: tuple[Any, ...] = (
 )
 CHANGES = ("replace", "remove", "rename", "twice", "swap", "add")
 changes = st.lists(st.tuples(st.sampled_from(CHANGES), numbers, numbers), min_size=1, max_size=3)
-# What stands for a value in the text of JSON, and is not what Python would write there.
+# Tokens for a value in JSON that Python would not write.
 TOKENS = ("[" * 200_000, '{"a":' * 200_000, "[" * 900 + "]" * 900, "9" * 5_000, "1e999", "-", "01")
 TOKENS += ("NaN", "-Infinity", r'"\ud800"', r'"\u0000"', r'"\x"', '"', "nul", "0,", "]", "}", "")
 tokens = st.tuples(numbers, numbers)
@@ -102,7 +102,7 @@ MARK = "here"
 
 
 def changed(tree: Any, change: list[tuple[str, int, int]]) -> Any:
-    """A copy of a tree of dictionaries and lists with the changes done."""
+    """Return a copy of a tree of dictionaries and lists with the changes."""
     root = {"": copy.deepcopy(tree)}
     for way, where, number in change:
         nodes = list(_nodes(root))
@@ -120,7 +120,7 @@ def changed(tree: Any, change: list[tuple[str, int, int]]) -> Any:
 
 
 def with_token(tree: Any, token: tuple[int, int], write: Callable[[Any], str], known: Any) -> str:
-    """The text of a tree, with one of the ``known`` tokens in place of one of its values."""
+    """Return the text of a tree with one of the ``known`` tokens in place of a value."""
     where, number = token
     root = {"": copy.deepcopy(tree)}
     nodes = list(_nodes(root))
@@ -130,7 +130,7 @@ def with_token(tree: Any, token: tuple[int, int], write: Callable[[Any], str], k
 
 
 def _nodes(root: Any) -> Iterator[tuple[Any, Any]]:
-    """Every value of a tree, as what holds it and its key there."""
+    """Yield every value of a tree as its container and its key."""
     waiting = [root]
     while waiting:
         parent = waiting.pop()
@@ -164,9 +164,9 @@ FOR_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 class _Auditor:
-    """What this process asks the system to change while ``inside`` is a folder: paths elsewhere.
+    """Record of paths outside the folder ``inside`` that this process asks the system to change.
 
-    Python takes hooks for good, so there is one, which mostly looks away.
+    Python cannot remove audit hooks, so one hook serves all and ignores events without a folder.
     """
 
     def __init__(self) -> None:
@@ -191,7 +191,7 @@ class _Auditor:
         if event == "open" and not (arguments[2] or 0) & FOR_WRITING:
             return
         for path in arguments[: 2 if event in ("os.rename", "os.link") else 1]:
-            # Without a name it is one that is open already, or one in a folder that is open: the
+            # An event without a name is of an open file, or of one in an open folder, as in the
             # removal of a tree, whose first folder is opened by its name.
             if isinstance(path, str | bytes | os.PathLike):
                 text = os.fsdecode(path)
@@ -204,10 +204,10 @@ AUDITOR = _Auditor()
 
 @dataclass
 class Surface:
-    """A loader that is given damaged files in ``folder``, and what may come of it.
+    """Loader under test, which gets damaged files in ``folder``.
 
-    ``load`` returns where it takes the input, and raises one of ``errors`` where it does not, with
-    a sentence. Nothing is written outside of ``folder``.
+    ``load`` returns if it accepts the input, and raises one of ``errors`` with a sentence if not.
+    It writes nothing outside of ``folder``.
     """
 
     folder: Path
@@ -221,7 +221,7 @@ class Surface:
         self._beside = set(os.listdir(self.folder.parent))
 
     def give(self, load: Callable[[], object]) -> None:
-        """Let it load one input; AssertionError where that has another end than it may have."""
+        """Load one input; AssertionError for any outcome that is not allowed."""
         with AUDITOR.watching(self.folder) as elsewhere:
             try:
                 load()
@@ -235,9 +235,8 @@ class Surface:
         assert set(os.listdir(self.folder.parent)) == self._beside
 
     def fuzz(self, strategy: Any, body: Callable[[Any], None]) -> None:
-        """Give it all the inputs of a strategy; it has to take some, and to refuse others."""
-        # Hypothesis tries constants of the modules that are loaded, and tests before this one load
-        # more of them or fewer.
+        """Load all inputs of a strategy; the loader must accept some and refuse others."""
+        # Hypothesis tries constants of loaded modules, which depend on the tests before this one.
         providers.CONSTANTS_CACHE.cache.clear()
         with mock.patch.object(providers, "_get_local_constants", providers.Constants):
             every_input(given(strategy)(body))()

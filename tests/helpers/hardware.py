@@ -1,4 +1,4 @@
-"""Hardware and stream measurements for the tests of plans."""
+"""Hardware and stream measurements for tests of plans."""
 
 from scaling.config.hardware import Hardware
 from scaling.planning.data_throughput import StreamMeasurement

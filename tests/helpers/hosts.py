@@ -1,8 +1,8 @@
-"""Hosts that `ray up` reaches by ssh, and a launcher beside them: namespaces of this machine.
+"""Hosts that `ray up` reaches by ssh, and a launcher: namespaces of this machine.
 
-Each has its own network, processes, mounts, name, shared memory and temporary folder, so that what
-is done to all Ray processes of a host, `ray stop` above all, reaches no other. Nothing outlives the
-process that made them. What is written under :attr:`Hosts.shared` is seen by all at the same path.
+Each has its own network, processes, mounts, name, shared memory and temporary folder, so `ray stop`
+on one host reaches no other. All end with the process that made them. All see the files under
+:attr:`Hosts.shared` at the same path.
 """
 
 import os
@@ -22,8 +22,8 @@ from tests.helpers.clone import CLONE
 NETWORK = "10.77.0"
 LAUNCHER = f"{NETWORK}.1"
 PROGRAMS = {"ip": "iproute2", "sshd": "openssh-server", "ssh": "openssh-client", "rsync": "rsync"}
-# Folders that a host has to itself, from below its own folder, which the last one may hide; of what
-# they hide, KEPT stays in sight.
+# Private folders of a host, mounted from its own folder, which the last one may hide. KEPT stays
+# visible below them.
 PRIVATE = ("/root", "/run", "/tmp")
 KEPT = (sys.base_prefix, sys.prefix, str(CLONE))
 
@@ -56,8 +56,8 @@ PermitRootLogin prohibit-password
 PasswordAuthentication no
 PidFile none
 """
-# Ray asks no machine outside and starts no process before it is needed; a worker without its head
-# gives up in seconds, not in a minute.
+# Ray contacts no machine outside and starts no process early; a worker without its head gives up in
+# seconds, not in a minute.
 ENVIRONMENT = """
 export PATH={path}:$PATH RAY_USAGE_STATS_ENABLED=0 RAY_prestart_worker_first_driver=0
 export RAY_gcs_rpc_server_reconnect_timeout_s=5
@@ -65,7 +65,7 @@ export RAY_gcs_rpc_server_reconnect_timeout_s=5
 
 
 def missing() -> list[str]:
-    """What this machine lacks to make hosts; empty where it can."""
+    """Return the programs and rights that this machine lacks to make hosts."""
     lacking = [f"{name} ({package})" for name, package in PROGRAMS.items() if not which(name)]
     if os.geteuid():
         lacking.append("root")
@@ -73,27 +73,27 @@ def missing() -> list[str]:
 
 
 def which(name: str) -> str | None:
-    """Where a program is, the administrator's folders included."""
+    """Return the path of a program, also in the administrator's folders."""
     return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A set of namespaces by their first process, with the address of the machine in them."""
+    """Set of namespaces by their first process, with the address of their machine."""
 
     first: int
     address: str
 
     def command(self, *words: str) -> list[str]:
-        """The command that runs ``words`` there, as root and in the clone."""
+        """Return the command that runs ``words`` there, as root and in the clone."""
         inside = 'source /root/.bashrc; cd "$0"; exec "$@"'
         enter = ["nsenter", f"--target={self.first}", "--net", "--pid", "--mount", "--uts", "--ipc"]
-        # Nothing of this process's own variables, such as where its token for Ray is.
+        # Variables of this process, such as the path of its token for Ray, stay outside.
         own = ["env", "--ignore-environment", "HOME=/root", f"PATH={os.environ['PATH']}"]
         return [*enter, *own, "bash", "-c", inside, str(CLONE), *words]
 
     def processes(self) -> dict[str, psutil.Process]:
-        """What runs there by its command line, without the first process and those that ended."""
+        """Return the live processes by command line, without the first one."""
         space = os.readlink(f"/proc/{self.first}/ns/pid")
         found = {}
         for process in psutil.process_iter():
@@ -108,7 +108,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Hosts:
-    """The launcher, the hosts, the folder that all of them share and the key that opens them."""
+    """The launcher, the hosts, their shared folder and their ssh key."""
 
     launcher: Machine
     hosts: tuple[Machine, ...]
@@ -116,7 +116,7 @@ class Hosts:
     key: Path
 
     def run(self, *words: str, seconds: float = 120) -> subprocess.CompletedProcess[str]:
-        """Run a command on the launcher to its end; its streams are one text."""
+        """Run a command on the launcher to its end, with both streams in stdout."""
         return subprocess.run(
             self.launcher.command(*words),
             stdin=subprocess.DEVNULL,
@@ -127,13 +127,13 @@ class Hosts:
         )
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
-        """Start a command on the launcher that is left running."""
+        """Start a command on the launcher and return at once."""
         return subprocess.Popen(self.launcher.command(*words), stdin=subprocess.DEVNULL)
 
 
 @contextmanager
 def made(count: int, folder: Path) -> Iterator[Hosts]:
-    """A launcher and ``count`` hosts, at the addresses from ``NETWORK``.10 on, below ``folder``."""
+    """Make a launcher and ``count`` hosts, with addresses from ``NETWORK``.10, below ``folder``."""
     shared, key = folder / "shared", folder / "key"
     shared.mkdir()
     new_key(key)
@@ -155,13 +155,13 @@ def made(count: int, folder: Path) -> Iterator[Hosts]:
 
 
 def new_key(path: Path) -> None:
-    """A pair of ssh keys without a passphrase."""
+    """Make a pair of ssh keys without a passphrase."""
     words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)]
     subprocess.run(words, check=True)
 
 
 def prepare(home: Path, names: dict[str, str], address: str, key: Path) -> None:
-    """The home of root on one machine: keys, the environment of its shells, the names of all."""
+    """Write root's home of one machine: keys, shell environment, host names."""
     ssh = home / ".ssh"
     ssh.mkdir(parents=True, mode=0o700)
     shutil.copy(key.with_suffix(".pub"), ssh / "authorized_keys")
@@ -173,13 +173,13 @@ def prepare(home: Path, names: dict[str, str], address: str, key: Path) -> None:
     (home / "sshd_config").write_text(SSHD.format(address=address))
     lines = ["127.0.0.1 localhost", *(f"{place} {name}" for place, name in names.items())]
     (home / "hosts").write_text("\n".join(lines) + "\n")
-    # The environment of the tests stands for one that the set-up made before.
+    # The environment of the tests replaces the one that the set-up would make.
     (home / "longwave").mkdir()
     (home / "longwave" / ".venv").symlink_to(sys.prefix)
 
 
 def booted(own: Path, name: str, rest: str, shared: Path, running: ExitStack) -> int:
-    """Start a machine and give the number of its first process."""
+    """Start a machine and return the id of its first process."""
     boot = BOOT.format(
         own=own,
         name=name,
@@ -187,7 +187,7 @@ def booted(own: Path, name: str, rest: str, shared: Path, running: ExitStack) ->
         private=" ".join(PRIVATE),
         kept=" ".join(dict.fromkeys([*KEPT, str(shared)])),
     )
-    # --kill-child ends a machine with the process outside it, and pdeathsig that one with ours.
+    # --kill-child ends the machine with the process outside it, pdeathsig that process with ours.
     words = ["setpriv", "--pdeathsig=KILL", "unshare", "--net", "--pid", "--fork", "--kill-child"]
     words += ["--mount", "--mount-proc", "--uts", "--ipc", "bash", "-c", boot]
     log = running.enter_context((own / "log").open("wb"))
@@ -202,7 +202,7 @@ def booted(own: Path, name: str, rest: str, shared: Path, running: ExitStack) ->
 
 
 def connect(launcher: Machine, hosts: list[Machine]) -> None:
-    """A bridge on the launcher with a cable to every host."""
+    """Make a bridge on the launcher with a cable to every host."""
     ip = [which("ip")]
     there = ["nsenter", f"--target={launcher.first}", "--net", *ip]
     lines = [[*there, *line.split()] for line in BRIDGE]
@@ -222,6 +222,6 @@ BRIDGE = (
 
 
 def wait_for_ssh(launcher: Machine, host: Machine) -> None:
-    """Return when the host answers at its ssh port."""
+    """Wait until the host answers at its ssh port."""
     probe = f"until (: > /dev/tcp/{host.address}/22) 2> /dev/null; do sleep 0.05; done"
     subprocess.run(launcher.command("timeout", "20", "bash", "-c", probe), check=True)

@@ -1,7 +1,7 @@
-"""A study of 200 runs whose losses follow a known law, as records of the real schema.
+"""Study of 200 runs whose losses follow a known law, as records of the real schema.
 
-Configurations, parameters and operations are the project's own; losses, curves and times are
-generated from a seed: no number among them was measured.
+Configurations, parameters and operations are real. Losses, curves and times are generated from a
+seed; none was measured.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ LAW = {
     "context": (0.12, 0.30),
     "chunk": (0.02, 1_600.0),
 }
-"""Nats: E, then amplitude and exponent of each power law, then bend and optimum of the chunk."""
+"""In nats: E, amplitude and exponent of each power law, bend and optimum of the chunk."""
 
 CENTRES = {"parameters": 1e7, "targets": 1e7, "context": 128_000}
 NOISE = 0.002
@@ -48,7 +48,7 @@ WIDTHS = (96, 192, 384, 768, 1_536, 3_072)
 
 
 def law(config: RunConfig, targets: float, context: float) -> float:
-    """Nats of a run after so many targets, with so much of its context seen."""
+    """Return the nats of a run after this many targets and this share of its context."""
     at = {
         "parameters": sum(accounting.parameters(config.model).values()),
         "targets": targets,
@@ -60,13 +60,13 @@ def law(config: RunConfig, targets: float, context: float) -> float:
 
 
 def records(noise: float = NOISE, seed: int = 11) -> list[RunRecord]:
-    """All runs."""
+    """Return all runs."""
     generator = np.random.default_rng(seed)
     return [_record(axes, noise * float(generator.normal())) for axes in _axes()]
 
 
 def write(folder: Path, lost: Sequence[str] = ("failed", "waiting")) -> None:
-    """The study's folder: the records, and a run in each of these states that has none."""
+    """Write the study's folder: the records, and one run in each state without a record."""
     made = records()
     configs = [(record.axes, RunConfig.model_validate(record.config)) for record in made]
     for index, state in enumerate(lost):
@@ -83,7 +83,7 @@ def write(folder: Path, lost: Sequence[str] = ("failed", "waiting")) -> None:
 
 
 def _axes() -> Iterator[dict[str, Any]]:
-    """Grid, second and third seeds, lengths, equal budgets over widths and chunks, largest."""
+    """Yield grid, further seeds, lengths, equal budgets over widths and chunks, largest runs."""
     names = ("model.layers", "model.width", "model.chunk", "model.context", "train.steps", "seed")
     usual = BASE["train"]["steps"]
     rows: list[tuple[int, int, int, int, int, int]] = [
@@ -103,7 +103,7 @@ def _axes() -> Iterator[dict[str, Any]]:
 
 
 def _within(budget: float, layers: int, width: int, chunk: int) -> tuple[int, ...]:
-    """The run of this shape that costs the budget."""
+    """Return the run of this shape that costs the budget."""
     shape = {"model.layers": layers, "model.width": width, "model.chunk": chunk}
     config = RunConfig.model_validate(with_values(BASE, shape))
     steps = round(budget / _per_target(config) / config.targets_per_step)

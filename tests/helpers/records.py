@@ -1,4 +1,4 @@
-"""Run records with a known law, for tests of the analysis: no number in them was measured."""
+"""Run records with a known law, for tests of the analysis; no number in them was measured."""
 
 import hashlib
 import json
@@ -32,12 +32,12 @@ Law = Callable[[int, int, int], float]
 
 
 def flat(chunk: int, layers: int, context: int) -> float:
-    """Nats that do not depend on the context: what a short demo study gives."""
+    """Return nats that do not depend on the context, as in a short demo study."""
     return 3.30 + 0.02 * (chunk / 2_000 - 1) - 0.03 * (layers - 1)
 
 
 def falling(chunk: int, layers: int, context: int) -> float:
-    """Nats that fall as a power of the context towards a level of each chunk and depth."""
+    """Return nats that fall as a power of the context to a floor of each chunk and depth."""
     return 3.0 + flat(chunk, layers, 0) - 3.30 + 0.25 * (context / 90_000) ** -0.4
 
 
@@ -47,7 +47,7 @@ def study(
     noise: float = 0.006,
     replicates: Iterable[int] = (1, 2),
 ) -> list[RunRecord]:
-    """The runs of a sweep over chunk, depth and context, and replicates of its first cell."""
+    """Return the runs of a sweep over chunk, depth and context, with replicates."""
     generator = np.random.default_rng(5)
     contexts = tuple(contexts)
     cells = [(*cell, 0) for cell in product(CHUNKS, LAYERS, contexts)]
@@ -62,7 +62,7 @@ def study(
 
 
 def run(axes: dict[str, Any], nats: float, **changes: Any) -> RunRecord:
-    """One finished run with these axes and this final loss; ``changes`` replace whole fields."""
+    """Return one finished run with these axes and this final loss; ``changes`` replace fields."""
     config = _config(axes)
     seen = STEPS * TARGETS_PER_STEP
     per_target = 2.4e6 * config["model"]["layers"]
@@ -136,7 +136,7 @@ CORPUS = CorpusFacts(
 
 
 def _config(axes: dict[str, Any]) -> dict[str, Any]:
-    """A resolved configuration with the values of the axes in their places."""
+    """Return a resolved configuration with the values of the axes."""
     config: dict[str, Any] = {
         "study": "demo",
         "seed": 0,
@@ -177,7 +177,7 @@ def _validation(nats: float) -> Validation:
 
 
 def _at_context(length: int, nats: float) -> ContextLoss:
-    """Half a hundredth of a nat less for each doubling up to 128,000 samples."""
+    """Return losses that fall by 0.005 nats for each doubling up to 128,000 samples."""
     excess = 0.005 * float(np.log2(128_000 / length))
     return ContextLoss(
         shortest=length,
@@ -190,7 +190,7 @@ def _at_context(length: int, nats: float) -> ContextLoss:
 
 
 def _curve(nats: float) -> list[CurvePoint]:
-    """A learning curve that starts at the linear predictor and ends at the final loss."""
+    """Return a learning curve from the linear predictor to the final loss."""
     return [
         CurvePoint(
             step=step,

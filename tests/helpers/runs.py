@@ -1,4 +1,4 @@
-"""Small runs that the whole-system tests share, and the plain loop that they are held against."""
+"""Small runs for tests of the whole system, and the plain loop that they must equal."""
 
 import time
 from collections.abc import Iterator
@@ -37,12 +37,12 @@ CONTENT: dict[str, Any] = {
 
 
 def small_run(corpus: Corpus, storage: Path, **changes: Any) -> RunConfig:
-    """A run of seconds on ``corpus``; ``changes`` by dotted keys, with ``__`` for a dot."""
+    """Return a run of seconds on ``corpus``; ``changes`` by dotted keys, with ``__`` for a dot."""
     return _run_of(CONTENT, corpus, storage, changes)
 
 
 def baseline_run(corpus: Corpus, storage: Path, kind: str, **changes: Any) -> RunConfig:
-    """The same of a baseline, which sees few samples and trains sequences of 400."""
+    """Return a small run of a baseline with a short context and sequences of 400 samples."""
     model = {"kind": kind, "context": 200, **BASELINES[kind]}
     windows = {"targets": "sequence", "per_window": 400}
     return _run_of({**CONTENT, "model": model, "windows": windows}, corpus, storage, changes)
@@ -57,12 +57,12 @@ def _run_of(
 
 
 def plain_losses(config: RunConfig, corpus: Corpus) -> list[float]:
-    """The loss of every step of a plain loop: one process, no Ray, no DeepSpeed, whole batches."""
+    """Return the loss of every step of a plain loop: one process, no Ray, no DeepSpeed."""
     return [loss for loss, _ in plain_steps(config, corpus)]
 
 
 def plain_steps(config: RunConfig, corpus: Corpus) -> Iterator[tuple[float, Model]]:
-    """The same one by one, each with the network as it is after the step."""
+    """Yield the loss of every step and the network after it."""
     network = build(config, corpus)
     optimizer = torch.optim.Adam(optimizer_groups(network))
     stream = training_stream(config, corpus)
@@ -86,7 +86,7 @@ def losses(config):
 
 
 def expected_digests(config, corpus):
-    """The digest after every step, from the order as a pure function of the configuration."""
+    """Return the digest after every step, from the order that the configuration determines."""
     stream, place, digests = training_stream(config, corpus), TrainState(), []
     for step in range(config.train.steps):
         positions = np.arange(step * config.train.batch, (step + 1) * config.train.batch)
@@ -96,14 +96,14 @@ def expected_digests(config, corpus):
 
 
 def digests(config):
-    """The digests of a run's log, after checking that every step stands there once, in order."""
+    """Return the digests of a run's log after a check that it has every step once, in order."""
     steps = RunHistory.read(config.folder).steps
     assert [line["step"] for line in steps] == list(range(1, config.train.steps + 1))
     return [line["order_digest"] for line in steps]
 
 
 def wait_for_steps(config, count):
-    """Return once the run's log holds so many steps; every test that waits has an end."""
+    """Wait until the run's log has this many steps, or fail after a time limit."""
     deadline = time.monotonic() + 240
     while len(RunHistory.read(config.folder).steps) < count:
         assert time.monotonic() < deadline, f"no {count} steps in {config.folder}"

@@ -1,4 +1,4 @@
-"""Audio files, and what a preparation makes of them."""
+"""Audio files and their preparation."""
 
 import os
 from pathlib import Path
@@ -24,27 +24,27 @@ TIME = SplitRule("time", (0.7, 0.15, 0.15))
 
 
 def noise(samples, seed=0):
-    """Low-passed noise: a signal that a linear predictor can tell something about."""
+    """Return low-passed noise, which a linear predictor can partly predict."""
     white = np.random.default_rng(seed).normal(0, 0.05, samples + 31)
     return np.convolve(white, np.hanning(32), "valid").clip(-1, 1)
 
 
 def sound(path: Path, samples, rate=RATE, **options: Any) -> Path:
-    """A file of these samples, or of that many samples of noise."""
+    """Write a file of these samples, or of this many samples of noise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, noise(samples) if isinstance(samples, int) else samples, rate, **options)
     return path
 
 
 def take(root: Path, *names: str, epoch: int = 0) -> Take:
-    """The take of these files below ``root``."""
+    """Return the take of these files below ``root``."""
     place = Folder.of(root).uri
     sources = tuple(Source(name, place, os.fsencode(name)) for name in names)
     return Take(sources, tuple(audio.file_sha256(root / name) for name in names), epoch)
 
 
 def hashed(root: Path, *names: str) -> list[HashedFile]:
-    """These files below ``root`` as they are counted."""
+    """Return these files below ``root`` with their counts."""
     place = Folder.of(root).uri
     return [
         HashedFile(
@@ -57,7 +57,7 @@ def hashed(root: Path, *names: str) -> list[HashedFile]:
 
 
 def asked(**changes: Any) -> Preparation:
-    """A preparation of WAV and FLAC files that are cut in time; ``changes`` replace its fields."""
+    """Return a preparation of WAV and FLAC files split by time; ``changes`` replace its fields."""
     fields = {
         "name": "test",
         "licence": "CC0",
@@ -69,31 +69,31 @@ def asked(**changes: Any) -> Preparation:
 
 
 def prepare(root, destination, progress=lambda *step: None, **changes: Any) -> Corpus:
-    """The files below ``root`` as :func:`asked`; Ray must be connected."""
+    """Prepare the files below ``root`` as :func:`asked`; Ray must be connected."""
     return datasets.prepare.prepare_corpus(
         asked(**changes), Folder.of(root), Folder.of(destination), progress
     )
 
 
 def codes_of(corpus: Corpus, entry: Recording) -> np.ndarray:
-    """All codes of a recording."""
+    """Return all codes of a recording."""
     return shards.read(corpus.folder, entry.location, 0, entry.samples)
 
 
 def recording(place, ranges, name="r", parts=(), epoch=0) -> Recording:
-    """A manifest's entry for the codes at ``place``."""
+    """Return a manifest's entry for the codes at ``place``."""
     level = Level(0.5, 0.1, 0, 0)
     return Recording(name, place.shard, place.row, place.samples, parts, level, epoch, ranges)
 
 
 def in_process(pieces, work):
-    """A stand-in for ``jobs.run`` that needs no Ray: the pieces end in reversed order."""
+    """Replace ``jobs.run`` without Ray: the pieces end in reversed order."""
     for piece in reversed(pieces):
         yield piece, work(piece)
 
 
 def state(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """When each file below ``folder`` was written, and its bytes."""
+    """Return the time and the bytes of each file below ``folder``."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     return {
         path.relative_to(folder).as_posix(): (path.stat().st_mtime_ns, path.read_bytes())
@@ -102,7 +102,7 @@ def state(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """The bytes of each file below ``folder``."""
+    """Return the bytes of each file below ``folder``."""
     return {name: content for name, (_, content) in state(folder).items()}
 
 
@@ -114,7 +114,7 @@ CHUNK, LAG, LATENTS = 64, 8, 32
 
 
 def lagged(chunks, seed):
-    """Noise whose chunks are as loud as the mean of the chunk LAG before says, and nothing else."""
+    """Return noise; only the mean of the chunk LAG before predicts the loudness of a chunk."""
     generator = np.random.default_rng(seed)
     above = generator.random(chunks) < 0.5
     noise = (

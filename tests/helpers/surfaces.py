@@ -22,7 +22,7 @@ TRUTH = {
 
 
 def surface(n, d, truth=TRUTH):
-    """E + A / N^a + B / D^b."""
+    """Return E + A / N^a + B / D^b."""
     return (
         truth["E"]
         + truth["N.coefficient"] / n ** truth["N.exponent"]
@@ -31,37 +31,37 @@ def surface(n, d, truth=TRUTH):
 
 
 def grid(sizes=6, decades=3.0):
-    """N and D of a square design, each of shape (sizes^2,)."""
+    """Return N and D of a square design, each (sizes^2,)."""
     n = np.geomspace(1e7, 10 ** (7 + decades), sizes)
     d = np.geomspace(1e9, 10 ** (9 + decades), sizes)
     return tuple(column.ravel() for column in np.meshgrid(n, d))
 
 
 def noisy(loss, deviation, seed=0):
-    """The losses with normal noise on their logarithm."""
+    """Return the losses with normal noise on their logarithm."""
     return loss * np.exp(deviation * np.random.default_rng(seed).normal(size=loss.shape))
 
 
 def design(deviation=0.003, sizes=6, decades=3.0, seed=0):
-    """N, D and noisy losses of a square design."""
+    """Return N, D and noisy losses of a square design."""
     n, d = grid(sizes, decades)
     return n, d, noisy(surface(n, d), deviation, seed)
 
 
 def made(columns, loss, form=None, objective=None, labels=None, **how):
-    """A fit of these columns, by default additive with the Huber loss."""
+    """Fit these columns, by default with the additive form and the Huber loss."""
     points = Points.of(columns, loss, labels)
     return fit(points, form or Additive(tuple(columns)), objective or Objective(), **how)
 
 
 def square(loss=None, **how):
-    """A fit of the square design with these losses, by default its own."""
+    """Fit the square design with these losses, by default its own."""
     n, d, usual = design()
     return made({"N": n, "D": d}, usual if loss is None else loss, **how)
 
 
 def table(folder: Path, frame: dict | pd.DataFrame | None = None) -> Path:
-    """A CSV in the folder, by default of the square design."""
+    """Write a CSV into the folder, by default of the square design."""
     if frame is None:
         frame = dict(zip(("Model Size", "tokens", "loss"), design(), strict=True))
     path = folder / "runs.csv"
@@ -70,12 +70,12 @@ def table(folder: Path, frame: dict | pd.DataFrame | None = None) -> Path:
 
 
 def fitted(path: Path, *words: str) -> dict:
-    """What ``python -m scaling fit`` writes, run in this process."""
+    """Run ``python -m scaling fit`` in this process and return what it writes."""
     out = path.with_suffix(".json")
     app(["fit", str(path), *words, "--json", str(out)], standalone_mode=False)
     return json.loads(out.read_text())
 
 
 def codes(content: dict) -> set[str]:
-    """Codes of the warnings of a written fit."""
+    """Return the codes of the warnings of a written fit."""
     return {warning["code"] for warning in content["warnings"]}

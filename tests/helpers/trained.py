@@ -1,4 +1,4 @@
-"""A finished run that was never trained, for tests of what is done with one."""
+"""Finished runs with random weights, for tests of programs that use runs."""
 
 import torch
 from safetensors.torch import save_file
@@ -10,7 +10,7 @@ from tests.helpers.runs import baseline_run, small_run
 
 
 def trained(corpus, folder, **changes):
-    """A run with random weights whose record says that it was trained on ``corpus``."""
+    """Write a run with random weights and a record of training on ``corpus``."""
     config = small_run(corpus, folder, **{"model__context": 2_000, **changes})
     network = build(config, corpus)
     torch.nn.init.normal_(network.head.output.weight, std=0.1)
@@ -18,7 +18,7 @@ def trained(corpus, folder, **changes):
 
 
 def trained_baseline(corpus, folder, kind, **changes):
-    """The same of a baseline, none of whose weights is trivial."""
+    """Write such a run of a baseline without trivial weights."""
     config = baseline_run(corpus, folder, kind, **changes)
     network = build(config, corpus)
     with torch.no_grad():

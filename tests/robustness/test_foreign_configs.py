@@ -1,4 +1,4 @@
-"""Pathological configurations, and typos in places where they are easily missed."""
+"""Configurations that nobody writes on purpose, and typos that are easily missed."""
 
 from itertools import pairwise
 
@@ -39,7 +39,7 @@ def test_a_value_that_yaml_alone_takes_is_a_sentence(tmp_path, value, words):
     "a few lines of aliases expand to billions of values",
     "they are refused at once",
 )
-def test_aliases_of_aliases_that_come_to_billions_of_values_are_refused_at_once(tmp_path):
+def test_nested_aliases_with_billions_of_values_are_refused_at_once(tmp_path):
     path = tmp_path / "run.yaml"
     lines = [
         f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]"
@@ -54,7 +54,7 @@ def test_a_file_extends_one_that_is_named_by_a_path(tmp_path):
     path = tmp_path / "run.yaml"
     path.write_text("extends: [a, b]\n")
     (found,) = problems(load.run, path)
-    assert found == f"{path} extends ['a', 'b']: write the path of one other file"
+    assert found == f"{path} extends ['a', 'b'], which is no path: write the path of a file"
 
 
 def test_a_long_value_is_shown_in_part():
@@ -83,7 +83,7 @@ def test_an_unknown_key_is_named_in_rows_and_in_sections_that_may_be_missing(tmp
     "an axis of a sweep is misspelt",
     "it is refused with the nearest known key, before anything starts",
 )
-def test_an_axis_that_does_not_exist_is_a_sentence_where_points_do_not_set_it(tmp_path):
+def test_an_unknown_axis_is_refused_if_points_do_not_set_it(tmp_path):
     path = tmp_path / "sweep.yaml"
     section = "sweep: {grid: {model.layres: [1, 2]}, points: [{seed: 1}]}"
     path.write_text(f"extends: {DEMO}\n{section}\n")

@@ -1,4 +1,4 @@
-"""Who can reach a Ray that Longwave starts, and what is asked of them."""
+"""Access to a Ray that Longwave starts: addresses, token, and files that run code."""
 
 import ast
 import importlib.metadata
@@ -33,16 +33,16 @@ UNSAFE = {
 }
 
 ALLOWED = {
-    # What Ray's processes of one run hand each other, which no file brings.
+    # Data between Ray's processes of one run, never from a file.
     ("datasets/jobs.py", "pickle.loads"),
-    # Arithmetic that the user types, after every node of its tree was allowed.
+    # Arithmetic that the user types, after a check of every node of its tree.
     ("scaling/fitting/expression.py", "eval"),
 }
 
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """An empty home, and no token from elsewhere."""
+    """Make an empty home, without a token from elsewhere."""
     for name in OUTSIDE:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -61,7 +61,7 @@ def mode(path):
 def test_a_token_is_made_and_nobody_else_reads_it(home):
     auth.store_token()
     file = home / ".ray" / "auth_token"
-    assert auth.path() == file
+    assert auth.token_path() == file
     assert mode(file) == 0o600
     made = file.read_text()
     assert len(made) == 64
@@ -92,13 +92,13 @@ def test_a_cluster_on_a_network_without_a_token_is_refused(home, monkeypatch, ad
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:6379", "localhost:6379", "[::1]:6379"])
-def test_on_the_loopback_no_token_is_insisted_on(home, monkeypatch, address):
+def test_a_cluster_on_the_loopback_needs_no_token(home, monkeypatch, address):
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     assert refusal(address) is None
 
 
 def refusal(address):
-    """Why a cluster is not connected to, if it is refused."""
+    """Return the sentence with which a cluster is refused, or None."""
     try:
         auth.require_token(address)
     except TokenError as error:
@@ -106,13 +106,13 @@ def refusal(address):
 
 
 def outside(home):
-    """The environment of a user in this home, without the tests' own cluster."""
+    """Return the environment of a user in this home, without the cluster of the tests."""
     kept = {name: value for name, value in os.environ.items() if name not in OUTSIDE}
     return {**kept, "HOME": str(home)}
 
 
 def test_train_refuses_before_it_connects(home):
-    """The address answers nobody, so that a connection would take its time and fail otherwise."""
+    """The address does not answer, so a connection would take long and fail otherwise."""
     done = subprocess.run(
         [sys.executable, "-m", "scaling", "train", "--config", "configs/runs/demo.yaml"],
         cwd=CLONE,
@@ -156,7 +156,7 @@ def test_a_run_on_this_machine_is_reached_from_nowhere_else_and_writes_its_token
 
 
 def listeners(pid):
-    """Addresses with the names of the processes that listen there, of one and all below it."""
+    """Return the addresses, with process names, on which a process and its children listen."""
     try:
         family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     except psutil.Error:
@@ -177,7 +177,7 @@ def sources():
 
 
 def calls(path):
-    """The dotted names of all that a file calls, with the call."""
+    """Yield the dotted name of each call in a file, and the call."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call):
             yield ast.unparse(node.func), node
@@ -200,7 +200,7 @@ def test_nothing_that_runs_code_is_read_from_files(path):
             assert words.get("weights_only") == "True", f"line {call.lineno}: {name}"
 
 
-def test_what_finds_unsafe_reads_finds_them(tmp_path):
+def test_the_search_for_unsafe_reads_finds_them(tmp_path):
     path = tmp_path / "x.py"
     path.write_text("import torch\ntorch.load('x')\neval('1')\n")
     assert [name for name, _ in calls(path)] == ["torch.load", "eval"]
@@ -225,7 +225,7 @@ def test_every_installed_distribution_has_its_pin():
     lines = (CLONE / "constraints.txt").read_text()
     pins = dict(re.findall(r"^([A-Za-z0-9._-]+)==([^\s;]+)", lines, re.MULTILINE))
     pins = {normal(name): version for name, version in pins.items()}
-    # Ray puts what it brings along itself on the path, too.
+    # Ray also puts its bundled packages on the path.
     installed = importlib.metadata.distributions(path=[sysconfig.get_path("purelib")])
     for distribution in installed:
         name = normal(distribution.metadata["Name"])

@@ -1,45 +1,35 @@
-"""What `doctor --cluster` finds on every node, and says of it."""
+"""Checks of a cluster before a run: each problem is found and named with its node."""
 
-import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import ray
 
 from datasets.storage import Folder
-from scaling.cluster import all_reduce, node_state, preflight
-from scaling.cluster.node_state import NodeState
-from scaling.cluster.preflight import NodeReport
-from scaling.common import environment
-from tests.helpers.command import executable
+from scaling.cluster import all_reduce, preflight
+from scaling.cluster.doctor import NODE_CHECKS, check_clock, check_code, check_disk, check_libraries
+from scaling.cluster.preflight import NodeReport, run_check
+from tests.helpers.machines import GIB, healthy
 from tests.helpers.runs import small_run
 
-GIB = 2**30
 NODE = {"NodeManagerHostname": "a", "NodeManagerAddress": "10.0.0.1"}
-HEALTHY = NodeState(
-    versions=environment.versions(),
-    files=environment.files_digest(),
-    free={"/tmp": 50 * GIB, "/dev/shm": 8 * GIB},
-    gpus=0,
-    gpu_problems=[],
-    corpus_problems=[],
-)
 
 
-def seen(ahead=0.0, **changes):
-    return NodeReport("a (10.0.0.1)", NODE, replace(HEALTHY, **changes), ahead)
+def report(name="a (10.0.0.1)", **changes):
+    return NodeReport(name, NODE, healthy(**changes))
 
 
-def problems(findings):
-    return [finding.sentence for finding in findings if finding.status == "problem"]
+def problems(results):
+    return [result.sentence for result in results if result.status == "problem"]
 
 
-def test_a_healthy_node_has_no_problem():
-    assert problems(preflight._versions([seen()])) == []
-    assert preflight._clock(seen(ahead=0.3)) == []
-    assert preflight._disk(seen()) == []
+def test_healthy_nodes_have_one_result_for_each_check():
+    for check in NODE_CHECKS:
+        (result,) = run_check(check, [report(), report(ahead=0.3)])
+        assert result.status == "ok"
+        assert result.sentence.startswith("a (10.0.0.1): ")
+        assert result.sentence.endswith("All other nodes pass too.")
 
 
 @pytest.mark.fault(
@@ -48,16 +38,14 @@ def test_a_healthy_node_has_no_problem():
     "the difference is named with the node, before a run",
 )
 def test_other_releases_and_other_files_are_named_with_their_node():
-    own = environment.versions()["torch"]
-    first, second = problems(
-        preflight._versions(
-            [seen(), seen(versions={**HEALTHY.versions, "torch": "2.0.0"}, files="0" * 12)]
-        )
-    )
-    assert first == (
-        f"a (10.0.0.1): torch is 2.0.0, and {own} where the command was typed: install the same."
-    )
-    assert second.startswith("a (10.0.0.1): its files of Longwave are others than where ")
+    own = healthy().versions
+    reports = [report(), report("b", versions={**own, "torch": "2.0.0"}, files="0" * 12)]
+    assert problems(run_check(check_libraries, reports)) == [
+        f"b: torch is 2.0.0, but the machine of the command has {own['torch']}: run "
+        f"`python -m pip install torch=={own['torch']}` in this environment."
+    ]
+    (files,) = problems(run_check(check_code, reports))
+    assert files.startswith("b: The source files of Longwave (digest 000000000000) differ from ")
 
 
 @pytest.mark.fault(
@@ -65,46 +53,11 @@ def test_other_releases_and_other_files_are_named_with_their_node():
     "a node's clock is off, or its disk nearly full",
     "it is named before a run",
 )
-def test_a_clock_that_is_off_and_a_full_disk_are_sentences():
-    (clock,) = preflight._clock(seen(ahead=-3.25))
-    assert clock.startswith("its clock is 3.2 s behind this machine's: start a time service")
-    (disk,) = preflight._disk(seen(free={"/tmp": GIB, "/dev/shm": 2 * GIB}))
-    assert disk == "1.0 GiB are free in /tmp: 5 GiB or more are wanted"
-
-
-@pytest.mark.fault(
-    "Nodes and networks",
-    "a GPU has memory errors, is in use, or is slowed down",
-    "it is named before a run",
-)
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        ("0, NVIDIA A100, 3, 0, Not Active", None),
-        ("1, NVIDIA A100, 3, 5, Not Active", "GPU 1 (NVIDIA A100) has had 5 memory errors"),
-        ("2, NVIDIA A100, 20480, 0, Not Active", "has 20.0 GiB of its memory in use"),
-        ("3, NVIDIA A100, 3, [N/A], Active", "is slowed down by its hardware"),
-    ],
-)
-def test_a_gpu_that_is_not_fit_to_train_is_named(monkeypatch, tmp_path, line, words):
-    executable(tmp_path / "bin" / "nvidia-smi", f"echo '{line}'")
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    count, found = node_state.inspect_gpus()
-    assert count == 1
-    if words is None:
-        assert found == []
-    else:
-        (sentence,) = found
-        assert words in sentence
-
-
-@pytest.mark.fault(
-    "Nodes and networks", "a GPU's driver does not answer", "it is named before a run"
-)
-def test_a_driver_that_does_not_answer_is_a_problem(monkeypatch, tmp_path):
-    executable(tmp_path / "bin" / "nvidia-smi", "exit 9")
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    assert node_state.inspect_gpus()[1][0].startswith("nvidia-smi fails (")
+def test_a_wrong_clock_and_a_full_disk_are_reported():
+    (clock,) = problems(run_check(check_clock, [report(ahead=-3.25)]))
+    assert clock.startswith("a (10.0.0.1): The clock is 3.2 s behind that of the machine of the ")
+    (disk,) = problems(run_check(check_disk, [report(free={"/tmp": GIB // 2})]))
+    assert disk.startswith("a (10.0.0.1): 0.5 GiB of disk are free in /tmp. Checkpoints and ")
 
 
 @pytest.mark.fault(
@@ -112,12 +65,12 @@ def test_a_driver_that_does_not_answer_is_a_problem(monkeypatch, tmp_path):
     "a node sees another corpus, a damaged one or none",
     "it is named before a run",
 )
-def test_a_corpus_that_is_missing_damaged_or_another_one_is_a_sentence(embedded_corpus, tmp_path):
+def test_a_missing_damaged_or_different_corpus_is_reported(embedded_corpus, tmp_path):
     source = Path(str(embedded_corpus.folder))
-    assert node_state.inspect_corpus(str(source), embedded_corpus.fingerprint) == []
-    (other,) = node_state.inspect_corpus(str(source), "0" * 64)
-    assert "where the command was typed it has 000000000000" in other
-    (missing,) = node_state.inspect_corpus(str(tmp_path / "nowhere"), None)
+    assert preflight.corpus_problems(str(source), embedded_corpus.fingerprint) == []
+    (other,) = preflight.corpus_problems(str(source), "0" * 64)
+    assert "but 000000000000 on the machine of the command" in other
+    (missing,) = preflight.corpus_problems(str(tmp_path / "nowhere"), None)
     assert str(tmp_path / "nowhere") in missing
     copy = tmp_path / "copy"
     shutil.copytree(source, copy)
@@ -125,22 +78,22 @@ def test_a_corpus_that_is_missing_damaged_or_another_one_is_a_sentence(embedded_
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
-    (damaged,) = node_state.inspect_corpus(str(copy), None)
+    (damaged,) = preflight.corpus_problems(str(copy), None)
     assert "is damaged" in damaged
     shard.write_bytes(content[:-1])
-    (short,) = node_state.inspect_corpus(str(copy), None)
+    (short,) = preflight.corpus_problems(str(copy), None)
     assert "corpus.json states" in short
     assert Folder.of(copy).list_files()
 
 
 def test_the_cluster_of_the_tests_is_fit_for_a_run(embedded_corpus, tmp_path):
     config = small_run(embedded_corpus, tmp_path, cluster__workers=2)
-    findings = preflight.examine(config)
-    assert problems(findings) == []
-    names = [finding.name for finding in findings]
-    assert names == [
-        *("nodes", "versions", "clock", "disk", "GPUs", "storage", "corpus", "room", "all-reduce")
-    ]
+    results = preflight.examine(config)
+    assert problems(results) == []
+    names = [result.name for result in results]
+    assert names[:3] == ["nodes", "Python", "libraries"]
+    assert names[-5:] == ["clock", "corpus", "storage", "room", "all-reduce"]
+    assert len(names) == len(NODE_CHECKS) + 5
     assert not list(config.study_folder.glob(".shared-*"))
 
 
@@ -149,22 +102,22 @@ def test_the_cluster_of_the_tests_is_fit_for_a_run(embedded_corpus, tmp_path):
     "the nodes have too little room for the requested workers",
     "`doctor --cluster` reports how many fit",
 )
-def test_workers_that_do_not_fit_are_said_with_how_many_do(embedded_corpus, tmp_path):
+def test_workers_that_do_not_fit_are_reported_with_the_number_that_fits(embedded_corpus, tmp_path):
     nodes = [{"Resources": {"CPU": 4.0}}]
     config = small_run(embedded_corpus, tmp_path, cluster__workers=2, cluster__cpus_per_worker=2)
-    (finding,) = preflight._room(config, nodes)
-    assert finding.status == "problem"
-    assert finding.sentence.startswith("1 of 2 workers of 2 CPU have room beside the 1 CPU")
-    assert "write cluster.workers=1" in finding.sentence
+    result = preflight.check_room(config, nodes)
+    assert result.status == "problem"
+    assert result.sentence.startswith("1 of 2 workers of 2 CPU fit beside the 1 CPU that reads")
+    assert "set cluster.workers=1" in result.sentence
 
 
 @pytest.mark.fault("Nodes and networks", "a node does not answer", "it is named before a run")
 def test_a_node_that_does_not_answer_is_named(ray_session, monkeypatch):
     monkeypatch.setattr(preflight, "ANSWER_SECONDS", 0.0)
-    (finding,) = preflight.examine(None)[:1]
-    assert finding.status == "problem"
+    result, *_ = preflight.examine(None)
+    assert result.status == "problem"
     (node,) = ray.nodes()
-    assert f"({node['NodeManagerAddress']}) gives no answer (in 0 s)" in finding.sentence
+    assert f"({node['NodeManagerAddress']}) gives no answer (in 0 s)" in result.sentence
 
 
 @pytest.mark.fault(
@@ -172,7 +125,7 @@ def test_a_node_that_does_not_answer_is_named(ray_session, monkeypatch):
     "nodes do not reach each other",
     "the node is named before a run",
 )
-def test_an_all_reduce_is_measured_and_where_it_fails_the_node_is_named(ray_session, monkeypatch):
+def test_an_all_reduce_is_measured_or_names_the_node_that_fails(ray_session, monkeypatch):
     (node,) = ray.nodes()
     node = {**node, "Resources": {"CPU": 1.0}}
     reached = all_reduce.check_all_reduce([("a", node), ("b", node)])

@@ -1,6 +1,7 @@
 from importlib.metadata import version
 
 from scaling.common import environment
+from scaling.common.hardware import hardware
 
 
 def test_versions_are_those_that_are_installed():
@@ -8,10 +9,10 @@ def test_versions_are_those_that_are_installed():
 
 
 def test_hardware_names_processor_and_cores():
-    hardware = environment.hardware()
-    assert hardware["cores"] >= 1
-    assert hardware["processor"]
-    assert hardware["memory_bytes"] > 2**28
+    found = hardware()
+    assert found["cores"] >= 1
+    assert found["processor"]
+    assert found["memory_bytes"] > 2**28
 
 
 def test_without_git_the_code_version_is_a_digest_of_the_code(monkeypatch, tmp_path):

@@ -112,7 +112,7 @@ def test_the_page_shows_every_loss_and_opens_in_a_browser(comparison, tmp_path):
 
 
 def test_a_budget_that_is_asked_for_and_not_given_is_missed():
-    with pytest.raises(ValueError, match=r"budget\.targets is not given"):
+    with pytest.raises(ValueError, match=r"budget\.targets is missing"):
         config(match=("targets", "parameters"))
-    with pytest.raises(ValueError, match="rows are named a twice"):
+    with pytest.raises(ValueError, match="two rows have the name a"):
         config(rows=[{"name": "a", "config": "x.yaml"}] * 2)

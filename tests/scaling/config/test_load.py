@@ -45,7 +45,7 @@ def test_a_key_of_another_kind_is_no_key_of_a_model():
     assert any(problem.startswith("model.chunk = 2000 is not a key") for problem in found)
 
 
-def test_an_unknown_kind_is_refused_with_all_that_there_are():
+def test_an_unknown_kind_is_refused_with_all_kinds():
     assert problems(load.run, DEMO, ["model.kind=wavnet"]) == [
         "model.kind is 'wavnet': write one of latent, wavenet, samplernn, sashimi"
     ]
@@ -71,7 +71,7 @@ def test_a_resolved_configuration_is_the_same_run(kind):
     "several values are wrong",
     "all are reported at once, with the values seen",
 )
-def test_all_problems_are_said_at_once_with_the_values_seen():
+def test_all_problems_are_reported_at_once_with_their_values():
     overrides = ["model.layres=3", "train.zero=7", "seed=-1", "study=../up"]
     found = "\n".join(problems(load.run, DEMO, overrides))
     for words in ("model.layers", "train.zero is 7", "seed is -1", "study is '../up'"):
@@ -115,7 +115,7 @@ def test_a_file_that_is_no_configuration_is_named_with_the_reason(tmp_path, text
     assert words in found
 
 
-def test_the_id_depends_on_what_the_run_computes_and_not_on_where():
+def test_the_id_depends_on_the_result_and_not_on_the_cluster():
     run = load.run(DEMO)
     assert run.id == load.run(DEMO, ["cluster.workers=2", "cluster.storage=/elsewhere"]).id
     assert run.id != load.run(DEMO, ["seed=1"]).id
@@ -187,7 +187,7 @@ def test_split_fractions_that_are_no_partition_are_refused_before_anything_start
         (["expect.files=0"], "expect.files is 0: input should be greater than or equal to 1"),
     ],
 )
-def test_a_corpus_that_cannot_be_is_refused_in_one_sentence(overrides, sentence):
+def test_an_impossible_corpus_is_refused_in_one_sentence(overrides, sentence):
     (problem,) = problems(load.corpus, CLONE / "configs/corpora/embedded.yaml", overrides)
     assert problem.startswith(sentence)
     assert "sunflower" not in problem
@@ -215,7 +215,7 @@ def test_scales_cannot_be_searched_and_rungs_rise(tmp_path):
     path.write_text(yaml.safe_dump({"study": "s", "corpus": "c", "sweep": section}))
     first, second = problems(load.sweep, path)
     assert first.startswith("sweep.search has model.layers, but only train.learning_rate, ")
-    assert second.startswith("sweep.rungs is [0.5, 0.2]: write ")
+    assert second.startswith("sweep.rungs is [0.5, 0.2], but must have one or more shares of the ")
 
 
 def test_runs_that_differ_in_searched_axes_alone_are_one_cell(tmp_path):

@@ -61,9 +61,7 @@ def test_the_targets_of_a_window_follow_from_its_mode(windows, positions, phases
         ({"short": "pad", "history": 4_000}, 4_000, True),
     ],
 )
-def test_history_is_the_context_or_a_chunk_before_padding_unless_it_is_written(
-    windows, history, padded
-):
+def test_history_defaults_to_the_context_or_to_a_chunk_with_padding(windows, history, padded):
     run = RunConfig.model_validate({**MINIMAL, "windows": windows})
     assert (run.history, run.padded) == (history, padded)
 
@@ -74,7 +72,7 @@ def test_padding_and_polarity_make_another_run():
     assert len({run.id for run in runs}) == 4
 
 
-def test_a_corpus_of_which_little_is_written_takes_all_audio_below_the_working_folder():
+def test_a_minimal_corpus_takes_all_audio_below_the_working_folder():
     corpus = CorpusConfig.model_validate({"name": "c", "destination": "d", "licence": "CC0"})
     assert corpus.root == "."
     assert corpus.preparation() == Preparation(

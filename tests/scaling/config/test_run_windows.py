@@ -88,7 +88,7 @@ def test_each_target_sees_whole_chunks_that_lie_in_its_window(shape):
 
 
 @given(shapes())
-def test_a_window_has_positions_just_where_it_is_as_long_as_they_ask_for(shape):
+def test_a_window_has_positions_only_if_its_length_matches(shape):
     architecture, targets, positions = shape
     longest = targets.samples(positions, architecture)
     whole = 1 if targets.mode == "last" else architecture.latents

@@ -1,4 +1,4 @@
-"""What runs have cost is read off their logs, and at the cap they stop in checkpoints."""
+"""The cost of runs comes from their logs, and at the cap they stop in checkpoints."""
 
 import json
 
@@ -25,12 +25,12 @@ def write(folder, *lines):
     (folder / LOG_NAME).write_text("".join(json.dumps(line) + "\n" for line in said))
 
 
-def test_workers_are_paid_from_their_first_line_to_that_of_the_next_start_or_the_last(tmp_path):
+def test_workers_cost_from_their_first_line_to_the_next_start_or_the_last_line(tmp_path):
     eight, four = {"workers": 8}, {"workers": 4}
     write(tmp_path / "a", ("start", 1, eight), ("step", 2, {}), ("start", 3, four), ("step", 5, {}))
     write(tmp_path / "b", ("start", 0, eight), ("step", 0.9, {}))
     write(tmp_path / "c", ("start", 2, four), ("validation", 3, {}), ("step", 2.5, {}))
-    # 8 x 2 + 4 x 2 of a, nothing of b, which was before the call, and 4 x 1 of c.
+    # 8 x 2 + 4 x 2 of a, nothing of b, which was before the command, and 4 x 1 of c.
     assert CostCap(56.01, 2.0, 1 * HOUR).reached(tmp_path) is None
     said = CostCap(56.0, 2.0, 1 * HOUR).reached(tmp_path)
     assert "have cost 56.00 dollars" in said and "cluster.max_dollars is 56:" in said
@@ -54,7 +54,7 @@ def test_a_worker_pays_for_its_share_of_a_node():
     "a run costs more than cluster.max_dollars while it trains",
     "it stops in a checkpoint with a sentence; the next call continues from there",
 )
-def test_a_run_that_has_cost_its_cap_stops_in_a_checkpoint_and_goes_on_when_called_again(
+def test_a_run_that_reaches_its_cap_stops_in_a_checkpoint_and_continues_when_started_again(
     embedded_corpus, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(supervision, "CAP_SECONDS", 0.1)
@@ -65,7 +65,7 @@ def test_a_run_that_has_cost_its_cap_stops_in_a_checkpoint_and_goes_on_when_call
     changes = {"train__steps": 300, "train__checkpoint_every": 1_000, "validation__every": 1_000}
     capped = {"cluster__max_dollars": 1.0, "cluster__hardware": str(dear)}
     config = small_run(embedded_corpus, tmp_path, **changes, **capped)
-    with pytest.raises(TrainingError, match=r"dollars by their logs since the command was typed"):
+    with pytest.raises(TrainingError, match=r"dollars by their logs since the command started"):
         train(make_job(config, {}))
     reached = RunHistory.read(config.folder).steps[-1]["step"]
     assert finished_record(config) is None and 0 < reached < 300
@@ -74,7 +74,7 @@ def test_a_run_that_has_cost_its_cap_stops_in_a_checkpoint_and_goes_on_when_call
     assert free.folder == config.folder
     train(make_job(free, {}))
     first, second = RunHistory.read(free.folder).starts
-    # Nothing was lost: the checkpoint is that of the last step before the workers stopped.
+    # Nothing is lost: the checkpoint is of the last step before the workers stopped.
     assert (second["step"], second["lost_steps"]) == (reached, 0) and first["step"] == 0
     assert digests(free) == expected_digests(free, embedded_corpus)
     np.testing.assert_allclose(losses(free), plain_losses(free, embedded_corpus), atol=2e-3)

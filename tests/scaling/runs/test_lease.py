@@ -1,4 +1,4 @@
-"""One writer a run: who may take a lease, and when."""
+"""One writer per run: rules of the lease."""
 
 import json
 import os
@@ -16,8 +16,8 @@ from tests.helpers.runs import small_run
 HOLD = """
 import sys, time
 from pathlib import Path
-from scaling.runs.lease import held
-with held(Path(sys.argv[1])):
+from scaling.runs.lease import hold_lease
+with hold_lease(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -25,7 +25,7 @@ with held(Path(sys.argv[1])):
 
 @pytest.fixture
 def holder(tmp_path):
-    """A process that holds the lease of ``tmp_path``."""
+    """Start a process that has the lease of ``tmp_path``."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True
     )
@@ -53,7 +53,7 @@ def test_a_second_driver_is_refused_with_the_firsts_name(tmp_path, holder):
     "it is refused with the first one's name",
 )
 @pytest.mark.slow
-def test_train_says_who_trains_the_run_already(embedded_corpus, tmp_path):
+def test_train_names_the_process_that_trains_the_run(embedded_corpus, tmp_path):
     config = small_run(embedded_corpus, tmp_path, train__steps=1)
     path = tmp_path / "run.yaml"
     path.write_text(yaml.safe_dump(config.resolved()))
@@ -78,7 +78,7 @@ def test_a_killed_drivers_lease_is_free_at_once(tmp_path, holder, monkeypatch):
 
 
 def elsewhere(tmp_path):
-    """The lease of a driver on another machine, which nobody renews."""
+    """Write the lease of a driver on another machine, which nobody renews."""
     content = {"holder": "x", "host": "elsewhere", "process": 1, "process_started": 0.0}
     (tmp_path / FILE_NAME).write_text(json.dumps({**content, "renewals": 3}))
 
@@ -88,14 +88,14 @@ def elsewhere(tmp_path):
     "a driver on a lost machine leaves its lease",
     "the lease is free after 20 s without renewal",
 )
-def test_a_lease_from_elsewhere_is_free_when_it_was_not_renewed_for_long(tmp_path, monkeypatch):
+def test_a_lease_of_another_machine_is_free_after_a_time_without_renewal(tmp_path, monkeypatch):
     elsewhere(tmp_path)
     monkeypatch.setattr(lease, "PATIENCE_SECONDS", 0.5)
     with hold_lease(tmp_path):
         assert json.loads((tmp_path / FILE_NAME).read_text())["host"] != "elsewhere"
 
 
-def test_a_lease_that_is_renewed_meanwhile_is_not_free(tmp_path, monkeypatch):
+def test_a_renewed_lease_is_not_free(tmp_path, monkeypatch):
     elsewhere(tmp_path)
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.5)
     real = lease.time.sleep

@@ -7,7 +7,7 @@ from scaling.runs.log import LOG_NAME, RunHistory, RunLog
 
 
 class Growing(io.RawIOBase):
-    """A file that is written to while it is read: each read finds the next piece."""
+    """A file that grows while it is read: each read finds the next piece."""
 
     def __init__(self, *pieces):
         self._pieces = list(pieces)
@@ -41,7 +41,7 @@ def test_a_log_reads_as_one_undisturbed_run_after_a_resume(tmp_path):
 
 
 @pytest.mark.fault("Storage", "a kill cuts the log's last line", "the line is left out")
-def test_a_line_that_a_kill_cut_is_left_out(tmp_path):
+def test_a_line_cut_by_a_kill_is_left_out(tmp_path):
     log = RunLog(tmp_path, 0)
     log.write("step", step=1, nats=1.0)
     with (tmp_path / LOG_NAME).open("a") as file:
@@ -51,7 +51,7 @@ def test_a_line_that_a_kill_cut_is_left_out(tmp_path):
     assert [line["step"] for line in RunHistory.read(tmp_path).steps] == [1, 2]
 
 
-def test_a_line_that_ends_while_the_log_is_read_is_left_for_the_next_reading(tmp_path, monkeypatch):
+def test_a_line_that_is_finished_during_a_read_waits_for_the_next_read(tmp_path, monkeypatch):
     RunLog(tmp_path, 0).write("step", step=1, nats=1.25)
     line = (tmp_path / LOG_NAME).read_bytes()
     at_the_end = b""

@@ -37,7 +37,7 @@ def test_a_run_is_scored_at_the_contexts_that_it_trained():
     assert loss_by_context.trained_contexts(config_of("last")) == []
 
 
-def test_means_are_of_the_targets_that_saw_so_much():
+def test_means_are_those_of_each_octave_of_context():
     config = config_of(per_window=12)
     # Two windows of two sequences of 6 chunks, at 3 phases.
     nats = torch.arange(2 * 12 * 3, dtype=torch.float64).view(2, 12, 3)

@@ -33,7 +33,7 @@ def test_a_record_with_an_unknown_key_is_refused(tmp_path):
         RunRecord.read(path)
 
 
-def test_of_many_problems_of_a_record_the_first_is_said(tmp_path):
+def test_the_first_of_many_problems_of_a_record_is_reported(tmp_path):
     path = run({"seed": 0}, 3.3).write(tmp_path)
     path.write_text(path.read_text().replace('"restarts": []', f'"restarts": {[0] * 1_000}'))
     with pytest.raises(

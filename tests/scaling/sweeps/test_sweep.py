@@ -99,7 +99,7 @@ def test_a_sweep_whose_driver_was_killed_repeats_no_finished_run_and_ends_with_t
     words = ("sweep", "--config", str(path), "train.steps=40", f"cluster.storage={tmp_path}")
     nothing = scaling(*words, "--resume")
     assert nothing.returncode == 1
-    assert "holds no study.json" in nothing.stderr
+    assert "has no study.json" in nothing.stderr
     first, second = (run for _, run in load.sweep(path, words[3:]).runs)
     driver = subprocess.Popen(
         [sys.executable, "-m", "scaling", *words], cwd=CLONE, start_new_session=True
