@@ -25,7 +25,8 @@ from datasets.settings import Settings
 from model.build import build
 from model.targets import Targets
 from scaling.benchmarks import stream_rate
-from scaling.benchmarks.stream_rate import Spread, StreamRate
+from scaling.benchmarks.stream_rate import StreamRate
+from scaling.benchmarks.timing import Spread
 from scaling.cluster.ray_cluster import connected
 from scaling.common import environment
 from scaling.common.paths import CLONE

@@ -11,8 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import ray
@@ -25,6 +24,7 @@ from datasets.manifest import Recording
 from datasets.storage import Folder
 from datasets.stream import Stream
 from datasets.windows import Windows
+from scaling.benchmarks.timing import Spread
 from scaling.training.batches import AHEAD, batches, iterate_blocks
 
 SHARD, RAW = "codes.parquet", "codes.raw"
@@ -38,20 +38,6 @@ DRAINED = 4
 """A round is preceded by this share of its batches, which are not counted."""
 REPEATS = 5
 SEED = 0
-
-
-@dataclass(frozen=True)
-class Spread:
-    """The median of some measurements, and their range."""
-
-    median: float
-    lowest: float
-    highest: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Self:
-        """The spread of one value or more."""
-        return cls(median(values), min(values), max(values))
 
 
 @dataclass(frozen=True)

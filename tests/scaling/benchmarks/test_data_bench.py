@@ -11,7 +11,7 @@ from datasets.storage import Folder
 from datasets.stream import Stream
 from datasets.windows import Windows
 from scaling.benchmarks import data_bench, stream_rate
-from scaling.benchmarks.stream_rate import Spread
+from scaling.benchmarks.timing import Spread
 
 SPREADS = ("rate", "plain_rate", "of_plain", "of_plain_cpu")
 

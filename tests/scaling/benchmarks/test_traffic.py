@@ -5,7 +5,7 @@ import torch
 import torch.distributed as distributed
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from scaling.benchmarks.traffic import Traffic, held_bytes
+from scaling.benchmarks.worker_bench import Traffic, held_bytes
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scaling.benchmarks.stream_rate import Spread
+from scaling.benchmarks.timing import Spread
 from scaling.benchmarks.worker_bench import StageCounts, TimedRestart, WorkerBench
 from scaling.cli.multi_node_tables import figures_table, node_tables
 from scaling.config import load
@@ -89,7 +89,7 @@ def test_the_record_of_the_workers_is_the_formulas_to_a_hundredth():
     for column in table.columns:
         cells[str(column.header)].append([*column._cells])
     (sent,), (of_sent, of_saved), (saved,) = (
-        cells[name] for name in ("a worker sends", "by formula", "saved")
+        cells[name] for name in ("sent by a worker", "by formula", "saved")
     )
     for counted, formula in ((sent, of_sent), (saved, of_saved)):
         assert list(map(float, counted)) == pytest.approx(list(map(float, formula)), rel=0.01)
