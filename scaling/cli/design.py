@@ -1,4 +1,4 @@
-"""The verbs before anything is spent: a sweep from a budget, and the power of a comparison."""
+"""The verbs before a study: design a sweep for a budget, and find the power of a comparison."""
 
 import json
 from pathlib import Path
@@ -6,20 +6,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scaling.cli.arguments import Config, Json, Words, console, file_and_overrides
+from scaling.cli.arguments import Config, Json, Words, console, file_and_overrides, print_line
 from scaling.config.load import ConfigError
 
 if TYPE_CHECKING:
     from scaling.planning.design_errors import AssumedEffect
 
-    pass
-
 Axes = Annotated[
-    list[str] | None, typer.Option(help="KEY=VALUE,VALUE,...: model.context=8000,64000; again.")
+    list[str] | None,
+    typer.Option(
+        help="Vary a key, such as model.context=8000,64000. Repeat the option for further axes.",
+        metavar="KEY=VALUE,VALUE,...",
+    ),
 ]
 Guesses = Annotated[
     list[str] | None,
-    typer.Option(help="KEY=NATS,EXPONENT: what an axis adds at its smallest value; again."),
+    typer.Option(
+        help="Assume that an axis adds these nats at its smallest value and falls with this "
+        "exponent, such as model.context=0.05,0.3. Repeat the option for further axes.",
+        metavar="KEY=NATS,EXPONENT",
+    ),
 ]
 
 
@@ -27,19 +33,35 @@ def design(
     words: Words = None,
     config: Config = None,
     axis: Axes = None,
-    flops: Annotated[float | None, typer.Option(help="The budget in training operations.")] = None,
-    dollars: Annotated[float | None, typer.Option(help="The budget; needs --hardware.")] = None,
-    hardware: Annotated[Path | None, typer.Option(help="What trains, with its price.")] = None,
+    flops: Annotated[
+        float | None, typer.Option(help="Spend this many training operations, such as 1e18.")
+    ] = None,
+    dollars: Annotated[
+        float | None, typer.Option(help="Spend this many dollars, such as 200; needs --hardware.")
+    ] = None,
+    hardware: Annotated[
+        Path | None,
+        typer.Option(help="Take the price from this file, such as configs/hardware/a100.yaml."),
+    ] = None,
     isoflop: Annotated[
-        bool, typer.Option("--isoflop", help="Sizes at equal budgets, not at equal data.")
+        bool, typer.Option("--isoflop", help="Vary the size at equal budgets, not at equal data.")
     ] = False,
-    budgets: Annotated[int, typer.Option(help="Budgets of --isoflop, three times apart.")] = 4,
-    seeds: Annotated[int, typer.Option(help="Runs to add where they tell most.")] = 4,
-    noise: Annotated[float, typer.Option(help="Standard deviation of a run, in nats.")] = 0.004,
+    budgets: Annotated[
+        int, typer.Option(help="Use this many budgets with --isoflop, each three times the last.")
+    ] = 4,
+    seeds: Annotated[
+        int, typer.Option(help="Add this many runs of a second seed where they help most.")
+    ] = 4,
+    noise: Annotated[
+        float, typer.Option(help="Assume this standard deviation of a run's loss, in nats.")
+    ] = 0.004,
     guess: Guesses = None,
-    out: Annotated[Path | None, typer.Option(help="The sweep's YAML file; else printed.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write the sweep to this file, such as sweep.yaml, and do not print it."),
+    ] = None,
 ) -> None:
-    """A sweep that fits a budget, with the standard errors to expect (docs/planning.md)."""
+    """Design a sweep for a budget, with its expected errors. See docs/planning.md."""
     from datasets.files import replacing
     from scaling.cli.design_tables import design_tables, sweep_text
     from scaling.config import load
@@ -51,10 +73,25 @@ def design(
     axes, guesses = _axes(axis or []), _guesses(guess or [])
     if (flops is None) == (dollars is None):
         raise ConfigError(["give one budget: --flops 1e18, or --dollars 200 with --hardware"])
-    if min(flops or dollars or 0.0, noise) <= 0 or seeds < 0 or budgets < 2:
-        raise ConfigError(
-            ["--flops, --dollars and --noise: above 0; --seeds: 0 or more; --budgets: 2 or more"]
-        )
+    problems = _wrong_values(
+        (
+            "--flops",
+            flops,
+            "write a number above 0, such as 1e18",
+            flops is not None and flops <= 0,
+        ),
+        (
+            "--dollars",
+            dollars,
+            "write a number above 0, such as 200",
+            dollars is not None and dollars <= 0,
+        ),
+        ("--noise", noise, "write nats above 0, such as 0.004", noise <= 0),
+        ("--seeds", seeds, "write 0 or more", seeds < 0),
+        ("--budgets", budgets, "write 2 or more", budgets < 2),
+    )
+    if problems:
+        raise ConfigError(problems)
     content = load.content(path, overrides)
     content.pop("sweep", None)
     price = operations if flops else _dollars(hardware)
@@ -70,49 +107,73 @@ def design(
         return
     with replacing(out) as partial:
         partial.write_text(text)
-    console.print(f"{out}: type `python -m scaling plan {out}`", soft_wrap=True, markup=False)
+    print_line(f"{out}: type `python -m scaling plan {out}`")
+
+
+def _wrong_values(*values: tuple[str, float | None, str, bool]) -> list[str]:
+    """Return a sentence for each (option, value, what to write, is wrong) that is wrong."""
+    return [f"{name} is {value}: {allowed}" for name, value, allowed, wrong in values if wrong]
 
 
 def power(
-    difference: Annotated[float, typer.Option(help="What is to be told apart, in nats a sample.")],
-    runs: Annotated[Path | None, typer.Option(help="A study whose runs tell the noise.")] = None,
+    difference: Annotated[
+        float, typer.Option(help="Detect this difference, in nats per sample, such as 0.01.")
+    ],
+    runs: Annotated[
+        Path | None,
+        typer.Option(help="Estimate the noise from the runs of this study, such as runs/demo."),
+    ] = None,
     seed_noise: Annotated[
-        float | None, typer.Option(help="Standard deviation between seeds, in nats.")
+        float | None,
+        typer.Option(help="Assume this standard deviation between seeds, in nats, such as 0.004."),
     ] = None,
     target_noise: Annotated[
-        float | None, typer.Option(help="Of one target's paired difference, in nats.")
+        float | None,
+        typer.Option(
+            help="Assume this standard deviation of one target's paired difference, in nats, such "
+            "as 0.4."
+        ),
     ] = None,
     correlation: Annotated[
-        float, typer.Option(help="Of two targets' differences within a recording.")
+        float,
+        typer.Option(help="Assume this correlation of two differences within a recording."),
     ] = 0.0,
-    recordings: Annotated[int | None, typer.Option(help="Held-out recordings there are.")] = None,
+    recordings: Annotated[
+        int | None, typer.Option(help="Use this many held-out recordings, such as 60.")
+    ] = None,
     per_recording: Annotated[
-        int | None, typer.Option(help="Targets of each, where recordings can be added.")
+        int | None,
+        typer.Option(
+            help="Take this many targets per recording, such as 100, and find the number of "
+            "recordings."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Seeds and targets that tell two contexts apart in four of five tries, at the 5 % level."""
+    """Find the seeds and targets that detect a difference.
+
+    The power is 0.8 at the 5 % level.
+    """
     from dataclasses import asdict
 
     from scaling.analysis.power_analysis import required_runs
     from scaling.cli.design_tables import power_table
 
-    problems = [
-        f"{name} is {value}: {allowed}"
-        for name, value, allowed, wrong in (
-            ("--difference", difference, "write nats above 0, such as 0.01", difference <= 0),
-            ("--seed-noise", seed_noise, "write 0 or more", (seed_noise or 0) < 0),
-            ("--target-noise", target_noise, "write 0 or more", (target_noise or 0) < 0),
-            ("--correlation", correlation, "write 0 to 1", not 0 <= correlation <= 1),
-            ("--recordings", recordings, "write 2 or more", (recordings or 2) < 2),
-            ("--per-recording", per_recording, "write 1 or more", (per_recording or 1) < 1),
-        )
-        if wrong
-    ]
+    problems = _wrong_values(
+        ("--difference", difference, "write nats above 0, such as 0.01", difference <= 0),
+        ("--seed-noise", seed_noise, "write 0 or more", (seed_noise or 0) < 0),
+        ("--target-noise", target_noise, "write 0 or more", (target_noise or 0) < 0),
+        ("--correlation", correlation, "write 0 to 1", not 0 <= correlation <= 1),
+        ("--recordings", recordings, "write 2 or more", (recordings or 2) < 2),
+        ("--per-recording", per_recording, "write 1 or more", (per_recording or 1) < 1),
+    )
     if runs is None and (seed_noise is None or target_noise is None):
         problems.append("give --seed-noise and --target-noise, or --runs with a study's folder")
     if recordings and per_recording:
-        problems.append("--recordings and --per-recording: give one, the other is what is found")
+        problems.append(
+            "--recordings and --per-recording are both given: give one, and the command finds the "
+            "other"
+        )
     if problems:
         raise ConfigError(problems)
     noise, size = _noise(runs, seed_noise, target_noise, correlation)
@@ -128,7 +189,7 @@ def power(
 def _noise(
     runs: Path | None, seeds: float | None, targets: float | None, correlation: float
 ) -> tuple[Any, int]:
-    """The noise as a study's runs tell it or as it is given, and targets of a recording."""
+    """Return the noise, given or estimated from a study's runs, and the targets per recording."""
     from math import inf
 
     from scaling.analysis.power_analysis import Noise
@@ -143,7 +204,7 @@ def _noise(
 
 
 def _axes(texts: list[str]) -> dict[str, list[Any]]:
-    """``KEY=VALUE,VALUE`` options by key; ConfigError where there are none or they are no such."""
+    """Parse the ``KEY=VALUE,VALUE`` options into values by key; at least one is required."""
     import yaml
 
     axes = {}
@@ -167,7 +228,7 @@ def _axes(texts: list[str]) -> dict[str, list[Any]]:
 
 
 def _guesses(texts: list[str]) -> "dict[str, AssumedEffect]":
-    """``KEY=NATS,EXPONENT`` options by key."""
+    """Parse the ``KEY=NATS,EXPONENT`` options into effects by key."""
     from scaling.planning.design_errors import AssumedEffect
 
     guesses = {}
@@ -186,7 +247,7 @@ def _guesses(texts: list[str]) -> "dict[str, AssumedEffect]":
 
 
 def _dollars(path: Path | None) -> Any:
-    """The price of a run in dollars on this hardware."""
+    """Return a function that prices a run in dollars on this hardware."""
     from scaling.config import load
     from scaling.planning.cost import cost
     from scaling.planning.data_throughput import STREAM_RECORD, StreamMeasurement, window_bytes

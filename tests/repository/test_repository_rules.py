@@ -22,7 +22,7 @@ LONGEST_FUNCTION = 60
 # The files of the verbs: each imports what it needs inside the verb.
 VERBS = {
     f"scaling/cli/{name}.py"
-    for name in "audio corpora design fit main models plan rehearse report".split()
+    for name in "audio corpora design fit machine main models plan studies".split()
 }
 # What the CUDA build of torch brings along; torch itself pins these.
 CUDA_LIBRARIES = ("cuda-", "nvidia-", "triton")

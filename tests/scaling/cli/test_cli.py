@@ -81,7 +81,7 @@ def test_rates_and_nodes_without_hardware_are_refused_with_what_to_type(option, 
 def test_a_plan_for_numbers_of_nodes_is_printed_and_is_json():
     done = scaling_in_new_process("plan", "configs/runs/paper.yaml", *A100, "--nodes", "2,1")
     assert done.returncode == 0
-    for shown in ("what the tables rest on", "no whole number", "note: run", "simulation of"):
+    for shown in ("figures behind the tables", "not whole", "note: run", "simulation of"):
         assert shown in done.stdout
     done = scaling_in_new_process(
         "plan", "configs/runs/paper.yaml", *A100, "--nodes", "2,1", "--json"

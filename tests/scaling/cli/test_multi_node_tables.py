@@ -9,7 +9,7 @@ import pytest
 
 from scaling.benchmarks.timing import Spread
 from scaling.benchmarks.worker_bench import StageCounts, TimedRestart, WorkerBench
-from scaling.cli.multi_node_tables import figures_table, node_tables
+from scaling.cli.plan_tables import figures_table, node_tables
 from scaling.config import load
 from scaling.planning import plan
 from scaling.planning.calibration import WORKERS_RECORD, Calibration
