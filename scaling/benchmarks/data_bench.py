@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile
@@ -26,9 +25,8 @@ from model.build import build
 from model.targets import Targets
 from scaling.benchmarks import stream_rate
 from scaling.benchmarks.stream_rate import StreamRate
-from scaling.benchmarks.timing import Spread
+from scaling.benchmarks.timing import Benchmark, Spread
 from scaling.cluster.ray_cluster import connected
-from scaling.common import environment
 from scaling.common.paths import CLONE
 from scaling.common.terminal import terminal_table
 from scaling.config import load
@@ -119,27 +117,20 @@ class Training:
 
 
 @dataclass(frozen=True)
-class DataBench:
+class DataBench(Benchmark):
     """All measurements on one machine."""
 
-    hardware: dict[str, Any]
-    versions: dict[str, str]
-    code_version: str
     deliveries: list[StreamRate]
     training: Training
     encodings: list[Encoding]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return all values as plain JSON types."""
-        return dataclasses.asdict(self)
 
     def table(self) -> Group:
         """Return the measurements as tables for a terminal."""
         taken = self.training
         sentence = (
             f"Training {taken.config} at {taken.context:,} samples takes {taken.rate.median:,.1f} "
-            f"windows per second ({taken.rate.lowest:,.1f} to {taken.rate.highest:,.1f}); the stream "
-            f"gives one consumer {taken.of_stream:,.0f} times as many."
+            f"windows per second ({taken.rate.lowest:,.1f} to {taken.rate.highest:,.1f}); one "
+            f"consumer gets {taken.of_stream:,.0f} times as many from the stream."
         )
         return Group(_stream_table(self), sentence, _encoding_table(self))
 
@@ -160,14 +151,7 @@ def measure(progress: Progress) -> DataBench:
                 progress(ENCODINGS + len(deliveries), total)
     training = _training(deliveries[0])
     progress(total, total)
-    return DataBench(
-        environment.hardware(),
-        environment.versions(),
-        environment.code_version(),
-        deliveries,
-        training,
-        encoded,
-    )
+    return DataBench(*Benchmark.machine(), deliveries, training, encoded)
 
 
 def _training(alone: StreamRate) -> Training:

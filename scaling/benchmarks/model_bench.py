@@ -5,10 +5,8 @@ all its chunks pass the convolutions at once, and every latent has keys and valu
 queries are left out. Dropout is off. The module needs neither Ray nor DeepSpeed.
 """
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from rich.table import Table
@@ -22,8 +20,7 @@ from model.inference.streams import Streams
 from model.network import LatentTransformer
 from model.sampling import Sampling, Uniforms, draw
 from model.targets import Targets
-from scaling.benchmarks.timing import Timed, matmul_ceiling, side_by_side
-from scaling.common import environment
+from scaling.benchmarks.timing import Benchmark, Timed, matmul_ceiling, side_by_side
 from scaling.common.terminal import terminal_table
 
 CONTEXT = 128_000
@@ -48,18 +45,11 @@ class BenchRow:
 
 
 @dataclass(frozen=True)
-class Bench:
+class Bench(Benchmark):
     """All comparisons on one machine."""
 
-    hardware: dict[str, Any]
-    versions: dict[str, str]
-    code_version: str
     ceilings: dict[str, float]
     rows: list[BenchRow]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return all values as plain JSON types; seconds, bytes and operations per second."""
-        return dataclasses.asdict(self)
 
     def table(self) -> Table:
         """Return the comparisons as a table for a terminal."""
@@ -104,18 +94,12 @@ def _measure(progress: Progress) -> Bench:
         name: matmul_ceiling(dtype, device)
         for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16))
     }
-    cases = [*_training_cases(), *_evaluation_cases(), *_generation_cases(), *_precision_cases()]
+    cases = list(_cases())
     rows = []
     for number, case in enumerate(cases):
         rows.append(case(ceilings))
         progress(number + 1, len(cases))
-    return Bench(
-        environment.hardware(),
-        environment.versions(),
-        environment.code_version(),
-        ceilings,
-        rows,
-    )
+    return Bench(*Benchmark.machine(), ceilings, rows)
 
 
 Case = Callable[[dict[str, float]], BenchRow]
@@ -163,7 +147,8 @@ def _training(
     return step, positions * targets.phases
 
 
-def _training_cases() -> Iterator[Case]:
+def _cases() -> Iterator[Case]:
+    """Yield all comparisons, in the order of the table."""
     for context, last in ((128_000, (64, 256)), (512_000, (64,)), (1_024_000, (256,))):
         latents = context // 2_000
         for positions in last:
@@ -171,6 +156,15 @@ def _training_cases() -> Iterator[Case]:
         yield _training_case(context, "causal", Targets("chunks", 2_000), latents)
         phases = 2_000 if context == CONTEXT else LONG_PHASES
         yield _training_case(context, "causal", Targets("samples", 2_000, phases), latents)
+    yield _evaluation_case
+    for attention in ("bidirectional", "causal"):
+        for batch in (1, 16):
+            yield _generation_case(attention, batch, compiled=False)
+    if _device() == "cpu":
+        for attention, batch in (("bidirectional", 1), ("causal", 1), ("causal", 16)):
+            yield _generation_case(attention, batch, compiled=True)
+    yield _precision_case("bidirectional", Targets("last", 2_000), 64)
+    yield _precision_case("causal", Targets("chunks", 2_000), 64)
 
 
 def _training_case(context: int, attention: str, targets: Targets, positions: int) -> Case:
@@ -197,10 +191,6 @@ def _training_case(context: int, attention: str, targets: Targets, positions: in
     return case
 
 
-def _evaluation_cases() -> Iterator[Case]:
-    yield _evaluation_case
-
-
 def _evaluation_case(_ceilings: dict[str, float]) -> BenchRow:
     network = _network(CONTEXT).eval()
     plain = _naive(network).eval()
@@ -215,15 +205,6 @@ def _evaluation_case(_ceilings: dict[str, float]) -> BenchRow:
             lambda: plain(window, alone), 1, lambda: next(values), block, REPEATS, warm=False
         )
     return BenchRow("evaluate every sample, bidirectional", CONTEXT, "samples", timed, None)
-
-
-def _generation_cases() -> Iterator[Case]:
-    for attention in ("bidirectional", "causal"):
-        for batch in (1, 16):
-            yield _generation_case(attention, batch, compiled=False)
-    if _device() == "cpu":
-        for attention, batch in (("bidirectional", 1), ("causal", 1), ("causal", 16)):
-            yield _generation_case(attention, batch, compiled=True)
 
 
 def _generation_case(attention: str, batch: int, *, compiled: bool) -> Case:
@@ -263,21 +244,13 @@ def _generation_case(attention: str, batch: int, *, compiled: bool) -> Case:
 
 
 def _pretend_full(streams: Streams) -> None:
-    """Set the streams to a full context without such a prompt, so that steps have their full cost."""
+    """Set the streams to a full context without such a prompt: steps then have their full cost."""
     streams.clock.fill_(CONTEXT)
     streams.pushed = CONTEXT
     for tensor in streams.state:
         if tensor.is_floating_point():
             # Memory that was never written is read from a single page of zeros, which is faster.
             tensor.add_(0.01)
-
-
-def _precision_cases() -> Iterator[Case]:
-    for attention, targets, positions in (
-        ("bidirectional", Targets("last", 2_000), 64),
-        ("causal", Targets("chunks", 2_000), 64),
-    ):
-        yield _precision_case(attention, targets, positions)
 
 
 def _precision_case(attention: str, targets: Targets, positions: int) -> Case:

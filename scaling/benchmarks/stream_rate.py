@@ -69,7 +69,7 @@ class StreamRate:
 
 
 def write_random_recording(folder: Path) -> Recording:
-    """Write random codes to ``folder``, as a shard with one recording and as a file of raw bytes."""
+    """Write random codes to ``folder``, as a shard with one recording and as raw bytes."""
     draws = np.random.default_rng(SEED)
     with (folder / RAW).open("wb") as file:
         for begin in range(0, SAMPLES, BLOCK):

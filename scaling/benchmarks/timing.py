@@ -1,17 +1,19 @@
 """Times and peak memory of two ways that run in turn in one process, and the spread of repeats."""
 
+import dataclasses
 import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
-from typing import Self
+from typing import Any, Self
 
 import psutil
 import torch
 from torch.utils import benchmark
 
+from scaling.common import environment
 from scaling.common.polling import polling_every
 
 Work = Callable[[], object]
@@ -31,6 +33,24 @@ class Spread:
     def of(cls, values: Sequence[float]) -> Self:
         """Return the spread of one value or more."""
         return cls(median(values), min(values), max(values))
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Measurements of one machine, with its hardware and the code that was measured."""
+
+    hardware: dict[str, Any]
+    versions: dict[str, str]
+    code_version: str
+
+    @staticmethod
+    def machine() -> tuple[dict[str, Any], dict[str, str], str]:
+        """Return the values of these fields for this machine."""
+        return environment.hardware(), environment.versions(), environment.code_version()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all values as plain JSON types; seconds, bytes, and operations per second."""
+        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True)

@@ -32,11 +32,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from model.architecture import Architecture
 from model.build import Model, build
 from model.targets import Targets
-from scaling.benchmarks.timing import Spread
+from scaling.benchmarks.timing import Benchmark, Spread
 from scaling.checkpoints import engine_state
 from scaling.checkpoints.checkpoint import Checkpoint, Writer, committed
 from scaling.checkpoints.train_state import TrainState
-from scaling.common import environment
 from scaling.common.terminal import terminal_table
 from scaling.config.run_config import TrainConfig
 from scaling.planning.footprint import Volume, checkpoint, volume
@@ -316,20 +315,13 @@ class TimedRestart:
 
 
 @dataclass(frozen=True)
-class WorkerBench:
+class WorkerBench(Benchmark):
     """All counts and times of one machine."""
 
-    hardware: dict[str, Any]
-    versions: dict[str, str]
-    code_version: str
     workers: int
     parameters: int
     counted: list[StageCounts]
     restart: TimedRestart
-
-    def as_json(self) -> dict[str, Any]:
-        """Return all values as plain JSON types; bytes and seconds."""
-        return dataclasses.asdict(self)
 
     def table(self) -> Table:
         """Return the counts as a table for a terminal, in bytes per parameter."""
@@ -379,9 +371,7 @@ def measure(progress: Progress) -> WorkerBench:
             progress(2 + number, total)
     parts = counted[CASES.index(RESUMED)].saved
     return WorkerBench(
-        environment.hardware(),
-        environment.versions(),
-        environment.code_version(),
+        *Benchmark.machine(),
         WORKERS,
         by_worker[0][0]["parameters"],
         counted,

@@ -6,29 +6,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.console import Console
+from typer import Argument, Exit, Option
 
 from scaling.config.load import ConfigError
 
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        help="Read this YAML file, such as configs/runs/demo.yaml. It may also be the first "
-        "argument."
-    ),
-]
+Config = Annotated[Path | None, Option(help="Read this YAML file, such as configs/runs/demo.yaml.")]
 Words = Annotated[
     list[str] | None,
-    typer.Argument(
+    Argument(
         metavar="[FILE.yaml] [KEY=VALUE]...",
-        help="Name the YAML file, then override its values by dotted keys, such as model.layers=6.",
+        help="Name the YAML file if --config does not, and override keys, such as model.layers=6.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-Run = Annotated[
-    Path, typer.Argument(help="Name the folder of a finished run, such as runs/demo/ID.")
-]
+Json = Annotated[bool, Option("--json", help="Print JSON instead of text.")]
+Run = Annotated[Path, Argument(help="Name the folder of a finished run, such as runs/demo/ID.")]
+Seed = Annotated[int, Option(help="Seed the random numbers.")]
+Out = Annotated[Path | None, Option(help="Write to this folder, such as results/demo.")]
 
 # Files and logs have no width that a table must fit.
 console = Console(width=None if sys.stdout.isatty() else 160)
@@ -65,4 +59,4 @@ def resumable() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         console.print("interrupted: run the same command to resume from the newest checkpoints")
-        raise typer.Exit(INTERRUPTED) from None
+        raise Exit(INTERRUPTED) from None

@@ -5,61 +5,56 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
-from scaling.cli.arguments import Run, console, print_line
+from scaling.cli.arguments import Out, Run, Seed, console, print_line
 from scaling.config.load import ConfigError
+
+Prompt = Annotated[
+    Path | None, Option(help="Continue this audio file, such as prompt.wav, not silence.")
+]
+Temperature = Annotated[
+    float, Option(help="Divide the logits by this, such as 0.8; 0 takes the likeliest code.")
+]
+Temperatures = Annotated[
+    str, Option(help="Generate at each of these, such as 0.8,1.0; 0 takes the likeliest code.")
+]
+TopK = Annotated[int | None, Option(help="Draw from the k likeliest codes, such as 50.")]
+TopP = Annotated[
+    float | None, Option(help="Draw from the likeliest codes of this joint probability: 0.9.")
+]
+MinP = Annotated[
+    float | None, Option(help="Draw from codes of at least this share of the highest: 0.05.")
+]
+TypicalP = Annotated[
+    float | None, Option(help="Draw from codes of typical surprise, of this probability: 0.9.")
+]
+Silence = Annotated[
+    float | None, Option(help="Stop after all were silent for this many seconds, such as 0.5.")
+]
+Most = Annotated[
+    int, Option(min=1, help="Take at most this many runs, the best per depth and context.")
+]
 
 
 def generate(
     run: Run,
-    prompt: Annotated[
-        Path | None,
-        typer.Option(help="Continue this audio file, such as prompt.wav. The default is silence."),
-    ] = None,
-    seconds: Annotated[float, typer.Option(help="Generate this many seconds of audio.")] = 1.0,
-    temperature: Annotated[
-        float,
-        typer.Option(help="Divide the logits by this, such as 0.8; 0 takes the likeliest code."),
-    ] = 1.0,
-    top_k: Annotated[
-        int | None, typer.Option(help="Draw from the k likeliest codes alone, such as 50.")
-    ] = None,
-    top_p: Annotated[
-        float | None,
-        typer.Option(help="Draw from the likeliest codes of this joint probability, such as 0.9."),
-    ] = None,
-    min_p: Annotated[
-        float | None,
-        typer.Option(
-            help="Draw from codes with at least this share of the highest probability, such as "
-            "0.05."
-        ),
-    ] = None,
-    typical_p: Annotated[
-        float | None,
-        typer.Option(
-            help="Draw from codes whose surprise is closest to the entropy, with this joint "
-            "probability, such as 0.9."
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed the random numbers.")] = 0,
-    batch: Annotated[int, typer.Option(help="Generate this many continuations at once.")] = 1,
-    silence: Annotated[
-        float | None,
-        typer.Option(help="Stop after all have been silent for this many seconds, such as 0.5."),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write to this folder, such as heard. The default is `generated` in the run's "
-            "folder."
-        ),
-    ] = None,
+    prompt: Prompt = None,
+    seconds: Annotated[float, Option(help="Generate this many seconds of audio.")] = 1.0,
+    temperature: Temperature = 1.0,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    min_p: MinP = None,
+    typical_p: TypicalP = None,
+    seed: Seed = 0,
+    batch: Annotated[int, Option(help="Generate this many continuations at once.")] = 1,
+    silence: Silence = None,
+    out: Out = None,
 ) -> None:
     """Continue an audio file or silence.
 
-    Write WAV files and pictures of their spectrograms, and print the likeliest continuation first.
+    Write WAV files and pictures of their spectrograms to --out, or to `generated` in the run's
+    folder. Print the likeliest first.
     Ctrl-C stops early and keeps the audio made so far.
     """
     from model.sampling import Sampling
@@ -92,29 +87,13 @@ def generate(
 
 def listen(
     folders: Annotated[
-        list[Path],
-        typer.Argument(help="Name a study's folder, such as runs/demo, or folders of runs."),
+        list[Path], Argument(help="Name a study's folder, such as runs/demo, or folders of runs.")
     ],
-    seconds: Annotated[float, typer.Option(help="Let each run add this many seconds.")] = 1.0,
-    temperatures: Annotated[
-        str,
-        typer.Option(
-            help="Generate at each of these temperatures, such as 0.8,1.0; 0 takes the likeliest "
-            "code."
-        ),
-    ] = "1.0",
-    seed: Annotated[
-        int, typer.Option(help="Seed the random numbers, with the same seed for every run.")
-    ] = 0,
-    prompts: Annotated[
-        int, typer.Option(min=1, help="Take this many prompts from the test split.")
-    ] = 1,
-    most: Annotated[
-        int,
-        typer.Option(
-            min=1, help="Take at most this many runs of a study, the best per depth and context."
-        ),
-    ] = 4,
+    seconds: Annotated[float, Option(help="Let each run add this many seconds.")] = 1.0,
+    temperatures: Temperatures = "1.0",
+    seed: Seed = 0,
+    prompts: Annotated[int, Option(min=1, help="Take this many prompts of the test split.")] = 1,
+    most: Most = 4,
 ) -> None:
     """Continue held-out prompts with the runs of a study.
 

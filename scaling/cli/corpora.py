@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Exit, Option
 
 from scaling.cli.arguments import Config, Json, Words, console, file_and_overrides, print_line
 from scaling.config import load
@@ -14,10 +14,9 @@ PRINTED = 40
 """Left-out files that are printed one by one."""
 Prepared = Annotated[
     str,
-    typer.Argument(
+    Argument(
         metavar="CORPUS",
-        help="Name a prepared corpus: a folder such as data/embedded, or a URI such as "
-        "s3://bucket/corpus.",
+        help="Name a prepared corpus, such as data/embedded or s3://bucket/corpus.",
     ),
 ]
 
@@ -75,21 +74,19 @@ def verify(corpus: Prepared, as_json: Json = False) -> None:
                 f"shards {len(prepared.shards):,}"
             )
     if found.problems:
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
 def describe(
     corpus: Prepared,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write the picture to this PNG file. The default is describe.png in the corpus's "
-            "folder, or in the current folder if the corpus is on another machine."
-        ),
-    ] = None,
+    out: Annotated[Path | None, Option(help="Write the picture to this PNG file.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Describe a prepared corpus by figures and a picture."""
+    """Describe a prepared corpus by figures and a picture.
+
+    Write the picture to --out, or to describe.png in the folder of the corpus, or in the current
+    folder if the corpus is on another machine.
+    """
     from datasets.manifest import Corpus
     from scaling.cli.corpus_tables import description_tables
     from scaling.reporting.corpus_description import describe as describe_corpus

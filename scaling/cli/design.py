@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
 from scaling.cli.arguments import Config, Json, Words, console, file_and_overrides, print_line
 from scaling.config.load import ConfigError
@@ -14,18 +14,40 @@ if TYPE_CHECKING:
 
 Axes = Annotated[
     list[str] | None,
-    typer.Option(
-        help="Vary a key, such as model.context=8000,64000. Repeat the option for further axes.",
+    Option(
         metavar="KEY=VALUE,VALUE,...",
+        help="Vary a key, such as model.context=8000,64000. Repeat it for further keys.",
     ),
 ]
 Guesses = Annotated[
     list[str] | None,
-    typer.Option(
-        help="Assume that an axis adds these nats at its smallest value and falls with this "
-        "exponent, such as model.context=0.05,0.3. Repeat the option for further axes.",
+    Option(
         metavar="KEY=NATS,EXPONENT",
+        help="Assume what a key adds at its smallest value: model.context=0.05,0.3. Repeat it.",
     ),
+]
+Flops = Annotated[float | None, Option(help="Spend this many operations, such as 1e18.")]
+Dollars = Annotated[float | None, Option(help="Spend this much, such as 200; needs --hardware.")]
+Hardware = Annotated[
+    Path | None, Option(help="Take the price of this file, such as configs/hardware/a100.yaml.")
+]
+IsoFlop = Annotated[
+    bool, Option("--isoflop", help="Vary sizes at equal budgets instead of equal data.")
+]
+Noise = Annotated[float, Option(help="Assume this standard deviation of a run's loss, in nats.")]
+Runs = Annotated[Path | None, Option(help="Estimate the noise from this study, such as runs/demo.")]
+SeedNoise = Annotated[
+    float | None, Option(help="Assume this standard deviation between seeds, in nats: 0.004.")
+]
+TargetNoise = Annotated[
+    float | None, Option(help="Assume this one of a target's paired difference, in nats: 0.4.")
+]
+Correlation = Annotated[
+    float, Option(help="Assume this correlation of two differences in a recording.")
+]
+Recordings = Annotated[int | None, Option(help="Use this many held-out recordings, such as 60.")]
+PerRecording = Annotated[
+    int | None, Option(help="Take so many targets per recording, and find the recordings: 100.")
 ]
 
 
@@ -33,33 +55,15 @@ def design(
     words: Words = None,
     config: Config = None,
     axis: Axes = None,
-    flops: Annotated[
-        float | None, typer.Option(help="Spend this many training operations, such as 1e18.")
-    ] = None,
-    dollars: Annotated[
-        float | None, typer.Option(help="Spend this many dollars, such as 200; needs --hardware.")
-    ] = None,
-    hardware: Annotated[
-        Path | None,
-        typer.Option(help="Take the price from this file, such as configs/hardware/a100.yaml."),
-    ] = None,
-    isoflop: Annotated[
-        bool, typer.Option("--isoflop", help="Vary the size at equal budgets, not at equal data.")
-    ] = False,
-    budgets: Annotated[
-        int, typer.Option(help="Use this many budgets with --isoflop, each three times the last.")
-    ] = 4,
-    seeds: Annotated[
-        int, typer.Option(help="Add this many runs of a second seed where they help most.")
-    ] = 4,
-    noise: Annotated[
-        float, typer.Option(help="Assume this standard deviation of a run's loss, in nats.")
-    ] = 0.004,
+    flops: Flops = None,
+    dollars: Dollars = None,
+    hardware: Hardware = None,
+    isoflop: IsoFlop = False,
+    budgets: Annotated[int, Option(help="Use this many budgets with --isoflop.")] = 4,
+    seeds: Annotated[int, Option(help="Add this many runs where they help most.")] = 4,
+    noise: Noise = 0.004,
     guess: Guesses = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Write the sweep to this file, such as sweep.yaml, and do not print it."),
-    ] = None,
+    out: Annotated[Path | None, Option(help="Write the sweep to this file: sweep.yaml.")] = None,
 ) -> None:
     """Design a sweep for a budget, with its expected errors. See docs/planning.md."""
     from datasets.files import replacing
@@ -116,38 +120,13 @@ def _wrong_values(*values: tuple[str, float | None, str, bool]) -> list[str]:
 
 
 def power(
-    difference: Annotated[
-        float, typer.Option(help="Detect this difference, in nats per sample, such as 0.01.")
-    ],
-    runs: Annotated[
-        Path | None,
-        typer.Option(help="Estimate the noise from the runs of this study, such as runs/demo."),
-    ] = None,
-    seed_noise: Annotated[
-        float | None,
-        typer.Option(help="Assume this standard deviation between seeds, in nats, such as 0.004."),
-    ] = None,
-    target_noise: Annotated[
-        float | None,
-        typer.Option(
-            help="Assume this standard deviation of one target's paired difference, in nats, such "
-            "as 0.4."
-        ),
-    ] = None,
-    correlation: Annotated[
-        float,
-        typer.Option(help="Assume this correlation of two differences within a recording."),
-    ] = 0.0,
-    recordings: Annotated[
-        int | None, typer.Option(help="Use this many held-out recordings, such as 60.")
-    ] = None,
-    per_recording: Annotated[
-        int | None,
-        typer.Option(
-            help="Take this many targets per recording, such as 100, and find the number of "
-            "recordings."
-        ),
-    ] = None,
+    difference: Annotated[float, Option(help="Detect this many nats per sample, such as 0.01.")],
+    runs: Runs = None,
+    seed_noise: SeedNoise = None,
+    target_noise: TargetNoise = None,
+    correlation: Correlation = 0.0,
+    recordings: Recordings = None,
+    per_recording: PerRecording = None,
     as_json: Json = False,
 ) -> None:
     """Find the seeds and targets that detect a difference.

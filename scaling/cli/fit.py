@@ -5,93 +5,56 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import typer
 from rich.markup import escape
 from rich.table import Table
+from typer import Argument, Option
 
-from scaling.cli.arguments import console, print_line
+from scaling.cli.arguments import Seed, console, print_line
 from scaling.common.terminal import terminal_table
 from scaling.config.load import ConfigError
 
 TablePath = Annotated[
-    Path,
-    typer.Argument(
-        metavar="TABLE",
-        help="Name a CSV file with a line of column names, or a study's folder, such as runs/demo.",
-    ),
+    Path, Argument(metavar="TABLE", help="Name a CSV file, or a study's folder: runs/demo.")
 ]
-Loss = Annotated[str, typer.Option(help="Name the column of the loss, such as nats.")]
+Loss = Annotated[str, Option(help="Name the column of the loss, such as nats.")]
 Terms = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         metavar="NAME=COLUMN",
-        help="Add a power law in a column or in arithmetic of columns, such as N=params. "
-        "Repeat the option for further terms.",
+        help="Add a power law in a column, or in arithmetic of columns: N=params. Repeat it.",
     ),
 ]
 Quadratics = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="NAME=COLUMN",
-        help="Add a parabola in the logarithm of a column, such as C=chunk.",
-    ),
+    Option(metavar="NAME=COLUMN", help="Add a parabola in a column's logarithm: chunk=chunk."),
 ]
 Form = Annotated[
     Literal["additive", "shifted", "coupled", "overtraining"],
-    typer.Option(help="Fit this form (docs/fitting.md); additive is E + sum of A/x^a."),
+    Option(help="Fit this form (docs/fitting.md); additive is E + sum of A/x^a."),
 ]
-Irreducible = Annotated[bool, typer.Option(help="Fit the irreducible loss E, or set it to 0.")]
+Irreducible = Annotated[bool, Option(help="Fit the irreducible loss E, or set it to 0.")]
 Kind = Annotated[
     Literal["huber", "mse", "asymmetric"],
-    typer.Option(
-        help="Minimise this loss of the residuals; asymmetric is the absolute error, with "
-        "over-predictions counted ten times."
-    ),
+    Option(help="Minimise this; asymmetric counts over-predictions ten times."),
 ]
-Delta = Annotated[
-    float, typer.Option(help="Set the half-width of the Huber loss's quadratic part.")
-]
-Space = Annotated[
-    Literal["log", "raw"], typer.Option(help="Take residuals of the log loss, or of the loss.")
-]
-Where = Annotated[
-    str | None, typer.Option(help="Use the rows of this pandas query, such as 'loss < 5'.")
-]
-Group = Annotated[
-    str | None,
-    typer.Option(help="Redraw rows with the same value of this column together, such as run."),
-]
+Delta = Annotated[float, Option(help="Set the half-width of the Huber loss's quadratic part.")]
+Space = Annotated[Literal["log", "raw"], Option(help="Fit the log loss, or the loss.")]
+Where = Annotated[str | None, Option(help="Use the rows of this pandas query: 'loss < 5'.")]
+Group = Annotated[str | None, Option(help="Redraw rows of equal values of this column together.")]
 Holdout = Annotated[
     str | None,
-    typer.Option(help="Predict the rows of this pandas query and do not fit them: 'N > 1e9'."),
+    Option(help="Predict the rows of this pandas query, and do not fit them: 'N > 1e9'."),
 ]
-Bootstrap = Annotated[
-    int, typer.Option(help="Redraw configurations this often; 0 takes Wald intervals instead.")
-]
-Seed = Annotated[int, typer.Option(help="Seed the starting points and the redraws.")]
-Compare = Annotated[bool, typer.Option("--compare", help="Fit the other forms for comparison.")]
+Bootstrap = Annotated[int, Option(help="Redraw this often for intervals; 0 takes Wald's.")]
+Compare = Annotated[bool, Option("--compare", help="Fit the other forms for comparison.")]
 IsoFlop = Annotated[
-    str | None,
-    typer.Option(
-        help="Name the column of the budget, such as budget, and find the best sizes at equal "
-        "budgets."
-    ),
+    str | None, Option(help="Name the budget's column, and find best sizes at equal budgets.")
 ]
 Cost = Annotated[
-    str | None,
-    typer.Option(
-        help="Write the cost by the terms' names, such as '6 * N * D', and find the best sizes for "
-        "budgets."
-    ),
+    str | None, Option(help="Write the cost by terms, '6 * N * D', and find best sizes.")
 ]
-At = Annotated[
-    list[float] | None,
-    typer.Option(help="Predict at this budget, such as 1e24. Repeat the option for others."),
-]
-Out = Annotated[
-    Path | None,
-    typer.Option("--json", help="Write everything to this file, such as fit.json; print no table."),
-]
+At = Annotated[list[float] | None, Option(help="Predict at this budget: 1e24. Repeat it.")]
+Out = Annotated[Path | None, Option("--json", help="Write all to this file, and print no table.")]
 
 
 def fit(

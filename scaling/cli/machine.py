@@ -6,18 +6,20 @@ from contextlib import redirect_stdout
 from functools import partial
 from typing import Annotated, Any, Literal
 
-import typer
+from typer import Argument, Exit, Option
 
 from scaling.cli.arguments import Config, Json, Words, console, file_and_overrides, print_line
 from scaling.config import load
 from scaling.config.load import ConfigError
+
+FAULTS = "worker,node,preempt,disk"
 
 
 def doctor(
     words: Words = None,
     config: Config = None,
     cluster: Annotated[
-        bool, typer.Option("--cluster", help="Check every node of the cluster as well.")
+        bool, Option("--cluster", help="Check every node of the cluster as well.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -47,15 +49,13 @@ def doctor(
         for finding in findings:
             print_line(f"{finding.status:8} {finding.name}: {finding.sentence}")
     if any(finding.status == "problem" for finding in findings):
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
 def bench(
     what: Annotated[
         Literal["model", "data", "workers"],
-        typer.Argument(
-            help="Measure the model's fast paths, the data stream, or four worker processes."
-        ),
+        Argument(help="Measure the model's fast paths, the data stream, or four workers."),
     ] = "model",
     as_json: Json = False,
 ) -> None:
@@ -75,22 +75,12 @@ def bench(
 def rehearse(
     words: Words = None,
     config: Config = None,
-    faults: Annotated[
-        str, typer.Option(help="Inject these faults, separated by commas, or all.")
-    ] = "worker,node,preempt,disk",
-    workers: Annotated[
-        int, typer.Option(min=2, help="Train on this many workers, each on a node of its own.")
-    ] = 2,
-    refused: Annotated[
-        float, typer.Option(help="Let the storage refuse checkpoints for this many seconds.")
-    ] = 20.0,
+    faults: Annotated[str, Option(help="Inject these faults, or all.")] = FAULTS,
+    workers: Annotated[int, Option(min=2, help="Train on this many workers and nodes.")] = 2,
+    refused: Annotated[float, Option(help="Refuse checkpoints for this many seconds.")] = 20.0,
     minutes: Annotated[
         int | None,
-        typer.Option(
-            min=4,
-            help="Instead, kill a random worker about once a minute for this many minutes, such as "
-            "30.",
-        ),
+        Option(min=4, help="Instead, kill a worker in each of this many minutes: 60."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -129,4 +119,4 @@ def rehearse(
         console.print(found.table())
         print_line(found.verdict)
     if found.problems:
-        raise typer.Exit(1)
+        raise Exit(1)

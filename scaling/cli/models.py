@@ -5,9 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import typer
+from typer import Option
 
-from scaling.cli.arguments import Json, Run, console, print_line
+from scaling.cli.arguments import Json, Out, Run, console, print_line
 from scaling.config.load import ConfigError
 
 if TYPE_CHECKING:
@@ -19,51 +19,33 @@ if TYPE_CHECKING:
     from scaling.evaluation.scores import Evaluation
     from scaling.runs.trained_model import TrainedModel
 
-Split = Annotated[str, typer.Option(help="Score this split: train, validation or test.")]
+Split = Annotated[str, Option(help="Score this split: train, validation or test.")]
 OtherCorpus = Annotated[
-    str | None,
-    typer.Option(
-        help="Read the corpus from this folder, such as data/other. The default is the run's own "
-        "corpus."
-    ),
+    str | None, Option(help="Read this corpus instead of the run's own, such as data/other.")
+]
+Protocol = Annotated[
+    Literal["full-context", "from-silence"],
+    Option(help="Give each target its full context, or score chunks that follow silence."),
+]
+History = Annotated[
+    int | None, Option(help="Score targets with at least this many samples before them: 64000.")
+]
+Contexts = Annotated[
+    str | None, Option(help="Score at each of these contexts, in samples: 16000,32000.")
+]
+Against = Annotated[
+    Path | None, Option(help="Print the paired difference from another run, such as runs/demo/ID.")
 ]
 
 
 def evaluate(
     run: Run,
     split: Split = "test",
-    protocol: Annotated[
-        Literal["full-context", "from-silence"],
-        typer.Option(
-            help="Give each target its full context, or score whole chunks that start after "
-            "silence."
-        ),
-    ] = "full-context",
-    positions: Annotated[
-        str,
-        typer.Option(
-            help="Score this many random samples of the split, or all (full-context alone)."
-        ),
-    ] = "4096",
-    history: Annotated[
-        int | None,
-        typer.Option(
-            help="Score only targets with this many samples before them, such as 64000, to match "
-            "models of longer contexts."
-        ),
-    ] = None,
-    contexts: Annotated[
-        str | None,
-        typer.Option(
-            help="Score the run at each of these contexts, in samples, such as 16000,32000."
-        ),
-    ] = None,
-    against: Annotated[
-        Path | None,
-        typer.Option(
-            help="Compute the paired difference to another run, such as runs/demo/OTHER_ID."
-        ),
-    ] = None,
+    protocol: Protocol = "full-context",
+    positions: Annotated[str, Option(help="Score this many random samples, or all.")] = "4096",
+    history: History = None,
+    contexts: Contexts = None,
+    against: Against = None,
     corpus: OtherCorpus = None,
     as_json: Json = False,
 ) -> None:
@@ -163,12 +145,8 @@ def _contexts(text: str, protocol: str) -> list[int]:
 def probe(
     run: Run,
     split: Split = "test",
-    positions: Annotated[
-        int, typer.Option(min=1, help="Score this many random samples of the split.")
-    ] = 512,
-    seed: Annotated[
-        int, typer.Option(min=0, help="Seed the random chunks that replace old ones.")
-    ] = 0,
+    positions: Annotated[int, Option(min=1, help="Score this many random samples.")] = 512,
+    seed: Annotated[int, Option(min=0, help="Seed the random numbers.")] = 0,
     corpus: OtherCorpus = None,
     as_json: Json = False,
 ) -> None:
@@ -190,7 +168,7 @@ def probe(
 def forecast(
     run: Run,
     season: Annotated[
-        int, typer.Option(min=1, help="Compare with the value this many rows before, such as 24.")
+        int, Option(min=1, help="Compare with the value this many rows before, such as 24.")
     ],
     split: Split = "test",
     corpus: OtherCorpus = None,
@@ -234,19 +212,15 @@ def _show(
 
 def export(
     run: Run,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write to this folder, such as exported/demo. The default is `export` in the "
-            "run's folder."
-        ),
-    ] = None,
+    out: Out = None,
     program: Annotated[
-        bool,
-        typer.Option("--program", help="Export one step as a program for PyTorch alone, too."),
+        bool, Option("--program", help="Export one step as a program for PyTorch alone, too.")
     ] = False,
 ) -> None:
-    """Export a run's weights, configuration and model card."""
+    """Export a run's weights, configuration and model card.
+
+    Write them to --out, or to `export` in the run's folder.
+    """
     from scaling.inference.export import export_run
     from scaling.runs.trained_model import TrainedModel
 

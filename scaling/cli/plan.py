@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
 from scaling.cli.arguments import Config, Json, Words, console, file_and_overrides, print_line
 from scaling.config.load import ConfigError
@@ -17,44 +17,28 @@ if TYPE_CHECKING:
     from scaling.planning.plan import Plan
 
 Parameters = Annotated[
-    str | None,
-    typer.Option(
-        help="Change the key of --vary until the model has about this many parameters, such as "
-        "3.14M."
-    ),
+    str | None, Option(help="Change the key of --vary to get so many parameters: 3.14M.")
 ]
-Vary = Annotated[
-    str | None, typer.Option(help="Name the key that --parameters sets, such as model.width.")
+Vary = Annotated[str | None, Option(help="Name the key that changes, such as model.width.")]
+HardwareFile = Annotated[
+    Path | None, Option(help="Forecast time and cost on this: configs/hardware/a100.yaml.")
 ]
+Measured = Annotated[
+    Path | None, Option(help="Read the stream's speed from a record of `bench data --json`.")
+]
+StepRates = Annotated[
+    Path | None, Option(help="Read the steps' speed from a record of `bench --json`, or a study.")
+]
+Nodes = Annotated[str | None, Option(help="Forecast on these numbers of nodes, such as 1,8,64.")]
 
 
 def plan(
     words: Words = None,
     config: Config = None,
-    hardware: Annotated[
-        Path | None,
-        typer.Option(
-            help="Forecast time and cost on this hardware, such as configs/hardware/a100.yaml."
-        ),
-    ] = None,
-    measured: Annotated[
-        Path | None,
-        typer.Option(
-            help="Read the stream's speed from this record of `bench data --json`, such as "
-            "bench-data.json. The default ships with Longwave."
-        ),
-    ] = None,
-    rates: Annotated[
-        Path | None,
-        typer.Option(
-            help="Read the speed of steps from a record of `bench --json` or from a study, such as "
-            "runs/demo."
-        ),
-    ] = None,
-    nodes: Annotated[
-        str | None,
-        typer.Option(help="Forecast each run on these numbers of nodes, such as 1,8,64."),
-    ] = None,
+    hardware: HardwareFile = None,
+    measured: Measured = None,
+    rates: StepRates = None,
+    nodes: Nodes = None,
     parameters: Parameters = None,
     vary: Vary = None,
     as_json: Json = False,

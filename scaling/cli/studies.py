@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Exit, Option
 
 from scaling.cli.arguments import (
     Config,
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from scaling.reporting.report import ReportPaths
     from scaling.runs.record import RunRecord
 
-Folder = Annotated[Path, typer.Argument(help="Name a study's folder, such as runs/demo.")]
+Folder = Annotated[Path, Argument(help="Name a study's folder, such as runs/demo.")]
 Folders = Annotated[
     list[Path],
-    typer.Argument(help="Name a study's folder, such as runs/demo; with --compare, name two."),
+    Argument(help="Name a study's folder, such as runs/demo; with --compare, name two."),
 ]
 
 
@@ -59,7 +59,7 @@ def sweep(
     words: Words = None,
     config: Config = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Resume an existing study, and never start a new one.")
+        bool, Option("--resume", help="Resume an existing study; never start one.")
     ] = False,
 ) -> None:
     """Train every run of a sweep that has not ended.
@@ -83,7 +83,7 @@ def sweep(
         f"{asked.study_folder}: {ended} of {len(runs)} runs have ended, {before} of them before"
     )
     if failures:
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
 def _sweep(asked: load.Sweep) -> "list[TrainingError]":
@@ -146,7 +146,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
 
 def report(
     folders: Folders,
-    compare: Annotated[bool, typer.Option("--compare", help="Compare two studies.")] = False,
+    compare: Annotated[bool, Option("--compare", help="Compare two studies.")] = False,
     as_json: Json = False,
 ) -> None:
     """Fit the finished runs of a study, and write its report.
