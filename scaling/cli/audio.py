@@ -58,7 +58,7 @@ def generate(
     Ctrl-C stops early and keeps the audio made so far.
     """
     from model.sampling import Sampling
-    from scaling.cli.progress import bars
+    from scaling.cli.progress import progress_bars
     from scaling.inference.continuation import GenerationRequest, continue_prompt, summary_lines
     from scaling.runs.trained_model import TrainedModel
 
@@ -68,7 +68,7 @@ def generate(
     trained = TrainedModel.load(run)
     step = f"samples ({trained.record.corpus.rate:,}/s is real time)"
     begun = time.monotonic()
-    with bars(console) as show:
+    with progress_bars(console) as show:
         written, made = continue_prompt(
             trained,
             prompt,
@@ -99,7 +99,7 @@ def listen(
 
     Write listen.html, and players for the study's report.
     """
-    from scaling.cli.progress import bars
+    from scaling.cli.progress import progress_bars
     from scaling.inference.listen import ListeningRequest
     from scaling.inference.listen import listen as continue_all
     from scaling.reporting.clips import write_page
@@ -111,7 +111,7 @@ def listen(
             [f"temperatures is {temperatures!r}: write numbers, such as 0.8,1.0"]
         ) from error
     asked = ListeningRequest(seconds, drawn_at, seed, prompts, most)
-    with bars(console) as show:
+    with progress_bars(console) as show:
         index, skipped = continue_all(folders, asked, partial(show, "samples"))
     for sentence in skipped:
         print_line(f"left out: {sentence}")

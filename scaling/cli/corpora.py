@@ -29,11 +29,11 @@ def prepare(words: Words = None, config: Config = None) -> None:
     from datasets.prepare import prepare_corpus
     from datasets.storage import Folder
     from scaling.cli.corpus_tables import corpus_table
-    from scaling.cli.progress import bars
+    from scaling.cli.progress import progress_bars
     from scaling.cluster.ray_cluster import connected
 
     settings = load.corpus(*file_and_overrides(config, words))
-    with connected(), bars(console) as show:
+    with connected(), progress_bars(console) as show:
         root, destination = Folder.of(settings.root), Folder.of(settings.destination)
         corpus = prepare_corpus(settings.preparation(), root, destination, show)
     for left_out in corpus.rejected[:PRINTED]:
@@ -52,14 +52,14 @@ def verify(corpus: Prepared, as_json: Json = False) -> None:
     """Verify every byte and every recording of a prepared corpus."""
     from datasets.manifest import Corpus, ManifestError
     from datasets.verify import Verification, verify_corpus
-    from scaling.cli.progress import bars
+    from scaling.cli.progress import progress_bars
 
     try:
         prepared = Corpus.load(corpus)
     except ManifestError as error:
         found = Verification((str(error),), {})
     else:
-        with bars(console) as show:
+        with progress_bars(console) as show:
             found = verify_corpus(prepared, show)
     if as_json:
         print(json.dumps({**asdict(found), "notes": found.notes}))
@@ -84,8 +84,8 @@ def describe(
 ) -> None:
     """Describe a prepared corpus by figures and a picture.
 
-    Write the picture to --out, or to describe.png in the folder of the corpus, or in the current
-    folder if the corpus is on another machine.
+    The picture is describe.png in the corpus's folder, unless --out names another file. If the
+    corpus is on another machine, it is written to the current folder.
     """
     from datasets.manifest import Corpus
     from scaling.cli.corpus_tables import description_tables

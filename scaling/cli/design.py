@@ -75,21 +75,12 @@ def design(
 
     path, overrides = file_and_overrides(config, words)
     axes, guesses = _axes(axis or []), _guesses(guess or [])
-    if (flops is None) == (dollars is None):
+    budget = dollars if flops is None else flops
+    if budget is None or None not in (flops, dollars):
         raise ConfigError(["give one budget: --flops 1e18, or --dollars 200 with --hardware"])
+    unit = "dollars" if flops is None else "FLOP"
     problems = _wrong_values(
-        (
-            "--flops",
-            flops,
-            "write a number above 0, such as 1e18",
-            flops is not None and flops <= 0,
-        ),
-        (
-            "--dollars",
-            dollars,
-            "write a number above 0, such as 200",
-            dollars is not None and dollars <= 0,
-        ),
+        ("--dollars" if flops is None else "--flops", budget, "write more than 0", budget <= 0),
         ("--noise", noise, "write nats above 0, such as 0.004", noise <= 0),
         ("--seeds", seeds, "write 0 or more", seeds < 0),
         ("--budgets", budgets, "write 2 or more", budgets < 2),
@@ -98,12 +89,11 @@ def design(
         raise ConfigError(problems)
     content = load.content(path, overrides)
     content.pop("sweep", None)
-    price = operations if flops else _dollars(hardware)
+    price = _dollars(hardware) if flops is None else operations
     kind: Any = "isoflop" if isoflop else "equal-data"
-    made = make(content, axes, kind, flops or dollars or 0.0, price, seeds=seeds, budgets=budgets)
+    made = make(content, axes, kind, budget, price, seeds=seeds, budgets=budgets)
     errors = expected(made, noise, guesses)
     text = sweep_text(made, content, str(path))
-    unit = "FLOP" if flops else "dollars"
     for table in design_tables(made, errors, unit, noise, guesses):
         console.print(table)
     if out is None:

@@ -61,10 +61,10 @@ def bench(
 ) -> None:
     """Measure the speed of this machine, with naive ways beside."""
     from scaling.benchmarks import data_bench, model_bench, worker_bench
-    from scaling.cli.progress import bars
+    from scaling.cli.progress import progress_bars
 
     benches: dict[str, Any] = {"model": model_bench, "data": data_bench, "workers": worker_bench}
-    with bars(console) as show:
+    with progress_bars(console) as show:
         measured = benches[what].measure(partial(show, "measurements"))
     if as_json:
         print(json.dumps(measured.as_json(), indent=1))

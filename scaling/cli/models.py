@@ -51,7 +51,7 @@ def evaluate(
 ) -> None:
     """Compute the exact loss of a run on a split (docs/evaluation.md)."""
     from datasets.manifest import Corpus
-    from scaling.cli.progress import bars
+    from scaling.cli.progress import progress_bars
     from scaling.evaluation.evaluate import evaluate as evaluate_run
     from scaling.runs.trained_model import TrainedModel
 
@@ -73,7 +73,7 @@ def evaluate(
     # Two runs are scored on the same targets: those with enough history for the longer context.
     longest = max(one.config.model.context for one in runs)
     history = longest if history is None else history
-    with bars(console) as show:
+    with progress_bars(console) as show:
         watch = partial(show, "targets")
         found = [
             evaluate_run(
@@ -115,11 +115,11 @@ def _evaluate_contexts(
     transfer: bool,
     as_json: bool,
 ) -> None:
-    from scaling.cli.progress import bars
+    from scaling.cli.progress import progress_bars
     from scaling.cli.score_tables import contexts_table
     from scaling.evaluation.context_curve import context_curve
 
-    with bars(console) as show:
+    with progress_bars(console) as show:
         watch = partial(show, "targets")
         curve, evaluations = context_curve(
             run, corpus, split, contexts, watch, positions, history, transfer=transfer
@@ -154,12 +154,12 @@ def probe(
 
     Compare its loss with the loss after old chunks are replaced.
     """
-    from scaling.cli.progress import bars
+    from scaling.cli.progress import progress_bars
     from scaling.cli.score_tables import probe_table
     from scaling.evaluation.probe import probe as probe_run
 
     trained, prepared = _load(run, corpus)
-    with bars(console) as show:
+    with progress_bars(console) as show:
         watch = partial(show, "replacements")
         found = probe_run(trained, prepared, split, positions, seed, watch)
     _show(found, found.write(run), probe_table(found), [found.sentence], as_json=as_json)
@@ -178,12 +178,12 @@ def forecast(
 
     An autoregression is compared as well.
     """
-    from scaling.cli.progress import bars
+    from scaling.cli.progress import progress_bars
     from scaling.cli.score_tables import forecast_table
     from scaling.evaluation.forecast import forecast as forecast_run
 
     trained, prepared = _load(run, corpus)
-    with bars(console) as show:
+    with progress_bars(console) as show:
         watch = partial(show, "recordings")
         found = forecast_run(trained, prepared, split, season, watch)
     _show(found, found.write(run), forecast_table(found), [], as_json=as_json)

@@ -37,7 +37,7 @@ def train(words: Words = None, config: Config = None) -> None:
     """Train one run to its end. Resume from its newest checkpoint if it has one."""
     run = load.run(*file_and_overrides(config, words))
     # Problems of the configuration are reported before Ray and PyTorch take seconds to load.
-    from scaling.cli.progress import shown
+    from scaling.cli.progress import show_runs
     from scaling.orchestration.start import cluster_for
     from scaling.orchestration.train import make_job
     from scaling.orchestration.train import train as train_run
@@ -46,7 +46,7 @@ def train(words: Words = None, config: Config = None) -> None:
 
     with resumable(), cluster_for([run]):
         register(run.study_folder, [({}, run)])
-        with shown(run.study_folder, 1, console):
+        with show_runs(run.study_folder, 1, console):
             record = train_run(make_job(run, {}))
     loss = record.validation
     print_line(
@@ -87,20 +87,20 @@ def sweep(
 
 
 def _sweep(asked: load.Sweep) -> "list[TrainingError]":
-    from scaling.cli.progress import shown
+    from scaling.cli.progress import show_runs
     from scaling.cluster.ray_cluster import cluster_resources
     from scaling.orchestration.start import cluster_for
     from scaling.sweeps import sweep as sweeps
 
     with resumable(), cluster_for([run for _, run in asked.runs]):
         concurrent = sweeps.concurrent(asked, cluster_resources())
-        with shown(asked.study_folder, concurrent, console):
+        with show_runs(asked.study_folder, concurrent, console):
             return sweeps.run(asked, concurrent)
 
 
 def compare(words: Words = None, config: Config = None, as_json: Json = False) -> None:
     """Train models on equal budgets, and compare their losses."""
-    from scaling.cli.progress import bars, shown
+    from scaling.cli.progress import progress_bars, show_runs
     from scaling.cli.score_tables import comparison_table
     from scaling.cluster.ray_cluster import cluster_resources
     from scaling.comparison import compare as comparing
@@ -113,9 +113,9 @@ def compare(words: Words = None, config: Config = None, as_json: Json = False) -
             load.Sweep([({}, run) for run in runs], asked.concurrent), cluster_resources()
         )
         rows = comparing.trained(asked, runs)
-        with shown(rows[0].study_folder, at_once, console):
+        with show_runs(rows[0].study_folder, at_once, console):
             comparing.train(asked, rows, at_once)
-        with bars(console) as show:
+        with progress_bars(console) as show:
             found = comparing.table(asked, rows, partial(show, "evaluations"))
     folder = rows[0].study_folder
     path = found.write(folder)
@@ -131,14 +131,14 @@ def status(folder: Folder, as_json: Json = False) -> None:
     """Show the state of every run of a study."""
     from dataclasses import asdict
 
-    from scaling.cli.progress import table
+    from scaling.cli.progress import states_table
     from scaling.runs.study import read_states
 
     states = read_states(folder)
     if as_json:
         print(json.dumps([asdict(state) for state in states]))
         return
-    console.print(table(states, str(folder)))
+    console.print(states_table(states, str(folder)))
     for state in states:
         if state.problem:
             print_line(f"{state.id}: {state.problem}")
