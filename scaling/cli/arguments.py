@@ -15,7 +15,7 @@ Config = Annotated[Path | None, Option(help="Read this YAML file, such as config
 Words = Annotated[
     list[str] | None,
     Argument(
-        metavar="[FILE.yaml] [KEY=VALUE]...",
+        metavar="FILE.yaml KEY=VALUE",
         help="Name the YAML file if --config does not, and override keys, such as model.layers=6.",
     ),
 ]

@@ -11,7 +11,7 @@ from scaling.cli.arguments import Out, Run, Seed, console, print_line
 from scaling.config.load import ConfigError
 
 Prompt = Annotated[
-    Path | None, Option(help="Continue this audio file, such as prompt.wav, not silence.")
+    Path | None, Option(help="Continue this audio file instead of silence, such as prompt.wav.")
 ]
 Temperature = Annotated[
     float, Option(help="Divide the logits by this, such as 0.8; 0 takes the likeliest code.")
@@ -21,13 +21,18 @@ Temperatures = Annotated[
 ]
 TopK = Annotated[int | None, Option(help="Draw from the k likeliest codes, such as 50.")]
 TopP = Annotated[
-    float | None, Option(help="Draw from the likeliest codes of this joint probability: 0.9.")
+    float | None,
+    Option(help="Draw from the likeliest codes of this joint probability, such as 0.9."),
 ]
 MinP = Annotated[
-    float | None, Option(help="Draw from codes of at least this share of the highest: 0.05.")
+    float | None,
+    Option(
+        help="Draw from codes with at least this share of the highest probability, such as 0.05."
+    ),
 ]
 TypicalP = Annotated[
-    float | None, Option(help="Draw from codes of typical surprise, of this probability: 0.9.")
+    float | None,
+    Option(help="Draw from codes of typical surprise with this joint probability, such as 0.9."),
 ]
 Silence = Annotated[
     float | None, Option(help="Stop after all were silent for this many seconds, such as 0.5.")

@@ -23,13 +23,16 @@ Guesses = Annotated[
     list[str] | None,
     Option(
         metavar="KEY=NATS,EXPONENT",
-        help="Assume what a key adds at its smallest value: model.context=0.05,0.3. Repeat it.",
+        help="Assume a key's nats at its smallest value, and its exponent, such as "
+        "model.context=0.05,0.3. Repeat it for further keys.",
     ),
 ]
-Flops = Annotated[float | None, Option(help="Spend this many operations, such as 1e18.")]
-Dollars = Annotated[float | None, Option(help="Spend this much, such as 200; needs --hardware.")]
+Flops = Annotated[float | None, Option(help="Spend this many training operations, such as 1e18.")]
+Dollars = Annotated[
+    float | None, Option(help="Spend this many dollars, such as 200; needs --hardware.")
+]
 Hardware = Annotated[
-    Path | None, Option(help="Take the price of this file, such as configs/hardware/a100.yaml.")
+    Path | None, Option(help="Take the price from this file, such as configs/hardware/a100.yaml.")
 ]
 IsoFlop = Annotated[
     bool, Option("--isoflop", help="Vary sizes at equal budgets instead of equal data.")
@@ -37,17 +40,22 @@ IsoFlop = Annotated[
 Noise = Annotated[float, Option(help="Assume this standard deviation of a run's loss, in nats.")]
 Runs = Annotated[Path | None, Option(help="Estimate the noise from this study, such as runs/demo.")]
 SeedNoise = Annotated[
-    float | None, Option(help="Assume this standard deviation between seeds, in nats: 0.004.")
+    float | None,
+    Option(help="Assume this standard deviation between seeds, in nats, such as 0.004."),
 ]
 TargetNoise = Annotated[
-    float | None, Option(help="Assume this one of a target's paired difference, in nats: 0.4.")
+    float | None,
+    Option(
+        help="Assume this standard deviation of a target's paired difference, in nats, such as 0.4."
+    ),
 ]
 Correlation = Annotated[
     float, Option(help="Assume this correlation of two differences in a recording.")
 ]
 Recordings = Annotated[int | None, Option(help="Use this many held-out recordings, such as 60.")]
 PerRecording = Annotated[
-    int | None, Option(help="Take so many targets per recording, and find the recordings: 100.")
+    int | None,
+    Option(help="Take this many targets per recording, such as 100, and find the recordings."),
 ]
 
 
@@ -63,7 +71,7 @@ def design(
     seeds: Annotated[int, Option(help="Add this many runs where they help most.")] = 4,
     noise: Noise = 0.004,
     guess: Guesses = None,
-    out: Annotated[Path | None, Option(help="Write the sweep to this file: sweep.yaml.")] = None,
+    out: Annotated[Path | None, Option(help="Write the sweep here, such as sweep.yaml.")] = None,
 ) -> None:
     """Design a sweep for a budget, with its expected errors. See docs/planning.md."""
     from datasets.files import replacing

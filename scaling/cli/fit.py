@@ -14,19 +14,21 @@ from scaling.common.terminal import terminal_table
 from scaling.config.load import ConfigError
 
 TablePath = Annotated[
-    Path, Argument(metavar="TABLE", help="Name a CSV file, or a study's folder: runs/demo.")
+    Path, Argument(metavar="TABLE", help="Name a CSV file, or a study's folder, such as runs/demo.")
 ]
 Loss = Annotated[str, Option(help="Name the column of the loss, such as nats.")]
 Terms = Annotated[
     list[str] | None,
     Option(
         metavar="NAME=COLUMN",
-        help="Add a power law in a column, or in arithmetic of columns: N=params. Repeat it.",
+        help="Add a power law in a column or in arithmetic of columns, such as N=params. Repeat it.",
     ),
 ]
 Quadratics = Annotated[
     list[str] | None,
-    Option(metavar="NAME=COLUMN", help="Add a parabola in a column's logarithm: chunk=chunk."),
+    Option(
+        metavar="NAME=COLUMN", help="Add a parabola in a column's logarithm, such as chunk=chunk."
+    ),
 ]
 Form = Annotated[
     Literal["additive", "shifted", "coupled", "overtraining"],
@@ -35,26 +37,46 @@ Form = Annotated[
 Irreducible = Annotated[bool, Option(help="Fit the irreducible loss E, or set it to 0.")]
 Kind = Annotated[
     Literal["huber", "mse", "asymmetric"],
-    Option(help="Minimise this; asymmetric counts over-predictions ten times."),
+    Option(
+        help="Minimise this loss of the residuals; asymmetric counts over-predictions ten times."
+    ),
 ]
 Delta = Annotated[float, Option(help="Set the half-width of the Huber loss's quadratic part.")]
-Space = Annotated[Literal["log", "raw"], Option(help="Fit the log loss, or the loss.")]
-Where = Annotated[str | None, Option(help="Use the rows of this pandas query: 'loss < 5'.")]
-Group = Annotated[str | None, Option(help="Redraw rows of equal values of this column together.")]
+Space = Annotated[
+    Literal["log", "raw"], Option(help="Take residuals of the log loss, or of the loss.")
+]
+Where = Annotated[str | None, Option(help="Use the rows of this pandas query, such as 'loss < 5'.")]
+Group = Annotated[
+    str | None, Option(help="Redraw rows with equal values of this column together, such as run.")
+]
 Holdout = Annotated[
     str | None,
-    Option(help="Predict the rows of this pandas query, and do not fit them: 'N > 1e9'."),
+    Option(
+        help="Predict the rows of this pandas query instead of fitting them, such as 'N > 1e9'."
+    ),
 ]
-Bootstrap = Annotated[int, Option(help="Redraw this often for intervals; 0 takes Wald's.")]
+Bootstrap = Annotated[
+    int, Option(help="Redraw configurations this often for intervals; 0 takes Wald intervals.")
+]
 Compare = Annotated[bool, Option("--compare", help="Fit the other forms for comparison.")]
 IsoFlop = Annotated[
-    str | None, Option(help="Name the budget's column, and find best sizes at equal budgets.")
+    str | None,
+    Option(help="Find best sizes at equal budgets, which this column has, such as budget."),
 ]
 Cost = Annotated[
-    str | None, Option(help="Write the cost by terms, '6 * N * D', and find best sizes.")
+    str | None,
+    Option(help="Find best sizes for this cost by the terms' names, such as '6 * N * D'."),
 ]
-At = Annotated[list[float] | None, Option(help="Predict at this budget: 1e24. Repeat it.")]
-Out = Annotated[Path | None, Option("--json", help="Write all to this file, and print no table.")]
+At = Annotated[
+    list[float] | None, Option(help="Predict at this budget, such as 1e24. Repeat it for others.")
+]
+Out = Annotated[
+    Path | None,
+    Option(
+        "--json",
+        help="Write everything to this file, such as fit.json, instead of printing tables.",
+    ),
+]
 
 
 def fit(

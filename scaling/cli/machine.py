@@ -75,19 +75,18 @@ def bench(
 def rehearse(
     words: Words = None,
     config: Config = None,
-    faults: Annotated[str, Option(help="Inject these faults, or all.")] = FAULTS,
-    workers: Annotated[int, Option(min=2, help="Train on this many workers and nodes.")] = 2,
+    faults: Annotated[str, Option(help="Inject these faults, or all of them: all.")] = FAULTS,
+    workers: Annotated[
+        int, Option(min=2, help="Train on this many workers, each on its own node.")
+    ] = 2,
     refused: Annotated[float, Option(help="Refuse checkpoints for this many seconds.")] = 20.0,
     minutes: Annotated[
         int | None,
-        Option(min=4, help="Instead, kill a worker in each of this many minutes: 60."),
+        Option(min=4, help="Kill a worker about once a minute for this long instead, such as 60."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Inject faults into a sweep's first run.
-
-    The run is downscaled to this machine.
-    """
+    """Inject faults into a sweep's first run, downscaled to this machine."""
     from tempfile import TemporaryDirectory
 
     from datasets.manifest import Corpus

@@ -28,10 +28,11 @@ Protocol = Annotated[
     Option(help="Give each target its full context, or score chunks that follow silence."),
 ]
 History = Annotated[
-    int | None, Option(help="Score targets with at least this many samples before them: 64000.")
+    int | None,
+    Option(help="Score targets with at least this many samples before them, such as 64000."),
 ]
 Contexts = Annotated[
-    str | None, Option(help="Score at each of these contexts, in samples: 16000,32000.")
+    str | None, Option(help="Score at each of these contexts, in samples, such as 16000,32000.")
 ]
 Against = Annotated[
     Path | None, Option(help="Print the paired difference from another run, such as runs/demo/ID.")

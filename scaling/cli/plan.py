@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from scaling.planning.plan import Plan
 
 Parameters = Annotated[
-    str | None, Option(help="Change the key of --vary to get so many parameters: 3.14M.")
+    str | None,
+    Option(help="Change the key of --vary to get about this many parameters, such as 3.14M."),
 ]
 Vary = Annotated[str | None, Option(help="Name the key that changes, such as model.width.")]
 HardwareFile = Annotated[
-    Path | None, Option(help="Forecast time and cost on this: configs/hardware/a100.yaml.")
+    Path | None,
+    Option(help="Forecast time and cost on this hardware, such as configs/hardware/a100.yaml."),
 ]
 Measured = Annotated[
     Path | None, Option(help="Read the stream's speed from a record of `bench data --json`.")

@@ -55,7 +55,7 @@ def contexts_table(curve: Sequence[ContextScore], first: Evaluation) -> Table:
         table.add_row(
             f"{one.context:,}",
             f"{one.seconds:.3g}",
-            f"{one.loss.bits:.3f} ± {bits(half):.3f} ({one.loss.nats:.3f})",
+            _loss(one.loss, half),
             _difference(one.difference, one.difference_half_interval),
             "extrapolates" if one.extrapolates else "",
         )
@@ -100,8 +100,12 @@ def forecast_table(found: SeriesForecast) -> Table:
 
 def _scored(score: ScoredLoss) -> tuple[str, str]:
     """Return a loss, and its difference from the best row's."""
-    loss = f"{score.loss.bits:.3f} ± {bits(score.half_interval):.3f} ({score.loss.nats:.3f})"
+    loss = _loss(score.loss, score.half_interval)
     return loss, _difference(score.difference, score.difference_half_interval)
+
+
+def _loss(loss: Loss, half: float) -> str:
+    return f"{loss.bits:.3f} ± {bits(half):.3f} ({loss.nats:.3f})"
 
 
 def _difference(difference: Loss | None, half: float | None) -> str:

@@ -18,7 +18,7 @@ SPREADS = ("rate", "plain_rate", "of_plain", "of_plain_cpu")
 
 @pytest.fixture
 def small(monkeypatch):
-    """Measurements of seconds; their figures mean nothing."""
+    """Shrink the measurements to seconds; their figures have no meaning."""
     monkeypatch.setattr(stream_rate, "SAMPLES", 2**17)
     monkeypatch.setattr(stream_rate, "BLOCK", 2**15)
     monkeypatch.setattr(stream_rate, "ROUND_BYTES", 2**18)

@@ -38,7 +38,7 @@ print(side_by_side(lambda: sum(range(10**5)), 1, fast, 1, repeats=1, warm=False)
 
 
 def test_what_the_fast_way_takes_in_memory_is_seen():
-    # In a process of its own, as `bench` is: what other tests give back meanwhile would hide it.
+    # Memory that other tests free in this process would hide the peak, so it has a new process.
     shown = subprocess.run(
         [sys.executable, "-c", HOLDING], check=True, capture_output=True, text=True, cwd=CLONE
     )

@@ -3,6 +3,8 @@ import gc
 import pytest
 import torch
 import torch.distributed as distributed
+
+# PyTorch has no public way to make the fake tensors that its tracers leave behind.
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from scaling.benchmarks.worker_bench import Traffic, held_bytes
@@ -10,7 +12,7 @@ from scaling.benchmarks.worker_bench import Traffic, held_bytes
 
 @pytest.fixture
 def alone(tmp_path):
-    """A process group of this process alone."""
+    """Join a process group with this process as its only worker."""
     distributed.init_process_group(
         "gloo", init_method=f"file://{tmp_path / 'meeting'}", rank=0, world_size=1
     )
@@ -35,7 +37,7 @@ def test_every_collective_is_counted_by_its_kind_and_the_whole_of_its_bytes(alon
 
 
 def test_what_is_held_is_taken_at_the_first_reduction_of_more_than_a_number(alone):
-    # What is freed meanwhile, of this test or of one before it, would be missing from what is held.
+    # Garbage of earlier tests that is freed during the block would reduce the bytes held.
     number = torch.zeros(1)
     gc.collect()
     with Traffic() as traffic:

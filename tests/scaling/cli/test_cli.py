@@ -1,4 +1,4 @@
-"""The command line as a user meets it: in processes of its own."""
+"""The command line, in processes of its own as for a user."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The verb fit as a user meets it: its table, its file, its exit codes."""
+"""The verb fit: its tables, its file, and its exit codes."""
 
 import pytest
 

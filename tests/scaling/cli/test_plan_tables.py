@@ -1,4 +1,4 @@
-"""docs/scale.md holds the tables that its commands print."""
+"""The tables of docs/scale.md are those that its commands print."""
 
 import json
 import re
@@ -26,11 +26,11 @@ SECTIONS = re.findall(
     re.DOTALL | re.MULTILINE,
 )
 SHORT = ("1", "8", "64")
-"""Nodes in the tables after the first: the document leaves the rows between them out."""
+"""Numbers of nodes in the tables after the first; the document omits the other rows."""
 
 
 def printed(command):
-    """The figures' table of a document's command, and those of its only run."""
+    """Return the table of figures of a document's command, and the tables of its only run."""
     _, _, _, _, path, *words = shlex.split(command)
     options = {words.pop(i): words.pop(i) for i in (words.index("--hardware"),)}
     options |= {words.pop(i): words.pop(i) for i in (words.index("--nodes"),)}
@@ -46,7 +46,7 @@ def printed(command):
 
 
 def workers_bench():
-    """The record of `bench workers` as what was measured."""
+    """Return the record of `bench workers` as a WorkerBench."""
     content = json.loads(WORKERS_RECORD.read_text())
     content["counted"] = [
         StageCounts(**{**row, "volume": Volume(**row["volume"]), **spreads(row, "save_seconds")})
