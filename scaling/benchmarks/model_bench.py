@@ -35,7 +35,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class BenchRow:
-    """Comparison of two ways: the work, its times, and its share of the machine's matrix-product rate."""
+    """Comparison of two ways: the work, its times, and its share of the matrix-product rate."""
 
     what: str
     context: int

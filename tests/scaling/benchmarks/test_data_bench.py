@@ -28,7 +28,7 @@ def ordered(spread):
     return 0 < spread.lowest <= spread.median <= spread.highest
 
 
-def test_plain_slicing_cuts_the_windows_that_the_stream_gives(small, tmp_path):
+def test_plain_slicing_gives_the_windows_of_the_stream(small, tmp_path):
     only = stream_rate.write_random_recording(tmp_path)
     windows = Windows((only,), ((0, only.samples),), 1_999, 1, 1, 1_999)
     stream = Stream(Folder.of(tmp_path), windows, 0, stream_rate.BATCH, 1)

@@ -58,7 +58,7 @@ def test_the_likelihood_is_what_evaluating_the_continuation_gives_however_it_was
             kept.append((codes_S, codes_BT))
             yield codes_BT, nats_BT
 
-    monkeypatch.setattr(continuation, "blocks", keeping)
+    monkeypatch.setattr(continuation, "generate_blocks", keeping)
     prompt = sound(tmp_path / "prompt.wav", samples=3_000)
     found = made(run, prompt, tmp_path / "out", batch=2, **how)
     codes_BT = np.concatenate([codes for _, codes in kept], 1)

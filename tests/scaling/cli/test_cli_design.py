@@ -28,7 +28,7 @@ def test_a_design_is_printed_and_written(tmp_path, capsys):
     assert f"python -m scaling plan {out}" in printed.replace("\n", "")
 
 
-def test_dollars_buy_runs_on_hardware_with_a_price(capsys):
+def test_a_budget_in_dollars_needs_hardware_with_a_price(capsys):
     widths = ("--axis", "model.width=16,32,64,128", "--isoflop", "--budgets", "2")
     ran("design", DEMO, *widths, "--dollars", "5", "--hardware", A100)
     printed = capsys.readouterr().out
@@ -37,7 +37,7 @@ def test_dollars_buy_runs_on_hardware_with_a_price(capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("--flops", "1e15"), "no axis"),
         ((*AXIS,), "give one budget"),
@@ -49,8 +49,8 @@ def test_dollars_buy_runs_on_hardware_with_a_price(capsys):
         ((*AXIS, "--flops", "1e15", "--guess", "model.context=1"), "write KEY=NATS,EXPONENT"),
     ],
 )
-def test_a_design_that_is_asked_for_wrongly_is_refused_with_what_to_write(words, said):
-    with pytest.raises(ConfigError, match=said):
+def test_a_wrong_request_for_a_design_is_refused_with_what_to_write(words, message):
+    with pytest.raises(ConfigError, match=message):
         ran("design", DEMO, *words)
 
 
@@ -75,7 +75,7 @@ def test_the_noise_of_a_studys_runs_is_read_from_its_folder(tmp_path, capsys):
     assert "degrees of freedom" not in " ".join(capsys.readouterr().out.split())
 
 
-def test_all_that_is_wrong_with_a_question_of_power_is_said_at_once():
+def test_all_problems_of_a_request_for_power_are_reported_at_once():
     with pytest.raises(ConfigError) as caught:
         ran("power", "--difference", "-1", "--correlation", "2", "--recordings", "1")
     assert len(caught.value.problems) == 4

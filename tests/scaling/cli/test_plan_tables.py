@@ -61,7 +61,7 @@ def spreads(row, *names):
     return {name: Spread(**row[name]) for name in names}
 
 
-def test_the_document_has_the_paper_s_model_and_three_larger_ones():
+def test_the_document_has_the_papers_model_and_three_larger_ones():
     assert [Path(name).name for _, name, _ in SECTIONS] == ["paper", "100m", "1b", "10b"]
 
 
@@ -73,17 +73,17 @@ def test_the_tables_of_the_document_are_those_that_its_commands_print(command, n
     assert tables == expected, "write instead:\n\n" + "\n".join(expected)
 
 
-def test_the_document_has_every_figure_that_its_tables_rest_on():
+def test_the_document_has_every_figure_behind_its_tables():
     figures, _ = printed(SECTIONS[0][0])
     assert markdown(figures) in DOCUMENT, f"write instead:\n\n{markdown(figures)}"
 
 
-def test_the_document_has_what_the_workers_were_counted_to_say():
+def test_the_document_has_the_table_of_the_workers():
     table = workers_bench().table()
     assert markdown(table) in DOCUMENT, f"write instead:\n\n{markdown(table)}"
 
 
-def test_the_record_of_the_workers_is_the_formulas_to_a_hundredth():
+def test_the_record_of_the_workers_agrees_with_the_formulas_to_a_hundredth():
     table = workers_bench().table()
     cells = {str(column.header): [] for column in table.columns}
     for column in table.columns:

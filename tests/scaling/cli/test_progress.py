@@ -36,5 +36,5 @@ def test_the_time_left_counts_running_and_waiting_runs_over_the_slots():
     assert seconds_left(states, concurrent=2) == (50 + 60) / 2
 
 
-def test_no_time_is_told_before_a_speed_is_known():
+def test_the_time_left_is_unknown_before_any_speed_is_known():
     assert seconds_left([state("waiting")], concurrent=1) is None
