@@ -21,7 +21,7 @@ Terms = Annotated[
     list[str] | None,
     Option(
         metavar="NAME=COLUMN",
-        help="Add a power law in a column or in arithmetic of columns, such as N=params. Repeatable.",
+        help="Add a power law in a column or arithmetic of columns, such as N=params. Repeat it.",
     ),
 ]
 Quadratics = Annotated[
