@@ -204,7 +204,7 @@ def figures_table(
     window = config.targets.samples(config.positions, config.model)
     consumer = measured.windows_per_second("mapped", window)
     here = f"measured on {calibration.processor}"
-    stated = "stated in the hardware's file, with its source"
+    stated = "stated in the hardware's file"
     rows = [
         ("peak of an accelerator", f"{hardware.operations_per_second / 1e12:,.0f} TFLOP/s", stated),
         (
