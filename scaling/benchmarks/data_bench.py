@@ -7,7 +7,7 @@ training of the demo's model on one core.
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from model.build import build
 from model.targets import Targets
 from scaling.benchmarks import stream_rate
 from scaling.benchmarks.stream_rate import StreamRate
-from scaling.benchmarks.timing import Benchmark, Spread
+from scaling.benchmarks.timing import Benchmark, Progress, Spread
 from scaling.cluster.ray_cluster import connected
 from scaling.common.paths import CLONE
 from scaling.common.terminal import terminal_table
@@ -98,8 +98,6 @@ CASES = (
 MODEL = "configs/runs/demo.yaml"
 STEPS = 5
 ENCODINGS = len(SOURCES) * len(FORMATS)
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

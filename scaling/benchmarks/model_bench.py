@@ -20,7 +20,7 @@ from model.inference.streams import Streams
 from model.network import LatentTransformer
 from model.sampling import Sampling, Uniforms, draw
 from model.targets import Targets
-from scaling.benchmarks.timing import Benchmark, Timed, matmul_ceiling, side_by_side
+from scaling.benchmarks.timing import Benchmark, Progress, Timed, matmul_ceiling, side_by_side
 from scaling.common.terminal import terminal_table
 
 CONTEXT = 128_000
@@ -29,8 +29,6 @@ LONG_REPEATS = 2
 STEPS = 200
 LONG_PHASES = 250
 """Phases per window of the mode `samples` at long contexts; all of them would take minutes."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -265,7 +263,7 @@ def _precision_case(attention: str, targets: Targets, positions: int) -> Case:
             network.architecture, targets, positions
         )
         share = operations / timed.fast_seconds / ceilings["bfloat16"]
-        what = f"train {targets.mode} in bfloat16 (naive: float32)"
-        return BenchRow(what, CONTEXT, "targets", timed, share)
+        work = f"train {targets.mode} in bfloat16 (naive: float32)"
+        return BenchRow(work, CONTEXT, "targets", timed, share)
 
     return case

@@ -17,6 +17,7 @@ from scaling.common import environment
 from scaling.common.polling import polling_every
 
 Work = Callable[[], object]
+Progress = Callable[[int, int], None]
 POLL_SECONDS = 0.005
 CEILING_SIZE = {"cpu": 1_024, "cuda": 8_192}
 

@@ -32,7 +32,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from model.architecture import Architecture
 from model.build import Model, build
 from model.targets import Targets
-from scaling.benchmarks.timing import Benchmark, Spread
+from scaling.benchmarks.timing import Benchmark, Progress, Spread
 from scaling.checkpoints import engine_state
 from scaling.checkpoints.checkpoint import Checkpoint, Writer, committed
 from scaling.checkpoints.train_state import TrainState
@@ -60,8 +60,6 @@ KINDS = {
     "_allgather_base_": "gathered",
 }
 """Fields of `Volume` by the names of torch's operators."""
-
-Progress = Callable[[int, int], None]
 
 
 class Traffic(TorchDispatchMode):

@@ -53,7 +53,7 @@ def doctor(
 
 
 def bench(
-    what: Annotated[
+    subject: Annotated[
         Literal["model", "data", "workers"],
         Argument(help="Measure the model's fast paths, the data stream, or four workers."),
     ] = "model",
@@ -65,7 +65,7 @@ def bench(
 
     benches: dict[str, Any] = {"model": model_bench, "data": data_bench, "workers": worker_bench}
     with progress_bars(console) as show:
-        measured = benches[what].measure(partial(show, "measurements"))
+        measured = benches[subject].measure(partial(show, "measurements"))
     if as_json:
         print(json.dumps(measured.as_json(), indent=1))
         return
