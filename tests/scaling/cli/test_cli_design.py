@@ -70,7 +70,7 @@ def test_the_noise_of_a_studys_runs_is_read_from_its_folder(tmp_path, capsys):
     ran("power", "--difference", "0.02", "--runs", str(tmp_path))
     assert "from 2 degrees of freedom" in " ".join(capsys.readouterr().out.split())
     ran("power", "--difference", "0.02", "--runs", str(tmp_path), "--target-noise", "0.3")
-    assert "difference by 0.3" in " ".join(capsys.readouterr().out.split())
+    assert "0.3 of a target's difference" in " ".join(capsys.readouterr().out.split())
     ran("power", "--difference", "0.02", "--runs", str(tmp_path), "--seed-noise", "0.001")
     assert "degrees of freedom" not in " ".join(capsys.readouterr().out.split())
 
