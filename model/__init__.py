@@ -1,27 +1,29 @@
-"""The models: windows of codes in, logits of their targets out.
+"""Models that read windows of codes and predict their targets.
 
-Legend of the shape suffixes used in this package:
+Suffixes of tensor names give their shapes, one letter an axis:
 
 ====  =====================================================
-B     windows in a batch
+B     windows (or streams) in a batch
 T     samples in a window, ``L + (n - 1) S + 1``
-L     context, the samples that a target is predicted from
-C     chunk, the samples that one latent stands for
-S     spacing of a window's targets (a multiple of C)
+L     context: samples before a target that the model reads
+C     chunk: samples that the encoder turns into one latent
+S     spacing of a window's targets, a multiple of C
 N     latents in a context, ``L / C``
-n     targets in a window
+n     target positions in a window
+P     phases: consecutive targets at each position
 D     width
 H     heads
 K     head size
 Q     levels of the quantiser
 J     components of a mixture
-O     numbers in which a head says what the next code may be
+O     parameters of a target's predicted distribution
 R     recent samples
-F     filters of a convolution
+F     filters (channels) of a convolution
 ====  =====================================================
 
-Importing the package imports nothing: :mod:`model.architecture` and :mod:`model.accounting` are
-plain Python, so that a plan can be made without torch.
+Importing the package loads no other module. :mod:`model.architecture`, :mod:`model.accounting`,
+:mod:`model.activations` and :mod:`model.baselines.shapes` are plain Python: planning needs no
+torch. The package imports neither ``datasets`` nor ``scaling``.
 """
 
 import importlib
@@ -29,10 +31,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from model.inference.exported import Exported
+    from model.inference.exported import ExportedModel
 
 
-def load(folder: str | Path) -> "Exported":
-    """The model that ``python -m scaling export`` wrote: :func:`model.inference.exported.load`."""
-    found: Exported = importlib.import_module("model.inference.exported").load(folder)
-    return found
+def load(folder: str | Path) -> "ExportedModel":
+    """Load a model that ``python -m scaling export`` wrote into a folder, on the CPU.
+
+    See :func:`model.inference.exported.load` for the errors that it raises.
+    """
+    exported: ExportedModel = importlib.import_module("model.inference.exported").load(folder)
+    return exported

@@ -1,7 +1,7 @@
-"""What a model costs: parameters and floating-point operations, by formula and by part.
+"""Parameters and floating-point operations of a model, by formula and by part.
 
-Plain Python, so that a plan needs no torch. The tests hold the parameter counts against the built
-module and the operations, forward and backward, against torch's own counter.
+Plain Python, so that planning needs no torch. Tests compare the parameter counts with the built
+module, and the operations, forward and backward, with torch's own counter.
 """
 
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ from model.architecture import (
     LINEAR_ORDER,
     RECENT_CHANNELS,
     RECENT_KERNEL,
-    RECENT_STRIDE,
+    RECENT_STRIDES,
     Architecture,
-    convolved,
+    Shape,
+    convolved_lengths,
 )
-from model.kinds import Shape
 from model.targets import Targets
 
 
 def parameters(shape: Shape) -> dict[str, int]:
-    """Trainable parameters of each part of the model."""
+    """Return the trainable parameters of each part of the model."""
     if not isinstance(shape, Architecture):
         return shape.parameters()
     a = shape
@@ -63,17 +63,17 @@ class Passes:
 
     @property
     def total(self) -> float:
-        """Both."""
+        """Operations of both passes."""
         return self.forward + self.backward
 
 
 def training_operations(shape: Shape, targets: Targets, positions: int) -> dict[str, Passes]:
-    """Operations of each part for one training window with so many positions.
+    """Return the operations of each part for one training window with this many positions.
 
-    Counts the matrix products and convolutions, as torch's counter does; of causal attention both
-    halves, though a kernel may skip one, and nothing that a fused kernel computes a second time.
-    The backward pass of a product costs two products of its size, one for each factor (Kaplan et
-    al. 2020, arXiv 2001.08361, section 2.1): one where a factor is codes, which have no gradient.
+    Matrix products and convolutions count, as in torch's counter: of causal attention both halves,
+    even if a kernel skips one, but not what a fused kernel computes twice. The backward pass of a
+    product takes two products of its size, one a factor (Kaplan et al. 2020, arXiv 2001.08361,
+    section 2.1). It takes one if a factor is codes, which have no gradient.
     """
     if not isinstance(shape, Architecture):
         samples = targets.samples(positions, shape)
@@ -88,7 +88,7 @@ def training_operations(shape: Shape, targets: Targets, positions: int) -> dict[
 def forward_operations(
     architecture: Architecture, targets: Targets, positions: int
 ) -> dict[str, float]:
-    """Forward operations of each part for one window with so many positions."""
+    """Return the forward operations of each part for one window with this many positions."""
     passes = training_operations(architecture, targets, positions)
     return {part: both.forward for part, both in passes.items()}
 
@@ -96,7 +96,7 @@ def forward_operations(
 def _multiply_adds(
     a: Architecture, targets: Targets, positions: int
 ) -> dict[str, tuple[list[int], int]]:
-    """Forward multiply-adds of each part by layer, and how many of them multiply codes."""
+    """Return the forward multiply-adds of each part by layer, and those that multiply codes."""
     count = positions * targets.phases
     convolutions = ConvolutionCount((1, *a.filters), a.kernel, a.strides, a.chunk, a.width)
     encoder = _encoder(convolutions, targets, positions, a)
@@ -111,12 +111,12 @@ def _multiply_adds(
         stack = recent_stack(a)
         if targets.phases > 1:
             strips, seen = recent_strips(targets, positions, a)
-            recent = stack.dense(seen - LINEAR_ORDER)
+            recent = stack.dense_products(seen - LINEAR_ORDER)
             linear = strips * LINEAR_ORDER * (seen - LINEAR_ORDER + 1)
         else:
-            strips, recent = count, stack.once()
+            strips, recent = count, stack.products()
             linear = count * LINEAR_ORDER * (a.recent_lengths[0] + 1)
-        # The path reads the predictor's errors, whose gradient the predictor's weights take.
+        # The path reads the predictor's errors, whose gradient the predictor's weights need.
         parts["recent"] = ([strips * products for products in recent], 0)
         parts["linear"] = ([linear], linear)
     return parts
@@ -136,33 +136,31 @@ class ConvolutionCount:
         self.pairs = list(pairwise(channels))
         self.kernel = kernel
         self.strides = strides
-        self.lengths = [length]
-        for stride in strides:
-            self.lengths.append(convolved(self.lengths[-1], kernel, stride))
+        self.lengths = convolved_lengths(length, kernel, strides)
         self.projection = channels[-1] * self.lengths[-1] * width
 
-    def once(self) -> list[int]:
-        """For one run, by layer, the projection last."""
+    def products(self) -> list[int]:
+        """Return the multiply-adds for one run, by layer, the projection last."""
         layers = zip(self.pairs, self.outputs(), strict=True)
         return [*(self.kernel * f * output for (f, _), output in layers), self.projection]
 
     def outputs(self) -> list[int]:
-        """Numbers that each convolution gives for one run."""
+        """Return the numbers that each convolution outputs for one run."""
         return [g * length for (_, g), length in zip(self.pairs, self.lengths[1:], strict=True)]
 
-    def dense(self, signal: int) -> list[int]:
-        """For the runs at every offset of a signal of so many positions, by layer."""
+    def dense_products(self, signal: int) -> list[int]:
+        """Return the multiply-adds for the runs at every offset of a signal, by layer."""
         starts = signal - self.lengths[0] + 1
         layers = zip(self.pairs, self.dense_outputs(signal), strict=True)
         products = [self.kernel * f * output for (f, _), output in layers]
         return [*products, starts * self.projection]
 
     def dense_outputs(self, signal: int) -> list[int]:
-        """Numbers that each convolution gives for the runs at every offset of a signal."""
+        """Return the numbers that each convolution outputs for the runs at every offset."""
         dilations = [1, *accumulate(self.strides, mul)]
         length = signal - self.lengths[0] + 1 + (self.lengths[-1] - 1) * dilations[-1]
         outputs = []
-        # From the newest layer back: each needs as many positions as the next one sees.
+        # From the last layer back: each needs as many positions as the next one reads.
         for (_, g), dilation in zip(reversed(self.pairs), reversed(dilations[:-1]), strict=True):
             outputs.append(g * length)
             length += (self.kernel - 1) * dilation
@@ -172,41 +170,41 @@ class ConvolutionCount:
 def _encoder(
     convolutions: ConvolutionCount, targets: Targets, positions: int, a: Architecture
 ) -> list[int]:
-    """Multiply-adds of the encoder for one window, by layer."""
-    runs, read, _ = encoded(convolutions, targets, positions, a)
-    layers = convolutions.once() if targets.phases == 1 else convolutions.dense(read)
+    """Return the encoder's multiply-adds for one window, by layer."""
+    runs, read, _ = encoder_runs(convolutions, targets, positions, a)
+    layers = convolutions.products() if targets.phases == 1 else convolutions.dense_products(read)
     return [runs * products for products in layers]
 
 
-def encoded(
+def encoder_runs(
     convolutions: ConvolutionCount, targets: Targets, positions: int, a: Architecture
 ) -> tuple[int, int, list[int]]:
-    """Runs of a window that the encoder reads, samples of each, and what its layers give for it."""
+    """Return the runs of a window that the encoder reads, their samples, and its outputs."""
     signal = targets.samples(positions, a) - 1
     if targets.phases == 1:
         return signal // a.chunk, a.chunk, convolutions.outputs()
     runs, read = 1, signal
-    if targets.by_strips(a.chunk, a):
+    if targets.is_read_in_strips(a.chunk, a):
         runs, read = positions, a.chunk + targets.phases - 1
     return runs, read, convolutions.dense_outputs(read)
 
 
 def recent_stack(a: Architecture) -> ConvolutionCount:
-    """The convolutions of the recent-sample path."""
+    """Return the convolutions of the recent-sample path."""
     channels = (RECENT_CHANNELS, a.recent_filters, a.recent_filters)
     start = a.recent_lengths[0]
-    return ConvolutionCount(channels, RECENT_KERNEL, [RECENT_STRIDE] * 2, start, a.width)
+    return ConvolutionCount(channels, RECENT_KERNEL, RECENT_STRIDES, start, a.width)
 
 
 def recent_strips(targets: Targets, positions: int, a: Architecture) -> tuple[int, int]:
-    """Strips of a window that the recent-sample path reads at every offset, and samples of each."""
-    if targets.by_strips(a.recent, a):
+    """Return the strips of a window that the recent-sample path reads, and their samples."""
+    if targets.is_read_in_strips(a.recent, a):
         return positions, a.recent + targets.phases - 1
     return 1, (positions - 1) * a.chunk + targets.phases - 1 + a.recent
 
 
 def _transformer(a: Architecture, targets: Targets, count: int) -> tuple[int, int]:
-    """Multiply-adds of attention and of feed-forward blocks for ``count`` targets of a window."""
+    """Return the multiply-adds of attention and of feed-forward blocks for a window's targets."""
     inner, attended = a.heads * a.head_size, a.heads * a.width
     last = targets.mode == "last"
     latents = targets.history(a) // a.chunk if last else a.latents
@@ -230,9 +228,9 @@ def _transformer(a: Architecture, targets: Targets, count: int) -> tuple[int, in
 def training_operations_per_target(
     shape: Shape, targets: Targets, positions: int
 ) -> tuple[float, float]:
-    """Forward and backward operations a target: as trained, and naively.
+    """Return the forward and backward operations a target: as trained, and naively.
 
-    The naive way takes a window of the full context for each target, or of the receptive field.
+    The naive way reads a window of the full context, or of the receptive field, for each target.
     """
     shared = _total(training_operations(shape, targets, positions))
     if isinstance(shape, Architecture):
@@ -247,5 +245,5 @@ def _total(parts: dict[str, Passes]) -> float:
 
 
 def naive_targets(architecture: Architecture) -> Targets:
-    """One target from one full context: what all else is held against."""
+    """Return the targets of a window with one target and its full context: the naive way."""
     return Targets("last", architecture.chunk)

@@ -1,10 +1,9 @@
-"""A shape to its model, with how fast each part of it learns."""
+"""Build a model from its architecture, and group its parameters by learning rate."""
 
 from torch import nn
 
-from model.architecture import Architecture
+from model.architecture import Architecture, Shape
 from model.baselines.sequence import SequenceModel
-from model.kinds import Shape
 from model.linear import LinearPrediction
 from model.network import LatentTransformer
 
@@ -12,9 +11,12 @@ Model = LatentTransformer | SequenceModel
 
 
 def build(shape: Shape, prediction: LinearPrediction | None = None) -> Model:
-    """The model of this shape, its weights drawn by torch's seed.
+    """Return the model of an architecture, with random weights from torch's generator.
 
-    A recent-sample path begins with the linear ``prediction``.
+    Args:
+        shape: the architecture.
+        prediction: a least-squares fit that the linear predictor of a recent-sample path starts
+            from.
     """
     if isinstance(shape, Architecture):
         return LatentTransformer(shape, prediction)
@@ -22,9 +24,9 @@ def build(shape: Shape, prediction: LinearPrediction | None = None) -> Model:
 
 
 def parameter_groups(model: nn.Module) -> dict[float, list[nn.Parameter]]:
-    """The trainable parameters, by what multiplies the learning rate for them.
+    """Return the trainable parameters by the factor of their learning rate.
 
-    A module whose parameters learn at another pace than the rest says so in ``learning_factors``.
+    A module lists the parameters whose factor is not 1 in its attribute ``learning_factors``.
     """
     factors = {
         id(getattr(module, name)): factor

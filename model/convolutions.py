@@ -1,9 +1,9 @@
 """Strided convolutions over a run of positions, flattened and projected: once, or at all offsets.
 
-No padding: what a stride leaves over falls at the oldest end of the run, so that the newest
-position is always seen. The same outputs at all offsets of a signal are convolutions of stride 1
-whose dilation is the product of the strides before them ("a trous": Holschneider et al. 1989; van
-den Oord et al. 2016, arXiv 1609.03499, section 2.1): neighbouring runs share all but one position.
+There is no padding: a remainder of the strides falls on the oldest end of the run, so that the
+newest position is always read. The outputs at all offsets of a signal are convolutions of stride 1,
+dilated by the product of the strides before them ("a trous": Holschneider et al. 1989; van den Oord
+et al. 2016, arXiv 1609.03499, section 2.1).
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.activations import CACHED_RUNS
-from model.architecture import convolved
+from model.architecture import convolved_lengths
 
 
 class Convolutions(nn.Module):
-    """Convolutions with rectifiers over runs of ``length`` positions, projected to ``width``.
+    """Convolutions with ReLU over runs of ``length`` positions, projected to ``width``.
 
     ``channels`` (one more than ``strides``) are those of the input and of each convolution.
     """
@@ -42,14 +42,12 @@ class Convolutions(nn.Module):
             nn.Conv1d(before, after, kernel, stride)
             for (before, after), stride in zip(pairwise(channels), strides, strict=True)
         )
-        for stride in strides:
-            length = convolved(length, kernel, stride)
-        self.last_length = length
+        self.last_length = convolved_lengths(length, kernel, strides)[-1]
         self.dropout = nn.Dropout(dropout)
-        self.projection = nn.Linear(channels[-1] * length, width)
+        self.projection = nn.Linear(channels[-1] * self.last_length, width)
 
     def convolutions(self) -> list[nn.Conv1d]:
-        """The convolutions, from the input on."""
+        """Return the convolutions, from the input on."""
         return [layer for layer in self.layers if isinstance(layer, nn.Conv1d)]
 
     @property
@@ -58,7 +56,7 @@ class Convolutions(nn.Module):
         return (1, *accumulate(self.strides, mul))
 
     def forward(self, runs_BFT: Tensor) -> Tensor:
-        """Projections (B, D) of runs (B, F, length)."""
+        """Return projections (B, D) of runs (B, F, length)."""
         if self.cached_runs is None or runs_BFT.device.type != "cpu":
             return self._strided(runs_BFT)
         return torch.cat([self._strided(part) for part in runs_BFT.split(self.cached_runs)])
@@ -71,7 +69,9 @@ class Convolutions(nn.Module):
         return projected
 
     def dense(self, signal_BFT: Tensor) -> Tensor:
-        """Projections (B, T - length + 1, D) of the runs at every offset of a signal (B, F, T)."""
+        """Return projections (B, T - length + 1, D) of the runs at every offset of a signal (B, F,
+        T).
+        """
         x_BFT = signal_BFT[..., self._unseen :]
         *dilations, last = self.dilations
         for layer, dilation in zip(self.convolutions(), dilations, strict=True):
@@ -82,13 +82,13 @@ class Convolutions(nn.Module):
         return projected.transpose(1, 2)
 
     def _activated(self, x_BFT: Tensor) -> Tensor:
-        # Dropout before the rectifier gives the same numbers as after it, and one tensor less to
-        # keep for the gradient: the rectifier works in place.
+        # Dropout before ReLU gives the same numbers as after it, and autograd keeps one tensor
+        # less: ReLU works in place.
         return torch.relu_(self.dropout(x_BFT))
 
     @property
     def _unseen(self) -> int:
-        """Oldest positions of a run that the strides leave over."""
+        """Oldest positions of a run that the strides skip."""
         *dilations, last = self.dilations
         seen = sum((self.kernel - 1) * dilation for dilation in dilations)
         return self.length - 1 - seen - (self.last_length - 1) * last

@@ -1,11 +1,11 @@
-"""How a head says what the next code may be, in O numbers: their nats, logits and draws.
+"""Distributions of the next code, in O parameters: their nats, logits and draws.
 
 ``categorical``       a logit for each code (the paper): O = Q.
 ``logistic_mixture``  J logistic distributions with weights, rounded to codes: O = 3 J.
 ``mean_square``       one value, learned from its squared error, and a scale: O = 2.
 
-The mixture is that of Salimans et al. 2017 (arXiv 1701.05517, section 2.1). All are distributions
-over the same Q codes, so that their nats can be compared.
+The mixture follows Salimans et al. 2017 (arXiv 1701.05517, section 2.1). All are distributions over
+the same Q codes, so that their nats are comparable.
 """
 
 import math
@@ -16,31 +16,36 @@ from torch.nn import functional
 
 from model.architecture import Architecture
 from model.linear import discretised_logistic, log_mass
-from model.nats import nats
-from model.recent import Recent
+from model.recent import RecentOutput
 from model.sampling import Sampling, draw
 
 SMALLEST_SCALE = 0.05
-"""Of a logistic, in codes: it is sure of one code, and a smaller one would overflow."""
+"""Smallest scale of a logistic, in codes: one code has all its mass; smaller scales overflow."""
 
 SCALE_GAIN = 10.0
-"""What the mean square's parameter is multiplied by: the scale may have to fall a hundredfold."""
+"""Factor of the mean square's log-scale parameter: the scale may have to fall a hundredfold."""
 
 LOGISTIC_DEVIATION = math.pi / math.sqrt(3)
-"""The standard deviation of a logistic distribution of scale 1."""
+"""Standard deviation of a logistic distribution of scale 1."""
 
 LOG_TURN = math.log(2 * math.pi)
 
 
+def code_nats(logits_Q: Tensor, codes: Tensor) -> Tensor:
+    """Return the negative log-likelihood (...), in nats, of codes (...) under logits (..., Q)."""
+    flat = functional.cross_entropy(logits_Q.flatten(0, -2), codes.flatten(), reduction="none")
+    return flat.view(codes.shape)
+
+
 class Categorical(nn.Module):
-    """A logit for each code, around the linear prediction's logistic where there is one."""
+    """A logit for each code; with a recent-sample path, around the linear prediction's logistic."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.levels = architecture.levels
 
-    def forward(self, output_O: Tensor, recent: Recent | None) -> Tensor:
-        """Logits (..., Q) from the head's output (..., Q), or (..., Q + 2) beside ``recent``."""
+    def forward(self, output_O: Tensor, recent: RecentOutput | None) -> Tensor:
+        """Return logits (..., Q) of the head's output (..., Q), or (..., Q + 2) with ``recent``."""
         if recent is None:
             return output_O
         shift, stretch = output_O[..., self.levels], output_O[..., self.levels + 1]
@@ -48,26 +53,26 @@ class Categorical(nn.Module):
         centre = recent.predicted + stretched * shift
         return output_O[..., : self.levels] + discretised_logistic(centre, stretched, self.levels)
 
-    def nats(self, said_Q: Tensor, codes: Tensor) -> Tensor:
-        """The nats (...) of codes (...)."""
-        return nats(said_Q, codes)
+    def nats(self, distribution_Q: Tensor, codes: Tensor) -> Tensor:
+        """Return the nats (...) of codes (...)."""
+        return code_nats(distribution_Q, codes)
 
-    def logits(self, said_Q: Tensor) -> Tensor:
-        """The logits (..., Q)."""
-        return said_Q
+    def logits(self, distribution_Q: Tensor) -> Tensor:
+        """Return the logits (..., Q)."""
+        return distribution_Q
 
-    def draw(self, said_BQ: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
-        """Codes (B,), as :func:`model.sampling.draw`."""
-        return draw(said_BQ, uniform_B, sampling)
+    def draw(self, distribution_BQ: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
+        """Draw codes (B,): see :func:`model.sampling.draw`."""
+        return draw(distribution_BQ, uniform_B, sampling)
 
 
 class LogisticMixture(nn.Module):
-    """J logistic distributions, whose weights are a softmax: what is said is (..., 3 J).
+    """J logistic distributions with softmax weights, in 3 J parameters.
 
-    They are the logits of the weights, the centres in codes, and the logarithms of the scales in
-    codes. Where the head's output is zero, the centres are spread evenly over the codes; beside a
-    linear prediction all stand on it, and their scales are spread around its own. Without a spread,
-    all components would get the same gradient and stay the same.
+    The parameters (..., 3 J) are the weights' logits, the centres in codes, and the logarithms of
+    the scales in codes. If the head's output is zero, the centres are spread evenly over the codes.
+    With a linear prediction, all centres are at the prediction, and the scales are spread around
+    its scale. Without a spread, all components would get the same gradient and remain equal.
     """
 
     spread_J: Tensor
@@ -78,8 +83,8 @@ class LogisticMixture(nn.Module):
         spread_J = torch.linspace(-1, 1, self.components + 2)[1:-1]
         self.register_buffer("spread_J", spread_J, persistent=False)
 
-    def forward(self, output_O: Tensor, recent: Recent | None) -> Tensor:
-        """The mixture (..., 3 J) from the head's output (..., 3 J)."""
+    def forward(self, output_O: Tensor, recent: RecentOutput | None) -> Tensor:
+        """Return the parameters (..., 3 J) from the head's output (..., 3 J)."""
         weights_J, shifts_J, stretches_J = output_O.split(self.components, -1)
         if recent is None:
             middle = (self.levels - 1) / 2
@@ -91,27 +96,27 @@ class LogisticMixture(nn.Module):
         log_scales_J = log_scales_J.clamp(min=math.log(SMALLEST_SCALE))
         return torch.cat([weights_J, centres_J, log_scales_J], -1)
 
-    def nats(self, said_O: Tensor, codes: Tensor) -> Tensor:
-        """The nats (...) of codes (...)."""
-        weights_J, centres_J, log_scales_J = said_O.split(self.components, -1)
+    def nats(self, distribution_O: Tensor, codes: Tensor) -> Tensor:
+        """Return the nats (...) of codes (...)."""
+        weights_J, centres_J, log_scales_J = distribution_O.split(self.components, -1)
         masses_J = log_mass(codes[..., None], centres_J, torch.exp(log_scales_J), self.levels)
         return -torch.logsumexp(functional.log_softmax(weights_J, -1) + masses_J, -1)
 
-    def logits(self, said_O: Tensor) -> Tensor:
-        """The logits (..., Q): the logarithms of the codes' probabilities."""
-        weights_J, centres_J, log_scales_J = said_O.split(self.components, -1)
+    def logits(self, distribution_O: Tensor) -> Tensor:
+        """Return the logits (..., Q): the codes' log probabilities."""
+        weights_J, centres_J, log_scales_J = distribution_O.split(self.components, -1)
         masses_JQ = discretised_logistic(centres_J, torch.exp(log_scales_J), self.levels)
         return torch.logsumexp(functional.log_softmax(weights_J, -1)[..., None] + masses_JQ, -2)
 
-    def draw(self, said_BO: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
-        """Codes (B,), as :func:`model.sampling.draw` of the logits.
+    def draw(self, distribution_BO: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
+        """Draw codes (B,): see :func:`model.sampling.draw`.
 
-        Where those are neither sharpened nor cut, the code is sought by bisection: the first whose
-        cumulative probability exceeds ``uniform``, found without those of all codes.
+        With the default sampling, bisection finds the first code whose cumulative probability
+        exceeds ``uniform_B``, without computing the probabilities of all codes.
         """
         if sampling != Sampling():
-            return draw(self.logits(said_BO), uniform_B, sampling)
-        weights_BJ, centres_BJ, log_scales_BJ = said_BO.double().split(self.components, -1)
+            return draw(self.logits(distribution_BO), uniform_B, sampling)
+        weights_BJ, centres_BJ, log_scales_BJ = distribution_BO.double().split(self.components, -1)
         shares_BJ, scales_BJ = weights_BJ.softmax(-1), torch.exp(log_scales_BJ)
         low_B = torch.zeros_like(uniform_B, dtype=torch.int64)
         high_B = low_B + self.levels - 1
@@ -125,12 +130,13 @@ class LogisticMixture(nn.Module):
 
 
 class MeanSquare(nn.Module):
-    """One value for the next code, and one scale for all: squared errors as a normal distribution.
+    """A normal distribution with one value for each target and one scale for all: squared error.
 
-    What is said (..., 2) are the value and the logarithm of the scale, both in codes. With the
-    error ``e`` and the scale ``s`` a code costs ``e^2 / (2 s^2) + ln s + ln(2 pi) / 2`` nats, so
-    that the value is learned from its squared error; the best scale is the root of its mean. The
-    scale is above 1 code: so far the codes' probabilities add up to 1 within 1e-8 (Poisson's sum).
+    The parameters (..., 2) are the value and the logarithm of the scale, in codes. With error ``e``
+    and scale ``s``, a code has ``e^2 / (2 s^2) + ln s + ln(2 pi) / 2`` nats: the value is learned
+    from its squared error, and the best scale is the root of the mean square. The scale is above 1
+    code: above that, the probabilities of the codes sum to 1 within 1e-8 (Poisson's summation
+    formula).
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -139,8 +145,8 @@ class MeanSquare(nn.Module):
         if not architecture.recent:
             self.log_scale = nn.Parameter(torch.zeros(1))
 
-    def forward(self, output_O: Tensor, recent: Recent | None) -> Tensor:
-        """The value and the scale (..., 2) from the head's output (..., 1)."""
+    def forward(self, output_O: Tensor, recent: RecentOutput | None) -> Tensor:
+        """Return the value and the log scale (..., 2) from the head's output (..., 1)."""
         shift = output_O[..., 0]
         if recent is None:
             value = (self.levels - 1) / 2 + self.levels / 2 * shift
@@ -150,37 +156,37 @@ class MeanSquare(nn.Module):
         return torch.stack([value, log_scale.expand_as(value)], -1)
 
     def root_mean_square(self, nats: float, recent_scale: Tensor | None) -> float:
-        """The root of the mean squared error, in codes, where codes cost so many nats on average.
+        """Return the root mean square error, in codes, of targets with this mean of nats.
 
-        As all targets share the scale, the one follows from the other. ``recent_scale`` is the
-        linear prediction's, where there is one.
+        All targets share the scale, so that one follows from the other. ``recent_scale`` is the
+        linear prediction's scale, if any.
         """
         log_scale = float(self._log_scale(recent_scale).detach())
         return math.exp(log_scale) * math.sqrt(max(0.0, 2 * (nats - log_scale) - LOG_TURN))
 
     def _log_scale(self, recent_scale: Tensor | None) -> Tensor:
-        """The logarithm (1,) of the scale, in codes."""
+        """Return the logarithm (1,) of the scale, in codes."""
         if recent_scale is None:
             scale = self.levels / 8 * torch.exp(SCALE_GAIN * self.log_scale)
         else:
             scale = LOGISTIC_DEVIATION * recent_scale
         return torch.log1p(scale**2) / 2
 
-    def nats(self, said_O: Tensor, codes: Tensor) -> Tensor:
-        """The nats (...) of codes (...)."""
-        return -self._log_density(said_O, codes)
+    def nats(self, distribution_O: Tensor, codes: Tensor) -> Tensor:
+        """Return the nats (...) of codes (...)."""
+        return -self._log_density(distribution_O, codes)
 
-    def logits(self, said_O: Tensor) -> Tensor:
-        """The logits (..., Q): the logarithms of the codes' probabilities."""
-        codes_Q = torch.arange(self.levels, device=said_O.device)
-        return self._log_density(said_O[..., None, :], codes_Q)
+    def logits(self, distribution_O: Tensor) -> Tensor:
+        """Return the logits (..., Q): the codes' log probabilities."""
+        codes_Q = torch.arange(self.levels, device=distribution_O.device)
+        return self._log_density(distribution_O[..., None, :], codes_Q)
 
-    def draw(self, said_BO: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
-        """Codes (B,), as :func:`model.sampling.draw` of the logits."""
-        return draw(self.logits(said_BO), uniform_B, sampling)
+    def draw(self, distribution_BO: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
+        """Draw codes (B,): see :func:`model.sampling.draw`."""
+        return draw(self.logits(distribution_BO), uniform_B, sampling)
 
-    def _log_density(self, said_O: Tensor, codes: Tensor) -> Tensor:
-        value, log_scale = said_O.unbind(-1)
+    def _log_density(self, distribution_O: Tensor, codes: Tensor) -> Tensor:
+        value, log_scale = distribution_O.unbind(-1)
         errors = (codes - value) * torch.exp(-log_scale)
         return -(errors**2) / 2 - log_scale - LOG_TURN / 2
 

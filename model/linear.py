@@ -1,7 +1,7 @@
-"""The linear-predictive start: a discretised logistic around a linear prediction of the next code.
+"""A linear predictor of the next code, with a discretised logistic distribution around it.
 
-LPCNet (Valin and Skoglund 2019, arXiv 1810.11846) leans on linear prediction in the same way: the
-network need only learn what the linear predictor does not know.
+As in LPCNet (Valin and Skoglund 2019, arXiv 1810.11846), the network has to learn only what a
+linear predictor cannot.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from torch.nn import functional
 class LinearPrediction:
     """A fitted predictor of codes: ``intercept + sum_k coefficients[k] * code[t - 1 - k]``.
 
-    ``scale`` is that of the logistic residual, in codes.
+    ``scale`` is the scale of the logistic residual, in codes.
     """
 
     coefficients: Sequence[float]
@@ -25,7 +25,7 @@ class LinearPrediction:
 
 
 def discretised_logistic(centre: Tensor, scale: Tensor, levels: int) -> Tensor:
-    """Log probabilities (..., Q) of a logistic distribution rounded to the codes 0..Q-1.
+    """Return log probabilities (..., Q) of a logistic distribution rounded to the codes 0..Q-1.
 
     ``centre`` and ``scale`` (...) are in codes; see :func:`log_mass`.
     """
@@ -35,29 +35,29 @@ def discretised_logistic(centre: Tensor, scale: Tensor, levels: int) -> Tensor:
 
 
 def log_mass(codes: Tensor, centre: Tensor, scale: Tensor, levels: int) -> Tensor:
-    """Log probabilities (...) of codes (...) under a logistic distribution rounded to 0..Q-1.
+    """Return log probabilities (...) of codes (...) under a logistic rounded to the codes 0..Q-1.
 
-    ``centre`` and ``scale`` (...) are in codes. With ``a = (q + 1/2 - centre) / scale`` and
-    ``b = (q - 1/2 - centre) / scale``: ``log(sigmoid(a) - sigmoid(b))``, written as
-    ``logsigmoid(a) + logsigmoid(-b) + log(-expm1(-1 / scale))`` so that nothing cancels; the lowest
-    and the highest code take their tails. (Salimans et al. 2017, arXiv 1701.05517, section 2.1.)
+    ``centre`` and ``scale`` (...) are in codes. With ``a = (q + 1/2 - centre) / scale`` and ``b =
+    (q - 1/2 - centre) / scale`` the result is ``log(sigmoid(a) - sigmoid(b))``, computed as
+    ``logsigmoid(a) + logsigmoid(-b) + log(-expm1(-1 / scale))`` to avoid cancellation. The lowest
+    and the highest code get their tails (Salimans et al. 2017, arXiv 1701.05517, section 2.1).
     """
     upper, inner, lower = _tails_and_inside(codes - centre, scale)
     return torch.where(codes == 0, upper, torch.where(codes == levels - 1, lower, inner))
 
 
 def _tails_and_inside(distance: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Log probabilities of a code at a distance: as the lowest, as one between, as the highest."""
+    """Return log probabilities of a code by its distance: if lowest, if between, if highest."""
     upper = functional.logsigmoid((distance + 0.5) / scale)
     lower = functional.logsigmoid((0.5 - distance) / scale)
     return upper, upper + lower + torch.log(-torch.expm1(-1 / scale)), lower
 
 
-class LinearStart(nn.Module):
-    """A linear predictor whose parameters start at a least-squares fit and are trained on.
+class LinearPredictor(nn.Module):
+    """A linear predictor that starts at a least-squares fit and is trained further.
 
     The trained parameters are small corrections, scaled so that an optimizer step moves the
-    prediction by a fraction of a code; the fit itself stays in buffers.
+    prediction by a fraction of a code. The fit itself stays in buffers.
     """
 
     correction_scale = 0.01
@@ -76,19 +76,23 @@ class LinearStart(nn.Module):
         self.intercept = nn.Parameter(torch.zeros(1))
         self.log_scale = nn.Parameter(torch.zeros(1))
 
-    def start_from(self, prediction: LinearPrediction) -> None:
-        """Take the fit (``order`` coefficients, newest sample first) as the starting point."""
+    def load_fit(self, prediction: LinearPrediction) -> None:
+        """Start from a fit with ``order`` coefficients, the newest sample's first."""
         self.fitted_coefficients.copy_(torch.tensor(prediction.coefficients))
         self.fitted_intercept.fill_(prediction.intercept)
         self.fitted_scale.fill_(prediction.scale)
 
     def forward(self, codes_BR: Tensor) -> tuple[Tensor, Tensor]:
-        """Predicted codes (B, R - order + 1), one after each run of ``order`` codes, and the scale.
+        """Return the prediction after each run of ``order`` codes, and the scale of its error.
 
-        The last prediction is of the sample that follows ``codes``, the others of the codes
-        themselves. The scale (1,) is that of the logistic residual, in codes.
+        Args:
+            codes_BR: codes (B, R).
+
+        Returns:
+            Predicted codes (B, R - order + 1), the last one for the sample after ``codes_BR``, and
+                the logistic residual's scale (1,), in codes.
         """
-        # Centred codes keep the products small, so that float32 loses nothing in the sum.
+        # Centred codes keep the products small, so that float32 loses no precision in the sum.
         middle = (self.levels - 1) / 2
         fitted = self.fitted_coefficients
         taps = (fitted + self.correction_scale * self.coefficients).flip(0)[None, None]
@@ -98,5 +102,5 @@ class LinearStart(nn.Module):
 
     @property
     def scale(self) -> Tensor:
-        """The scale (1,) of the logistic residual, in codes."""
+        """Scale (1,) of the logistic residual, in codes."""
         return self.fitted_scale * torch.exp(self.log_scale)

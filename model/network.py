@@ -1,8 +1,9 @@
-"""The latent Transformer of Verma 2022 (arXiv 2206.08297): windows of codes in, nats out.
+"""The latent Transformer of Verma 2022 (arXiv 2206.08297): encoder, head, and the whole model.
 
-A window becomes sequences of latents: in ``last`` mode the contexts of its targets, each read by
-its newest latent (M = 1 target a sequence); else the chunks of each phase, where every latent reads
-those up to itself (M = N). S, in shapes, counts sequences.
+A window becomes sequences of latents. In ``last`` mode they are the contexts of its targets: the
+output at the newest latent predicts the target (M = 1 target a sequence). In other modes they are
+the chunks of each phase: each latent's output predicts a target (M = N). S, in shapes, counts
+sequences.
 """
 
 from collections.abc import Sequence
@@ -14,50 +15,114 @@ from torch import Tensor, nn
 from model.activations import GROUPED_LATENTS
 from model.architecture import LINEAR_ORDER, Architecture
 from model.attention import Folded
-from model.encoder import ChunkEncoder
-from model.grouped import grouped_mean
-from model.head import Head
-from model.likelihood import MeanSquare
-from model.linear import LinearPrediction, LinearStart
-from model.recent import Recent, RecentPath
+from model.codes import code_amplitudes
+from model.convolutions import Convolutions
+from model.grouped_mean import grouped_mean
+from model.likelihood import LIKELIHOODS, MeanSquare
+from model.linear import LinearPrediction, LinearPredictor
+from model.recent import RecentOutput, RecentPath
 from model.sampling import Sampling
 from model.targets import Targets
 from model.transformer import Transformer
 
 
-class Sequences(NamedTuple):
-    """A window's latents (S, N, D), with what the newest codes say of each target (S, M, ...).
+class ChunkEncoder(nn.Module):
+    """Strided convolutions over one chunk, flattened and projected to the width."""
 
-    ``real`` is false where a latent's chunk holds padding; it is None where none does.
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.levels = architecture.levels
+        self.stack = Convolutions(
+            (1, *architecture.filters),
+            architecture.kernel,
+            architecture.strides,
+            architecture.chunk,
+            architecture.width,
+            architecture.encoder_dropout,
+        )
+
+    def features(self, codes: Tensor) -> Tensor:
+        """Return the convolutions' input for codes (any shape): their amplitudes."""
+        return code_amplitudes(codes, self.levels, self.stack.projection.weight.dtype)
+
+    def forward(self, chunks_BC: Tensor) -> Tensor:
+        """Return latents (..., D) of chunks of codes (..., C)."""
+        runs_B1C = self.features(chunks_BC).reshape(-1, 1, chunks_BC.shape[-1])
+        latents: Tensor = self.stack(runs_B1C)
+        return latents.reshape(*chunks_BC.shape[:-1], -1)
+
+    def dense(self, codes_BT: Tensor) -> Tensor:
+        """Return latents (B, T - C + 1, D) of the chunks at every offset of codes (B, T)."""
+        return self.stack.dense(self.features(codes_BT)[:, None])
+
+
+class Head(nn.Module):
+    """A hidden layer and an output layer, from a latent to the distribution of the next code.
+
+    If there is a recent-sample path, the distribution is centred on the linear prediction.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(architecture.width, architecture.hidden)
+        self.dropout = nn.Dropout(architecture.head_dropout)
+        self.output = nn.Linear(architecture.hidden, architecture.outputs)
+        self.likelihood = LIKELIHOODS[architecture.likelihood](architecture)
+
+    def forward(self, latent_D: Tensor, recent: RecentOutput | None) -> Tensor:
+        """Return the distribution's parameters (..., O) for latents (..., D).
+
+        They are float32 even if autocast computes the layers in a shorter type.
+        """
+        if recent is not None:
+            latent_D = latent_D + recent.summand
+        output: Tensor = self.output(self.dropout(torch.relu_(self.hidden(latent_D))))
+        distribution: Tensor = self.likelihood(
+            output.to(torch.promote_types(output.dtype, torch.float32)), recent
+        )
+        return distribution
+
+    def zero_output(self) -> None:
+        """Make the first output exactly zero, so that training starts at the linear prediction."""
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+
+class Sequences(NamedTuple):
+    """A window's latents (S, N, D), and the recent-sample path's outputs (S, M, ...).
+
+    ``real_SN`` is false where a latent's chunk contains padding; None if no chunk does.
     """
 
     latents_SND: Tensor
-    recent: Recent | None
+    recent: RecentOutput | None
     real_SN: Tensor | None = None
 
     def tensors(self) -> list[Tensor]:
-        """All that each sequence has of its own, (S, ...)."""
-        own = [self.latents_SND]
+        """Return the tensors (S, ...) that differ between sequences."""
+        tensors = [self.latents_SND]
         if self.real_SN is not None:
-            own.append(self.real_SN)
+            tensors.append(self.real_SN)
         if self.recent is not None:
-            own += [self.recent.summand, self.recent.predicted]
-        return own
+            tensors += [self.recent.summand, self.recent.predicted]
+        return tensors
 
     def group(self, tensors: Sequence[Tensor]) -> "Sequences":
-        """Some of the sequences, from their part of :meth:`tensors`."""
-        own = iter(tensors)
-        latents = next(own)
-        real = None if self.real_SN is None else next(own)
-        recent = self.recent and self.recent._replace(summand=next(own), predicted=next(own))
+        """Return some of the sequences, from their part of :meth:`tensors`."""
+        remaining = iter(tensors)
+        latents = next(remaining)
+        real = None if self.real_SN is None else next(remaining)
+        recent = self.recent and self.recent._replace(
+            summand=next(remaining), predicted=next(remaining)
+        )
         return Sequences(latents, recent, real)
 
 
 class LatentTransformer(nn.Module):
-    """Encoder, Transformer and head, with the recent-sample path where ``recent`` asks for it.
+    """Encoder, Transformer and head, with a recent-sample path if ``recent`` is above 0.
 
-    ``in_groups`` takes the gradients of a window's sequences group by group, which bounds memory;
-    it needs all parameters at hand, so it is switched off where they are sharded.
+    ``in_groups`` computes the gradients of a window's sequences group by group, which bounds
+    memory. It needs unsharded parameters, so it is off under ZeRO 3.
     """
 
     def __init__(
@@ -72,11 +137,11 @@ class LatentTransformer(nn.Module):
         self.transformer = Transformer(architecture)
         self.head = Head(architecture)
         if architecture.recent:
-            self.linear = LinearStart(LINEAR_ORDER, architecture.levels)
+            self.linear = LinearPredictor(LINEAR_ORDER, architecture.levels)
             self.recent = RecentPath(architecture)
-            self.head.start_silent()
+            self.head.zero_output()
             if prediction is not None:
-                self.linear.start_from(prediction)
+                self.linear.load_fit(prediction)
 
     @property
     def receptive_field(self) -> int:
@@ -86,31 +151,40 @@ class LatentTransformer(nn.Module):
     def forward(
         self, window_BT: Tensor, targets: Targets, padding_B: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Mean loss of the targets of windows of codes (B, T), and the nats (B, n, P) of each.
+        """Return the mean loss of a batch's targets, and the nats of each target.
 
-        Which codes are targets, and how much of the window each one sees, is in
-        :mod:`model.targets`; ValueError where the window does not hold such targets. The mean can
-        be differentiated, the single losses are detached.
+        If a chunk contains padding, it is masked: a target is predicted as from the context of the
+        whole chunks after it.
 
-        ``padding`` (B,), int64, counts the oldest samples of each window that lie before its
-        recording and say nothing (``last`` targets only). A chunk with any of them is not seen: a
-        target is predicted as from the context of the whole chunks after them. ValueError where the
-        first target has no such chunk, or not all its recent samples. Whatever the device, padding
-        may be on the CPU: there it is checked without waiting for a GPU.
+        Args:
+            window_BT: codes (B, T).
+            targets: which codes are targets, and their contexts; see :mod:`model.targets`.
+            padding_B: (B,), int64, the oldest samples of each window that lie before its recording
+                (``last`` targets only). On the CPU it is checked without waiting for a GPU.
+
+        Returns:
+            The mean in nats, differentiable, and the nats (B, n, P) of each target, detached.
+
+        Raises:
+            ValueError: the window does not fit the targets, or padding leaves the first target
+                without a whole chunk or without all its recent samples.
         """
         codes_BnP = targets.codes(window_BT, self.architecture)
         sequences = self.sequences(window_BT, targets, padding_B)
         codes_SM = codes_BnP.permute(2, 0, 1).reshape(len(sequences.latents_SND), -1)
         size = max(1, GROUPED_LATENTS[window_BT.device.type] // self.architecture.latents)
         if not self.in_groups or len(codes_SM) <= size:
-            nats_SM = self.nats(sequences, codes_SM, targets)
+            nats_SM = self.sequence_nats(sequences, codes_SM, targets)
             mean = nats_SM.mean()
         elif torch.is_grad_enabled():
             mean, nats_SM = self._nats_in_groups(sequences, codes_SM, targets, size)
         else:
-            parts = zip(*(own.split(size) for own in (codes_SM, *sequences.tensors())), strict=True)
+            parts = zip(*(one.split(size) for one in (codes_SM, *sequences.tensors())), strict=True)
             nats_SM = torch.cat(
-                [self.nats(sequences.group(own), codes, targets) for codes, *own in parts]
+                [
+                    self.sequence_nats(sequences.group(part), codes, targets)
+                    for codes, *part in parts
+                ]
             )
             mean = nats_SM.mean()
         count, positions, phases = codes_BnP.shape
@@ -119,29 +193,29 @@ class LatentTransformer(nn.Module):
     def logits(
         self, window_BT: Tensor, targets: Targets, padding_B: Tensor | None = None
     ) -> Tensor:
-        """Logits (B, n, P, Q) of the targets of windows of codes (B, T).
+        """Return logits (B, n, P, Q) of the targets of windows of codes (B, T).
 
         The arguments are those of :meth:`forward`.
         """
         shape = targets.codes(window_BT, self.architecture).shape
-        said_SMO = self._said(self.sequences(window_BT, targets, padding_B), targets)
-        logits_SMQ: Tensor = self.head.likelihood.logits(said_SMO)
+        distribution_SMO = self._distribution(
+            self.sequences(window_BT, targets, padding_B), targets
+        )
+        logits_SMQ = self.head.likelihood.logits(distribution_SMO)
         return logits_SMQ.view(shape[2], shape[0], shape[1], -1).permute(1, 2, 0, 3)
 
-    def draw(self, said_BO: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
-        """Codes (B,) of what is said of them, from a uniform number each."""
-        codes_B: Tensor = self.head.likelihood.draw(said_BO, uniform_B, sampling)
-        return codes_B
+    def draw(self, distribution_BO: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
+        """Draw codes (B,) from their distributions (B, O), with one uniform number each."""
+        return self.head.likelihood.draw(distribution_BO, uniform_B, sampling)
 
-    def cost(self, said_BO: Tensor, codes_B: Tensor) -> Tensor:
-        """The nats (B,) of codes (B,) under what is said of them."""
-        nats_B: Tensor = self.head.likelihood.nats(said_BO, codes_B)
-        return nats_B
+    def code_nats(self, distribution_BO: Tensor, codes_B: Tensor) -> Tensor:
+        """Return the nats (B,) of codes (B,) under their distributions (B, O)."""
+        return self.head.likelihood.nats(distribution_BO, codes_B)
 
     def root_mean_square(self, nats: float) -> float | None:
-        """The root of the mean squared error, in codes, of targets that cost so many nats each.
+        """Return the root mean square error, in codes, that a mean loss in nats implies.
 
-        None where the head says more than one value.
+        None unless the likelihood is ``mean_square``.
         """
         likelihood = self.head.likelihood
         if not isinstance(likelihood, MeanSquare):
@@ -152,7 +226,7 @@ class LatentTransformer(nn.Module):
     def sequences(
         self, window_BT: Tensor, targets: Targets, padding_B: Tensor | None = None
     ) -> Sequences:
-        """The latents of windows of codes (B, T): each chunk, at each phase, encoded once."""
+        """Return the latents of windows of codes (B, T), with each chunk encoded once a phase."""
         a = self.architecture
         positions = targets.positions(window_BT.shape[1], a)
         real_SN = None if padding_B is None else self._real(window_BT, targets, padding_B)
@@ -165,7 +239,7 @@ class LatentTransformer(nn.Module):
         else:
             if targets.phases == 1:
                 latents_BnDP = self.encoder(past_BT.unflatten(1, (-1, a.chunk)))[..., None]
-            elif targets.by_strips(a.chunk, a):
+            elif targets.is_read_in_strips(a.chunk, a):
                 strips_BnT = past_BT.unfold(1, a.chunk + targets.phases - 1, a.chunk)
                 latents_SPD = self.encoder.dense(strips_BnT.flatten(0, 1))
                 latents_BnDP = latents_SPD.unflatten(0, strips_BnT.shape[:2]).transpose(2, 3)
@@ -179,7 +253,7 @@ class LatentTransformer(nn.Module):
         shape = (len(latents_SND), -1)
         return Sequences(
             latents_SND,
-            Recent(
+            RecentOutput(
                 recent_BnP.summand.permute(2, 0, 1, 3).reshape(*shape, a.width),
                 recent_BnP.predicted.permute(2, 0, 1).reshape(shape),
                 recent_BnP.scale,
@@ -188,7 +262,7 @@ class LatentTransformer(nn.Module):
         )
 
     def _real(self, window_BT: Tensor, targets: Targets, padding_B: Tensor) -> Tensor | None:
-        """Which latents (S, N) have a chunk without padding; None where all have.
+        """Return which latents (S, N) have a chunk without padding; None if all have.
 
         Sequences are the contexts of ``last`` targets, window by window.
         """
@@ -197,7 +271,7 @@ class LatentTransformer(nn.Module):
         lowest, highest = int(padding_B.min()), int(padding_B.max())
         targets.check_padding(lowest, highest, a)
         if highest == 0:
-            # A mask of nothing would only keep attention from its fastest kernels.
+            # A mask that is true everywhere would only exclude the fastest attention kernels.
             return None
         device, context = window_BT.device, targets.history(a)
         contexts_n = torch.arange(0, window_BT.shape[1] - context, targets.spacing, device=device)
@@ -205,86 +279,92 @@ class LatentTransformer(nn.Module):
         padding_B11 = padding_B.to(device, non_blocking=True)[:, None, None]
         return (begins_nN >= padding_B11).flatten(0, 1)
 
-    def _recent(self, codes_BT: Tensor, targets: Targets, positions: int) -> Recent:
-        """What the codes before each target (B, n, P) say; ``codes`` begin R before the first."""
+    def _recent(self, codes_BT: Tensor, targets: Targets, positions: int) -> RecentOutput:
+        """Return the recent-sample path's outputs (B, n, P); ``codes_BT`` begin R before the first
+        target.
+        """
         a = self.architecture
         if targets.phases == 1:
             runs_BnR = codes_BT.unfold(1, a.recent, targets.spacing)
-            single = self.after(runs_BnR.flatten(0, 1))
+            single = self.recent_output(runs_BnR.flatten(0, 1))
             shape = (len(codes_BT), positions, 1)
-            return Recent(
+            return RecentOutput(
                 single.summand.view(*shape, -1), single.predicted.view(shape), single.scale
             )
-        if targets.by_strips(a.recent, a):
+        if targets.is_read_in_strips(a.recent, a):
             strips_BnT = codes_BT.unfold(1, a.recent + targets.phases - 1, a.chunk)
-            every = self.after_each(strips_BnT.flatten(0, 1))
-            return every._replace(
-                summand=every.summand.unflatten(0, strips_BnT.shape[:2]),
-                predicted=every.predicted.unflatten(0, strips_BnT.shape[:2]),
+            dense = self.recent_outputs(strips_BnT.flatten(0, 1))
+            return dense._replace(
+                summand=dense.summand.unflatten(0, strips_BnT.shape[:2]),
+                predicted=dense.predicted.unflatten(0, strips_BnT.shape[:2]),
             )
-        every = self.after_each(codes_BT)
-        return every._replace(
-            summand=every.summand.unfold(1, targets.phases, a.chunk).transpose(2, 3),
-            predicted=every.predicted.unfold(1, targets.phases, a.chunk),
+        dense = self.recent_outputs(codes_BT)
+        return dense._replace(
+            summand=dense.summand.unfold(1, targets.phases, a.chunk).transpose(2, 3),
+            predicted=dense.predicted.unfold(1, targets.phases, a.chunk),
         )
 
-    def after(self, codes_BR: Tensor) -> Recent:
-        """What the newest R codes (B, R) say of the code after them."""
-        predicted_BR, scale = self.predicted(codes_BR)
+    def recent_output(self, codes_BR: Tensor) -> RecentOutput:
+        """Return the recent-sample path's output for the code after the newest R codes (B, R)."""
+        predicted_BR, scale = self.linear_predictions(codes_BR)
         summand_BD = self.recent(codes_BR, predicted_BR[:, :-1], scale)
-        return Recent(summand_BD, predicted_BR[:, -1], scale)
+        return RecentOutput(summand_BD, predicted_BR[:, -1], scale)
 
-    def after_each(self, codes_BT: Tensor) -> Recent:
-        """What each run of R codes of (B, T) says of the code after it: (B, T - R + 1, ...)."""
-        predicted_BT, scale = self.predicted(codes_BT)
+    def recent_outputs(self, codes_BT: Tensor) -> RecentOutput:
+        """Return the outputs (B, T - R + 1, ...) for the code after each run of R codes (B, T)."""
+        predicted_BT, scale = self.linear_predictions(codes_BT)
         summand_BTD = self.recent.dense(codes_BT, predicted_BT[:, :-1], scale)
-        return Recent(
+        return RecentOutput(
             summand_BTD, predicted_BT[:, self.architecture.recent - LINEAR_ORDER :], scale
         )
 
-    def predicted(self, codes_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """Linear predictions (B, T - 31), one after each 32 codes of (B, T), and their scale."""
-        # The linear start is exact only in float32: its prediction is a small difference of large
-        # numbers, and half a code of rounding would cost more than the network can win back.
+    def linear_predictions(self, codes_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the linear predictor's predictions (B, T - 31) and scale (1,) for codes (B, T).
+
+        There is one prediction after each 32 codes; all are in codes.
+        """
+        # The prediction is a small difference of large numbers, exact only in float32: an error of
+        # half a code would cost more than the network can gain.
         with torch.autocast(codes_BT.device.type, enabled=False):
             predicted: tuple[Tensor, Tensor] = self.linear(codes_BT)
         return predicted
 
-    def _said(
+    def _distribution(
         self, sequences: Sequences, targets: Targets, folded: Sequence[Folded] | None = None
     ) -> Tensor:
-        """What is said (S, M, O) of the targets of sequences."""
+        """Return the distributions' parameters (S, M, O) of the targets of sequences."""
         folded = folded or self.transformer.fold()
         if targets.mode == "last":
-            newest_SD = self.transformer.newest(sequences.latents_SND, folded, sequences.real_SN)
+            newest_SD = self.transformer.newest_output(
+                sequences.latents_SND, folded, sequences.real_SN
+            )
             read_SMD = newest_SD[:, None]
         else:
             read_SMD = self.transformer.states(sequences.latents_SND, folded)[-1]
-        said: Tensor = self.head(read_SMD, sequences.recent)
-        return said
+        distribution: Tensor = self.head(read_SMD, sequences.recent)
+        return distribution
 
-    def nats(
+    def sequence_nats(
         self,
         sequences: Sequences,
         codes_SM: Tensor,
         targets: Targets,
         folded: Sequence[Folded] | None = None,
     ) -> Tensor:
-        """The nats (S, M) of the codes (S, M) that sequences are to predict."""
-        said_SMO = self._said(sequences, targets, folded)
-        nats_SM: Tensor = self.head.likelihood.nats(said_SMO, codes_SM)
-        return nats_SM
+        """Return the nats (S, M) of the targets (S, M) of sequences."""
+        distribution_SMO = self._distribution(sequences, targets, folded)
+        return self.head.likelihood.nats(distribution_SMO, codes_SM)
 
     def _nats_in_groups(
         self, sequences: Sequences, codes_SM: Tensor, targets: Targets, size: int
     ) -> tuple[Tensor, Tensor]:
         folded = self.transformer.fold()
-        shared = [*self.transformer.beside(folded), *self.head.parameters()]
+        shared = [*self.transformer.used_tensors(folded), *self.head.parameters()]
         if sequences.recent is not None:
             shared.append(sequences.recent.scale)
 
         def losses_of(parts: Sequence[Tensor]) -> Tensor:
-            codes, *own = parts
-            return self.nats(sequences.group(own), codes, targets, folded)
+            codes, *tensors = parts
+            return self.sequence_nats(sequences.group(tensors), codes, targets, folded)
 
         return grouped_mean(losses_of, [codes_SM, *sequences.tensors()], shared, size)

@@ -1,4 +1,4 @@
-"""Where a latent stands: sinusoids that are added, and rotations that attention compares."""
+"""Positions of latents: sinusoids that are added, and rotations of queries and keys."""
 
 import math
 from functools import lru_cache
@@ -9,10 +9,10 @@ from torch import Tensor
 
 @lru_cache
 def sinusoids(latents: int, width: int, device: torch.device | None = None) -> Tensor:
-    """Sinusoidal positions (N, D), counted back from the newest latent, which has position 0.
+    """Return sinusoidal positions (N, D), counted back from the newest latent, at position 0.
 
-    Sines and cosines as in Vaswani et al. 2017 (arXiv 1706.03762, section 3.5). Counting from the
-    newest end gives a latent the same position in every shorter context.
+    Sines and cosines as in Vaswani et al. 2017 (arXiv 1706.03762, section 3.5). Counted from the
+    newest end, a latent has the same position in every shorter context.
     """
     age_N1 = torch.arange(latents - 1, -1, -1, dtype=torch.float64)[:, None]
     angle_NF = age_N1 * _rates(width)
@@ -20,19 +20,19 @@ def sinusoids(latents: int, width: int, device: torch.device | None = None) -> T
 
 
 def rotations(indexes_N: Tensor, rates_D: Tensor) -> Tensor:
-    """Cosines and signed sines (2, N, D), float64, of the rotations at these indexes.
+    """Return the cosines and signed sines (2, N, D), float64, of the rotations at positions (N,).
 
-    ``rates`` are :func:`turning_rates`.
+    ``rates_D`` are :func:`turning_rates`.
     """
     angle_ND = indexes_N[:, None] * rates_D
     return torch.stack([angle_ND.cos(), angle_ND.sin()])
 
 
 def rotate(x_D: Tensor, rotation: Tensor) -> Tensor:
-    """Vectors (..., D) turned, so that products depend on the difference of two indexes alone.
+    """Rotate vectors (..., D), so that products depend only on the difference of two positions.
 
-    The halves of a vector are the two coordinates of D / 2 planes (Su et al. 2021, arXiv
-    2104.09864, section 3.2). ``rotation`` (2, ..., D) broadcasts against ``x``.
+    The halves of a vector are the two coordinates of D / 2 planes (RoPE: Su et al. 2021, arXiv
+    2104.09864, section 3.2). ``rotation`` (2, ..., D) broadcasts against ``x_D``.
     """
     cosine, sine = rotation.to(x_D.dtype)
     return torch.addcmul(x_D * cosine, x_D.roll(x_D.shape[-1] // 2, -1), sine)
@@ -40,7 +40,7 @@ def rotate(x_D: Tensor, rotation: Tensor) -> Tensor:
 
 @lru_cache
 def turning_rates(width: int, device: torch.device | None = None) -> Tensor:
-    """Rates (D,), float64, of both halves: the first turns back, so its sines are negative."""
+    """Return rotation rates (D,), float64, in radians a position; the first half is negative."""
     rates_F = _rates(width).to(device)
     return torch.cat([-rates_F, rates_F])
 

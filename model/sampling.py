@@ -1,4 +1,4 @@
-"""The next codes from their logits and from uniform numbers that depend on a seed alone."""
+"""Draw the next codes from their logits and from uniform numbers that depend only on a seed."""
 
 from dataclasses import dataclass
 
@@ -10,18 +10,16 @@ BLOCK = 1_024
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How codes are drawn.
+    """Settings of how codes are drawn; each applies to the codes that those above it keep.
 
     temperature: divides the logits; 0 takes the likeliest code.
-    top_k: only the k likeliest codes; all without it.
-    top_p: only the likeliest codes that together have this probability (Holtzman et al. 2020,
-        arXiv 1904.09751); all without it.
-    min_p: only codes with this share or more of the likeliest one's probability (Nguyen et al.
-        2024, arXiv 2407.01082); all without it.
-    typical_p: only the codes whose surprise is nearest to the expected one, that together have this
-        probability (Meister et al. 2022, arXiv 2202.00666); all without it.
-
-    Each takes what those before it left.
+    top_k: keep the k likeliest codes; None keeps all.
+    top_p: keep the likeliest codes that together have this probability (Holtzman et al. 2020, arXiv
+        1904.09751); None keeps all.
+    min_p: keep codes with at least this share of the likeliest one's probability (Nguyen et al.
+        2024, arXiv 2407.01082); None keeps all.
+    typical_p: keep the codes whose surprise is nearest to the expected surprise, and that together
+        have this probability (Meister et al. 2022, arXiv 2202.00666); None keeps all.
     """
 
     temperature: float = 1.0
@@ -31,29 +29,36 @@ class Sampling:
     typical_p: float | None = None
 
     def problems(self) -> list[str]:
-        """Every sentence that says what cannot be; empty if it can."""
-        found = []
+        """Return one sentence for each setting that is out of range."""
+        sentences = []
         if not 0 <= self.temperature < float("inf"):
-            found.append(
-                f"temperature is {self.temperature}: write 0 (the likeliest code) or more, as 1.0"
+            sentences.append(
+                f"temperature is {self.temperature}: write 0 (the likeliest code) or more, "
+                "such as 1.0"
             )
         if self.top_k is not None and self.top_k < 1:
-            found.append(f"top-k is {self.top_k}: write 1 or more, or leave it out")
-        found += [
-            f"{name} is {value}: write more than 0 and at most 1, as 0.95"
+            sentences.append(f"top-k is {self.top_k}: write 1 or more, or leave it out")
+        sentences += [
+            f"{name} is {value}: write more than 0 and at most 1, such as 0.95"
             for name, value in (("top-p", self.top_p), ("typical-p", self.typical_p))
             if value is not None and not 0 < value <= 1
         ]
         if self.min_p is not None and not 0 <= self.min_p <= 1:
-            found.append(f"min-p is {self.min_p}: write 0 to 1, as 0.05")
-        return found
+            sentences.append(f"min-p is {self.min_p}: write 0 to 1, such as 0.05")
+        return sentences
 
 
 def draw(logits_BQ: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
-    """Codes (B,) by inversion: the first whose cumulative probability exceeds ``uniform``."""
+    """Draw codes (B,) by inversion: the first whose cumulative probability exceeds ``uniform_B``.
+
+    Args:
+        logits_BQ: logits (B, Q).
+        uniform_B: numbers (B,) in [0, 1), float64.
+        sampling: temperature and cuts.
+    """
     if sampling.temperature == 0:
         return logits_BQ.argmax(-1)
-    # In float64, as the uniforms are: one just below 1 would be 1 in float32, beyond every code.
+    # In float64 like the uniforms: one just below 1 would round to 1 in float32, beyond every code.
     logits_BQ = logits_BQ.double()
     logits_BQ = (logits_BQ - logits_BQ.amax(-1, keepdim=True)) / sampling.temperature
     if sampling.top_k is not None and sampling.top_k < logits_BQ.shape[1]:
@@ -79,10 +84,10 @@ def draw(logits_BQ: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
 
 
 def _first(probability_BQ: Tensor, rank_BQ: Tensor, share: float) -> Tensor:
-    """The probabilities of the codes of lowest rank that have the share together, else 0."""
+    """Return the probabilities of the codes of lowest rank that together have the share, else 0."""
     codes_BQ = rank_BQ.argsort(dim=-1, stable=True)
     ordered_BQ = probability_BQ.gather(-1, codes_BQ)
-    # A code stays if those before it do not yet have the probability that is asked for.
+    # Keep a code if those before it have less than the share.
     beyond_BQ = ordered_BQ.cumsum(-1) - ordered_BQ >= share
     return probability_BQ.masked_fill(
         torch.zeros_like(beyond_BQ).scatter(-1, codes_BQ, beyond_BQ), 0
@@ -100,7 +105,7 @@ class Uniforms:
         self._next = 0
 
     def step(self) -> Tensor:
-        """The numbers (B,) of the next step, float64."""
+        """Return the numbers (B,) of the next step, float64."""
         if self._next == len(self._block):
             columns = [
                 torch.rand(BLOCK, generator=generator, dtype=torch.float64)

@@ -1,9 +1,10 @@
-"""The last step of a node's set-up: is it fit to train? If not, sentences and the exit code 1.
+"""Check that a node can train: the last step of its set-up.
 
     python node_check.py constraints.txt
 
-It runs before Ray starts and needs nothing but the environment: the releases of the pins, an import
-of what trains, and the GPUs if the machine has any.
+Compare the installed packages with the pins that runs need, import the libraries that train, and
+count the GPUs. Print a sentence for each problem and exit with 1 if there is any. The check runs
+before Ray starts and needs nothing but the environment.
 """
 
 import importlib
@@ -17,12 +18,13 @@ TRAINS = ("torch", "ray", "deepspeed")
 
 
 def different(pins: str) -> list[str]:
-    """A sentence for each pin that is not installed in its release."""
+    """Return a sentence for each pin that runs need and that is not installed in its release."""
     found = []
     for line in pins.splitlines():
-        name, _, pinned = line.partition("==")
-        if not pinned or name.startswith("#"):
+        # Lines with a space are remarks, and pins of optional groups, which no node needs.
+        if not line or " " in line:
             continue
+        name, _, pinned = line.partition("==")
         try:
             # A local label, such as +cpu, names a build of the same release.
             installed = importlib.metadata.version(name).partition("+")[0]
@@ -34,7 +36,7 @@ def different(pins: str) -> list[str]:
 
 
 def broken() -> list[str]:
-    """A sentence for each library of the training that cannot be imported."""
+    """Return a sentence for each training library that cannot be imported."""
     found = []
     for name in TRAINS:
         try:
@@ -45,7 +47,7 @@ def broken() -> list[str]:
 
 
 def unusable_gpus() -> list[str]:
-    """A sentence if the driver or torch does not see the GPUs; none on a machine without."""
+    """Return a sentence if the driver or torch does not see the GPUs; none without GPUs."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
@@ -60,7 +62,7 @@ def unusable_gpus() -> list[str]:
 
 
 def main() -> int:
-    """Print what is wrong, or that nothing is."""
+    """Print every problem, or that there is none."""
     found = different(Path(sys.argv[1]).read_text()) + broken()
     # A torch that cannot be imported has been named already.
     found += unusable_gpus() if not found else []

@@ -1,1 +1,1 @@
-"""The published models that this one is compared with: SaShiMi, WaveNet and SampleRNN."""
+"""Published models to compare with: SaShiMi, WaveNet and SampleRNN. Imports only ``model``."""

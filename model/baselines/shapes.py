@@ -1,7 +1,7 @@
-"""The shapes of the baselines, what they count and cost: plain numbers, no torch.
+"""Architectures of the baselines, with their parameters and operations: no torch.
 
-A baseline reads a sequence from silence and predicts every sample of it. Its place on a grid of
-chunks is that of a chunk of one sample.
+A baseline reads a sequence from silence and predicts every sample of it, so its chunk is one
+sample.
 """
 
 from dataclasses import dataclass, fields
@@ -10,19 +10,17 @@ from math import log2, prod
 from operator import mul
 from typing import ClassVar, Literal
 
-from model.baselines.kernels import kernel_products
-
 CODECS = ("mulaw", "linear")
 PUBLISHED_CONTEXT = 131_072
-"""Samples of the sequences that the baselines were trained and scored on (Goel et al. 2022)."""
+"""Samples of the sequences on which the baselines were trained and scored (Goel et al. 2022)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceShape:
-    """What the shapes of all baselines have.
+    """Fields and properties of all baselines.
 
-    context: samples before a target where it is scored from its full context (L), and of a training
-        window unless ``windows.per_window`` says otherwise.
+    context: samples before a target that is scored from its full context (L), and of a training
+        window unless ``windows.per_window`` overrides it.
     levels: classes of the quantiser (Q).
     """
 
@@ -39,12 +37,17 @@ class SequenceShape:
         return self.context
 
     @property
+    def start_code(self) -> int:
+        """Code before the first one: silence."""
+        return self.levels // 2
+
+    @property
     def receptive_field(self) -> int | None:
-        """Samples before a target that its logits depend on; None where nothing bounds them."""
+        """Samples before a target that its logits depend on; None if unbounded."""
         return None
 
     def problems(self) -> list[str]:
-        """Every sentence that says why this model cannot be built; empty if it can."""
+        """Return one sentence for each reason why this model cannot be built."""
         return [
             f"model.{field.name} is {value}: it must be 1 or more"
             for field in fields(self)
@@ -52,31 +55,31 @@ class SequenceShape:
         ]
 
     def parameters(self) -> dict[str, int]:
-        """Trainable parameters of each part of the model."""
+        """Return the trainable parameters of each part."""
         raise NotImplementedError
 
     def operations_by_part(self, samples: int) -> dict[str, float]:
-        """Forward operations (2 a multiply-add) of each part for a sequence of so many samples."""
+        """Return the forward operations (2 a multiply-add) of each part for this many samples."""
         raise NotImplementedError
 
     def operations(self, samples: int) -> float:
-        """All of them."""
+        """Return the forward operations of all parts."""
         return sum(self.operations_by_part(samples).values())
 
 
 @dataclass(frozen=True, kw_only=True)
 class WaveNetArchitecture(SequenceShape):
-    """Every number of WaveNet; the defaults are the model of 4.24 M parameters.
+    """All numbers of WaveNet; the defaults are the model of 4.24 M parameters.
 
     blocks: times that the dilations start again from 1.
     layers: layers of a block, of dilations 1, 2, 4, ...
     embedding: width of a code's embedding.
     residual: channels that the layers read and add to.
     gate: channels of the gated convolution.
-    skip: channels of the sum of what the layers tell the end; 512 is the model of 2.67 M.
+    skip: channels of the sum of the skip connections; 512 is the model of 2.67 M.
     end: channels between the last two convolutions.
 
-    A slim twin: ``embedding=32, residual=24, gate=24, skip=96, end=64`` has 304,960 parameters.
+    A small one: ``embedding=32, residual=24, gate=24, skip=96, end=64`` has 304,960 parameters.
     """
 
     kind: Literal["wavenet"] = "wavenet"
@@ -94,41 +97,43 @@ class WaveNetArchitecture(SequenceShape):
         return 1 + self.blocks * ((1 << self.layers) - 1)
 
     def parameters(self) -> dict[str, int]:
-        """Trainable parameters of each part of the model."""
-        layer = 4 * self.residual * self.gate + self.gate * (self.residual + self.skip)
+        """Return the trainable parameters of each part of the model."""
         return {
             "embedding": self.levels * self.embedding,
             "entry": self.embedding * self.residual,
-            "blocks": self.blocks * self.layers * layer,
+            "blocks": self.blocks * self.layers * self._layer_weights,
             "end": (self.skip + 1) * self.end + (self.end + 1) * self.levels,
             "head": (self.levels + 1) * self.levels,
         }
 
     def operations_by_part(self, samples: int) -> dict[str, float]:
-        """Forward operations (2 a multiply-add) of each part for a sequence of so many samples."""
-        layer = 4 * self.residual * self.gate + self.gate * (self.residual + self.skip)
+        """Return the forward operations (2 a multiply-add) of each part for this many samples."""
         products = {
             "entry": self.embedding * self.residual,
-            "blocks": self.blocks * self.layers * layer,
+            "blocks": self.blocks * self.layers * self._layer_weights,
             "end": self.skip * self.end + self.end * self.levels,
             "head": self.levels**2,
         }
         return {part: 2.0 * samples * value for part, value in products.items()}
 
+    @property
+    def _layer_weights(self) -> int:
+        return 4 * self.residual * self.gate + self.gate * (self.residual + self.skip)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SampleRNNArchitecture(SequenceShape):
-    """Every number of SampleRNN; the defaults are the model of 35.03 M parameters.
+    """All numbers of SampleRNN; the defaults are the model of 35.03 M parameters.
 
-    frame_sizes: samples of the shortest frame, then how many frames of a tier one of the next tier
-        lasts: 8, 2, 2 are frames of 8, 16 and 32 samples.
+    frame_sizes: samples of the shortest frame, then how many frames of a tier make one of the next
+        tier: 8, 2, 2 are frames of 8, 16 and 32 samples.
     width: channels of every tier and of the samples' network (D).
     embedding: width of a code's embedding (E).
-    codec: what the codes stand for, "mulaw" or "linear": frames are read as amplitudes.
-    truncation: samples of the pieces that a sequence is trained in: the hidden state goes on from
-        piece to piece, gradients end between them.
+    codec: of the codes, "mulaw" or "linear": frames are read as amplitudes.
+    truncation: samples of the pieces that a sequence is trained in. The hidden state is carried
+        between pieces, gradients are not.
 
-    A slim twin: ``width=88, embedding=32`` has 302,712 parameters.
+    A small one: ``width=88, embedding=32`` has 302,712 parameters.
     """
 
     kind: Literal["samplernn"] = "samplernn"
@@ -149,22 +154,22 @@ class SampleRNNArchitecture(SequenceShape):
         return prod(self.frame_sizes)
 
     def problems(self) -> list[str]:
-        """Every sentence that says why this architecture cannot be built; empty if it can."""
-        found = super().problems()
+        """Return one sentence for each reason why this architecture cannot be built."""
+        sentences = super().problems()
         if min(self.frame_sizes, default=0) < 1:
-            found.append(f"model.frame_sizes is {self.frame_sizes}: write sizes of 1 or more")
+            sentences.append(f"model.frame_sizes is {self.frame_sizes}: write sizes of 1 or more")
         if self.codec not in CODECS:
-            found.append(f"model.codec is {self.codec!r}: write one of {', '.join(CODECS)}")
-        if not found and self.truncation % self.lookback:
+            sentences.append(f"model.codec is {self.codec!r}: write one of {', '.join(CODECS)}")
+        if not sentences and self.truncation % self.lookback:
             whole = -(-self.truncation // self.lookback) * self.lookback
-            found.append(
+            sentences.append(
                 f"model.truncation is {self.truncation}, not a multiple of the {self.lookback} "
                 f"samples of the longest frame: write {whole}"
             )
-        return found
+        return sentences
 
     def parameters(self) -> dict[str, int]:
-        """Trainable parameters of each part of the model."""
+        """Return the trainable parameters of each part of the model."""
         d = self.width
         tiers = sum(
             frame * d + 2 * d  # a gain and a bias for each row
@@ -181,9 +186,9 @@ class SampleRNNArchitecture(SequenceShape):
         }
 
     def operations_by_part(self, samples: int) -> dict[str, float]:
-        """Forward operations (2 a multiply-add) of each part for a sequence of so many samples.
+        """Return the forward operations (2 a multiply-add) of each part for this many samples.
 
-        They are filled up to whole frames of the longest kind.
+        The samples are padded to whole frames of the longest tier.
         """
         d = self.width
         samples = -(-samples // self.lookback) * self.lookback
@@ -199,16 +204,16 @@ class SampleRNNArchitecture(SequenceShape):
 
 @dataclass(frozen=True, kw_only=True)
 class SaShiMiArchitecture(SequenceShape):
-    """Every number of SaShiMi; the defaults are the paper's model of 3.13 M parameters.
+    """All numbers of SaShiMi; the defaults are the paper's model of 3.13 M parameters.
 
     layers: pairs of an S4 and a feed-forward block, at each rate.
     width: channels at the rate of the samples (D).
     state: numbers of a channel's state (N).
     pools: samples that each pool joins, from the samples down.
-    expand: what each pool multiplies the width by.
+    expand: factor of the width at each pool.
     feed_forward_expand: hidden width of a feed-forward block, in widths.
 
-    Slim twins: ``width=30, layers=2`` has 307,144 parameters, ``width=24, layers=3`` 276,364.
+    Small ones: ``width=30, layers=2`` has 307,144 parameters, ``width=24, layers=3`` 276,364.
     """
 
     kind: Literal["sashimi"] = "sashimi"
@@ -226,23 +231,23 @@ class SaShiMiArchitecture(SequenceShape):
 
     @property
     def stride(self) -> int:
-        """Samples to a position of the slowest rate: 16 in the paper."""
+        """Samples in a position of the slowest rate: 16 in the paper."""
         return prod(self.pools)
 
     def problems(self) -> list[str]:
-        """Every sentence that says why this architecture cannot be built; empty if it can."""
-        found = super().problems()
+        """Return one sentence for each reason why this architecture cannot be built."""
+        sentences = super().problems()
         if self.state % 2:
-            found.append(
-                f"model.state is {self.state}: it must be even, since a state is made of conjugate "
-                f"pairs; write {self.state + 1}"
+            sentences.append(
+                f"model.state is {self.state}: it must be even, since a state consists of "
+                f"conjugate pairs; write {self.state + 1}"
             )
         if min(self.pools, default=1) < 1:
-            found.append(f"model.pools is {self.pools}: each pool joins 1 sample or more")
-        return found
+            sentences.append(f"model.pools is {self.pools}: write pools of 1 sample or more")
+        return sentences
 
     def parameters(self) -> dict[str, int]:
-        """Trainable parameters of each part of the model."""
+        """Return the trainable parameters of each part of the model."""
         blocks = sum(
             d * self.state + self.state + d  # C, Lambda and D of the state space
             + d * d + d
@@ -253,7 +258,7 @@ class SaShiMiArchitecture(SequenceShape):
         pools = list(zip(self.pools, pairwise(self.widths), strict=True))
         return {
             "embedding": self.levels * self.width,
-            # Weight norm adds a gain to each row: as many as the bias has.
+            # Weight norm adds one gain a row, as many as the bias has.
             "down": sum(pool * fast * slow + 2 * slow for pool, (fast, slow) in pools),
             "blocks": self.layers * blocks,
             "up": sum(pool * fast * (slow + 2) for pool, (fast, slow) in pools),
@@ -262,12 +267,12 @@ class SaShiMiArchitecture(SequenceShape):
         }
 
     def operations_by_part(self, samples: int) -> dict[str, float]:
-        """Forward operations of each part, of blocks with transforms, for so many samples."""
+        """Return the forward operations of each part, with Fourier transforms in the blocks."""
         parts = self._products_by_part(samples)
         return {**parts, "blocks": parts["blocks"] + self.transform_operations(samples)}
 
     def product_operations(self, samples: int) -> float:
-        """Operations (2 a multiply-add) of the products of matrices, kernels included."""
+        """Return the operations (2 a multiply-add) of the matrix products, kernels included."""
         return sum(self._products_by_part(samples).values())
 
     def _products_by_part(self, samples: int) -> dict[str, float]:
@@ -283,16 +288,30 @@ class SaShiMiArchitecture(SequenceShape):
         return {"blocks": 2.0 * blocks, "pools": 2.0 * pools, "head": head}
 
     def transform_operations(self, samples: int) -> float:
-        """Operations of the Fourier transforms: three of 2 L real numbers for each state space.
+        """Return the operations of the Fourier transforms: three of 2 L real numbers a state space.
 
-        They are counted as complex ones of L numbers, ``5 L log2(2 L)``.
+        They count as complex transforms of L numbers, ``5 L log2(2 L)``.
         """
         rates = zip(self._lengths(samples), self.widths, strict=True)
         return self.layers * sum(3 * d * 5 * length * log2(2 * length) for length, d in rates)
 
     def _lengths(self, samples: int) -> list[int]:
-        """Positions at each rate, from the samples (filled up to whole strides) down."""
+        """Return the positions at each rate, from the samples (padded to whole strides) down."""
         lengths = [-(-samples // self.stride) * self.stride]
         for pool in self.pools:
             lengths.append(lengths[-1] // pool)
         return lengths
+
+
+def kernel_shape(samples: int) -> tuple[int, int]:
+    """Return rows and columns of the matrix product that computes a kernel of this many samples."""
+    columns = 1 << ((samples - 1).bit_length() + 1) // 2
+    return -(-samples // columns), columns
+
+
+def kernel_products(samples: int, state: int) -> int:
+    """Return the multiply-adds of :meth:`StateSpace.kernel`'s matrix products, for a channel."""
+    rows, columns = kernel_shape(samples)
+    doublings = [(count - 1).bit_length() for count in (rows, columns)]
+    vectors = sum((1 << doubled) - 1 for doubled in doublings)
+    return state**2 * vectors + state**3 * sum(doublings) + rows * columns * state

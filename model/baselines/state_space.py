@@ -1,10 +1,10 @@
 """The state space of S4, as a long convolution and as a recurrence.
 
 S4 is Gu et al. 2022, "Efficiently Modeling Long Sequences with Structured State Spaces" (arXiv
-2111.00396). Each channel is a linear system of its own, ``x' = A x + B u``, ``y = C x + D u``, with
-``A = diag(Lambda) - P P*``; Lambda, P and B are shared by the channels, C, D and the step dt are
-not. In shapes, D counts channels, N the numbers of a state, and M = N / 2 its conjugate pairs, of
-which one of each is kept.
+2111.00396). Each channel is a linear system, ``x' = A x + B u``, ``y = C x + D u``, with ``A =
+diag(Lambda) - P P*``. The channels share Lambda, P and B, but not C, D and the step dt. In shapes,
+D counts channels, N the numbers of a state, and M = N / 2 its conjugate pairs, of which one each is
+stored.
 """
 
 import math
@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from model.baselines.kernels import kernel_shape
+from model.baselines.shapes import kernel_shape
 
 LAST_BLOCK = 512
-"""Inputs that a state is moved on by at a time; a power of 2."""
+"""Inputs that a state is advanced by at a time; a power of 2."""
 SHORTEST_STEP, LONGEST_STEP = 1e-3, 1e-1
-"""Between these a channel's dt is drawn, uniformly in its logarithm."""
+"""Range of a channel's initial dt, which is uniform in its logarithm."""
 
 
 class Hippo(NamedTuple):
@@ -36,18 +36,18 @@ class Hippo(NamedTuple):
 
 
 def legendre(state: int) -> tuple[Tensor, Tensor]:
-    """A (N, N) and B (N,) of HiPPO-LegS (S4, equation 2), float64."""
+    """Return A (N, N) and B (N,) of HiPPO-LegS (S4, equation 2), float64."""
     number_N = torch.arange(state, dtype=torch.float64)
     root_N = (2 * number_N + 1).sqrt()
     return -root_N.outer(root_N).tril(-1) - (number_N + 1).diag(), root_N
 
 
 def hippo(state: int) -> Hippo:
-    """HiPPO-LegS diagonalised but for rank 1 (S4, appendix C): ``P_n = sqrt(n + 1/2)``."""
+    """Return HiPPO-LegS, diagonal except for rank 1 (S4, appendix C): ``P_n = sqrt(n + 1/2)``."""
     matrix_NN, input_N = legendre(state)
     low_rank_N = input_N / math.sqrt(2)
     identity_NN = torch.eye(state, dtype=torch.float64)
-    # A + P P' is -1/2 plus a skew matrix, and -i times that is Hermitian: a stable problem.
+    # A + P P' is -1/2 plus a skew matrix; -i times that is Hermitian, a numerically stable problem.
     skew_NN = matrix_NN + low_rank_N.outer(low_rank_N) + identity_NN / 2
     frequency_N, basis_NN = torch.linalg.eigh(-1j * skew_NN)
     kept = slice(state // 2, None)
@@ -63,8 +63,8 @@ def hippo(state: int) -> Hippo:
 class Recurrence(NamedTuple):
     """A state space sample by sample: the weights of :class:`StateSpace`, discretised.
 
-    The bilinear step ``(1 - dt/2 A)^-1 ((1 + dt/2 A) x + dt B u)`` in 2 N products a channel: the
-    low rank is taken from what the diagonal gives, before the inverse and (Sherman-Morrison) in it.
+    The bilinear step ``(1 - dt/2 A)^-1 ((1 + dt/2 A) x + dt B u)`` in 2 N products a channel. The
+    low rank is subtracted after the diagonal, and in the inverse by Sherman-Morrison.
     """
 
     diagonal_DM: Tensor
@@ -76,11 +76,11 @@ class Recurrence(NamedTuple):
     feedthrough_D: Tensor
 
     def start(self, batch: int) -> Tensor:
-        """The state (B, D, M) of silence."""
+        """Return the state (B, D, M) of silence."""
         return self.output_DM.new_zeros(batch, *self.output_DM.shape)
 
     def step(self, state_BDM: Tensor, input_BD: Tensor) -> tuple[Tensor, Tensor]:
-        """The output (B, D) for the next input (B, D), and the state after it."""
+        """Return the output (B, D) for the next input (B, D), and the state afterwards."""
         conjugate_M = self.low_rank_M.conj()
         along_BD1 = _twice_real_sum(conjugate_M * state_BDM)
         moved_BDM = (
@@ -94,24 +94,24 @@ class Recurrence(NamedTuple):
 
 
 class StateSpace(nn.Module):
-    """D channels, each with a state of N, started as HiPPO-LegS: (B, D, T) to (B, D, T).
+    """D channels, each with a state of N, initialised as HiPPO-LegS: (B, D, T) to (B, D, T).
 
-    Trained are C, D and Lambda = -exp(decay) + i frequency, which stays stable; dt, P and B are
-    frozen as in the training of Goel et al. 2022 (arXiv 2202.09729, appendix C.2). C itself is the
-    weight: the authors' code trains C (1 - A^L) for one length L, whereas lengths vary here.
+    C, D and Lambda = -exp(decay) + i frequency, which remains stable, are trained; dt, P and B are
+    frozen as in Goel et al. 2022 (arXiv 2202.09729, appendix C.2). C itself is the weight: the
+    authors' code trains C (1 - A^L) for one length L, but lengths vary here.
     """
 
     learning_factors: ClassVar[dict[str, float]] = {"decay": 0.25, "frequency": 0.25}
-    """The authors train these at 0.001, where the rest learns at 0.004."""
+    """The authors train these at 0.001, and the rest at 0.004."""
 
     def __init__(self, channels: int, state: int) -> None:
         super().__init__()
         start = hippo(state)
         dtype = torch.get_default_dtype()
-        # The authors' code starts 1e-3 beside Re Lambda, so that its logarithm always exists.
+        # The authors' code starts 1e-3 below Re Lambda, so that the logarithm always exists.
         self.decay = nn.Parameter((1e-3 - start.eigenvalues_M.real).log().to(dtype))
         self.frequency = nn.Parameter(start.eigenvalues_M.imag.to(dtype))
-        # Complex weights as pairs of reals, which every optimiser takes.
+        # Complex weights as pairs of reals, for any optimizer.
         self.output = nn.Parameter(torch.randn(channels, state // 2, 2) / math.sqrt(2))
         self.feedthrough = nn.Parameter(torch.randn(channels))
         shortest, longest = math.log(SHORTEST_STEP), math.log(LONGEST_STEP)
@@ -124,7 +124,7 @@ class StateSpace(nn.Module):
         self.low_rank, self.input = low_rank, driven
 
     def forward(self, input_BDT: Tensor) -> Tensor:
-        """The outputs (B, D, T): a convolution with the kernel, as a product of spectra.
+        """Return the outputs (B, D, T): a convolution with the kernel, by Fourier transform.
 
         It is causal up to the rounding of the transforms.
         """
@@ -137,12 +137,12 @@ class StateSpace(nn.Module):
         return output_BDT
 
     def kernel(self, samples: int) -> Tensor:
-        """The impulse response (D, T): ``C A^t B``, with A and B discretised, and D at t = 0.
+        """Return the impulse response (D, T): ``C A^t B``, A and B discretised, and D at t = 0.
 
-        Powers of A are taken by doubling: ``A^j B`` for about root T numbers j, and ``C A^i`` in
-        strides of so many; the product of the two holds every ``C A^(i + j) B``. Unlike the Cauchy
-        sums of S4 that is all plain products of matrices, and in float32 within 2e-6 of float64
-        (seen for 131,072 samples of a kernel that reaches 2.4).
+        Powers of A are computed by doubling: ``A^j B`` for about sqrt(T) numbers j, and ``C A^i``
+        in strides of as many. Their product has every ``C A^(i + j) B``. Unlike the Cauchy sums of
+        S4, this is all matrix products, and in float32 within 2e-6 of float64 (measured for 131,072
+        samples of a kernel with a maximum of 2.4).
         """
         power_DNN, driven_DN, read_DN = self.discretised()
         rows, columns = kernel_shape(samples)
@@ -158,7 +158,7 @@ class StateSpace(nn.Module):
         return kernel_DT + functional.pad(self.feedthrough[:, None], (0, samples - 1))
 
     def discretised(self) -> tuple[Tensor, Tensor, Tensor]:
-        """A (D, N, N), B (D, N) and C (D, N) after the bilinear transform, all real.
+        """Return A (D, N, N), B (D, N) and C (D, N) after the bilinear transform, all real.
 
         A state is ``sqrt(2)`` times its real and its imaginary parts. In this orthonormal basis A
         is a contraction, so that its powers cannot grow.
@@ -173,14 +173,14 @@ class StateSpace(nn.Module):
         driven_DN1 = 2 * half_D11 * input_N[:, None]
         right = torch.cat([identity_NN + half_DNN, driven_DN1], 2)
         solved = torch.linalg.solve(identity_NN - half_DNN, right)
-        # The output is 2 Re(C x), which takes the imaginary parts with the other sign.
+        # The output is 2 Re(C x), which has the imaginary parts with the other sign.
         return solved[..., :-1], solved[..., -1], _real(output_DM.conj())
 
     def last(self, input_BDT: Tensor) -> Tensor:
-        """The state (B, D, M) of :meth:`recurrence` after inputs (B, D, T) from silence.
+        """Return the state (B, D, M) of :meth:`recurrence` after inputs (B, D, T) from silence.
 
-        ``sum_j A^j B u_(T - 1 - j)``, block by block: a block takes one product with the powers of
-        A that a block needs, and the state before it one with the power beyond them.
+        ``sum_j A^j B u_(T - 1 - j)``, block by block: a product with the powers of A in a block,
+        and one of the previous state with the next power.
         """
         power_DNN, driven_DN, _ = self.discretised()
         powers_DNK = driven_DN[..., None]
@@ -195,7 +195,7 @@ class StateSpace(nn.Module):
         return torch.complex(real_BDM.contiguous(), imaginary_BDM.contiguous())
 
     def recurrence(self) -> Recurrence:
-        """The same system, to go on from sample to sample."""
+        """Return the same system in a form that advances sample by sample."""
         output_DM, low_rank_M, input_M = self._complex()
         half_D1 = self.step_logarithm.exp()[:, None] / 2
         eigenvalues_M = torch.complex(-self.decay.exp(), self.frequency)
@@ -212,7 +212,7 @@ class StateSpace(nn.Module):
         )
 
     def _complex(self) -> tuple[Tensor, Tensor, Tensor]:
-        """C (D, M), P (M,) and B (M,)."""
+        """Return C (D, M), P (M,) and B (M,)."""
         return (
             torch.view_as_complex(self.output),
             torch.view_as_complex(self.low_rank),
@@ -223,9 +223,9 @@ class StateSpace(nn.Module):
 class _Convolution(torch.autograd.Function):
     """Causal convolution of inputs (B, D, T) with kernels (D, T), by real Fourier transforms.
 
-    Its gradients are correlations. Autograd would take them by complex transforms, and keep both
-    spectra and the output's second half: in a training step of the paper's model over 32,768
-    samples on a CPU 0.95 GiB of 4.25 and an eighth of the time.
+    Its gradients are correlations. Autograd would compute complex transforms, and save both spectra
+    and the output's second half: in a training step of the paper's model over 32,768 samples on a
+    CPU, 0.95 GiB of 4.25 and an eighth of the time.
     """
 
     @staticmethod
@@ -238,29 +238,29 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, gradient_BDT: Tensor) -> tuple[Tensor, Tensor]:
         input_BDT, kernel_DT = ctx.saved_tensors
         gradient_BDF = _spectrum(gradient_BDT)
-        of_kernel_DF = (gradient_BDF * _spectrum(input_BDT).conj()).sum(0)
-        return _inverse(gradient_BDF * _spectrum(kernel_DT).conj()), _inverse(of_kernel_DF)
+        kernel_gradient_DF = (gradient_BDF * _spectrum(input_BDT).conj()).sum(0)
+        return _inverse(gradient_BDF * _spectrum(kernel_DT).conj()), _inverse(kernel_gradient_DF)
 
 
 def _spectrum(signal_T: Tensor) -> Tensor:
-    """The transform (..., T + 1) of (..., T) and T zeros, into which a convolution runs on."""
+    """Return the transform (..., T + 1) of (..., T) padded by T zeros, for a linear convolution."""
     spectrum_F: Tensor = torch.fft.rfft(signal_T, n=2 * signal_T.shape[-1])
     return spectrum_F
 
 
 def _inverse(spectrum_F: Tensor) -> Tensor:
-    """The signal (..., T) of a spectrum (..., T + 1), without what ran on."""
+    """Return the signal (..., T) of a spectrum (..., T + 1), without the convolution's tail."""
     samples = spectrum_F.shape[-1] - 1
     signal_T: Tensor = torch.fft.irfft(spectrum_F, n=2 * samples)
-    # A slice alone would keep all of the memory.
+    # A slice alone would keep all of the memory alive.
     return signal_T[..., :samples].contiguous()
 
 
 def _real(complex_M: Tensor) -> Tensor:
-    """Complex numbers (..., M) in the real basis (..., N)."""
+    """Return complex numbers (..., M) in the real basis (..., N)."""
     return math.sqrt(2) * torch.cat([complex_M.real, complex_M.imag], -1)
 
 
 def _twice_real_sum(complex_M: Tensor) -> Tensor:
-    """The sum (..., 1) of (..., M) and of the conjugates that are not kept."""
+    """Return the sum (..., 1) of (..., M) and of the conjugates, which are not stored."""
     return 2 * complex_M.real.sum(-1, keepdim=True)

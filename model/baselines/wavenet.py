@@ -1,9 +1,9 @@
-"""WaveNet: dilated causal convolutions with gates, each told to the end by a skip connection.
+"""WaveNet: gated dilated causal convolutions, with a skip connection from each to the output.
 
 Van den Oord et al. 2016, "WaveNet: A Generative Model for Raw Audio" (arXiv 1609.03499), in the
-sizes that Goel et al. 2022 (arXiv 2202.09729) compare with: a learned embedding in the place of
-one-hot codes, convolutions without bias but for the last two, and a Linear behind the logits. In
-shapes, F counts whatever channels a tensor has, and a 1 in the place of T is a single position.
+sizes of the comparison of Goel et al. 2022 (arXiv 2202.09729). It has a learned embedding instead
+of one-hot codes, convolutions without bias except the last two, and a Linear after the logits. In
+shapes, F is any number of channels, and 1 in the place of T is a single position.
 """
 
 from dataclasses import dataclass
@@ -16,25 +16,25 @@ from model.baselines.shapes import WaveNetArchitecture
 
 
 class Layer(nn.Module):
-    """A gated convolution of two taps, added to what it reads."""
+    """A gated convolution of two taps, added to its input."""
 
     def __init__(self, residual: int, gate: int, dilation: int) -> None:
         super().__init__()
         self.dilation = dilation
-        # The filter of the tanh and that of the sigmoid, one above the other.
+        # The filters of the tanh and of the sigmoid, stacked.
         self.gates = nn.Conv1d(residual, 2 * gate, 2, dilation=dilation, bias=False)
         self.residual = nn.Conv1d(gate, residual, 1, bias=False)
 
     def forward(self, x_BFT: Tensor) -> tuple[Tensor, Tensor]:
-        """What the next layer reads, and the gated channels: of whole sequences (B, F, T).
+        """Return the next layer's input and the gated channels of whole sequences (B, F, T).
 
-        Their first position stands for silence that has no beginning.
+        Before their first position, sequences are silent without a beginning.
         """
         silence = x_BFT[..., :1].expand(-1, -1, self.dilation)
         return self._after(x_BFT, self.gates(torch.cat([silence, x_BFT], 2)))
 
     def step(self, x_BF1: Tensor, ring_BFT: Tensor, clock: int) -> tuple[Tensor, Tensor]:
-        """The same at the next position (B, F, 1); it takes the place of the ring's oldest."""
+        """Return :meth:`forward` at the next position (B, F, 1), which replaces the oldest."""
         slot = clock % self.dilation
         oldest_BF1 = ring_BFT[..., slot : slot + 1]
         taps = torch.cat([oldest_BF1, x_BF1], 2)
@@ -42,13 +42,13 @@ class Layer(nn.Module):
         return self._after(x_BF1, functional.conv1d(taps, self.gates.weight))
 
     def ring(self, x_BFT: Tensor) -> Tensor:
-        """The ring (B, F, dilation) after a whole sequence of inputs (B, F, T)."""
+        """Return the ring (B, F, dilation) after a whole sequence of inputs (B, F, T)."""
         silence = x_BFT[..., :1].expand(-1, -1, self.dilation)
         newest = torch.cat([silence, x_BFT], 2)[..., -self.dilation :]
         return newest.roll(x_BFT.shape[2] % self.dilation, 2)
 
     def _after(self, x_BFT: Tensor, convolved_BFT: Tensor) -> tuple[Tensor, Tensor]:
-        """``tanh(a) sigmoid(b)`` of two halves of the channels (WaveNet, equation 2), and added."""
+        """Return the residual sum, and ``tanh(a) sigmoid(b)`` of two halves (WaveNet, eq. 2)."""
         filtered, gate = convolved_BFT.chunk(2, 1)
         gated_BFT = filtered.tanh() * gate.sigmoid()
         return x_BFT + self.residual(gated_BFT), gated_BFT
@@ -57,23 +57,23 @@ class Layer(nn.Module):
 class Block(nn.Module):
     """Layers of dilations 1, 2, 4, ..., and the skip connections of all of them.
 
-    These are one convolution of all gated channels: for 16,384 samples at the default sizes it
-    took 0.30 s on a CPU core, and one for each layer, added up, 0.69 s.
+    The skip connections are one convolution of all gated channels. For 16,384 samples at the
+    default sizes it took 0.30 s on a CPU core; one convolution a layer, summed, took 0.69 s.
     """
 
     def __init__(self, layers: int, residual: int, gate: int, skip: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(Layer(residual, gate, 2**layer) for layer in range(layers))
         self.skip = nn.Conv1d(layers * gate, skip, 1, bias=False)
-        # As each layer's own convolution would start.
+        # Initialised like one convolution for each layer.
         nn.init.uniform_(self.skip.weight, -(gate**-0.5), gate**-0.5)
 
     def dilated(self) -> list[Layer]:
-        """The layers, in turn."""
+        """Return the layers in order."""
         return [layer for layer in self.layers if isinstance(layer, Layer)]
 
     def forward(self, x_BFT: Tensor) -> tuple[Tensor, Tensor]:
-        """What the next block reads, and what the end does: of whole sequences (B, F, T)."""
+        """Return the next block's input and the skip output of whole sequences (B, F, T)."""
         gated = []
         for layer in self.dilated():
             x_BFT, gated_BFT = layer(x_BFT)
@@ -81,7 +81,7 @@ class Block(nn.Module):
         return x_BFT, self.skip(torch.cat(gated, 1))
 
     def start(self, x_BF1: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """What the next block reads of silence (B, F, 1), and the rings that are full of it."""
+        """Return the next block's input for silence (B, F, 1), and the rings full of silence."""
         rings = []
         for layer in self.dilated():
             rings.append(x_BF1.repeat(1, 1, layer.dilation))
@@ -89,7 +89,7 @@ class Block(nn.Module):
         return x_BF1, rings
 
     def prime(self, x_BFT: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """What :meth:`forward` gives, the end its newest position alone, and the rings after it."""
+        """Return :meth:`forward` with the newest skip output alone, and the rings afterwards."""
         gated, rings = [], []
         for layer in self.dilated():
             rings.append(layer.ring(x_BFT))
@@ -98,7 +98,7 @@ class Block(nn.Module):
         return x_BFT, self.skip(torch.cat(gated, 1)), rings
 
     def step(self, x_BF1: Tensor, rings: list[Tensor], clock: int) -> tuple[Tensor, Tensor]:
-        """What the next block and the end read at the next position (B, F, 1)."""
+        """Return the next block's input and the skip output at the next position (B, F, 1)."""
         gated = []
         for layer, ring_BFT in zip(self.dilated(), rings, strict=True):
             x_BF1, gated_BF1 = layer.step(x_BF1, ring_BFT, clock)
@@ -108,10 +108,10 @@ class Block(nn.Module):
 
 @dataclass
 class WaveNetState:
-    """All that the past of B sequences leaves behind: the newest inputs of each layer.
+    """State of B sequences between two steps: the newest inputs of each layer.
 
-    clock: samples fed so far.
-    rings: for each layer of each block its inputs (B, F, dilation), that of position t in slot
+    clock: samples read so far.
+    rings: for each layer of each block its inputs (B, F, dilation), the input at position t in slot
         t mod dilation (the queues of Le Paine et al. 2016, arXiv 1611.09482).
     """
 
@@ -120,10 +120,10 @@ class WaveNetState:
 
 
 class WaveNet(nn.Module):
-    """Codes to the logits of each from those before it, in parallel or sample by sample.
+    """The logits of each code from the codes before it, in parallel or sample by sample.
 
-    The residual convolution of the last layer is among the published parameters, but nothing reads
-    what it gives: it has no gradient.
+    The residual convolution of the last layer is among the published parameters, but its output is
+    unused: it has no gradient.
     """
 
     def __init__(self, architecture: WaveNetArchitecture) -> None:
@@ -144,27 +144,26 @@ class WaveNet(nn.Module):
         )
         self.head = nn.Linear(a.levels, a.levels)
 
-    @property
-    def start_code(self) -> int:
-        """The code before the first one: silence."""
-        return self.architecture.levels // 2
-
     def forward(self, codes_BT: Tensor) -> Tensor:
-        """Logits (B, T, Q): at t those of the code t, from the codes (B, T) before it alone."""
-        known = functional.pad(codes_BT[:, :-1].long(), (1, 0), value=self.start_code)
-        x_BFT = self._entered(known)
-        skipped_BFT = self._nothing(x_BFT)
+        """Return logits (B, T, Q): at t those of code t, from the codes (B, T) before it alone."""
+        inputs_BT = functional.pad(
+            codes_BT[:, :-1].long(), (1, 0), value=self.architecture.start_code
+        )
+        x_BFT = self._layer_input(inputs_BT)
+        skipped_BFT = self._zero_skips(x_BFT)
         for block in self._blocks():
-            x_BFT, told_BFT = block(x_BFT)
-            # In place, since only the sum is of use.
-            skipped_BFT += told_BFT
+            x_BFT, block_skip_BFT = block(x_BFT)
+            # In place, since only the sum is used.
+            skipped_BFT += block_skip_BFT
         return self._logits(skipped_BFT)
 
     @torch.no_grad()
     def start(self, batch: int) -> WaveNetState:
-        """The state of B sequences that were silent for ever, for the weights as they are now."""
-        silence = torch.full((batch, 1), self.start_code, device=self.head.weight.device)
-        x_BF1 = self._entered(silence)
+        """Return the state of B endlessly silent sequences, for the current weights."""
+        silence = torch.full(
+            (batch, 1), self.architecture.start_code, device=self.head.weight.device
+        )
+        x_BF1 = self._layer_input(silence)
         state = WaveNetState(0, [])
         for block in self._blocks():
             x_BF1, rings = block.start(x_BF1)
@@ -173,43 +172,42 @@ class WaveNet(nn.Module):
 
     @torch.no_grad()
     def prime(self, codes_BT: Tensor) -> tuple[Tensor, WaveNetState]:
-        """Logits (B, Q) of what follows a sequence (B, T), and the state after it, in parallel."""
-        known = functional.pad(codes_BT.long(), (1, 0), value=self.start_code)
-        x_BFT = self._entered(known)
-        state = WaveNetState(known.shape[1], [])
-        skipped_BF1 = self._nothing(x_BFT[..., -1:])
+        """Return logits (B, Q) of the code after a sequence (B, T), and the state, in parallel."""
+        inputs_BT = functional.pad(codes_BT.long(), (1, 0), value=self.architecture.start_code)
+        x_BFT = self._layer_input(inputs_BT)
+        state = WaveNetState(inputs_BT.shape[1], [])
+        skipped_BF1 = self._zero_skips(x_BFT[..., -1:])
         for block in self._blocks():
-            x_BFT, told_BF1, rings = block.prime(x_BFT)
+            x_BFT, block_skip_BF1, rings = block.prime(x_BFT)
             state.rings.append(rings)
-            skipped_BF1 += told_BF1
+            skipped_BF1 += block_skip_BF1
         return self._logits(skipped_BF1)[:, 0], state
 
     @torch.no_grad()
     def step(self, state: WaveNetState, codes_B: Tensor) -> tuple[Tensor, WaveNetState]:
-        """Logits (B, Q) of what follows the codes (B,), and the state, moved on in place.
+        """Return logits (B, Q) of the code after the codes (B,), and the state, updated in place.
 
-        The first codes are :attr:`start_code`; the logits are then those that :meth:`forward` gives
-        for the same sequence.
+        If the first codes are the start code, the logits equal those of :meth:`forward`.
         """
-        x_BF1 = self._entered(codes_B[:, None].long())
-        skipped_BF1 = self._nothing(x_BF1)
+        x_BF1 = self._layer_input(codes_B[:, None].long())
+        skipped_BF1 = self._zero_skips(x_BF1)
         for block, rings in zip(self._blocks(), state.rings, strict=True):
-            x_BF1, told_BF1 = block.step(x_BF1, rings, state.clock)
-            skipped_BF1 += told_BF1
+            x_BF1, block_skip_BF1 = block.step(x_BF1, rings, state.clock)
+            skipped_BF1 += block_skip_BF1
         state.clock += 1
         return self._logits(skipped_BF1)[:, 0], state
 
     def _blocks(self) -> list[Block]:
         return [block for block in self.blocks if isinstance(block, Block)]
 
-    def _entered(self, codes_BT: Tensor) -> Tensor:
-        """What the first layer reads (B, F, T)."""
-        # Autocast takes products in less, but sums over all layers stay as exact as the weights.
+    def _layer_input(self, codes_BT: Tensor) -> Tensor:
+        """Return the first layer's input (B, F, T) of codes (B, T)."""
+        # Autocast shortens products, but sums over all layers keep the precision of the weights.
         entered: Tensor = self.entry(self.embedding(codes_BT)).to(self.embedding.weight.dtype)
         return entered.transpose(1, 2)
 
-    def _nothing(self, x_BFT: Tensor) -> Tensor:
-        """The sum of what no block tells the end (B, F, T)."""
+    def _zero_skips(self, x_BFT: Tensor) -> Tensor:
+        """Return zeros for the sum of the skip outputs (B, F, T)."""
         return x_BFT.new_zeros(len(x_BFT), self.architecture.skip, x_BFT.shape[2])
 
     def _logits(self, skipped_BFT: Tensor) -> Tensor:

@@ -1,10 +1,10 @@
-"""A trained model as a folder of its own, for programs that know nothing of studies.
+"""Load a trained model from its exported folder, without the study that it came from.
 
     import model
     trained = model.load("runs/demo/ID/export")
     nats_n = trained.nats(codes_T)
 
-Reading one takes torch, numpy and safetensors, and unpickles nothing.
+Loading needs torch, numpy and safetensors, and unpickles nothing.
 """
 
 import json
@@ -18,10 +18,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from model.architecture import KINDS, Shape
 from model.build import Model, build
 from model.inference.dense import dense_nats
 from model.inference.generation import generate
-from model.kinds import KINDS, Shape
 from model.network import LatentTransformer
 from model.sampling import Sampling
 from model.targets import Targets
@@ -31,18 +31,18 @@ CONFIG_NAME, WEIGHTS_NAME, PROGRAM_NAME = "config.json", "weights.safetensors", 
 
 
 class ExportError(ValueError):
-    """A folder that holds no model that this version can read, with what to do."""
+    """A folder without a model that this version can load; the message includes the remedy."""
 
 
 @dataclass(frozen=True)
-class Exported:
-    """A trained network in eval mode, and ``about`` it: its corpus, codes, targets and loss."""
+class ExportedModel:
+    """A trained network in eval mode; ``about`` has its corpus, codes, targets and loss."""
 
     network: Model
     about: dict[str, Any]
 
     def nats(self, codes_T: Tensor) -> Tensor:
-        """The nats (T - L,) of every code of a signal (T,) that has a full context before it."""
+        """Return the nats (T - L,) of every code of a signal (T,) after its first L codes."""
         parts = list(dense_nats(self.network, [codes_T]))
         return torch.cat(parts) if parts else torch.empty(0)
 
@@ -54,10 +54,17 @@ class Exported:
         seed: int = 0,
         batch: int = 1,
     ) -> Tensor:
-        """The codes (B, steps) of ``batch`` continuations of a prompt (S,), a chunk or longer.
+        """Return the codes (B, steps) of ``batch`` continuations of a prompt.
 
-        The newest L codes of the prompt count. ValueError where it is shorter than a chunk, or
-        where the sampling cannot be.
+        Args:
+            codes_S: the prompt (S,), at least a chunk; the model reads its newest L codes.
+            steps: codes to generate.
+            sampling: how codes are drawn.
+            seed: of the random numbers.
+            batch: continuations (B).
+
+        Raises:
+            ValueError: the prompt is shorter than a chunk, or a sampling setting is out of range.
         """
         sampling = sampling or Sampling()
         if problems := sampling.problems():
@@ -67,10 +74,11 @@ class Exported:
         return torch.stack([codes_B for codes_B, _ in made], 1)
 
 
-def load(folder: str | Path) -> Exported:
-    """The model that ``python -m scaling export`` wrote into a folder, on the CPU.
+def load(folder: str | Path) -> ExportedModel:
+    """Load a model that ``python -m scaling export`` wrote into a folder, on the CPU.
 
-    ExportError where this version cannot read it.
+    Raises:
+        ExportError: this version cannot load it.
     """
     folder = Path(folder)
     try:
@@ -78,7 +86,7 @@ def load(folder: str | Path) -> Exported:
         written, shape, about = content["format"], content["model"], content["about"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ExportError(
-            f"{folder} holds no exported model ({error!r}): type `python -m scaling export RUN`, "
+            f"{folder} has no exported model ({error!r}): run `python -m scaling export RUN`, "
             "and name the folder that it prints"
         ) from error
     if written != FORMAT:
@@ -92,13 +100,13 @@ def load(folder: str | Path) -> Exported:
     except (KeyError, TypeError, ValueError, OSError, SafetensorError, RuntimeError) as error:
         first = (str(error) or repr(error)).splitlines()[0]
         raise ExportError(
-            f"{folder} holds a model that cannot be built ({first}): export it again"
+            f"{folder} has a model that cannot be built ({first}): export it again"
         ) from error
-    return Exported(network.eval(), about)
+    return ExportedModel(network.eval(), about)
 
 
 def _shape(content: dict[str, Any]) -> Shape:
-    """The shape from its JSON, whose lists were tuples."""
+    """Return the architecture from its JSON, which has lists for tuples."""
     plain = {
         name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
     }
@@ -109,15 +117,15 @@ def _shape(content: dict[str, Any]) -> Shape:
     return shape
 
 
-class OneStep(nn.Module):
-    """The logits (B, Q) of the code after each of (B, L) codes: what a program is made of."""
+class NextCodeLogits(nn.Module):
+    """Logits (B, Q) of the code after each of (B, L) codes: the module of the exported program."""
 
     def __init__(self, network: LatentTransformer) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, codes_BL: Tensor) -> Tensor:
-        """The logits; what would follow the codes is not looked at."""
+        """Return the logits; the window's last code, the target, does not affect them."""
         window_BT = torch.cat([codes_BL, codes_BL[:, :1]], 1)
         targets = Targets("last", self.network.architecture.chunk)
         return self.network.logits(window_BT, targets)[:, 0, 0]

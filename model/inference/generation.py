@@ -1,4 +1,4 @@
-"""Continuations of a prompt, code by code."""
+"""Continue a prompt, code by code."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from model.baselines.sequence import SequenceModel, SequenceStreams
 from model.build import Model
-from model.inference.recorded import RecordedStep, Step, compiled_step
+from model.inference.compiled_step import CudaGraphStep, Step, compile_step
 from model.inference.streams import Streams
 from model.sampling import Sampling, Uniforms
 
@@ -20,12 +20,24 @@ def generate(
     batch: int = 1,
     compiled: bool = False,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Codes (B,) of ``batch`` continuations of a prompt (S,), step after step, without end.
+    """Yield the codes of ``batch`` continuations of a prompt, step by step, without end.
 
-    With them come their nats (B,) under the model's own distribution, whatever ``sampling`` made of
-    it. Continuation b depends on (seed, b) alone. On a GPU a latent Transformer's step is recorded;
-    on a CPU ``compiled`` asks for a compiled one. ValueError where the prompt is shorter than a
-    chunk.
+    Continuation b depends on (seed, b) alone. On a GPU, a latent Transformer's step is a CUDA
+    graph.
+
+    Args:
+        network: the trained model.
+        prompt_S: codes (S,), at least a chunk.
+        sampling: how codes are drawn.
+        seed: of the random numbers.
+        batch: continuations (B).
+        compiled: compile a latent Transformer's step on the CPU.
+
+    Yields:
+        Codes (B,), and their nats (B,) under the model's own distribution, before ``sampling``.
+
+    Raises:
+        ValueError: the prompt is too short.
     """
     prompt_BS = prompt_S.expand(batch, -1)
     streams = (
@@ -34,16 +46,16 @@ def generate(
         else Streams(network, prompt_BS)
     )
     uniforms = Uniforms(seed, batch)
-    said_BO, device = streams.said_BO, streams.said_BO.device
+    distribution_BO, device = streams.distribution_BO, streams.distribution_BO.device
     step: Step = streams.step
     if isinstance(streams, Streams):
         if device.type == "cuda":
-            step = RecordedStep(streams)
+            step = CudaGraphStep(streams)
         elif compiled:
-            step = compiled_step(streams)
+            step = compile_step(streams)
     while True:
         with torch.no_grad():
-            codes_B = network.draw(said_BO, uniforms.step().to(device), sampling)
-            nats_B = network.cost(said_BO, codes_B)
+            codes_B = network.draw(distribution_BO, uniforms.step().to(device), sampling)
+            nats_B = network.code_nats(distribution_BO, codes_B)
         yield codes_B, nats_B
-        said_BO = step(codes_B)
+        distribution_BO = step(codes_B)

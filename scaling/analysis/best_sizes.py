@@ -20,9 +20,12 @@ from scaling.analysis.series import CONTEXT, setting
 from scaling.config.run_config import RunConfig
 from scaling.fitting.fit import Fit
 from scaling.fitting.frontier import BUDGETS, Frontier, OptimalSizes
-from scaling.fitting.prediction import extrapolation_factor
 from scaling.fitting.slope import FitError, Floats
-from scaling.fitting.uncertainty import percentile_interval, standard_deviation
+from scaling.fitting.uncertainty import (
+    extrapolation_factor,
+    percentile_interval,
+    standard_deviation,
+)
 from scaling.runs.record import RunRecord
 
 TARGETS, PARAMETERS = "targets_seen", "parameters"

@@ -151,7 +151,7 @@ def _of_law(law: TableFit) -> list[Check]:
     bad = unreadable(law.warnings)
     held = law.held_out
     inside = held.inside if held else None
-    asked = law.asked
+    asked = law.request
     return [
         _check(
             "The form is stated, and E is free",
@@ -172,9 +172,9 @@ def _of_law(law: TableFit) -> list[Check]:
         ),
         _check(
             "Intervals are those of configurations",
-            law.known.method == "bootstrap",
-            f"{law.known.method or 'none'}: {len(made.redraws)} redraws of configurations, seed "
-            f"{asked.seed}; Wald's with Student t beside.",
+            law.uncertainty.method == "bootstrap",
+            f"{law.uncertainty.method or 'none'}: {len(made.redraws)} redraws of configurations, "
+            f"seed {asked.seed}; Wald's with Student t beside.",
         ),
         _check(
             "The fit is as near as the noise lets it",

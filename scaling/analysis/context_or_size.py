@@ -12,9 +12,12 @@ from scaling.analysis.checklist import unreadable
 from scaling.analysis.series import CONTEXT, PANEL, Series, setting_of
 from scaling.analysis.study_law import StudyLaw
 from scaling.fitting.fit import Fit
-from scaling.fitting.prediction import extrapolation_factor
 from scaling.fitting.slope import Floats, Interval
-from scaling.fitting.uncertainty import percentile_interval, standard_deviation
+from scaling.fitting.uncertainty import (
+    extrapolation_factor,
+    percentile_interval,
+    standard_deviation,
+)
 
 SLOPE = 0.01  # of a doubling to either side, over which a slope is taken
 

@@ -1,41 +1,43 @@
-"""How many seeds and targets tell two contexts apart: the power of the comparison, on paper.
+"""Power of a comparison of two configurations: the seeds and targets that it needs.
 
-Two configurations are trained with k seeds each and scored on the same targets. Their difference
-has the variance ``2 s^2 / k`` of the seeds and ``d^2 / n (1 + (m - 1) r)`` of the targets: s is the
-standard deviation between seeds, d that of a target's paired difference, and targets come in
-recordings of m whose differences correlate by r (the design effect of Kish 1965, Survey Sampling,
-section 5.4). The test is a two-sided t-test whose degrees of freedom are those of Satterthwaite
-(1946, Biometrics Bulletin 2, 110-114); its power is that of the noncentral t distribution.
+Both are trained with k seeds each and scored on the same targets. Their difference is a contrast of
+two means, so its seed variance is ``2 s^2 / k``: s is the standard deviation between seeds. Its
+target variance is ``d^2 / n (1 + (m - 1) r)``: d is the standard deviation of a target's paired
+difference, and the n targets come in recordings of m, with correlation r (design effect of Kish
+1965, Survey Sampling, section 5.4). The two-sided t-test has the degrees of freedom of
+Satterthwaite (1946, Biometrics Bulletin 2, 110-114), and the power of the noncentral t
+distribution.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, inf, sqrt
 from statistics import median
 from typing import Self
 
+import numpy as np
 from scipy import stats
 
 from scaling.analysis.series import configuration, varied
 from scaling.config.load import ConfigError
-from scaling.fitting.slope import replicate_noise
+from scaling.fitting.slope import contrast_variances, replicate_noise
 from scaling.runs.record import RunRecord
 
 LEVEL = 0.05
 POWER = 0.8
-MOST_SEEDS = 10
-MOST_TARGETS = 10**9
-NEARLY_NORMAL = 1e4
-"""Degrees of freedom beyond which t is taken for normal: the noncentral t has no numbers there."""
+MAX_SEEDS = 10
+MAX_TARGETS = 10**9
+NEARLY_NORMAL = 1e4  # degrees of freedom from which scipy's noncentral t fails: t counts as normal
 
 
 @dataclass(frozen=True)
 class Noise:
-    """What keeps two configurations apart or not, in nats a sample.
+    """Noise of a difference between two configurations, in nats per sample.
 
-    ``seeds`` is the standard deviation of a run's loss between seeds, known from so many degrees of
-    ``freedom``; ``targets`` that of the difference that one target makes between the two, and
-    ``correlation`` that of two targets of a recording.
+    ``seeds`` is the standard deviation of a run's loss between seeds, estimated with ``freedom``
+    degrees of freedom. ``targets`` is that of the paired difference of one target, and
+    ``correlation`` that of the differences of two targets of a recording.
     """
 
     seeds: float
@@ -45,24 +47,18 @@ class Noise:
 
     @classmethod
     def of(
-        cls,
-        records: Sequence[RunRecord],
-        seeds: float | None = None,
-        targets: float | None = None,
+        cls, records: Sequence[RunRecord], seeds: float | None = None, targets: float | None = None
     ) -> tuple[Self, int]:
-        """The noise of a study's runs, and targets a cluster; ConfigError where it has none.
+        """Return the noise of a study's runs, and the number of targets per cluster.
 
-        The targets' is that of the difference between a run's contexts on the same targets, which
-        is clustered in the records already: so much is the same for every further cluster. What is
-        given need not be in the records.
+        The target noise is that of the difference between the contexts of a run. Its errors are
+        clustered in the records, so each cluster adds the same information. ConfigError if the
+        records lack a noise that is not given.
         """
         keys = varied(records)
-        losses = [run.validation.nats for run in records]
-        spread: tuple[float, float] | None = replicate_noise(
-            losses, [configuration(run, keys) for run in records]
-        )
-        if seeds is not None:
-            spread = (seeds, inf)
+        labels = [configuration(run, keys) for run in records]
+        spread: tuple[float, float] | None = (seeds, inf) if seeds is not None else None
+        spread = spread or replicate_noise([run.validation.nats for run in records], labels)
         errors = [
             (other.excess_standard_error * sqrt(run.validation.targets), run)
             for run in records
@@ -72,13 +68,13 @@ class Noise:
         problems = []
         if spread is None:
             problems.append(
-                "no configuration was run with two seeds, so nothing tells the noise between "
-                "them: add --seed-noise NATS"
+                "no configuration has runs with two seeds, so the noise between seeds is unknown: "
+                "add --seed-noise NATS"
             )
         if not errors and targets is None:
             problems.append(
-                "no run was scored at several contexts, so nothing tells how targets differ "
-                "between them: add --target-noise NATS"
+                "no run was scored at several contexts, so the noise of targets is unknown: add "
+                "--target-noise NATS"
             )
         if spread is None or problems:
             raise ConfigError(problems)
@@ -91,9 +87,9 @@ class Noise:
 
 @dataclass(frozen=True)
 class RequiredRuns:
-    """What so many ``seeds`` of each configuration need: None where no number of targets is enough.
+    """Recordings and targets that ``seeds`` runs of each configuration need; None if none suffice.
 
-    ``detectable`` is the least difference (nats) that they would tell with all targets there are.
+    ``detectable`` is the least difference, in nats, that they detect with a billion targets.
     """
 
     seeds: int
@@ -105,8 +101,11 @@ class RequiredRuns:
 def power_of(
     difference: float, noise: Noise, seeds: int, recordings: int, per_recording: float
 ) -> float:
-    """The chance that a difference (nats) is found at the 5 % level, two-sided."""
-    of_seeds, of_targets = _variances(noise, seeds, recordings, per_recording)
+    """Return the probability that a difference (nats) is significant at the 5 % level."""
+    contrast = np.array([[noise.seeds], [-noise.seeds]])
+    of_seeds = float(contrast_variances(contrast, np.array([seeds, seeds])).sum())
+    design_effect = 1 + (per_recording - 1) * noise.correlation
+    of_targets = noise.targets**2 * design_effect / (recordings * per_recording)
     variance = of_seeds + of_targets
     if variance == 0:
         return 1.0
@@ -118,30 +117,25 @@ def power_of(
         critical = float(stats.norm.ppf(1 - LEVEL / 2))
         return float(stats.norm.sf(critical - shift) + stats.norm.cdf(-critical - shift))
     critical = float(stats.t.ppf(1 - LEVEL / 2, freedom))
-    found = stats.nct.sf(critical, freedom, shift) + stats.nct.cdf(-critical, freedom, shift)
-    return float(found)
+    upper, lower = stats.nct.sf(critical, freedom, shift), stats.nct.cdf(-critical, freedom, shift)
+    return float(upper + lower)
 
 
 def required_runs(
-    difference: float,
-    noise: Noise,
-    *,
-    recordings: int | None = None,
-    per_recording: int = 1,
+    difference: float, noise: Noise, *, recordings: int | None = None, per_recording: int = 1
 ) -> list[RequiredRuns]:
-    """What 1 to 10 seeds need to find a difference with the power 0.8.
+    """Return what 1 to 10 seeds need to detect a difference (nats) with the power 0.8.
 
-    With ``recordings`` there are so many, from which more targets are taken; else there are
-    ``per_recording`` targets in each of as many recordings as it takes.
+    Either there are ``recordings``, and each gets more targets; or there are ``per_recording``
+    targets in each, and more recordings are added.
     """
-    return [_need(difference, noise, seeds, recordings, per_recording) for seeds in _seeds()]
+    return [
+        _required(difference, noise, seeds, recordings, per_recording)
+        for seeds in range(1, MAX_SEEDS + 1)
+    ]
 
 
-def _seeds() -> range:
-    return range(1, MOST_SEEDS + 1)
-
-
-def _need(
+def _required(
     difference: float, noise: Noise, seeds: int, recordings: int | None, per_recording: int
 ) -> RequiredRuns:
     def shape(targets: int) -> tuple[int, float]:
@@ -152,35 +146,20 @@ def _need(
     def power(targets: int, size: float = difference) -> float:
         return power_of(size, noise, seeds, *shape(targets))
 
-    least, most = _between(lambda size: power(MOST_TARGETS, size) >= POWER)
-    detectable = (least + most) / 2
-    if power(MOST_TARGETS) < POWER:
+    detectable = _least(lambda size: power(MAX_TARGETS, size) >= POWER)
+    if power(MAX_TARGETS) < POWER:
         return RequiredRuns(seeds, None, None, detectable)
-    low, high = 0, MOST_TARGETS
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if power(middle) >= POWER else (middle, high)
-    groups, each = shape(high)
+    targets = bisect_left(range(MAX_TARGETS), POWER, lo=1, key=power)
+    groups, each = shape(targets)
     return RequiredRuns(seeds, groups, ceil(groups * each), detectable)
 
 
-def _between(enough: Callable[[float], bool]) -> tuple[float, float]:
-    """Neighbouring sizes of which the upper one is enough."""
+def _least(enough: Callable[[float], bool]) -> float:
+    """Return the least size that is enough, by bisection."""
     low, high = 0.0, 1e-6
     while not enough(high):
         low, high = high, 2 * high
     for _ in range(40):
         middle = (low + high) / 2
         low, high = (low, middle) if enough(middle) else (middle, high)
-    return low, high
-
-
-def _variances(
-    noise: Noise, seeds: int, recordings: int, per_recording: float
-) -> tuple[float, float]:
-    """Variances of the difference by the seeds and by the targets."""
-    effect = 1 + (per_recording - 1) * noise.correlation
-    return (
-        2 * noise.seeds**2 / seeds,
-        noise.targets**2 * effect / (recordings * per_recording),
-    )
+    return (low + high) / 2

@@ -9,11 +9,11 @@ import pandas as pd
 from scaling.analysis.best_sizes import PARAMETERS, TARGETS
 from scaling.config.load import ConfigError
 from scaling.fitting.fit import fit
-from scaling.fitting.fit_request import FitRequest
 from scaling.fitting.forms import FORMS
 from scaling.fitting.loss_table import LossTable
 from scaling.fitting.objective import Objective
 from scaling.fitting.slope import FitError, Interval
+from scaling.fitting.table_fit import FitRequest
 from scaling.fitting.uncertainty import wald
 
 WIDE_DELTA = 1e-2
@@ -68,7 +68,7 @@ def _differs(frame: pd.DataFrame, counted: str, otherwise: str) -> bool:
 
 
 def _made(name: str, asked: FitRequest, frame: pd.DataFrame) -> Specification:
-    terms, quadratics = asked.named()
+    terms, quadratics = asked.columns_by_name()
     columns = terms | quadratics
     table = LossTable(frame, asked.loss, columns, asked.where, asked.holdout, asked.group)
     form = FORMS[asked.form](tuple(terms), tuple(quadratics), asked.irreducible)

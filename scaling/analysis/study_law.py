@@ -14,12 +14,11 @@ from scaling.analysis.records import rows
 from scaling.analysis.series import setting, setting_name, varied
 from scaling.config.load import ConfigError
 from scaling.fitting.fit import MORE_CONFIGURATIONS, Fit
-from scaling.fitting.fit_request import FitRequest
 from scaling.fitting.forms import Additive
 from scaling.fitting.frontier import Frontier
 from scaling.fitting.loss_table import LossTable
 from scaling.fitting.slope import FitError
-from scaling.fitting.table_fit import TableFit, fit_table
+from scaling.fitting.table_fit import FitRequest, TableFit, fit_table
 from scaling.runs.record import RunRecord
 
 NEAR_LARGEST = 0.7  # of the largest cost: runs from here on are predicted and not fitted
@@ -66,7 +65,7 @@ def study_law(records: Sequence[RunRecord], folder: Path) -> StudyLaw:
         analysis = _analysed(asked, frame, sizes, notes)
     except (FitError, ConfigError) as error:
         return StudyLaw(columns, None, None, [*notes, f"No law of the whole study: {error}"])
-    return StudyLaw(columns, analysis, _command(analysis.asked), notes, sizes)
+    return StudyLaw(columns, analysis, _command(analysis.request), notes, sizes)
 
 
 def _analysed(

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from model import accounting
 from model.architecture import Architecture
+from model.inference.compiled_step import CudaGraphStep, Step, compile_step
 from model.inference.dense import SHARED_CONTEXTS, dense_nats
-from model.inference.recorded import RecordedStep, Step, compiled_step
 from model.inference.streams import Streams
 from model.network import LatentTransformer
 from model.sampling import Sampling, Uniforms, draw
@@ -212,9 +212,9 @@ def _generation_case(attention: str, batch: int, *, compiled: bool) -> Case:
         _pretend_full(streams)
         step: Step = streams.step
         if _device() == "cuda":
-            step = RecordedStep(streams)
+            step = CudaGraphStep(streams)
         elif compiled:
-            step = compiled_step(streams)
+            step = compile_step(streams)
         sampling, uniforms = Sampling(), Uniforms(0, batch)
         state = {"codes": _codes(batch).long()}
 

@@ -79,7 +79,7 @@ def design(
     from scaling.config import load
     from scaling.planning.design import design as make
     from scaling.planning.design import operations
-    from scaling.planning.design_errors import expected
+    from scaling.planning.design_errors import expected_errors
 
     path, overrides = file_and_overrides(config, words)
     axes, guesses = _axes(axis or []), _guesses(guess or [])
@@ -100,7 +100,7 @@ def design(
     price = _dollars(hardware) if flops is None else operations
     kind: Any = "isoflop" if isoflop else "equal-data"
     made = make(content, axes, kind, budget, price, seeds=seeds, budgets=budgets)
-    errors = expected(made, noise, guesses)
+    errors = expected_errors(made, noise, guesses)
     text = sweep_text(made, content, str(path))
     for table in design_tables(made, errors, unit, noise, guesses):
         console.print(table)

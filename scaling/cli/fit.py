@@ -103,8 +103,7 @@ def fit(
     """Fit a scaling law to a study or to a CSV of runs. See docs/fitting.md."""
     from datasets.files import replacing
     from scaling.analysis.run_table import read_run_table
-    from scaling.fitting.fit_request import FitRequest
-    from scaling.fitting.table_fit import fit_table
+    from scaling.fitting.table_fit import FitRequest, fit_table
 
     asked = FitRequest(
         table=table,

@@ -90,7 +90,7 @@ def _show_evaluations(
     found: "Sequence[Evaluation]", paths: "Iterable[Path]", *, as_json: bool
 ) -> None:
     """Print one evaluation, or two and their paired difference."""
-    from scaling.evaluation.paired import Difference
+    from scaling.evaluation.scores import Difference
 
     difference = Difference.of(*found) if len(found) > 1 else None
     if as_json:
@@ -118,7 +118,7 @@ def _evaluate_contexts(
 ) -> None:
     from scaling.cli.progress import progress_bars
     from scaling.cli.score_tables import contexts_table
-    from scaling.evaluation.context_curve import context_curve
+    from scaling.evaluation.evaluate import context_curve
 
     with progress_bars(console) as show:
         watch = partial(show, "targets")

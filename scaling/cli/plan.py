@@ -55,7 +55,7 @@ def plan(
     from scaling.config import load
     from scaling.planning.calibration import Calibration, Rates
     from scaling.planning.data_throughput import STREAM_RECORD, StreamMeasurement
-    from scaling.planning.multi_node import counts
+    from scaling.planning.multi_node import parse_node_counts
     from scaling.planning.plan import make_plan
 
     path, overrides = file_and_overrides(config, words)
@@ -71,7 +71,8 @@ def plan(
     stream = StreamMeasurement.read(measured or STREAM_RECORD) if trains_on else None
     calibration = Calibration.read() if nodes else None
     seen = Rates.read(rates) if rates else None
-    planned = make_plan(runs, trains_on, stream, calibration, counts(nodes) if nodes else (), seen)
+    numbers = parse_node_counts(nodes) if nodes else ()
+    planned = make_plan(runs, trains_on, stream, calibration, numbers, seen)
     planned = replace(planned, match=match)
     if as_json:
         print(json.dumps(planned.as_json()))

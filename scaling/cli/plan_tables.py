@@ -9,10 +9,15 @@ from scaling.config.hardware import SECONDS_PER_HOUR, Hardware
 from scaling.config.run_config import RunConfig
 from scaling.planning.calibration import Calibration
 from scaling.planning.data_throughput import StreamMeasurement
-from scaling.planning.footprint import OVERLAPPED, Footprint
-from scaling.planning.goodput import REGIMES, SIMULATED_FAILURES
-from scaling.planning.memory_plan import PRECISIONS, STAGES, Memory
-from scaling.planning.multi_node import CheckpointGoodput, NodePlan, Step
+from scaling.planning.footprint import OVERLAPPED, STAGES, Footprint
+from scaling.planning.memory_plan import PRECISIONS, Memory
+from scaling.planning.multi_node import (
+    REGIMES,
+    SIMULATED_FAILURES,
+    CheckpointGoodput,
+    NodePlan,
+    Step,
+)
 from scaling.planning.plan import Plan, PlannedRun
 
 SECONDS_PER_MINUTE = 60
@@ -21,7 +26,7 @@ FAILURE_SOURCES = (
     "published: arXiv 2410.21680, 7.9 hours at 1,024 GPUs",
     "an assumption: a node in two hours of a cluster of four",
 )
-"""Where the figures of `goodput.REGIMES` come from, in their order."""
+"""Where the figures of `multi_node.REGIMES` come from, in their order."""
 
 
 def cost_tables(planned: Plan) -> Iterator[Table]:

@@ -8,9 +8,8 @@ from rich.table import Table
 from scaling.common.terminal import terminal_table
 from scaling.comparison.table import Comparison, ScoredLoss
 from scaling.evaluation.clustered_errors import half_interval
-from scaling.evaluation.context_use import KINDS, ContextUse
 from scaling.evaluation.forecast import SeriesForecast
-from scaling.evaluation.scores import ContextScore, Evaluation, Loss
+from scaling.evaluation.scores import KINDS, ContextScore, ContextUse, Evaluation, Loss
 from scaling.runs.record import bits
 
 

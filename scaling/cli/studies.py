@@ -112,11 +112,11 @@ def compare(words: Words = None, config: Config = None, as_json: Json = False) -
         at_once = concurrent(
             load.Sweep([({}, run) for run in runs], asked.concurrent), cluster_resources()
         )
-        rows = comparing.trained(asked, runs)
+        rows = comparing.apply_budget(asked, runs)
         with show_runs(rows[0].study_folder, at_once, console):
-            comparing.train(asked, rows, at_once)
+            comparing.train_rows(asked, rows, at_once)
         with progress_bars(console) as show:
-            found = comparing.table(asked, rows, partial(show, "evaluations"))
+            found = comparing.compare_runs(asked, rows, partial(show, "evaluations"))
     folder = rows[0].study_folder
     path = found.write(folder)
     written = _write_comparison([comparing.finished_run_record(row) for row in rows], folder)

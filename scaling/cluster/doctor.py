@@ -107,7 +107,7 @@ def library(name: str, pin: str | None) -> CheckResult:
         name,
         "problem",
         f"{name} is {installed}; {pin} is pinned and tested: type "
-        "`pip install -r constraints.txt` in this environment.",
+        f"`python -m pip install {name}=={pin}` in this environment.",
     )
 
 

@@ -1,11 +1,10 @@
-"""A comparison: its models trained on equal budgets, scored alike, and put into one table."""
+"""Comparison of models: trained on equal budgets, scored on the same targets, in one table."""
 
 from collections.abc import Sequence
 
 from model import accounting
-from scaling.comparison import table as comparison
 from scaling.comparison.scoring import score
-from scaling.comparison.table import Comparison
+from scaling.comparison.table import Comparison, build_comparison
 from scaling.config.comparison_config import CompareConfig
 from scaling.config.load import Sweep, with_values
 from scaling.config.run_config import RunConfig
@@ -16,15 +15,15 @@ from scaling.runs.record import RunRecord
 from scaling.sweeps import sweep
 
 MOST_STEPS = 100_000
-"""Steps after which a run with a budget of seconds ends in any case."""
+"""Most steps of a run with a budget of seconds."""
 
 
 class CompareError(RuntimeError):
-    """A comparison that did not end, with the reason of each row."""
+    """A comparison with failed rows, with the reason of each."""
 
 
-def trained(config: CompareConfig, runs: Sequence[RunConfig]) -> list[RunConfig]:
-    """The runs of the rows, with the steps or the seconds that their budget buys."""
+def apply_budget(config: CompareConfig, runs: Sequence[RunConfig]) -> list[RunConfig]:
+    """Set the steps or the seconds of each run to the budget of the comparison."""
     if config.budget_measure is None or config.budget_amount is None:
         return list(runs)
     rows = []
@@ -42,8 +41,8 @@ def trained(config: CompareConfig, runs: Sequence[RunConfig]) -> list[RunConfig]
     return rows
 
 
-def train(config: CompareConfig, runs: Sequence[RunConfig], concurrent: int) -> None:
-    """Train what is not trained yet, on the connected cluster; CompareError where a run failed."""
+def train_rows(config: CompareConfig, runs: Sequence[RunConfig], concurrent: int) -> None:
+    """Train the missing runs on the connected cluster; CompareError if a run failed."""
     names = [{"row": row.name} for row in config.rows]
     failures: list[TrainingError] = sweep.run(
         Sweep(list(zip(names, runs, strict=True)), config.concurrent), concurrent
@@ -52,14 +51,16 @@ def train(config: CompareConfig, runs: Sequence[RunConfig], concurrent: int) -> 
         raise CompareError("\n".join(map(str, failures)))
 
 
-def table(config: CompareConfig, runs: Sequence[RunConfig], progress: Progress) -> Comparison:
-    """The comparison of finished runs, which are scored where they are not yet."""
+def compare_runs(
+    config: CompareConfig, runs: Sequence[RunConfig], progress: Progress
+) -> Comparison:
+    """Score the finished runs that have no scores yet, and compare all runs."""
     scores = score(config.scoring, runs, progress)
-    return comparison.build_comparison(config, [finished_run_record(run) for run in runs], scores)
+    return build_comparison(config, [finished_run_record(run) for run in runs], scores)
 
 
 def finished_run_record(run: RunConfig) -> RunRecord:
-    """The record of a run that has ended."""
+    """Return the record of a run that has ended."""
     record = study.finished_record(run)
     assert record is not None
     return record

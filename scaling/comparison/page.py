@@ -1,4 +1,4 @@
-"""A comparison's files beside its ``comparison.json``: an HTML page, and its rows as CSV."""
+"""HTML page and CSV table of a comparison, beside its ``comparison.json``."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,12 +13,9 @@ from scaling.reporting.report import ReportPaths, table_text
 from scaling.runs.record import RunRecord, bits
 
 
-def write_page(found: Comparison, records: Sequence[RunRecord], folder: Path) -> ReportPaths:
-    """Write ``report.html`` and ``comparison.csv`` into the study's folder.
-
-    ``records`` are those of the trained rows.
-    """
-    rows = [_row(row) for row in found.rows]
+def write_page(comparison: Comparison, records: Sequence[RunRecord], folder: Path) -> ReportPaths:
+    """Write ``report.html`` and ``comparison.csv``; ``records`` are those of the trained rows."""
+    rows = [_row(row) for row in comparison.rows]
     flat = [
         {key: value for key, value in row.items() if not isinstance(value, dict)}
         | {f"{p}_{key}": value for p in PROTOCOLS for key, value in row[p].items()}
@@ -26,20 +23,20 @@ def write_page(found: Comparison, records: Sequence[RunRecord], folder: Path) ->
     ]
     content = {
         "kicker": "Longwave comparison",
-        "study": found.study,
-        "headlines": found.headlines,
-        "setup": _setup(found),
+        "study": comparison.study,
+        "headlines": comparison.headlines,
+        "setup": _setup(comparison),
         "rows": rows,
-        "best": found.best,
-        "learning_panels": plain(figures_learning.learning_panels(_curves(found, records))),
-        "provenance": _provenance(found),
+        "best": comparison.best,
+        "learning_panels": plain(figures_learning.learning_panels(_curves(comparison, records))),
+        "provenance": _provenance(comparison),
         "reproduce": f"python -m scaling report {folder}",
     }
     paths = ReportPaths(
         html=folder / "report.html",
         json=folder / "comparison.json",
         csv=folder / "comparison.csv",
-        headlines=found.headlines,
+        headlines=comparison.headlines,
     )
     for path, text in (
         (paths.csv, table_text(flat)),
@@ -51,7 +48,7 @@ def write_page(found: Comparison, records: Sequence[RunRecord], folder: Path) ->
 
 
 def _row(row: ComparisonRow) -> dict[str, Any]:
-    """One row as plain values, its scores in nats and bits."""
+    """Return one row as JSON values, its scores in nats and bits."""
     values = row.model_dump(exclude={"scores"})
     return values | {protocol: _score(row.scores[protocol]) for protocol in PROTOCOLS}
 
@@ -68,36 +65,38 @@ def _score(score: ScoredLoss) -> dict[str, float | None]:
     }
 
 
-def _setup(found: Comparison) -> dict[str, str]:
-    one, quantiser = found.targets, found.quantiser
+def _setup(comparison: Comparison) -> dict[str, str]:
+    quantiser = comparison.quantiser
+    full, silent = comparison.targets["full-context"], comparison.targets["from-silence"]
     texts = {
-        "Corpus": f"{found.corpus}: {quantiser.rate:,} Hz, {quantiser.codec}, {quantiser.levels} "
-        f"levels, scaling {quantiser.scaling}",
-        "Full context": f"{one['full-context'].targets:,} targets of the {found.split} split, each "
-        f"with {found.history:,} samples before it, of which a model takes its context; "
-        f"clusters: {one['full-context'].clusters:,} {one['full-context'].clustered_by}",
-        "From silence": f"{one['from-silence'].targets:,} targets in chunks of 131,072 samples "
-        f"that begin with silence; clusters: {one['from-silence'].clusters:,} "
-        f"{one['from-silence'].clustered_by}",
+        "Corpus": f"{comparison.corpus}: {quantiser.rate:,} Hz, {quantiser.codec}, "
+        f"{quantiser.levels} levels, scaling {quantiser.scaling}",
+        "Full context": f"{full.targets:,} targets of the {comparison.split} split, each after "
+        f"{comparison.history:,} samples or more, of which a model reads its context; clusters: "
+        f"{full.clusters:,} {full.clustered_by}",
+        "From silence": f"{silent.targets:,} targets in chunks of 131,072 samples that begin with "
+        f"silence; clusters: {silent.clusters:,} {silent.clustered_by}",
     }
-    for match in found.matches:
+    for match in comparison.matches:
         name, _, rest = match.sentence.partition(": ")
         texts[name[0].upper() + name[1:]] = rest
     return texts
 
 
-def _provenance(found: Comparison) -> dict[str, str]:
+def _provenance(comparison: Comparison) -> dict[str, str]:
     return {
-        "Corpus fingerprint": found.corpus_fingerprint,
-        **{f"Targets, {p}": found.targets[p].targets_hash for p in PROTOCOLS},
-        "Code version": found.code_version,
-        "Hardware": ", ".join(f"{key} {value}" for key, value in found.hardware.items()),
-        "Library versions": ", ".join(f"{key} {value}" for key, value in found.versions.items()),
+        "Corpus fingerprint": comparison.corpus_fingerprint,
+        **{f"Targets, {p}": comparison.targets[p].targets_hash for p in PROTOCOLS},
+        "Code version": comparison.code_version,
+        "Hardware": ", ".join(f"{key} {value}" for key, value in comparison.hardware.items()),
+        "Library versions": ", ".join(
+            f"{key} {value}" for key, value in comparison.versions.items()
+        ),
     }
 
 
-def _curves(found: Comparison, records: Sequence[RunRecord]) -> list[Series]:
-    """A curve for each trained row, in panels by what they train and what they read."""
+def _curves(comparison: Comparison, records: Sequence[RunRecord]) -> list[Series]:
+    """Return a curve for each trained row, in panels by target mode and recent path."""
     by_run = {record.id: record for record in records}
     return [
         Series(
@@ -109,7 +108,7 @@ def _curves(found: Comparison, records: Sequence[RunRecord]) -> list[Series]:
             law=None,
             reasons=(),
         )
-        for row in found.rows
+        for row in comparison.rows
         if row.run
     ]
 

@@ -1,10 +1,11 @@
-"""Finished runs scored by both protocols, as tasks of the cluster.
+"""Scoring of finished runs by both protocols, as Ray tasks.
 
-The tasks import this module, so it knows nothing of training: that would take longer to import than
-a small model takes to score.
+The tasks import this module, so it does not import training: that import takes longer than scoring
+a small model.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import ray
 import torch
@@ -21,48 +22,46 @@ from scaling.runs.trained_model import TrainedModel
 def score(
     scoring: ScoringConfig, runs: Sequence[RunConfig], progress: Progress
 ) -> list[dict[Protocol, Evaluation]]:
-    """The evaluation of every run by both protocols, as many at once as the cluster has room for.
+    """Evaluate every run by both protocols, as many at once as the cluster's resources allow.
 
-    All are scored on the targets that have the longest context of any before them. ``progress`` is
-    called with evaluations done and to do.
+    All runs are scored on the targets with the longest of their contexts before them. Existing
+    evaluations are read. ``progress`` is called with the evaluations done and all new ones.
     """
     history = max(run.model.context for run in runs)
-    asked = {}
+    tasks = []
     for run in runs:
-        for protocol in PROTOCOLS:
-            path = run.folder / _name(scoring, protocol, history, run)
-            if not path.exists():
-                resources = {
-                    "num_cpus": run.cluster.cpus_per_worker,
-                    "num_gpus": int(run.cluster.gpu),
-                }
-                asked[path] = _evaluated.options(**resources).remote(
-                    run, scoring.split, protocol, scoring.positions, history
-                )
-    waiting = list(asked.values())
+        task = _evaluate.options(
+            num_cpus=run.cluster.cpus_per_worker, num_gpus=int(run.cluster.gpu)
+        )
+        tasks += [
+            task.remote(run, scoring.split, protocol, scoring.positions, history)
+            for protocol in PROTOCOLS
+            if not _path(scoring, protocol, history, run).exists()
+        ]
+    waiting = tasks
     while waiting:
-        progress(len(asked) - len(waiting), len(asked))
+        progress(len(tasks) - len(waiting), len(tasks))
         done, waiting = ray.wait(waiting)
         ray.get(done)
     return [
-        {p: Evaluation.read(run.folder / _name(scoring, p, history, run)) for p in PROTOCOLS}
-        for run in runs
+        {p: Evaluation.read(_path(scoring, p, history, run)) for p in PROTOCOLS} for run in runs
     ]
 
 
-def _name(scoring: ScoringConfig, protocol: Protocol, history: int, run: RunConfig) -> str:
+def _path(scoring: ScoringConfig, protocol: Protocol, history: int, run: RunConfig) -> Path:
     positions = str(scoring.positions)
     if protocol == "from-silence":
         positions, history = "all", 0
-    return file_name(scoring.split, protocol, positions, history, run.model.context)
+    name = file_name(scoring.split, protocol, positions, history, run.model.context)
+    return run.folder / name
 
 
 @ray.remote
-def _evaluated(
-    run: RunConfig, split: str, protocol: Protocol, positions: int, history: int
-) -> None:
+def _evaluate(run: RunConfig, split: str, protocol: Protocol, positions: int, history: int) -> None:
     torch.set_num_threads(run.cluster.cpus_per_worker)
     trained = TrainedModel.load(run.folder)
     corpus = Corpus.load(run.corpus)
-    found = evaluate(trained, corpus, split, lambda done, total: None, protocol, positions, history)
-    found.write(run.folder)
+    evaluation = evaluate(
+        trained, corpus, split, lambda done, total: None, protocol, positions, history
+    )
+    evaluation.write(run.folder)

@@ -1,7 +1,7 @@
-"""The table of a comparison: every model on the same targets, with intervals, and what was matched.
+"""Table of a comparison: every model on the same targets, with intervals and matched measures.
 
-It is made of records and evaluations alone, and refuses losses that were not measured on the same
-targets in the same units.
+It is built from records and evaluations alone. Losses on other targets or in other units are an
+error.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,24 +12,31 @@ import numpy as np
 
 from scaling.config.comparison_config import CompareConfig, Measure
 from scaling.evaluation.clustered_errors import half_interval
-from scaling.evaluation.paired import check_evaluations_comparable, paired_difference
-from scaling.evaluation.scores import Evaluation, EvaluationError, Loss, Protocol, Quantiser
+from scaling.evaluation.scores import (
+    Evaluation,
+    EvaluationError,
+    Loss,
+    Protocol,
+    Quantiser,
+    check_evaluations_comparable,
+    paired_difference,
+)
 from scaling.runs.record import JsonFile, RecordPart, RunRecord, bits
 
 FILE_NAME = "comparison.json"
 TOLERANCE = 0.1
-"""Measures within this of each other, as a share, are matched."""
+"""Largest relative difference of measures that count as matched."""
 PROTOCOLS: tuple[Protocol, ...] = ("full-context", "from-silence")
 REFERENCES = {"code histogram": ("histogram", 256), "linear AR(32)": ("linear", 34)}
-"""The plain references: their column in an evaluation, and their parameters."""
+"""Reference predictors: their column in an evaluation, and their number of parameters."""
 
 Evaluations = Mapping[Protocol, Evaluation]
 
 
 class ScoredLoss(RecordPart):
-    """A loss with half of its 95 % interval, and the paired difference to the best row's loss.
+    """Loss with half of its 95 % interval, and its paired difference to the best row's loss.
 
-    All in nats a sample; ``difference`` is None for the best row itself.
+    All are in nats a sample. ``difference`` is None for the best row itself.
     """
 
     loss: Loss
@@ -39,10 +46,10 @@ class ScoredLoss(RecordPart):
 
 
 class ComparisonRow(RecordPart):
-    """One model: its size, what it was given, and its losses. None where there is no such thing.
+    """Model with its size, its training cost and its losses; None if not applicable.
 
-    ``operations`` are all of training, forward and backward, ``training_seconds`` those of all
-    steps, ``published`` the loss of the full model on YouTubeMix in bits a sample.
+    ``operations`` counts all of training, forward and backward. ``training_seconds`` covers all
+    steps. ``published`` is the loss of the full-size model on YouTubeMix, in bits a sample.
     """
 
     name: str
@@ -58,7 +65,7 @@ class ComparisonRow(RecordPart):
 
 
 class Match(RecordPart):
-    """How alike the trained rows are in one measure, and whether that was asked for."""
+    """Range of the trained rows in one measure; ``asked`` if the configuration matches it."""
 
     measure: Measure
     asked: bool
@@ -71,14 +78,16 @@ class Match(RecordPart):
         """The measure in words."""
         name = self.measure.replace("_", " ")
         shown = {"operations": "{:.3g}", "wall_time": "{:,.1f} s"}.get(self.measure, "{:,.0f}")
-        ends = f"{shown.format(self.lowest)} to {shown.format(self.highest)}"
+        limits = f"{shown.format(self.lowest)} to {shown.format(self.highest)}"
         verdict = f"matched within {TOLERANCE:.0%}" if self.matched else "not matched"
-        broken = ", though it was asked for" if self.asked and not self.matched else ""
-        return f"{name}: {verdict}{broken} ({ends})"
+        broken = (
+            ", although the configuration asks for it" if self.asked and not self.matched else ""
+        )
+        return f"{name}: {verdict}{broken} ({limits})"
 
 
 class ComparedTargets(RecordPart):
-    """The targets of one protocol, the same for every row."""
+    """Targets of one protocol, shared by all rows."""
 
     targets: int
     left_out: int
@@ -88,8 +97,9 @@ class ComparedTargets(RecordPart):
 
 
 class Comparison(JsonFile):
-    """All rows, and what they have in common. ``best`` names the row of the lowest full-context
-    loss, which the differences are to.
+    """All rows and their common facts.
+
+    ``best`` names the row of the lowest full-context loss. All differences are to that row.
     """
 
     error_type = EvaluationError
@@ -111,7 +121,7 @@ class Comparison(JsonFile):
 
     @property
     def headlines(self) -> list[str]:
-        """What came out and what was matched, in sentences."""
+        """The best rows and the matched measures, in sentences."""
         by_name = {row.name: row for row in self.rows}
         best = by_name[self.best].scores["full-context"]
         lines = [
@@ -129,17 +139,17 @@ class Comparison(JsonFile):
         return lines
 
     def write(self, folder: Path) -> Path:
-        """Write ``comparison.json`` into the study's folder, whole or not at all."""
+        """Write ``comparison.json`` into the study's folder, atomically."""
         return self.write_json(folder / FILE_NAME)
 
 
 def build_comparison(
     config: CompareConfig, records: Sequence[RunRecord], evaluations: Sequence[Evaluations]
 ) -> Comparison:
-    """The comparison of trained rows, in their order; EvaluationError where they do not compare."""
-    check_evaluations_comparable([one[protocol] for one in evaluations for protocol in PROTOCOLS])
+    """Compare trained rows, in their order; EvaluationError if they are not comparable."""
+    check_evaluations_comparable([row[protocol] for row in evaluations for protocol in PROTOCOLS])
     first = evaluations[0]
-    losses = [one["full-context"].loss.nats for one in evaluations]
+    losses = [row["full-context"].loss.nats for row in evaluations]
     best = int(np.argmin(losses))
     rows = [
         ComparisonRow(
@@ -156,7 +166,7 @@ def build_comparison(
         )
         for name, (column, parameters) in REFERENCES.items()
     ]
-    for number, (row, record, found) in enumerate(
+    for number, (row, record, scored) in enumerate(
         zip(config.rows, records, evaluations, strict=True)
     ):
         rows.append(
@@ -169,18 +179,18 @@ def build_comparison(
                 targets=record.targets.seen,
                 operations=record.operations.total,
                 training_seconds=record.throughput.training_seconds,
-                scores=_scores(found, "run", None if number == best else evaluations[best]),
+                scores=_scores(scored, "run", None if number == best else evaluations[best]),
                 published=row.published,
             )
         )
-    one = first["full-context"]
+    full = first["full-context"]
     return Comparison(
         study=config.study,
         corpus=records[0].corpus.name,
-        corpus_fingerprint=one.corpus_fingerprint,
-        quantiser=one.quantiser,
-        split=one.split,
-        history=one.history,
+        corpus_fingerprint=full.corpus_fingerprint,
+        quantiser=full.quantiser,
+        split=full.split,
+        history=full.history,
         targets={
             p: ComparedTargets(**{n: getattr(first[p], n) for n in ComparedTargets.model_fields})
             for p in PROTOCOLS
@@ -194,17 +204,18 @@ def build_comparison(
     )
 
 
-def _scores(own: Evaluations, column: str, best: Evaluations | None) -> dict[Protocol, ScoredLoss]:
+def _scores(row: Evaluations, column: str, best: Evaluations | None) -> dict[Protocol, ScoredLoss]:
+    """Return a row's losses; ``best`` are the best row's evaluations, None for that row itself."""
     scores = {}
     for protocol in PROTOCOLS:
-        found = own[protocol]
-        loss: Loss = found.loss if column == "run" else getattr(found, column)
+        evaluation = row[protocol]
+        loss: Loss = evaluation.loss if column == "run" else getattr(evaluation, column)
         difference, half = None, None
         if best is not None:
-            difference, half = paired_difference(found, best[protocol], (column, "run"))
+            difference, half = paired_difference(evaluation, best[protocol], (column, "run"))
         scores[protocol] = ScoredLoss(
             loss=loss,
-            half_interval=half_interval(loss.standard_error, found.clusters),
+            half_interval=half_interval(loss.standard_error, evaluation.clusters),
             difference=difference,
             difference_half_interval=half,
         )
@@ -223,9 +234,9 @@ def _matches(config: CompareConfig, rows: Sequence[ComparisonRow]) -> list[Match
         Match(
             measure=measure,
             asked=measure in config.match,
-            lowest=min(found),
-            highest=max(found),
-            matched=max(found) <= (1 + TOLERANCE) * min(found),
+            lowest=min(amounts),
+            highest=max(amounts),
+            matched=max(amounts) <= (1 + TOLERANCE) * min(amounts),
         )
-        for measure, found in values.items()
+        for measure, amounts in values.items()
     ]

@@ -88,7 +88,7 @@ def _history_problems(config: RunConfig) -> list[str]:
 def _tracker_problems(config: RunConfig) -> list[str]:
     return [
         f"cluster.trackers has {name}, whose package {TRACKERS[name]} is not installed: type "
-        "`python -m pip install -r trackers.txt`, or leave it out"
+        "`python -m pip install -c constraints.txt mlflow-skinny wandb`, or leave it out"
         for name in config.cluster.trackers
         if importlib.util.find_spec(TRACKERS[name]) is None
     ]

@@ -10,31 +10,36 @@ SECONDS_PER_HOUR = 3_600
 
 
 class Hardware(Section):
-    """One kind of accelerator, a worker's each, and the nodes that hold it.
-
-    ``operations_per_second`` are the dense floating-point operations of an accelerator at its peak,
-    of which a run reaches the share ``utilisation``. ``memory_bytes`` and
-    ``network_bits_per_second`` are a node's; without the latter it bounds nothing.
-
-    ``plan --nodes`` asks for more: ``accelerator_bytes`` of an accelerator's own memory, what a
-    ring of collectives carries each way, an accelerator's ``link_bytes_per_second`` within a node
-    and a node's ``ring_bytes_per_second`` between nodes, and the ``storage_bytes_per_second`` that
-    a node writes to the storage that all share, or reads from it.
-
-    ``dollars_per_hour`` are a node's; a run pays for the share of it that its workers take.
-    """
+    """One kind of accelerator and the nodes that have it."""
 
     name: str
+    """Name of the accelerator."""
     operations_per_second: Rate
+    """Dense floating-point operations of one accelerator at its peak. Unit: operations per second.
+    """
     utilisation: Annotated[float, Field(gt=0, le=1)]
+    """Share of the peak that a run reaches. Unit: fraction."""
     accelerators_per_node: Positive
+    """Accelerators of a node; each worker uses one. Unit: accelerators."""
     memory_bytes: Positive
+    """Main memory of a node. Unit: bytes."""
     network_bits_per_second: Rate | None = None
+    """Network of a node; without it the network is no limit. Unit: bits per second."""
     accelerator_bytes: Positive | None = None
+    """Memory of one accelerator; `plan --nodes` needs it. Unit: bytes."""
     link_bytes_per_second: Rate | None = None
+    """Bandwidth of one accelerator within a node, each way, for ring collectives; `plan --nodes`
+    needs it. Unit: bytes per second.
+    """
     ring_bytes_per_second: Rate | None = None
+    """Bandwidth of a node to other nodes, each way, for ring collectives; `plan --nodes` needs it.
+    Unit: bytes per second.
+    """
     storage_bytes_per_second: Rate | None = None
+    """Bandwidth of a node to the shared storage; `plan --nodes` needs it. Unit: bytes per second.
+    """
     dollars_per_hour: Rate | None = None
+    """Price of a node; a run pays the share that its workers use. Unit: US dollars per hour."""
 
     @property
     def dollars_per_worker_hour(self) -> float | None:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from model.kinds import KINDS, Shape
+from model.architecture import KINDS, Shape
 from scaling.config.comparison_config import CompareConfig
 from scaling.config.corpus_config import CorpusConfig
 from scaling.config.hardware import Hardware

@@ -26,72 +26,92 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
 class Section(BaseModel):
-    """Base of all sections: frozen, and an unknown key is an error."""
+    """Base of all sections: frozen, and an unknown key is an error.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    The docstring below a key is its description in ``docs/configuration.md``; it ends with
+    "Unit: ..." for a number.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True
+    )
 
 
 class WindowsConfig(Section):
-    """What a window trains: its targets (``docs/targets.md``).
-
-    ``per_window`` places a chunk apart share a window; without it 1 for ``last``, and as many as a
-    context has chunks for ``chunks`` and ``samples``. For ``sequence`` they are the samples of a
-    window, without it those of a context. ``phases`` consecutive samples are targets at
-    each place of ``samples``; without it all. ``history`` samples are kept before the first target
-    of a recording, so that runs of several contexts are scored, and in ``last`` mode trained, on
-    the same targets; without it the run's own context is kept. ``short`` says what becomes of
-    targets with less than a context before them: they are left out, or their windows are padded on
-    the left and the padding masked, from ``history`` samples on (without it, one chunk).
-    ``polarity`` inverts each training window or not, by a fair coin. With ``unique`` a run has
-    so many different targets alone, in whole windows drawn by its seed, and then has them again.
-    """
+    """Targets of a training window (``docs/targets.md``)."""
 
     targets: Mode = "last"
+    """The samples of a window that are predicted: the next sample after a context (`last`), after
+    every chunk (`chunks`), at consecutive samples of every chunk (`samples`), or at every sample of
+    a sequence (`sequence`, the baselines).
+    """
     per_window: Positive | None = None
+    """Positions of a window, a chunk apart; of `sequence` the samples of a window. Without it 1 for
+    `last` and one context otherwise. Unit: positions.
+    """
     phases: Positive | None = None
+    """Consecutive samples that are targets at each position of `samples`; without it every sample
+    of the chunk. Unit: samples.
+    """
     history: Positive | None = None
+    """Samples before the first target of a recording; without it the context. Set it to the longest
+    context of a study, so that all runs have the same targets. Unit: samples.
+    """
     short: Literal["leave_out", "pad"] = "leave_out"
+    """Treatment of targets with less than a context before them: left out, or padded on the left
+    with the padding masked.
+    """
     polarity: bool = False
+    """Invert each training window with probability 1/2."""
     unique: Positive | None = None
+    """Number of different targets of a run, rounded up to whole windows; the run then repeats them.
+    Unit: targets.
+    """
 
 
 class TrainConfig(Section):
-    """How a run trains. The defaults are the paper's.
-
-    ``batch`` windows make an optimizer step, over all workers; each worker takes its share in
-    ``accumulate`` equal pieces. The learning rate is ``learning_rate``, and from the fraction
-    ``second_phase`` of the steps on ``second_learning_rate``. Where ``seconds`` are given, the run
-    ends with the step in which they are over, if not before: the sequence of batches is the same,
-    its length is the machine's.
-    """
+    """Optimiser, schedule and checkpoints of a run. The defaults are the paper's."""
 
     batch: Positive = 40
+    """Windows of an optimiser step, over all workers. Unit: windows."""
     accumulate: Positive = 1
+    """Micro-batches into which a worker divides its share of a batch. Unit: micro-batches."""
     steps: Positive = 500_000
+    """Optimiser steps of the run. Unit: steps."""
     seconds: Rate | None = None
+    """Time of training steps after which the run ends, if it has not ended before. Unit: seconds.
+    """
     learning_rate: Rate = 1e-4
+    """Learning rate of Adam in the first phase. Unit: 1."""
     second_learning_rate: Rate = 0.5e-5
+    """Learning rate of Adam in the second phase. Unit: 1."""
     second_phase: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of the steps after which the second phase begins. Unit: fraction."""
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    """Number format of products: `auto` is bfloat16 on a GPU and float32 on a CPU."""
     zero: Literal[0, 1, 2, 3] = 0
+    """ZeRO stage of DeepSpeed: what is sharded over workers."""
     checkpoint_every: Positive = 1_000
+    """Steps between two checkpoints. Unit: steps."""
 
 
 class ValidationConfig(Section):
-    """The frozen held-out targets: ``windows`` windows of ``per_window``, ``spacing`` apart.
-
-    ``spacing`` (samples) must be a multiple of every chunk that is compared. They are scored every
-    ``every`` steps and at the end.
-
-    With ``patience`` the run ends with the weights that were best on them, and early where so many
-    scorings in a row, after the learning rate has fallen, were no better.
-    """
+    """Frozen held-out targets, scored during training and at its end."""
 
     windows: Positive = 64
+    """Held-out windows, the same for every run of a study. Unit: windows."""
     per_window: Positive = 32
+    """Targets of a held-out window. Unit: targets."""
     spacing: Positive = 8_000
+    """Distance between two targets of a window; a multiple of every chunk in the study. Unit:
+    samples.
+    """
     every: Positive = 10_000
+    """Steps between two validations; the last step is always validated. Unit: steps."""
     patience: Positive | None = None
+    """Validations in a row without a lower loss, in the second phase, after which the run ends. The
+    run keeps its best weights. Unit: validations.
+    """
 
 
 TRACKERS = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
@@ -99,32 +119,36 @@ TRACKERS = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
 
 
 class ClusterConfig(Section):
-    """Where a run trains. Nothing here changes what it computes, so it is not part of its id.
-
-    ``workers`` are waited for at the start, ``wait_seconds`` at most; where some are lost on the
-    way, the run goes on with as many as divide its batch, ``min_workers`` or more, and takes the
-    others back when there is room. ``storage`` is the folder of all studies; on several machines it
-    must be shared by all of them. A run that failed is started again from its newest checkpoint,
-    ``max_failures`` times in a row without a newer one. A worker that begins nothing new for
-    ``hang_seconds`` (or five steps' time, if that is more) counts as stuck. ``trackers`` get the
-    run's figures, too.
-
-    ``hardware`` is a file such as ``configs/hardware/a100.yaml`` that says what trains and what it
-    costs; runs that are planned to cost more than ``max_dollars`` together are not started, and
-    where they do cost so much they stop in their checkpoints.
-    """
+    """Resources of a run. These keys do not change its result or its id."""
 
     workers: Positive = 1
+    """Workers of the run. Unit: workers."""
     min_workers: Positive = 1
+    """Fewest workers with which the run continues after others are lost. Unit: workers."""
     wait_seconds: Rate = 3_600
+    """Longest wait for all workers at the first start. Unit: seconds."""
     cpus_per_worker: Positive = 1
+    """CPU cores that Ray reserves for a worker. Unit: cores."""
     gpu: bool = False
+    """Reserve one GPU for each worker."""
     storage: Path = Path("runs")
+    """Folder of all studies; on several machines it must be shared."""
     max_failures: Annotated[int, Field(ge=0)] = 3
+    """Failures in a row, without a newer checkpoint, after which the run is given up. Unit:
+    failures.
+    """
     hang_seconds: Rate = 60
+    """Time without a new action after which a worker counts as stuck, or five steps' time if that
+    is more. Unit: seconds.
+    """
     trackers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
+    """Destinations of metrics besides the run's log."""
     hardware: Path | None = None
+    """File that describes the accelerator and its price, such as `configs/hardware/a100.yaml`."""
     max_dollars: Rate | None = None
+    """Limit of the cost of all runs of a command: dearer plans do not start, and runs that reach
+    the limit stop in their checkpoints. Unit: US dollars.
+    """
 
 
 def kind_of(model: Any) -> Any:
@@ -138,8 +162,11 @@ class RunConfig(Section):
     """One training run of one study on one prepared corpus."""
 
     study: Name
+    """Name of the study, and of its folder."""
     corpus: str
+    """Folder or URI of a prepared corpus."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of weights, order of windows and dropout."""
     model: Annotated[
         Annotated[Architecture, Tag("latent")]
         | Annotated[WaveNetArchitecture, Tag("wavenet")]
@@ -147,10 +174,15 @@ class RunConfig(Section):
         | Annotated[SaShiMiArchitecture, Tag("sashimi")],
         Discriminator(kind_of),
     ] = Architecture()
+    """The model; `model.kind` selects one of the kinds below."""
     windows: WindowsConfig = WindowsConfig()
+    """The targets of a training window (`docs/targets.md`)."""
     train: TrainConfig = TrainConfig()
+    """Optimiser, schedule and checkpoints. The defaults are the paper's."""
     validation: ValidationConfig = ValidationConfig()
+    """The frozen held-out targets, scored during training and at its end."""
     cluster: ClusterConfig = ClusterConfig()
+    """Resources of the run. These keys do not change the result and are no part of the run's id."""
 
     @property
     def history(self) -> int:
@@ -227,17 +259,21 @@ SEARCHABLE = (
 
 
 class SweepSection(Section):
-    """What a sweep varies, by dotted keys: every combination of ``grid``, and single ``points``.
-
-    ``concurrent`` runs train at once; without it as many as the cluster has room for.
-
-    ``search`` has values that are tried in each of these cells, every combination: of a learning
-    rate, never of a scale. At each of the ``rungs``, shares of the schedule in rising order, the
-    better half goes on, from the last one the best alone.
-    """
+    """Runs of a sweep: every combination of ``grid``, and single ``points``."""
 
     grid: dict[str, tuple[Any, ...]] = {}
+    """Values by dotted key; every combination is a cell."""
     points: tuple[dict[str, Any], ...] = ()
+    """Single cells, each with values by dotted key."""
     search: dict[str, tuple[Any, ...]] = {}
+    """Values by dotted key that are tried in every cell, of which the best run is kept: learning
+    rates, dropout and the seed only.
+    """
     rungs: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.25, 0.5)
+    """Shares of the schedule, in rising order, at which the better half of a cell continues. Unit:
+    fraction.
+    """
     concurrent: Positive | None = None
+
+    """Runs that train at the same time; without it as many as the cluster has room for. Unit: runs.
+    """

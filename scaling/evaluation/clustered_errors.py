@@ -1,7 +1,7 @@
-"""Standard errors of losses whose neighbours are alike: targets are grouped, groups are counted.
+"""Standard errors of mean losses over correlated targets, by clusters of targets.
 
-Targets of one recording resemble each other, so where there are many recordings each is a cluster.
-Where there are few, the clusters are blocks of time, as long as leaves enough of them.
+Targets of one recording resemble each other. With 20 or more recordings, each is a cluster.
+With fewer, the clusters are blocks of time, as long as possible with 20 blocks left.
 """
 
 from collections.abc import Sequence
@@ -10,47 +10,46 @@ import numpy as np
 import scipy
 
 FEWEST = 20
-"""Clusters below which blocks are not made longer: an error from fewer is itself uncertain."""
+"""Fewest clusters for longer blocks: an error from fewer clusters is itself uncertain."""
 
 
 def assign_clusters(recording: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, str]:
-    """The cluster (n,) of values by recording (n,) and second in it (n,), and what clusters are.
+    """Assign each value to a cluster, by its recording (n,) and its second (n,) in it.
 
-    They are recordings where there are 20 or more, else blocks of 1, 2, 4, ... seconds, the longest
-    of which there are 20 or more, or of one second.
+    Returns: the cluster (n,) of each value, and the kind of the clusters in words. They are
+    recordings if there are 20 or more. Otherwise they are blocks of 1, 2, 4, ... seconds, the
+    longest of which there are 20 or more, or else of one second.
     """
     if len(np.unique(recording)) >= FEWEST:
         return recording, "recordings"
     _, number = np.unique(recording, return_inverse=True)
     length = 1
-    while len(_blocks(number, second, 2 * length)[1]) >= FEWEST:
+    while len(np.unique(_blocks(number, second, 2 * length))) >= FEWEST:
         length *= 2
-    member, _ = _blocks(number, second, length)
-    return member, f"blocks of {length} s" if length > 1 else "seconds"
+    return _blocks(number, second, length), f"blocks of {length} s" if length > 1 else "seconds"
 
 
-def _blocks(number: np.ndarray, second: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """The block (n,) of values, and the blocks that there are."""
-    member = number * (int(second.max()) + 1) + second // length
-    return member, np.unique(member)
+def _blocks(number: np.ndarray, second: np.ndarray, length: int) -> np.ndarray:
+    """Return the block (n,) of each value, ``length`` seconds long."""
+    return np.asarray(number * (int(second.max()) + 1) + second // length)
 
 
 def mean_and_error(values: np.ndarray, cluster: np.ndarray) -> tuple[float, float]:
-    """Mean of ``values`` (targets,) and its standard error with correlation within clusters."""
+    """Return the mean of ``values`` (n,) and its standard error, robust to ``cluster`` (n,)."""
+    _, counts = np.unique(cluster, return_counts=True)
+    return clustered_mean(cluster_sums(values, cluster), counts)
+
+
+def cluster_sums(values: Sequence[float] | np.ndarray, cluster: np.ndarray) -> np.ndarray:
+    """Sum the values (n,) of each cluster: (G,), in the order of the sorted clusters."""
     _, member = np.unique(cluster, return_inverse=True)
-    return clustered_mean(np.bincount(member, weights=values), np.bincount(member))
-
-
-def cluster_sums(values: Sequence[float], member: np.ndarray) -> np.ndarray:
-    """The sums (G,) of values (n,) in each cluster."""
-    _, number = np.unique(member, return_inverse=True)
-    return np.bincount(number, weights=values)
+    return np.bincount(member, weights=values)
 
 
 def clustered_mean(sums: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
-    """The mean and its standard error, from each cluster's sum (G,) and number of values (G,).
+    """Return the mean and its standard error, from each cluster's sum (G,) and count (G,).
 
-    The cluster-robust error of a mean: with G clusters and e their sums of deviations,
+    The error is cluster-robust. With G clusters and e their summed deviations from the mean:
     ``sqrt(G / (G - 1) * sum(e^2)) / targets`` (Liang and Zeger 1986, Biometrika 73, 13-22).
     """
     targets, groups = counts.sum(), len(counts)
@@ -61,5 +60,5 @@ def clustered_mean(sums: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
 
 
 def half_interval(error: float, clusters: int) -> float:
-    """Half of the 95 % interval around a mean with this standard error, by Student's t."""
+    """Return half of the 95 % interval of a mean by Student's t with ``clusters - 1`` degrees."""
     return float(scipy.special.stdtrit(max(clusters - 1, 1), 0.975) * error)

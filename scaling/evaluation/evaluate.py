@@ -1,13 +1,23 @@
-"""The exact loss of a trained model on a split, by one of two protocols, with its error."""
+"""Exact loss of a trained model on a split, by one of two protocols and at several contexts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from datasets.manifest import Corpus
-from scaling.evaluation.clustered_errors import assign_clusters, cluster_sums, clustered_mean
-from scaling.evaluation.protocols import Scoring, from_silence, full_context
-from scaling.evaluation.scores import Evaluation, EvaluationError, Loss, Protocol, Quantiser, Second
+from scaling.evaluation.clustered_errors import cluster_sums, clustered_mean
+from scaling.evaluation.protocols import Scoring, check_own_corpus, from_silence, full_context
+from scaling.evaluation.scores import (
+    ContextScore,
+    Evaluation,
+    EvaluationError,
+    Loss,
+    Protocol,
+    Quantiser,
+    Second,
+    cluster_seconds,
+    paired_difference,
+)
 from scaling.runs.trained_model import TrainedModel
 
 COLUMNS = ("run", "linear", "histogram")
@@ -25,16 +35,18 @@ def evaluate(
     *,
     transfer: bool = False,
 ) -> Evaluation:
-    """Score a split by a protocol.
+    """Score a split by a protocol (docs/evaluation.md).
 
-    ``full-context`` scores every sample, or ``positions`` random ones, rounded up to whole windows,
-    of those with ``history`` samples before them (without it, the model's context).
-    ``from-silence`` scores every sample of every whole chunk. ``progress`` is called with targets
-    done and targets in all. With ``transfer`` the corpus may be another than the run's, of codes
-    that mean the same; EvaluationError where it is not what it may be, WindowError and
-    ManifestError where the split holds no target.
+    ``full-context`` scores the samples with ``history`` samples before them (default: the model's
+    context), or about ``positions`` random ones, rounded up to whole windows. ``from-silence``
+    scores every sample of every whole chunk. ``progress`` is called with the targets done and all
+    targets. With ``transfer``, the corpus may differ from the run's if its codes mean the same.
+
+    Raises:
+        EvaluationError: The run cannot be scored on this corpus.
+        WindowError, ManifestError: The split has no target.
     """
-    other = _other(run, corpus, transfer=transfer)
+    other_corpus = _check_corpus(run, corpus, transfer=transfer)
     context = run.config.model.context
     if protocol == "from-silence":
         positions, history = None, 0
@@ -42,19 +54,16 @@ def evaluate(
     else:
         history = context if history is None else history
         scoring = full_context(run, corpus, split, positions, history)
-    seconds = _by_second(scoring, corpus.rate, progress)
-    member, clustered_by = assign_clusters(
-        np.array([one.recording for one in seconds]), np.array([one.second for one in seconds])
-    )
-    counts, *sums = (
-        cluster_sums([getattr(one, name) for one in seconds], member)
+    seconds = _sum_by_second(scoring, corpus.rate, progress)
+    member, clustered_by = cluster_seconds(seconds)
+    counts, run_sums, linear_sums, histogram_sums = (
+        cluster_sums([getattr(second, name) for second in seconds], member)
         for name in ("targets", *COLUMNS)
     )
-    of_run, of_linear, of_histogram = sums
-    loss = Loss.of(*clustered_mean(of_run, counts))
+    loss = Loss.of(*clustered_mean(run_sums, counts))
     return Evaluation(
         run=run.record.id,
-        other_corpus=other,
+        other_corpus=other_corpus,
         corpus_fingerprint=corpus.fingerprint,
         quantiser=Quantiser(**{name: getattr(corpus, name) for name in Quantiser.model_fields}),
         split=split,
@@ -68,56 +77,108 @@ def evaluate(
         clusters=len(counts),
         clustered_by=clustered_by,
         loss=loss,
-        linear=Loss.of(*clustered_mean(of_linear, counts)),
-        histogram=Loss.of(*clustered_mean(of_histogram, counts)),
-        margin=Loss.of(*clustered_mean(of_run - of_linear, counts)),
+        linear=Loss.of(*clustered_mean(linear_sums, counts)),
+        histogram=Loss.of(*clustered_mean(histogram_sums, counts)),
+        margin=Loss.of(*clustered_mean(run_sums - linear_sums, counts)),
         by_second=seconds,
         root_mean_square=run.network.root_mean_square(loss.nats),
     )
 
 
-def _other(run: TrainedModel, corpus: Corpus, *, transfer: bool) -> str | None:
-    """The corpus's name, where it is not the run's; EvaluationError where it may not be that."""
+def _check_corpus(run: TrainedModel, corpus: Corpus, *, transfer: bool) -> str | None:
+    """Return the corpus's name if it is not the run's own; EvaluationError if it may not be."""
     own = run.record.corpus
+    if not transfer:
+        check_own_corpus(run, corpus)
     if corpus.fingerprint == own.fingerprint:
         return None
-    if not transfer:
-        raise EvaluationError(
-            f"{corpus.folder} has the fingerprint {corpus.fingerprint[:12]}, and the run was "
-            f"trained on {own.fingerprint[:12]}: prepare the run's corpus again"
-        )
-    differ = [
+    differences = [
         f"{name} is {getattr(corpus, name)} and was {getattr(own, name)}"
         for name in Quantiser.model_fields
         if getattr(corpus, name) != getattr(own, name)
     ]
-    if differ:
+    if differences:
         raise EvaluationError(
-            f"the codes of {corpus.folder} do not mean what those mean that the run was trained "
-            f"on: {', '.join(differ)}. Prepare it with the values that were"
+            f"the codes of {corpus.folder} differ in meaning from those that the run was trained "
+            f"on: {', '.join(differences)}. Prepare the corpus again with the earlier values"
         )
     return corpus.name
 
 
-def _by_second(scoring: Scoring, rate: int, progress: Progress) -> list[Second]:
-    """The sums of all pieces by recording and second, in the order of both."""
-    found: dict[tuple[str, int], np.ndarray] = {}
+def _sum_by_second(scoring: Scoring, rate: int, progress: Progress) -> list[Second]:
+    """Sum the nats of all pieces by recording and second, sorted by both."""
+    sums: dict[tuple[str, int], np.ndarray] = {}
     done = 0
     for piece in scoring.pieces:
-        own, member = np.unique(piece.offsets // rate, return_inverse=True)
+        numbers, member = np.unique(piece.offsets // rate, return_inverse=True)
         weights = [None, *(getattr(piece, name) for name in COLUMNS)]
         columns = [np.bincount(member, weights=weight) for weight in weights]
-        for second, row in zip(own.tolist(), np.stack(columns, 1), strict=True):
-            key = (piece.recording, second)
-            found[key] = found.get(key, 0) + row
+        for number, row in zip(numbers.tolist(), np.stack(columns, 1), strict=True):
+            key = (piece.recording, number)
+            sums[key] = sums.get(key, 0) + row
         done += len(piece.offsets)
         progress(done, scoring.targets)
     return [
         Second(
             recording=recording,
-            second=second,
+            second=number,
             targets=int(row[0]),
             **dict(zip(COLUMNS, row[1:].tolist(), strict=True)),
         )
-        for (recording, second), row in sorted(found.items())
+        for (recording, number), row in sorted(sums.items())
     ]
+
+
+def context_curve(
+    run: TrainedModel,
+    corpus: Corpus,
+    split: str,
+    contexts: Sequence[int],
+    progress: Progress,
+    positions: int | None,
+    history: int | None = None,
+    *,
+    transfer: bool = False,
+) -> tuple[list[ContextScore], list[Evaluation]]:
+    """Score a run at several contexts (samples) and its own, all on the same targets.
+
+    The targets have ``history`` samples before them, or without it the longest context. The other
+    arguments are those of :func:`evaluate`.
+
+    Returns: the scores from the shortest context to the longest, and their evaluations.
+
+    Raises:
+        EvaluationError: The history is shorter than the longest context.
+        TrainedModelError: The model cannot read one of the contexts.
+    """
+    own = run.config.model.context
+    lengths = sorted({*contexts, own})
+    history = lengths[-1] if history is None else history
+    if history < lengths[-1]:
+        raise EvaluationError(
+            f"history is {history}, shorter than the longest context of {lengths[-1]}: write "
+            f"--history {lengths[-1]} or more, or leave it out"
+        )
+    evaluations = [
+        evaluate(
+            model, corpus, split, progress, "full-context", positions, history, transfer=transfer
+        )
+        for model in [run.with_context(length) for length in lengths]
+    ]
+    reference = evaluations[lengths.index(own)]
+    scores = []
+    for evaluation in evaluations:
+        difference, half = None, None
+        if evaluation is not reference:
+            difference, half = paired_difference(evaluation, reference)
+        scores.append(
+            ContextScore(
+                context=evaluation.context,
+                seconds=evaluation.context / corpus.rate,
+                loss=evaluation.loss,
+                difference=difference,
+                difference_half_interval=half,
+                extrapolates=evaluation.context > own,
+            )
+        )
+    return scores, evaluations

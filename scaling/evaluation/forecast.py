@@ -1,11 +1,10 @@
-"""How near the next value of a series a run comes, beside plain ways to say it in advance.
+"""Next-value forecasts of a series by a run, beside naive forecasts and an autoregression.
 
-A run's distribution over codes becomes one number by its mean, which is best for squared errors,
-and by its median, which is best for absolute ones (Gneiting 2011, JASA 106, 746-762).
+A run's distribution over codes gives two point forecasts: its mean, which is optimal for squared
+errors, and its median, which is optimal for absolute ones (Gneiting 2011, JASA 106, 746-762).
 """
 
 import importlib
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,22 +17,23 @@ from datasets.manifest import Corpus, Recording
 from model.codes import codes_tensor
 from model.targets import Targets
 from scaling.evaluation.clustered_errors import assign_clusters, half_interval, mean_and_error
+from scaling.evaluation.evaluate import Progress
+from scaling.evaluation.protocols import check_own_corpus
 from scaling.evaluation.scores import EvaluationError
 from scaling.runs.record import JsonFile, RecordPart
 from scaling.runs.trained_model import TrainedModel
 
-Progress = Callable[[int, int], None]
-READ_TOGETHER = 64
+BATCH = 64
 SEASONS = 2
-"""Of rows that the autoregression sees."""
+"""Lags of the autoregression, in seasons."""
 FILE_NAME = "forecast-{split}.json"
 
 
 class ForecastMethod(RecordPart):
-    """One way to say the next value: its mean absolute error, and its root mean squared one.
+    """Mean absolute and root mean squared error of one method, in the series' own unit.
 
-    Both are in the series' own unit. ``difference`` is the paired one of the absolute error to the
-    seasonal way's, with half of its 95 % interval.
+    ``difference`` is the paired difference of the absolute error to the seasonal method's, with
+    half of its 95 % interval.
     """
 
     name: str
@@ -44,7 +44,7 @@ class ForecastMethod(RecordPart):
 
 
 class SeriesForecast(JsonFile):
-    """All ways on the same values of a split, each from what lies before it."""
+    """Errors of all methods on the same values of a split, each forecast from earlier values."""
 
     error_type = EvaluationError
     unusable_text = "forecast ({error}): remove it and forecast again"
@@ -57,49 +57,51 @@ class SeriesForecast(JsonFile):
     ways: list[ForecastMethod]
 
     def write(self, folder: Path) -> Path:
-        """Write it as JSON into the run's folder, whole or not at all."""
+        """Write the forecast as JSON into the run's folder, atomically."""
         return self.write_json(folder / FILE_NAME.format(split=self.split))
 
 
 def forecast(
     run: TrainedModel, corpus: Corpus, split: str, season: int, progress: Progress
 ) -> SeriesForecast:
-    """Score the values of a split that have the run's context and a season before them.
+    """Forecast the values of a split that have the run's context and a season before them.
 
-    The autoregression, by statsmodels where that is installed, is fitted to the training part of
-    the same recording with lags of up to two seasons. EvaluationError where the corpus is no series
-    or not the run's.
+    The autoregression needs statsmodels, and is left out without it. It has lags of up to two
+    seasons and is fitted to the training part of the same recording. ``season`` is in rows.
+
+    Raises:
+        EvaluationError: The corpus has no series, is not the run's, or is too short.
     """
-    if corpus.series is None or corpus.fingerprint != run.record.corpus.fingerprint:
+    if corpus.series is None:
         raise EvaluationError(
-            f"{corpus.folder} is not the series that {run.folder} was trained on: name one that "
-            "was prepared with `series`, by --corpus"
+            f"{corpus.folder} has no series: name by --corpus one that was prepared with `series`"
         )
+    check_own_corpus(run, corpus)
     if season < 1:
         raise EvaluationError(f"season is {season}: write 1 or more rows, as 24 for hours of a day")
     context = max(run.config.model.context, SEASONS * season)
     errors: dict[str, list[np.ndarray]] = {}
-    places: list[tuple[str, np.ndarray]] = []
-    owners = [recording for recording in corpus.recordings if split in recording.ranges]
-    for number, recording in enumerate(owners):
-        progress(number, len(owners))
+    targets: list[tuple[str, np.ndarray]] = []
+    recordings = [recording for recording in corpus.recordings if split in recording.ranges]
+    for number, recording in enumerate(recordings):
+        progress(number, len(recordings))
         begin, end = recording.ranges[split]
         offsets = np.arange(max(begin, context), end)
         if not len(offsets):
             continue
         codes = shards.read(corpus.folder, recording.location, 0, end).copy()
-        values = _values(codes, corpus)
-        told = {
-            **_of_run(run, corpus, codes, offsets),
+        values = _decode(codes, corpus)
+        forecasts = {
+            **_forecast_by_run(run, corpus, codes, offsets),
             "the value before": values[offsets - 1],
             f"the value {season} before": values[offsets - season],
             **_autoregression(recording, values, offsets, season),
         }
-        for name, numbers in told.items():
-            errors.setdefault(name, []).append(numbers - values[offsets])
-        places.append((recording.name, offsets))
-    progress(len(owners), len(owners))
-    if not places:
+        for name, forecast_values in forecasts.items():
+            errors.setdefault(name, []).append(forecast_values - values[offsets])
+        targets.append((recording.name, offsets))
+    progress(len(recordings), len(recordings))
+    if not targets:
         raise EvaluationError(
             f"no value of the {split} split has {context:,} rows before it: take a longer series, "
             "or a shorter context"
@@ -109,59 +111,59 @@ def forecast(
         split=split,
         column=corpus.series.column,
         season=season,
-        values=sum(len(offsets) for _, offsets in places),
-        ways=_ways(errors, places, f"the value {season} before"),
+        values=sum(len(offsets) for _, offsets in targets),
+        ways=_compare_methods(errors, targets, f"the value {season} before"),
     )
 
 
-def _ways(
-    errors: dict[str, list[np.ndarray]], places: list[tuple[str, np.ndarray]], seasonal: str
+def _compare_methods(
+    errors: dict[str, list[np.ndarray]], targets: list[tuple[str, np.ndarray]], seasonal: str
 ) -> list[ForecastMethod]:
-    """Each way's errors, and its difference to the seasonal one's."""
-    names = np.concatenate([np.full(len(offsets), name) for name, offsets in places])
-    member, _ = assign_clusters(names, np.concatenate([offsets for _, offsets in places]))
+    """Summarise each method's errors, and its paired difference to the seasonal method."""
+    names = np.concatenate([np.full(len(offsets), name) for name, offsets in targets])
+    member, _ = assign_clusters(names, np.concatenate([offsets for _, offsets in targets]))
     reference = np.abs(np.concatenate(errors[seasonal]))
-    found = []
+    methods = []
     for name, parts in errors.items():
         error = np.concatenate(parts)
-        difference, spread = mean_and_error(np.abs(error) - reference, member)
-        found.append(
+        difference, standard_error = mean_and_error(np.abs(error) - reference, member)
+        methods.append(
             ForecastMethod(
                 name=name,
                 mean_absolute=float(np.abs(error).mean()),
                 root_mean_square=float(np.sqrt((error**2).mean())),
                 difference=difference,
-                half_interval=half_interval(spread, len(np.unique(member))),
+                half_interval=half_interval(standard_error, len(np.unique(member))),
             )
         )
-    return found
+    return methods
 
 
-def _values(codes: np.ndarray, corpus: Corpus) -> np.ndarray:
-    """What codes stand for, float64: half a code's width from what was measured, at most."""
+def _decode(codes: np.ndarray, corpus: Corpus) -> np.ndarray:
+    """Return the values (float64) of codes, at most half a code's width from the measured ones."""
     assert corpus.series is not None
     amplitudes = quantise.decode(codes, corpus.codec, corpus.levels).astype(np.float64)
     return corpus.series.values(amplitudes)
 
 
 @torch.no_grad()
-def _of_run(
+def _forecast_by_run(
     run: TrainedModel, corpus: Corpus, codes: np.ndarray, offsets: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The mean and the median of the run's distribution at each offset."""
+    """Return the mean and the median (n,) of the run's distribution at each offset (n,)."""
     model = run.config.model
     device = next(run.network.parameters()).device
-    levels = _values(np.arange(corpus.levels, dtype=quantise.code_dtype(corpus.levels)), corpus)
+    values = _decode(np.arange(corpus.levels, dtype=quantise.code_dtype(corpus.levels)), corpus)
     windows = np.lib.stride_tricks.sliding_window_view(codes, model.context + 1)
     means, medians = [], []
-    for at in range(0, len(offsets), READ_TOGETHER):
-        some = windows[offsets[at : at + READ_TOGETHER] - model.context]
-        window_BT = codes_tensor(some).to(device)
+    for at in range(0, len(offsets), BATCH):
+        batch = windows[offsets[at : at + BATCH] - model.context]
+        window_BT = codes_tensor(batch).to(device)
         targets = Targets("last", model.chunk)
         logits_BQ = run.network.logits(window_BT, targets)[:, 0, 0].double()
-        chances = logits_BQ.softmax(-1).cpu().numpy()
-        means.append(chances @ levels)
-        medians.append(levels[(chances.cumsum(-1) < 0.5).sum(-1)])
+        probabilities = logits_BQ.softmax(-1).cpu().numpy()
+        means.append(probabilities @ values)
+        medians.append(values[(probabilities.cumsum(-1) < 0.5).sum(-1)])
     return {
         "the run, its mean": np.concatenate(means),
         "the run, its median": np.concatenate(medians),
@@ -171,15 +173,15 @@ def _of_run(
 def _autoregression(
     recording: Recording, values: np.ndarray, offsets: np.ndarray, season: int
 ) -> dict[str, np.ndarray]:
-    """An AR model's predictions at the offsets, where the library and training values are there."""
+    """Forecast by an AR model, if statsmodels and enough training values are available."""
     if "train" not in recording.ranges or not find_spec("statsmodels"):
         return {}
     begin, end = recording.ranges["train"]
     lags = SEASONS * season
     if end - begin < 4 * lags:
         return {}
-    model = importlib.import_module("statsmodels.tsa.ar_model")
-    fitted: Any = model.AutoReg(values[begin:end], lags=lags).fit()
+    library = importlib.import_module("statsmodels.tsa.ar_model")
+    fitted: Any = library.AutoReg(values[begin:end], lags=lags).fit()
     constant, *weights = fitted.params
     past = np.lib.stride_tricks.sliding_window_view(values, lags)[offsets - lags]
     return {f"AR({lags})": constant + past[:, ::-1] @ np.array(weights)}

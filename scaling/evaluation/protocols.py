@@ -1,8 +1,8 @@
-"""The two ways in which a trained model is scored, and the targets of each (docs/evaluation.md).
+"""The two protocols that score a trained model, and their targets (docs/evaluation.md).
 
-``full-context``  each target has all of the model's context before it.
-``from-silence``  recordings are cut into chunks of 131,072 samples that begin with silence, and
-                  every sample of a chunk is a target: the protocol of Goel et al. 2022.
+``full-context``  Each target has the model's full context before it.
+``from-silence``  Recordings are cut into chunks of 131,072 samples that begin with silence. Every
+                  sample of a chunk is a target (Goel et al. 2022, "It's Raw!", arXiv 2202.09729).
 """
 
 import hashlib
@@ -22,22 +22,33 @@ from datasets.windows import Windows, hash_every_target, hash_targets, order_win
 from model.baselines.sequence import SequenceModel
 from model.baselines.shapes import PUBLISHED_CONTEXT
 from model.codes import codes_tensor
-from model.inference.dense import dense_nats
-from model.inference.silence import nats_from_silence
+from model.inference.dense import dense_nats, nats_from_silence
 from model.targets import Targets
+from scaling.evaluation.scores import EvaluationError
 from scaling.runs.trained_model import TrainedModel
 
 SHARED = 64
-"""Targets a spacing apart that a window of a random subset holds."""
+"""Most targets in a window of a random subset."""
 SPACING = 4_000
-"""Samples between them at least: neighbours say nearly the same."""
+"""Samples between two targets of a window: the losses of nearby targets are nearly equal."""
 ORDER_SEED = 0
-"""The seed of the random subset: the same for every model, so that all are scored on it."""
+"""Seed of the random subset: the same for every model, so that all share the targets."""
 BLOCK = 2**16
+"""Samples that are read at once."""
+
+
+def check_own_corpus(run: TrainedModel, corpus: Corpus) -> None:
+    """Raise EvaluationError if ``corpus`` is not the one that the run was trained on."""
+    own = run.record.corpus.fingerprint
+    if corpus.fingerprint != own:
+        raise EvaluationError(
+            f"{corpus.folder} has the fingerprint {corpus.fingerprint[:12]}, but {run.folder} was "
+            f"trained on {own[:12]}: prepare the run's corpus again, or name its folder by --corpus"
+        )
 
 
 class Piece(NamedTuple):
-    """Targets of one recording: offsets (n,), and the nats (n,) of run and plain references."""
+    """Targets of one recording: offsets (n,), and the nats (n,) of the run and the references."""
 
     recording: str
     offsets: np.ndarray
@@ -48,10 +59,10 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Scoring:
-    """A list of targets and their scores, piece by piece.
+    """List of targets, with their scores piece by piece.
 
-    ``targets_hash`` identifies the list; ``left_out`` samples of the split cannot be in it: they
-    have too little before them, or are in no whole chunk.
+    ``targets_hash`` identifies the list. ``left_out`` counts the samples of the split that cannot
+    be targets: they have too little history, or are in no whole chunk.
     """
 
     targets: int
@@ -63,28 +74,32 @@ class Scoring:
 def full_context(
     run: TrainedModel, corpus: Corpus, split: str, positions: int | None, history: int | None
 ) -> Scoring:
-    """Every sample of a split that has ``history`` samples before it, or some of them at random.
+    """Score the samples of a split that have ``history`` samples before them.
 
-    ``history`` is the model's context unless it is given: then models of several contexts are
-    scored on the same targets. WindowError and ManifestError where the split holds no target.
+    With ``positions``, a random subset of about so many is scored. ``history`` is the model's
+    context by default; a longer one lets models of several contexts share their targets.
+
+    Raises:
+        WindowError, ManifestError: The split has no target.
     """
     context = run.config.model.context
     history = context if history is None else history
-    every = Windows.of(corpus, split, context, history=history)
-    left_out = sum(end - begin for begin, end in every.ranges) - len(every)
+    eligible = Windows.of(corpus, split, context, history=history)
+    left_out = sum(end - begin for begin, end in eligible.ranges) - len(eligible)
     if positions is None:
-        pieces = _every_target(run, corpus, every)
-        return Scoring(len(every), left_out, hash_every_target(every), pieces)
+        pieces = _all_targets(run, corpus, eligible)
+        return Scoring(len(eligible), left_out, hash_every_target(eligible), pieces)
     windows = subset(corpus, split, context, history)
     number = min(-(-positions // windows.targets), len(windows))
     chosen = order_windows(np.arange(number), len(windows), ORDER_SEED)
-    choose = _picked if isinstance(run.network, SequenceModel) else _chosen_targets
-    pieces = choose(run, corpus, windows, chosen)
+    subset_pieces = _sequence_subset if isinstance(run.network, SequenceModel) else _latent_subset
+    pieces = subset_pieces(run, corpus, windows, chosen)
     return Scoring(number * windows.targets, left_out, hash_targets(windows, chosen), pieces)
 
 
 def from_silence(run: TrainedModel, corpus: Corpus, split: str) -> Scoring:
-    """Every sample of a split's chunks of 131,072; a shorter file is a chunk of its own."""
+    """Score every sample of a split's chunks of 131,072; a shorter file is one chunk."""
+    # Raises ManifestError if the split has no recording.
     corpus.longest_recording(split)
     chunks = [
         (recording, begin, end)
@@ -96,14 +111,14 @@ def from_silence(run: TrainedModel, corpus: Corpus, split: str) -> Scoring:
     total = sum(
         r.ranges[split][1] - r.ranges[split][0] for r in corpus.recordings if split in r.ranges
     )
-    named = sorted([recording.name, begin, end] for recording, begin, end in chunks)
-    digest = hashlib.sha256(json.dumps(["from-silence", named]).encode()).hexdigest()
-    pieces = (_from_silence(run, corpus, *chunk) for chunk in chunks)
+    named_chunks = sorted([recording.name, begin, end] for recording, begin, end in chunks)
+    digest = hashlib.sha256(json.dumps(["from-silence", named_chunks]).encode()).hexdigest()
+    pieces = (_silent_chunk(run, corpus, *chunk) for chunk in chunks)
     return Scoring(targets, total - targets, digest, pieces)
 
 
 def silent_chunks(recording: Recording, split: str) -> Iterator[tuple[int, int]]:
-    """The chunks [begin, end) of what a split owns of a recording, file by file.
+    """Yield the chunks [begin, end) of a split's range in a recording, file by file.
 
     The rest at a file's end is left out, as in the published protocol.
     """
@@ -116,53 +131,59 @@ def silent_chunks(recording: Recording, split: str) -> Iterator[tuple[int, int]]
             yield from ((start, start + size) for start in range(begin, end - size + 1, size))
 
 
-def _from_silence(
+def _silent_chunk(
     run: TrainedModel, corpus: Corpus, recording: Recording, begin: int, end: int
 ) -> Piece:
     codes = shards.read(corpus.folder, recording.location, begin, end - begin)
     device = next(run.network.parameters()).device
     nats = nats_from_silence(run.network, codes_tensor(codes).to(device))
     silence = np.full(corpus.linear.order, corpus.levels // 2, codes.dtype)
-    known = np.concatenate([silence, codes])
-    return _piece(corpus, recording, begin, nats, known)
+    return _consecutive(corpus, recording, begin, nats, np.concatenate([silence, codes]))
 
 
-def _every_target(run: TrainedModel, corpus: Corpus, every: Windows) -> Iterator[Piece]:
-    """Each recording's targets in order, block by block."""
+def _all_targets(run: TrainedModel, corpus: Corpus, windows: Windows) -> Iterator[Piece]:
+    """Yield each recording's targets in order, block by block."""
     past = corpus.linear.order
-    for recording, (begin, end) in zip(every.recordings, every.ranges, strict=True):
-        first = max(begin, every.history)
-        start = first - every.context
+    for recording, (begin, end) in zip(windows.recordings, windows.ranges, strict=True):
+        first = max(begin, windows.history)
+        start = first - windows.context
         blocks = (
             codes_tensor(shards.read(corpus.folder, recording.location, at, min(BLOCK, end - at)))
             for at in range(start, end, BLOCK)
         )
         for nats in dense_nats(run.network, blocks):
-            known = shards.read(corpus.folder, recording.location, first - past, len(nats) + past)
-            yield _piece(corpus, recording, first, nats, known)
+            codes = shards.read(corpus.folder, recording.location, first - past, len(nats) + past)
+            yield _consecutive(corpus, recording, first, nats, codes)
             first += len(nats)
 
 
-def _piece(
-    corpus: Corpus, recording: Recording, first: int, nats: torch.Tensor, known: np.ndarray
+def _consecutive(
+    corpus: Corpus, recording: Recording, first: int, nats: torch.Tensor, codes: np.ndarray
 ) -> Piece:
-    """Consecutive targets from ``first`` on; ``known`` are they and what the AR(32) sees before."""
-    runs = np.lib.stride_tricks.sliding_window_view(known, corpus.linear.order + 1)
+    """Score targets from ``first`` on; ``codes`` are theirs after those that AR(32) reads."""
+    runs = np.lib.stride_tricks.sliding_window_view(codes, corpus.linear.order + 1)
+    return _piece(corpus, recording, np.arange(first, first + len(nats)), nats, runs)
+
+
+def _piece(
+    corpus: Corpus, recording: Recording, offsets: np.ndarray, nats: torch.Tensor, runs: np.ndarray
+) -> Piece:
+    """Add the references' scores; ``runs`` (n, 33) are each target's code after its AR past."""
     return Piece(
         recording.name,
-        np.arange(first, first + len(nats)),
+        offsets,
         nats.double().cpu().numpy(),
         linear_nats(runs, corpus.linear, corpus.levels),
-        _histogram_nats(corpus)[known[corpus.linear.order :]],
+        _histogram_nats(corpus)[runs[:, -1]],
     )
 
 
-def _picked(
+def _sequence_subset(
     run: TrainedModel, corpus: Corpus, windows: Windows, chosen: np.ndarray
 ) -> Iterator[Piece]:
-    """The targets of the chosen windows, for a baseline: those in a run of L together.
+    """Yield the targets of the chosen windows for a baseline, in segments of its context.
 
-    A target is read in the same run as if all were scored, so that its score does not depend on how
+    A target is read in the same segment as if all were scored. Its score does not depend on how
     many are.
     """
     number, offsets = windows.offsets(chosen)
@@ -171,38 +192,37 @@ def _picked(
     for index, (recording, (begin, end)) in enumerate(owners):
         first = max(begin, windows.history)
         wanted = np.sort(offsets[number == index].ravel())
-        for run_of in np.unique((wanted - first) // context):
-            start = first + int(run_of) * context
+        for segment in np.unique((wanted - first) // context):
+            start = first + int(segment) * context
             last = min(start + context, end)
             codes = shards.read(
                 corpus.folder, recording.location, start - context, last - start + context
             )
             (nats,) = dense_nats(run.network, [codes_tensor(codes)])
-            known = codes[context - corpus.linear.order :]
-            piece = _piece(corpus, recording, start, nats, known)
-            kept = np.isin(piece.offsets, wanted)
-            yield Piece(recording.name, *(values[kept] for values in piece[1:]))
+            codes = codes[context - corpus.linear.order :]
+            piece = _consecutive(corpus, recording, start, nats, codes)
+            is_wanted = np.isin(piece.offsets, wanted)
+            yield Piece(recording.name, *(values[is_wanted] for values in piece[1:]))
 
 
 def subset(corpus: Corpus, split: str, context: int, history: int) -> Windows:
-    """The split's windows of up to ``SHARED`` targets: every target is in exactly one of them.
+    """Return windows of up to ``SHARED`` targets; every target is in exactly one of them.
 
-    Like the targets, they do not depend on the model.
+    Neither windows nor targets depend on the model.
     """
     begin, end = corpus.longest_recording(split).ranges[split]
-    room = (end - max(begin, history)) // SPACING
-    targets = max(1, min(SHARED, room))
-    # A window of one target needs no place for a second one.
+    targets = max(1, min(SHARED, (end - max(begin, history)) // SPACING))
+    # A window of one target needs no room for a second one.
     spacing = SPACING if targets > 1 else 1
     return Windows.of(corpus, split, context, spacing, targets, history)
 
 
-def _chosen_targets(
+def _latent_subset(
     run: TrainedModel, corpus: Corpus, windows: Windows, chosen: np.ndarray
 ) -> Iterator[Piece]:
-    """The targets of the chosen windows, window by window, for a latent Transformer.
+    """Yield the targets of the chosen windows for a latent Transformer, window by window.
 
-    Those of a window share chunks where its spacing is a multiple of the chunk.
+    If the spacing is a multiple of the chunk, the targets of a window share encoded chunks.
     """
     chunk, past = run.config.model.chunk, corpus.linear.order
     shared = windows.targets > 1 and windows.spacing % chunk == 0
@@ -213,25 +233,19 @@ def _chosen_targets(
         first = int(offsets[0]) - windows.context
         codes = shards.read(corpus.folder, recording.location, first, windows.length)
         window_1T = codes_tensor(codes)[None].to(device)
-        alone = window_1T.unfold(1, windows.context + 1, windows.spacing)[0]
+        single = window_1T.unfold(1, windows.context + 1, windows.spacing)[0]
         with torch.no_grad():
-            parts = [window_1T] if shared else alone.split(1)
+            parts = [window_1T] if shared else single.split(1)
             nats = torch.cat([run.network(part, targets)[1].flatten() for part in parts])
         runs = codes[(offsets - first)[:, None] + np.arange(-past, 1)]
-        yield Piece(
-            recording.name,
-            offsets,
-            nats.double().cpu().numpy(),
-            linear_nats(runs, corpus.linear, corpus.levels),
-            _histogram_nats(corpus)[runs[:, -1]],
-        )
+        yield _piece(corpus, recording, offsets, nats, runs)
 
 
 def _histogram_nats(corpus: Corpus) -> np.ndarray:
-    """The nats (levels,) of each code by the training split's histogram, every code seen once more.
+    """Return the nats (levels,) of each code by the training split's histogram.
 
-    Without the one more (Laplace), a code that training lacks would cost infinitely much. Codes
-    that share a bin of the histogram are taken to be equally frequent.
+    Each code counts once more (Laplace): one that training lacks would have infinite nats.
+    Codes that share a bin of the histogram are taken as equally frequent.
     """
     bins = np.array(corpus.splits["train"].histogram)
     width = corpus.levels // len(bins)

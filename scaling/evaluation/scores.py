@@ -1,24 +1,39 @@
-"""The evaluation of a run as it is kept: a loss, what it was measured on, and its sums by second.
+"""Evaluations and probes as JSON files in a run's folder, and paired differences of evaluations.
 
-Sums by recording and second are enough for the error of a loss and for that of the paired
-difference of two, whatever the length of the recordings.
+An evaluation stores sums by recording and second. They suffice for the error of its loss and for
+that of a paired difference, however long the recordings are. This module imports no torch.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
+import numpy as np
+
+from scaling.evaluation.clustered_errors import (
+    assign_clusters,
+    cluster_sums,
+    clustered_mean,
+    half_interval,
+)
 from scaling.runs.record import JsonFile, RecordPart, bits
 
 Protocol = Literal["full-context", "from-silence"]
+Kind = Literal["silence", "shuffled", "another"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+KEPT_SHARE = 0.95
+"""Share of the gain from older chunks that the effective context keeps."""
+PROBE_NAME = "probe-{split}.json"
 
 
 class EvaluationError(ValueError):
-    """What cannot be scored or compared, with what to do."""
+    """A model, corpus or file that cannot be scored or compared, with the remedy."""
 
 
 class Second(RecordPart):
-    """The targets in one second of a recording, and the sums of their nats: the run's, and those of
-    the linear AR(32) and of the histogram of the training codes.
+    """Number of targets in one second of a recording, and the sums of their nats.
+
+    The sums are those of the run, the linear AR(32) and the histogram of the training codes.
     """
 
     recording: str
@@ -30,7 +45,7 @@ class Second(RecordPart):
 
 
 class Quantiser(RecordPart):
-    """What codes stand for: losses of other ones are not comparable."""
+    """Meaning of the codes. Losses are comparable only between equal quantisers."""
 
     rate: int
     codec: str
@@ -40,7 +55,7 @@ class Quantiser(RecordPart):
 
 
 class Loss(RecordPart):
-    """A mean a sample, in nats and bits, and its standard error with correlation in clusters."""
+    """Mean loss a sample with its cluster-robust standard error, in nats and in bits."""
 
     nats: float
     standard_error: float
@@ -49,16 +64,17 @@ class Loss(RecordPart):
 
     @classmethod
     def of(cls, nats: float, error: float) -> Self:
-        """A mean and its standard error, both in nats."""
+        """Build a loss from a mean and its standard error, both in nats."""
         return cls(
             nats=nats, standard_error=error, bits=bits(nats), standard_error_bits=bits(error)
         )
 
 
 class ContextScore(RecordPart):
-    """The loss from ``context`` samples, and its paired difference to the run's own context.
+    """Loss from ``context`` samples, and its paired difference to the loss at the run's context.
 
-    ``extrapolates`` is true beyond that: the model then reads places that it was never trained on.
+    ``extrapolates`` is true if the context is longer than the trained one: the model then reads
+    positions that it was never trained on.
     """
 
     context: int
@@ -70,14 +86,14 @@ class ContextScore(RecordPart):
 
 
 class Evaluation(JsonFile):
-    """A loss, and what it was measured on.
+    """Loss of a run on a list of targets.
 
-    ``targets_hash`` identifies the list of (recording, offset) and ``left_out`` counts samples of
-    the split that cannot be in it. ``clusters`` of ``clustered_by`` carry the standard errors.
-    ``linear`` and ``histogram`` are the plain references on the same targets, and ``margin`` is the
-    paired difference of the run to the former. ``root_mean_square`` is the root of the mean squared
-    error, in codes, of a run that learned one value from it. ``other_corpus`` is the name of the
-    corpus where it is not the one that the run was trained on.
+    ``targets_hash`` identifies the list of (recording, offset). ``left_out`` counts the samples of
+    the split that cannot be targets. The standard errors allow for correlation within ``clusters``
+    of the kind ``clustered_by``. ``linear`` and ``histogram`` are the reference losses on the same
+    targets, and ``margin`` is the paired difference of the run to ``linear``.
+    ``root_mean_square`` is the root mean squared error in codes, if the run learned one value from
+    it. ``other_corpus`` is the corpus's name, if the run was trained on another one.
     """
 
     error_type = EvaluationError
@@ -107,37 +123,31 @@ class Evaluation(JsonFile):
     @property
     def sentence(self) -> str:
         """The loss in words."""
-        seen = (
-            f"each from {self.context:,} samples of context"
-            if self.protocol == "full-context"
-            else "in chunks that begin with silence"
-        )
         loss, margin = self.loss, self.margin
-        where = ""
+        context = "in chunks that begin with silence"
+        if self.protocol == "full-context":
+            context = f"each from {self.context:,} samples of context"
+        corpus = error = ""
         if self.other_corpus:
-            where = f" of {self.other_corpus}, another corpus than it was trained on"
+            corpus = f" of {self.other_corpus}, another corpus than it was trained on"
+        if self.root_mean_square is not None:
+            share = self.root_mean_square / (self.quantiser.levels / 2)
+            error = (
+                f" Its root mean squared error is {self.root_mean_square:.1f} codes, {share:.3g} "
+                "of full scale."
+            )
         return (
-            f"{self.run} on {self.split}{where}, {self.protocol}: {loss.bits:.4f} bits "
+            f"{self.run} on {self.split}{corpus}, {self.protocol}: {loss.bits:.4f} bits "
             f"({loss.nats:.4f} nats) a sample, standard error {loss.standard_error_bits:.4f} bits "
-            f"({self.clusters:,} {self.clustered_by}), over {self.targets:,} targets, {seen} "
+            f"({self.clusters:,} {self.clustered_by}), over {self.targets:,} targets, {context} "
             f"({self.left_out:,} samples of the split are left out); "
             f"{abs(margin.bits):.4f} bits {'below' if margin.nats < 0 else 'above'} a linear "
             f"AR(32) predictor on the same targets (standard error "
-            f"{margin.standard_error_bits:.4f} bits)."
-        ) + ("" if self.root_mean_square is None else self._error)
-
-    @property
-    def _error(self) -> str:
-        """The root of the mean squared error in words."""
-        assert self.root_mean_square is not None
-        share = self.root_mean_square / (self.quantiser.levels / 2)
-        return (
-            f" The root of its mean squared error is {self.root_mean_square:.1f} codes, "
-            f"{share:.3g} of full scale."
+            f"{margin.standard_error_bits:.4f} bits).{error}"
         )
 
     def write(self, folder: Path) -> Path:
-        """Write it as JSON into the run's folder, whole or not at all."""
+        """Write the evaluation as JSON into the run's folder, atomically."""
         split = self.split
         if self.other_corpus:
             split += f"-{self.corpus_fingerprint[:12]}"
@@ -146,5 +156,151 @@ class Evaluation(JsonFile):
 
 
 def file_name(split: str, protocol: Protocol, positions: str, history: int, context: int) -> str:
-    """The name of an evaluation in its run's folder; ``history`` and ``context`` are in samples."""
+    """Return the file name of an evaluation; ``history`` and ``context`` are in samples."""
     return f"evaluation-{split}-{protocol}-{positions}-{history}-{context}.json"
+
+
+def cluster_seconds(seconds: Sequence[Second]) -> tuple[np.ndarray, str]:
+    """Assign each second to a cluster, as :func:`assign_clusters` does."""
+    return assign_clusters(
+        np.array([second.recording for second in seconds]),
+        np.array([second.second for second in seconds]),
+    )
+
+
+def check_evaluations_comparable(evaluations: Sequence[Evaluation]) -> None:
+    """Raise EvaluationError if two losses of one protocol were not measured on the same targets."""
+    firsts: dict[Protocol, Evaluation] = {}
+    for evaluation in evaluations:
+        first = firsts.setdefault(evaluation.protocol, evaluation)
+        for field in ("targets_hash", "quantiser", "split", "corpus_fingerprint"):
+            if getattr(first, field) != getattr(evaluation, field):
+                raise EvaluationError(
+                    f"run {first.run} was scored with {field} {getattr(first, field)} and run "
+                    f"{evaluation.run} with {getattr(evaluation, field)} "
+                    f"({evaluation.protocol}): their losses must not share a table. Score both on "
+                    "the same targets of one corpus"
+                )
+
+
+def paired_difference(
+    minuend: Evaluation, subtrahend: Evaluation, columns: tuple[str, str] = ("run", "run")
+) -> tuple[Loss, float]:
+    """Return the mean paired difference of two losses and half of its 95 % interval (nats).
+
+    ``columns`` names the sums of :class:`Second` that are compared: the run's or a reference's.
+    Error and interval allow for correlation within clusters.
+    """
+    check_evaluations_comparable([minuend, subtrahend])
+    seconds = minuend.by_second
+    member, _ = cluster_seconds(seconds)
+    differences = [
+        getattr(left, columns[0]) - getattr(right, columns[1])
+        for left, right in zip(seconds, subtrahend.by_second, strict=True)
+    ]
+    counts = cluster_sums([second.targets for second in seconds], member)
+    nats, error = clustered_mean(cluster_sums(differences, member), counts)
+    return Loss.of(nats, error), half_interval(error, len(counts))
+
+
+class Difference(RecordPart):
+    """Paired difference of two runs' losses on the same targets, with half of its 95 % interval."""
+
+    run: str
+    against: str
+    difference: Loss
+    half_interval: float
+
+    @classmethod
+    def of(cls, run: Evaluation, against: Evaluation) -> Self:
+        """Return ``run`` minus ``against``; EvaluationError if they are not comparable."""
+        nats, half = paired_difference(run, against)
+        return cls(run=run.run, against=against.run, difference=nats, half_interval=half)
+
+    @property
+    def sentence(self) -> str:
+        """The difference in words."""
+        nats, half = self.difference.nats, self.half_interval
+        return (
+            f"On the same targets {self.run} is {abs(bits(nats)):.4f} bits ({abs(nats):.4f} nats) "
+            f"{'below' if nats < 0 else 'above'} {self.against}, ± {bits(half):.4f} bits (95 %)."
+        )
+
+
+class ReplacedContext(RecordPart):
+    """Excess loss (nats a sample) over the full context, with all older chunks replaced.
+
+    The ``kept`` newest samples are unchanged. ``half_interval`` is half of the 95 % interval.
+    """
+
+    kind: Kind
+    kept: int
+    excess: Loss
+    half_interval: float
+
+
+class AttentionMass(RecordPart):
+    """Share of attention on the ``newest`` samples by layer, averaged over targets and heads."""
+
+    newest: int
+    by_layer: list[float]
+
+
+class ContextUse(JsonFile):
+    """Use that a run makes of its context, on targets of one split.
+
+    ``gain`` is the loss that the chunks older than the newest one save, compared with chunks from
+    ``donors``. ``effective`` (samples) is the shortest newest context, in octaves of chunks, that
+    keeps 95 % of the gain. It is one chunk if the gain is within its interval of zero.
+    """
+
+    error_type = EvaluationError
+    unusable_text = "probe ({error}): remove it and probe the run again"
+
+    run: str
+    split: str
+    rate: int
+    context: int
+    chunk: int
+    targets: int
+    targets_hash: str
+    loss: Loss
+    gain: Loss
+    gain_half_interval: float
+    effective: int
+    donors: str
+    replaced: list[ReplacedContext]
+    attention: list[AttentionMass]
+
+    @property
+    def sentence(self) -> str:
+        """The effective context in words."""
+        start = (
+            f"{self.run} on {self.split} sees {self.context:,} samples "
+            f"({self.context / self.rate:.3g} s)"
+        )
+        gain = f"{self.gain.bits:.4f} ± {bits(self.gain_half_interval):.4f} bits a sample"
+        if self.gain.nats <= self.gain_half_interval:
+            return (
+                f"{start}. The samples before its newest chunk ({self.chunk:,} samples) save "
+                f"{gain} compared with chunks of {self.donors}: no measurable gain on "
+                f"{self.targets:,} targets."
+            )
+        return (
+            f"{start} and uses {self.effective:,} ({self.effective / self.rate:.3g} s): they keep "
+            f"{KEPT_SHARE:.0%} or more of the {gain} that the samples before its newest chunk save "
+            f"compared with chunks of {self.donors}."
+        )
+
+    def write(self, folder: Path) -> Path:
+        """Write the probe as JSON into the run's folder, atomically."""
+        return self.write_json(folder / PROBE_NAME.format(split=self.split))
+
+
+def context_uses(folder: Path, runs: Sequence[str]) -> list[ContextUse]:
+    """Read the probes of a study's runs in their order; EvaluationError if one is unusable."""
+    return [
+        ContextUse.read(path)
+        for run in runs
+        for path in sorted((folder / run).glob(PROBE_NAME.format(split="*")))
+    ]

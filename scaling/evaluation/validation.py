@@ -1,4 +1,4 @@
-"""The loss on the frozen held-out targets, and the plain reference on them."""
+"""Held-out loss of a model in training, and the linear reference on the same targets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,11 +19,10 @@ from scaling.evaluation.clustered_errors import assign_clusters
 
 @dataclass(frozen=True)
 class Scores:
-    """Nats of every held-out target: the run's and the linear reference's, and their clusters.
+    """Nats of every held-out target, by the run and by the linear reference.
 
-    All arrays are (targets,); what shares a ``assign_clusters`` is correlated, and ``clustered_by`` says
-    what clusters are.
-    ``by_context`` are the run's nats where it sees fewer samples, by their number.
+    All arrays are (targets,). Targets of one ``cluster`` are correlated; ``clustered_by`` is the
+    kind of the clusters. ``by_context`` maps each context (samples) to the run's nats from it.
     ``targets_hash`` identifies the list of (recording, offset).
     """
 
@@ -39,13 +38,13 @@ class Scores:
 def score(
     engine: Any, batches: Any, corpus: Corpus, config: RunConfig, contexts: Sequence[int] = ()
 ) -> Scores:
-    """Score all held-out targets; every rank must call it, and every rank gets all scores.
+    """Score all held-out targets from the model's context, and from each of ``contexts`` (samples).
 
-    They are scored from the model's own context, and from each of ``contexts`` (samples) besides.
+    Every rank must call this. Every rank receives all scores.
     """
     engine.eval()
     context, spacing = config.model.context, config.validation.spacing
-    seen = [context, *contexts]
+    lengths = [context, *contexts]
     rows = []
     for batch in batches:
         codes = batch["codes"]
@@ -56,7 +55,7 @@ def score(
                 Targets("last", spacing, context=length),
                 None if padding is None else (padding - (context - length)).clamp(min=0),
             )[1]
-            for length in seen
+            for length in lengths
         ]
         runs = codes.unfold(1, corpus.linear.order + 1, 1)[
             :, context - corpus.linear.order :: spacing
@@ -69,20 +68,20 @@ def score(
     engine.train()
     gathered: list[Any] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(gathered, rows)
-    # Where the workers do not divide the windows, the last step scores windows beyond the list.
-    every = sorted((row for part in gathered for row in part), key=lambda row: int(row[0]))
-    every = [row for row in every if row[0] < config.validation.windows]
-    indexes = np.array([row[1] for row in every])
+    # If the workers do not divide the windows evenly, the last step scores extra ones.
+    rows = [row for part in gathered for row in part if row[0] < config.validation.windows]
+    rows.sort(key=lambda row: int(row[0]))
+    indexes = np.array([row[1] for row in rows])
     held_out = held_out_windows(config, corpus)
     recording, offsets = held_out.offsets(indexes)
-    owner = np.broadcast_to(recording[:, None], offsets.shape).ravel()
-    member, clustered_by = assign_clusters(owner, offsets.ravel() // corpus.rate)
-    run_KT = np.concatenate([row[2] for row in every], 1).astype(np.float64)
+    recordings = np.broadcast_to(recording[:, None], offsets.shape).ravel()
+    cluster, clustered_by = assign_clusters(recordings, offsets.ravel() // corpus.rate)
+    run_KT = np.concatenate([row[2] for row in rows], 1).astype(np.float64)
     return Scores(
         run=run_KT[0],
-        by_context=dict(zip(seen, run_KT, strict=True)),
-        linear=np.concatenate([row[3] for row in every]),
-        cluster=member,
+        by_context=dict(zip(lengths, run_KT, strict=True)),
+        linear=np.concatenate([row[3] for row in rows]),
+        cluster=cluster,
         clustered_by=clustered_by,
         targets_hash=hash_targets(held_out, indexes),
     )

@@ -1,7 +1,9 @@
 """Arithmetic over the columns of a table: ``Training FLOP / (6 * Model Size)``.
 
-A name is a column's, with or without backticks around it where it holds spaces. Nothing but
-arithmetic, numbers and a few functions is taken, so a formula cannot do anything else.
+A column name with spaces needs no backticks. A formula may hold arithmetic, numbers and a few
+functions, and nothing else. ``pandas.DataFrame.eval`` is no replacement: it calls any method of a
+column (``D.to_csv('file')`` writes a file), lacks log2, minimum and maximum, and needs backticks.
+It would need the same whitelist and the same aliases.
 """
 
 import ast
@@ -31,7 +33,7 @@ ALLOWED = (
     *(ast.Expression, ast.BinOp, ast.UnaryOp, ast.Constant, ast.Name, ast.Load, ast.Call),
     *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.USub, ast.UAdd),
 )
-MOST_NAMED = 12  # columns in a sentence
+MAX_LISTED = 12  # columns in a sentence
 QUOTED = re.compile(r"`[^`]*`|'[^']*'|\"[^\"]*\"")
 
 
@@ -46,10 +48,10 @@ class Expression:
 
     @classmethod
     def of(cls, text: str, known: Iterable[str], where: str) -> "Expression":
-        """The formula over these names; :class:`ConfigError` says what is wrong ``where``."""
+        """Compile a formula over the names ``known``; ConfigError names the option ``where``."""
         known = list(known)
         if text in known:
-            # A whole column's name, whatever signs it holds.
+            # The whole name of a column may have any signs.
             code = compile("whole", where, "eval")
             return cls(text, (text,), code, {"whole": text})
         plain, aliases = with_aliases(text, known, where)
@@ -57,10 +59,13 @@ class Expression:
             tree = ast.parse(plain.strip(), mode="eval")
         except (SyntaxError, ValueError) as error:
             raise ConfigError(
-                [f"{where}: {text!r} is no arithmetic over columns, and {missing(text, known)}"]
+                [
+                    f"{where}: {text!r} is no arithmetic over columns, and "
+                    f"{missing_column(text, known)}"
+                ]
             ) from error
         for node in ast.walk(tree):
-            _allow(node, text, where)
+            _check_node(node, text, where)
         called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
         used = {
             node.id
@@ -70,12 +75,12 @@ class Expression:
         names = sorted(aliases.get(name, name) for name in used)
         for name in names:
             if name not in known:
-                raise ConfigError([f"{where}: {missing(name, known)}"])
+                raise ConfigError([f"{where}: {missing_column(name, known)}"])
         code = compile(tree, where, "eval")
         return cls(text, tuple(names), code, aliases)
 
     def __call__(self, columns: Mapping[str, Floats]) -> Floats:
-        """The formula's value where its names stand for these columns."""
+        """Return the values of the formula (rows,) for columns by name, each of shape (rows,)."""
         values = {alias: columns[name] for alias, name in self.aliases.items()}
         values |= {name: columns[name] for name in self.names}
         with np.errstate(all="ignore"):
@@ -84,10 +89,10 @@ class Expression:
 
 
 def with_aliases(text: str, known: Iterable[str], where: str) -> tuple[str, dict[str, str]]:
-    """The text with each column that is no plain name under an alias, and the aliases' names.
+    """Replace column names that are no identifiers by aliases; return the text and the aliases.
 
-    Backticks hold a column's name exactly; without them, names with spaces or signs are found as
-    they stand, the longest first. Text in quotes stays as it is.
+    A name in backticks must be that of a column. Without them, names with spaces or signs are
+    matched as written, the longest first. Text in quotes does not change.
     """
     known = list(known)
     awkward = sorted(
@@ -115,15 +120,15 @@ def with_aliases(text: str, known: Iterable[str], where: str) -> tuple[str, dict
         quoted = match.group()
         if quoted[0] == "`":
             if quoted[1:-1] not in known:
-                raise ConfigError([f"{where}: {missing(quoted[1:-1], known)}"])
+                raise ConfigError([f"{where}: {missing_column(quoted[1:-1], known)}"])
             quoted = alias(quoted[1:-1])
         pieces.append(quoted)
         at = match.end()
     return "".join([*pieces, outside(text[at:])]), aliases
 
 
-def missing(name: str, known: Iterable[str]) -> str:
-    """That there is no such column, with the nearest name."""
+def missing_column(name: str, known: Iterable[str]) -> str:
+    """Return the error text for a column that does not exist, with the nearest name."""
     known = list(known)
     folded = {other.casefold(): other for other in known}
     nearest = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0)
@@ -131,25 +136,27 @@ def missing(name: str, known: Iterable[str]) -> str:
     return f"there is no column {name!r}: {hint}"
 
 
-def columns(known: Iterable[str]) -> str:
-    """Which columns there are, in a sentence."""
+def column_list(known: Iterable[str]) -> str:
+    """Return a sentence that lists the columns."""
     names = [repr(name) for name in known]
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return f"The columns are {', '.join(names[:MOST_NAMED])}{more}."
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return f"The columns are {', '.join(names[:MAX_LISTED])}{more}."
 
 
-def _allow(node: ast.AST, text: str, where: str) -> None:
+def _check_node(node: ast.AST, text: str, where: str) -> None:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor):
-        raise ConfigError([f"{where}: {text!r} holds ^: write ** for a power"])
-    plain = isinstance(node, ALLOWED)
+        raise ConfigError([f"{where}: {text!r} has ^: write ** for a power"])
+    allowed = isinstance(node, ALLOWED)
     if isinstance(node, ast.Call):
-        plain = isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS and not node.keywords
+        allowed = (
+            isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS and not node.keywords
+        )
     if isinstance(node, ast.Constant):
-        plain = type(node.value) in (int, float)
-    if not plain:
+        allowed = type(node.value) in (int, float)
+    if not allowed:
         raise ConfigError(
             [
-                f"{where}: {text!r} holds more than arithmetic: + - * / ** and "
-                f"{', '.join(FUNCTIONS)} over columns and numbers are taken"
+                f"{where}: {text!r} has more than arithmetic: write + - * / ** and "
+                f"{', '.join(FUNCTIONS)} over columns and numbers"
             ]
         )

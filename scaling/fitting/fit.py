@@ -1,9 +1,9 @@
-"""A loss surface fitted to points: the best parameters, and how far the starts agree on them.
+"""Fit a loss surface to points, from many starts, and refit it to redrawn configurations.
 
 The recipe is the Huber loss on log L of Hoffmann et al. 2022 (arXiv 2203.15556, appendix D.3) with
 the corrections of Besiroglu et al. 2024 (arXiv 2404.10102): an optimiser that no scale of the
-objective stops early. Covariates are centred, gradients analytic, starts come from the data, and
-several of many must agree on the optimum. Losses are in the unit of the points.
+objective stops early. Covariates are centred, gradients are analytic, starts come from the data,
+and several starts must agree on the optimum. Losses have the unit of the points.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from scaling.fitting.bootstrap import redraw
 from scaling.fitting.forms import Additive
-from scaling.fitting.minimise import Optima, Problem, minimise
+from scaling.fitting.minimise import Mask, Optima, Problem, minimise
 from scaling.fitting.objective import Objective
 from scaling.fitting.points import Points
-from scaling.fitting.slope import FitError, Floats
+from scaling.fitting.slope import FitError, Floats, Numbers
 
 NUM_STARTS = 24
 MIN_STARTS_AGREEING = 3
@@ -25,14 +24,19 @@ AGREEMENT = 1e-6  # of the objective
 ITERATIONS = 600
 TOLERANCE = 1e-13
 
+REFIT_STARTS = 2  # the best fit, and one more
+REFIT_ITERATIONS = 100
+REFIT_TOLERANCE = 1e-9  # percentiles need no more, and flat valleys would cost minutes
+MAX_TRIES = 50  # for each redraw, until one determines the form
+
 
 @dataclass(frozen=True)
 class Fit:
     """A form with the parameters that fit the points best.
 
-    ``parameters`` has shape (parameters,) in the order of the form; ``value`` is the plain sum of
-    the objective over the rows; ``redraws`` holds the parameters refitted to redrawn
-    configurations, shape (redraws, parameters), and is empty where they are too few.
+    ``parameters`` has shape (parameters,) in the order of the form. ``value`` is the plain sum of
+    the objective over the rows. ``redraws`` has shape (redraws, parameters): the parameters
+    refitted to redrawn configurations. It is empty if there are too few configurations.
     """
 
     points: Points
@@ -45,17 +49,15 @@ class Fit:
 
     @property
     def starts_agreeing(self) -> int:
-        """How many starts came to the best objective."""
+        """Number of starts that reached the best objective."""
         # The absolute term lets exact data agree: their objective is zero but for rounding.
-        reach = (
-            self.value * (1 + AGREEMENT)
-            + fit_problem(self.points, self.form, self.objective).nothing
-        )
-        return int(np.sum(self.optima.values <= reach))
+        problem = fit_problem(self.points, self.form, self.objective)
+        highest = self.value * (1 + AGREEMENT) + problem.rounding_error
+        return int(np.sum(self.optima.values <= highest))
 
     @property
     def converged(self) -> bool:
-        """Whether the best fit ended by itself and enough starts came to it."""
+        """Whether the best start converged and enough starts agree with it."""
         best = int(np.argmin(self.optima.values))
         return bool(self.optima.converged[best]) and self.starts_agreeing >= MIN_STARTS_AGREEING
 
@@ -67,7 +69,7 @@ class Fit:
 
     @property
     def predicted(self) -> Floats:
-        """Losses that the fit gives its own rows, shape (rows,)."""
+        """Predicted losses of the fitted rows, shape (rows,)."""
         return self.at(self.points.x)
 
     @property
@@ -76,19 +78,19 @@ class Fit:
         return self.objective.residual(self.predicted, self.points.loss)
 
     def at(self, x: Floats) -> Floats:
-        """Losses at rows of columns x, shape (rows, columns); the result has shape (rows,)."""
+        """Return the predicted losses (rows,) at x, shape (rows, columns)."""
         losses: Floats = self.curves(x, self.parameters[None])[0]
         return losses
 
     def curves(self, x: Floats, parameters: Floats) -> Floats:
-        """Losses at x for each set of parameters, shape (sets, rows)."""
+        """Return the losses (sets, rows) at x for each set of parameters (sets, parameters)."""
         position = np.log(np.asarray(x, float)) - np.log(self.points.centres)
         return self.form.curve(parameters, position)[0]
 
     def added(self) -> Floats:
-        """What each term adds to the loss at each row, shape (rows, terms)."""
-        alone = np.tile(self.parameters, (len(self.form.terms), 1))
+        """Return the part of the loss that each term adds to each row, shape (rows, terms)."""
         count = len(self.form.terms)
+        alone = np.tile(self.parameters, (count, 1))
         alone[:, 1 : 1 + count] *= np.eye(count)
         alone[:, :1] = 0
         alone[:, 1 + self.form.num_powers :] = 0
@@ -97,49 +99,43 @@ class Fit:
 
 
 def fit_problem(points: Points, form: Additive, objective: Objective) -> Problem:
-    """The fit of this form to these points, as the optimiser takes it."""
+    """Return the optimiser's problem of fitting this form to these points."""
     lower, upper = form.bounds(points.loss)
     return Problem(form, objective, points.position, points.loss, lower, upper)
 
 
 def fit(
-    points: Points,
-    form: Additive,
-    objective: Objective,
-    *,
-    num_redraws: int = 200,
-    seed: int = 0,
+    points: Points, form: Additive, objective: Objective, *, num_redraws: int = 200, seed: int = 0
 ) -> Fit:
-    """Fit a form to points. ``seed`` is that of the starts and of the redraws.
+    """Fit a form to points; ``seed`` draws the starts and the redraws.
 
-    Raises :class:`FitError` where the form has more parameters than there are different places in
-    the columns, or a column has too few different values.
+    FitError if there are fewer different rows than parameters, or too few values of a column.
     """
     generator = np.random.default_rng(seed)
-    (found,) = _fitted([points], form, objective, [generator])
-    if num_redraws and enough_to_redraw(points, form):
+    (best,) = _fit_sets([points], form, objective, [generator])
+    if num_redraws and points.num_configurations >= form.num_free + MORE_CONFIGURATIONS:
         problem = fit_problem(points, form, objective)
-        redraws = redraw(problem, points, form, found.parameters, num_redraws, generator)
-        return replace(found, redraws=redraws)
-    return found
+        redraws = redraw(problem, points, form, best.parameters, num_redraws, generator)
+        return replace(best, redraws=redraws)
+    return best
 
 
 def fit_many(sets: Sequence[Points], form: Additive, seeds: Sequence[int]) -> list[Fit]:
-    """Fits to sets of points that differ in nothing but their losses, all at once.
+    """Fit sets of points that differ in their losses alone, all at once.
 
-    Each is what :func:`fit` gives with its seed, the default objective and no redraws, and raises
-    the same.
+    Each result equals that of :func:`fit` with its seed, the default objective and no redraws. The
+    errors are the same.
     """
-    return _fitted(sets, form, Objective(), [np.random.default_rng(seed) for seed in seeds])
+    return _fit_sets(sets, form, Objective(), [np.random.default_rng(seed) for seed in seeds])
 
 
-def _fitted(
+def _fit_sets(
     sets: Sequence[Points],
     form: Additive,
     objective: Objective,
     generators: Sequence[np.random.Generator],
 ) -> list[Fit]:
-    """The best of many starts for each set."""
+    """Return the best of many starts for each set."""
     first = sets[0]
     _check(first, form)
     starts = [
@@ -158,37 +154,23 @@ def _fitted(
         iterations=ITERATIONS,
         tolerance=TOLERANCE,
     )
-    return [
-        _best(points, form, objective, optima.of(slice(at * NUM_STARTS, (at + 1) * NUM_STARTS)))
-        for at, points in enumerate(sets)
-    ]
-
-
-def _best(points: Points, form: Additive, objective: Objective, optima: Optima) -> Fit:
-    best = int(np.argmin(optima.values))
-    return Fit(
-        points=points,
-        form=form,
-        objective=objective,
-        parameters=optima.parameters[best],
-        value=float(optima.values[best]),
-        optima=optima,
-        redraws=np.empty((0, form.num_parameters)),
-    )
-
-
-def enough_to_redraw(points: Points, form: Additive) -> bool:
-    """Whether redrawn configurations can be expected to determine the form."""
-    return points.num_configurations >= form.num_free + MORE_CONFIGURATIONS
+    fits = []
+    for at, points in enumerate(sets):
+        own = optima.of(slice(at * NUM_STARTS, (at + 1) * NUM_STARTS))
+        best = int(np.argmin(own.values))
+        parameters, value = own.parameters[best], float(own.values[best])
+        none = np.empty((0, form.num_parameters))
+        fits.append(Fit(points, form, objective, parameters, value, own, none))
+    return fits
 
 
 def _check(points: Points, form: Additive) -> None:
-    places = len(np.unique(points.x, axis=0))
-    if places < form.num_free:
+    distinct = len(np.unique(points.x, axis=0))
+    if distinct < form.num_free:
         raise FitError(
-            f"rows with {places} different sets of {', '.join(points.names)} cannot carry the "
+            f"{distinct} different rows of {', '.join(points.names)} cannot determine the "
             f"{form.num_free} parameters of the {form.name} form: give more rows, fewer terms or a "
-            "form of fewer parameters."
+            "form with fewer parameters."
         )
     for index, name in enumerate(points.names):
         values = len(np.unique(points.x[:, index]))
@@ -198,3 +180,61 @@ def _check(points: Points, form: Additive) -> None:
                 f"{name} has {values} different value{'s' * (values != 1)}: the {form.name} form "
                 f"needs at least {needed} of each column. Leave {name} out, or add rows."
             )
+
+
+def redraw(
+    problem: Problem,
+    points: Points,
+    form: Additive,
+    best: Floats,
+    number: int,
+    generator: np.random.Generator,
+) -> Floats:
+    """Refit the form to redrawn configurations; return parameters (redraws, parameters).
+
+    This is the pairs bootstrap by cluster: the unit is the configuration, since its rows (seeds,
+    checkpoints, evaluations) are not independent. A redraw that cannot determine the form is drawn
+    again. If none can, fewer than ``number`` come back.
+    """
+    size = points.num_configurations
+    weights: list[Floats] = []
+    for _ in range(MAX_TRIES * number):
+        drawn = np.bincount(generator.integers(size, size=size), minlength=size)
+        if _determines(drawn[points.member] > 0, drawn, points, form):
+            weights.append(drawn[points.member].astype(float))
+        if len(weights) == number:
+            break
+    if not weights:
+        return np.empty((0, form.num_parameters))
+    others = form.starts(problem.loss, REFIT_STARTS - 1, generator)
+    return refit(problem, np.array(weights), np.vstack([best, others]))
+
+
+def _determines(present: Mask, drawn: Numbers, points: Points, form: Additive) -> bool:
+    """Return whether a redraw has enough configurations and enough values of each column."""
+    if np.count_nonzero(drawn) < form.num_free:
+        return False
+    return all(
+        len(np.unique(column)) >= (form.least_values if name in form.terms else 3)
+        for name, column in zip(points.names, points.x[present].T, strict=True)
+    )
+
+
+def refit(problem: Problem, weights: Floats, starts: Floats) -> Floats:
+    """Return the best parameters (fits, parameters) for each row of weights (fits, rows).
+
+    ``starts`` has shape (starts, parameters); its first row must fit all rows best.
+    """
+    residual = problem.residuals(starts[:1])[0][0]
+    optima = minimise(
+        problem,
+        np.repeat(weights, len(starts), axis=0),
+        np.tile(starts, (len(weights), 1)),
+        widths=problem.objective.widths(problem.loss, residual),
+        iterations=REFIT_ITERATIONS,
+        tolerance=REFIT_TOLERANCE,
+    )
+    values = optima.values.reshape(len(weights), len(starts))
+    candidates = optima.parameters.reshape(len(weights), len(starts), -1)
+    best: Floats = candidates[np.arange(len(weights)), values.argmin(axis=1)]
+    return best

@@ -1,7 +1,7 @@
-"""Forms of a loss surface: what the loss is as a function of its columns, with the gradient.
+"""Forms of a loss surface: the loss as a function of its columns, with the gradient.
 
-Covariates come in as logarithms about their centres. So a term's amplitude is what it adds to the
-loss at the centre of the data, which the rows determine far better than the coefficient at x = 1.
+Covariates are logarithms about their centres. So the amplitude of a term is its part of the loss at
+the centre of the data, which the rows determine far better than the coefficient at x = 1.
 """
 
 from dataclasses import dataclass
@@ -21,9 +21,10 @@ COUPLINGS = (0.05, 20.0)
 class Additive:
     """``E + sum of A / x^a``, the form of Hoffmann et al. 2022 (arXiv 2203.15556, equation 2).
 
-    ``terms`` are power laws; ``quadratics`` are columns in whose logarithm the loss is a parabola
-    (a chunk length: it has a best value). Without ``irreducible``, E is 0. Parameters stand in the
-    order E, amplitudes, exponents, what the form adds, then slope and bend of each parabola.
+    ``terms`` are power laws. ``quadratics`` are columns with a best value, such as a chunk length:
+    the loss is a parabola in their logarithm. Without ``irreducible``, E is 0. The order of the
+    parameters is E, amplitudes, exponents, those that a subclass adds, then slope and curvature of
+    each parabola.
     """
 
     terms: tuple[str, ...]
@@ -32,7 +33,7 @@ class Additive:
 
     name: ClassVar[str] = "additive"
     formula: ClassVar[str] = "E + sum of A / x^a"
-    least_values: ClassVar[int] = 3  # of a term's column: fewer leave E, A and a undetermined
+    least_values: ClassVar[int] = 3  # of a term's column: fewer cannot determine E, A and a
 
     def __post_init__(self) -> None:
         if not self.terms:
@@ -40,24 +41,24 @@ class Additive:
 
     @property
     def num_powers(self) -> int:
-        """Amplitudes, exponents and what the form adds to them."""
+        """Number of amplitudes, exponents and further parameters of the form."""
         return 2 * len(self.terms)
 
     @property
     def num_parameters(self) -> int:
-        """All of the form's parameters, E included even where it is 0."""
+        """Number of all parameters, E included even if it is 0."""
         return 1 + self.num_powers + 2 * len(self.quadratics)
 
     @property
     def num_free(self) -> int:
-        """Parameters that are fitted."""
+        """Number of parameters that are fitted."""
         return self.num_parameters - (not self.irreducible)
 
     def curve(self, parameters: Floats, position: Floats) -> tuple[Floats, Floats]:
-        """Losses and gradients at the positions, for each set of parameters.
+        """Return losses (fits, rows) and gradients (fits, rows, parameters).
 
-        ``parameters`` has shape (fits, parameters), ``position`` (rows, columns); the results have
-        shape (fits, rows) and (fits, rows, parameters).
+        ``parameters`` has shape (fits, parameters). ``position`` (rows, columns) is the logarithm
+        of the columns about their centres.
         """
         split, count = 1 + self.num_powers, len(self.terms)
         added, gradient = self._powers(parameters[:, 1:split], position[:, :count])
@@ -69,20 +70,20 @@ class Additive:
         return loss, np.concatenate([ones, gradient, parabolas], axis=2)
 
     def amplitudes(self, parameters: Floats) -> Floats:
-        """What each term adds at the centre, shape (fits, terms)."""
+        """Return the part of the loss of each term at the centre, shape (fits, terms)."""
         return parameters[:, 1 : 1 + len(self.terms)]
 
     def exponents(self, parameters: Floats) -> Floats:
-        """Exponent of each term, shape (fits, terms)."""
+        """Return the exponent of each term, shape (fits, terms)."""
         return parameters[:, 1 + len(self.terms) : 1 + 2 * len(self.terms)]
 
     def bounds(self, loss: Floats) -> tuple[Floats, Floats]:
-        """Lower and upper bounds of the parameters, for these losses."""
+        """Return the lower and upper bounds (parameters,) for losses of shape (rows,)."""
         count, bends = len(self.terms), 2 * len(self.quadratics)
-        low, high = self._box_of_powers(count)
+        low, high = self._power_bounds(count)
         highest = float(loss.max())
         ceiling = highest if self.irreducible else 0.0
-        # No term adds more than the whole loss at the centre; beyond this only trial steps go.
+        # No term adds more than the whole loss at the centre: only trial steps go beyond.
         most = AMPLITUDE * highest
         return (
             np.array([0.0, *[0.0] * count, *low, *[-np.inf] * bends]),
@@ -90,14 +91,14 @@ class Additive:
         )
 
     def starts(self, loss: Floats, number: int, generator: np.random.Generator) -> Floats:
-        """Starting points from the losses, shape (number, parameters).
+        """Return random starts from the losses, shape (number, parameters).
 
-        E is a share of the lowest loss; what is left is split at random among the terms.
+        E is a share of the lowest loss. The rest is divided at random among the terms.
         """
         count = len(self.terms)
         floor = loss.min() * generator.uniform(0.05, 0.999, (number, 1)) * self.irreducible
         shares = generator.dirichlet(np.ones(count), number)
-        powers = self._starts_of_powers(number, generator)
+        powers = self._power_starts(number, generator)
         return np.hstack(
             [
                 floor,
@@ -108,12 +109,13 @@ class Additive:
         )
 
     def named_parameters(self, parameters: Floats, centres: Floats) -> dict[str, Floats]:
-        """The form's own parameters by name, each of shape (fits,), in the units of the columns.
+        """Return the form's own parameters by name, each (fits,), in the units of the columns.
 
-        With a parabola, E is the loss at its lowest point; where it has none, the optimum is NaN.
+        With a parabola, E is the loss at its lowest point. Without a lowest point, the optimum is
+        NaN.
         """
         values = {"E": parameters[:, 0].copy()}
-        values |= self._natural_powers(parameters, np.log(centres[: len(self.terms)]))
+        values |= self._named_powers(parameters, np.log(centres[: len(self.terms)]))
         for index, name in enumerate(self.quadratics):
             slope, bend = parameters[:, 1 + self.num_powers + 2 * index :][:, :2].T
             convex = bend > 0
@@ -125,21 +127,21 @@ class Additive:
         return values
 
     def _powers(self, parameters: Floats, position: Floats) -> tuple[Floats, Floats]:
-        """The terms' sum and its gradient by amplitudes, exponents and what the form adds."""
+        """Return the sum of the terms and its gradient by the ``num_powers`` parameters."""
         amplitude, exponent = np.split(parameters, 2, axis=1)
         factor = np.exp(-exponent[:, None, :] * position)
         added = amplitude[:, None, :] * factor
         return added.sum(axis=2), np.concatenate([factor, -added * position], axis=2)
 
-    def _box_of_powers(self, count: int) -> tuple[list[float], list[float]]:
-        """Bounds of the exponents and of what the form adds."""
+    def _power_bounds(self, count: int) -> tuple[list[float], list[float]]:
+        """Return the bounds of the exponents and of the form's further parameters."""
         return [EXPONENTS[0]] * count, [EXPONENTS[1]] * count
 
-    def _starts_of_powers(self, number: int, generator: np.random.Generator) -> Floats:
-        """Starting exponents, and starts of what the form adds."""
-        return _spread((0.05, 1.5), (number, len(self.terms)), generator)
+    def _power_starts(self, number: int, generator: np.random.Generator) -> Floats:
+        """Return starts of the exponents and of the form's further parameters."""
+        return _log_uniform((0.05, 1.5), (number, len(self.terms)), generator)
 
-    def _natural_powers(self, parameters: Floats, log_centres: Floats) -> dict[str, Floats]:
+    def _named_powers(self, parameters: Floats, log_centres: Floats) -> dict[str, Floats]:
         amplitude, exponent = self.amplitudes(parameters), self.exponents(parameters)
         values = {}
         for index, name in enumerate(self.terms):
@@ -150,7 +152,7 @@ class Additive:
 
 
 class Shifted(Additive):
-    """``E + sum of A / (x + s)^a`` with shifts s of 0 or more: a power law that starts late."""
+    """``E + sum of A / (x + s)^a`` with shifts s >= 0: a power law with a late start."""
 
     name = "shifted"
     formula = "E + sum of A / (x + s)^a"
@@ -158,7 +160,7 @@ class Shifted(Additive):
 
     @property
     def num_powers(self) -> int:
-        """Amplitudes, exponents and shifts."""
+        """Number of amplitudes, exponents and shifts."""
         return 3 * len(self.terms)
 
     def _powers(self, parameters: Floats, position: Floats) -> tuple[Floats, Floats]:
@@ -170,20 +172,20 @@ class Shifted(Additive):
         gradient = np.concatenate([factor, -added * np.log(ratio), by_shift], axis=2)
         return added.sum(axis=2), gradient
 
-    def _box_of_powers(self, count: int) -> tuple[list[float], list[float]]:
-        low, high = super()._box_of_powers(count)
+    def _power_bounds(self, count: int) -> tuple[list[float], list[float]]:
+        low, high = super()._power_bounds(count)
         return [*low, *[SHIFTS[0]] * count], [*high, *[SHIFTS[1]] * count]
 
-    def _starts_of_powers(self, number: int, generator: np.random.Generator) -> Floats:
-        shifts = _spread((1e-3, 3.0), (number, len(self.terms)), generator)
-        return np.hstack([super()._starts_of_powers(number, generator), shifts])
+    def _power_starts(self, number: int, generator: np.random.Generator) -> Floats:
+        shifts = _log_uniform((1e-3, 3.0), (number, len(self.terms)), generator)
+        return np.hstack([super()._power_starts(number, generator), shifts])
 
-    def _natural_powers(self, parameters: Floats, log_centres: Floats) -> dict[str, Floats]:
-        values = super()._natural_powers(parameters, log_centres)
+    def _named_powers(self, parameters: Floats, log_centres: Floats) -> dict[str, Floats]:
+        values = super()._named_powers(parameters, log_centres)
         count = len(self.terms)
         for index, name in enumerate(self.terms):
             shift = parameters[:, 1 + 2 * count + index]
-            # The amplitude is that at the centre, (centre + shift)^-a and not centre^-a.
+            # The amplitude refers to (centre + shift)^-a, not to centre^-a.
             values[f"{name}.coefficient"] *= (1 + shift) ** values[f"{name}.exponent"]
             values[f"{name}.shift"] = shift * np.exp(log_centres[index])
         return values
@@ -192,9 +194,8 @@ class Shifted(Additive):
 class Coupled(Additive):
     """``E + (sum of A / x^a)^k``: terms that limit each other, ``E + A (N^-a + R D^-b)^k``.
 
-    It is the form of Busbridge et al. 2025 (arXiv 2502.08606) for one model; k = 1 is
-    the additive one. The amplitudes are those of the inner terms, scaled so that the whole adds
-    their sum at the centre.
+    The form of Busbridge et al. 2025 (arXiv 2502.08606) for one model; k = 1 is additive. The
+    amplitudes of the inner terms are scaled so that their sum is the reducible loss at the centre.
     """
 
     name = "coupled"
@@ -202,7 +203,7 @@ class Coupled(Additive):
 
     @property
     def num_powers(self) -> int:
-        """Amplitudes, exponents and the coupling."""
+        """Number of amplitudes, exponents and the coupling."""
         return 2 * len(self.terms) + 1
 
     def _powers(self, parameters: Floats, position: Floats) -> tuple[Floats, Floats]:
@@ -217,16 +218,16 @@ class Coupled(Additive):
         gradient[:, :, :count] += ((1 - coupling) * ratio**coupling)[..., None]
         return added, np.concatenate([gradient, (added * np.log(ratio))[..., None]], axis=2)
 
-    def _box_of_powers(self, count: int) -> tuple[list[float], list[float]]:
-        low, high = super()._box_of_powers(count)
+    def _power_bounds(self, count: int) -> tuple[list[float], list[float]]:
+        low, high = super()._power_bounds(count)
         return [*low, COUPLINGS[0]], [*high, COUPLINGS[1]]
 
-    def _starts_of_powers(self, number: int, generator: np.random.Generator) -> Floats:
-        coupling = _spread((0.3, 2.0), (number, 1), generator)
-        return np.hstack([super()._starts_of_powers(number, generator), coupling])
+    def _power_starts(self, number: int, generator: np.random.Generator) -> Floats:
+        coupling = _log_uniform((0.3, 2.0), (number, 1), generator)
+        return np.hstack([super()._power_starts(number, generator), coupling])
 
-    def _natural_powers(self, parameters: Floats, log_centres: Floats) -> dict[str, Floats]:
-        values = super()._natural_powers(parameters, log_centres)
+    def _named_powers(self, parameters: Floats, log_centres: Floats) -> dict[str, Floats]:
+        values = super()._named_powers(parameters, log_centres)
         coupling = parameters[:, 2 * len(self.terms) + 1]
         whole = np.maximum(self.amplitudes(parameters).sum(axis=1), np.finfo(float).tiny)
         for name in self.terms:
@@ -235,10 +236,10 @@ class Coupled(Additive):
 
 
 class Overtraining(Additive):
-    """``E + (a M^h + b M^-h) C^-h`` with M = D/N and C = 6 N D, of Gadre et al. 2024.
+    """``E + (a M^h + b M^-h) C^-h`` with M = D/N and C = 6 N D.
 
-    arXiv 2403.08540. It is the additive form whose two exponents are one, 2 h; the
-    first term is that of the parameters N, the second that of the tokens D.
+    The form of Gadre et al. 2024 (arXiv 2403.08540): additive, with one exponent, 2 h, for both
+    terms. The first term is that of the parameters N, the second that of the tokens D.
     """
 
     name = "overtraining"
@@ -249,16 +250,16 @@ class Overtraining(Additive):
         if len(self.terms) != 2:
             raise FitError(
                 f"the overtraining form has {len(self.terms)} terms: it takes two, parameters "
-                "first: --term N=COLUMN --term D=COLUMN"
+                "first: write --term N=COLUMN --term D=COLUMN"
             )
 
     @property
     def num_powers(self) -> int:
-        """Two amplitudes and their exponent."""
+        """Number of amplitudes (2) and exponents (1)."""
         return 3
 
     def exponents(self, parameters: Floats) -> Floats:
-        """The shared exponent, twice, shape (fits, 2)."""
+        """Return the shared exponent of each term, shape (fits, 2)."""
         return np.repeat(parameters[:, 3:4], 2, axis=1)
 
     def _powers(self, parameters: Floats, position: Floats) -> tuple[Floats, Floats]:
@@ -267,14 +268,14 @@ class Overtraining(Additive):
         shared = gradient[:, :, 2:].sum(axis=2, keepdims=True)
         return added, np.concatenate([gradient[:, :, :2], shared], axis=2)
 
-    def _box_of_powers(self, count: int) -> tuple[list[float], list[float]]:
-        return super()._box_of_powers(1)
+    def _power_bounds(self, count: int) -> tuple[list[float], list[float]]:
+        return super()._power_bounds(1)
 
-    def _starts_of_powers(self, number: int, generator: np.random.Generator) -> Floats:
-        return super()._starts_of_powers(number, generator)[:, :1]
+    def _power_starts(self, number: int, generator: np.random.Generator) -> Floats:
+        return super()._power_starts(number, generator)[:, :1]
 
-    def _natural_powers(self, parameters: Floats, log_centres: Floats) -> dict[str, Floats]:
-        values = super()._natural_powers(parameters, log_centres)
+    def _named_powers(self, parameters: Floats, log_centres: Floats) -> dict[str, Floats]:
+        values = super()._named_powers(parameters, log_centres)
         eta = values[f"{self.terms[0]}.exponent"] / 2
         a, b = (values[f"{name}.coefficient"] * 6**eta for name in self.terms)
         return values | {"a": a, "b": b, "eta": eta}
@@ -285,9 +286,9 @@ FORMS: dict[str, type[Additive]] = {
 }
 
 
-def _spread(
+def _log_uniform(
     ends: tuple[float, float], shape: tuple[int, int], generator: np.random.Generator
 ) -> Floats:
-    """Random numbers between the ends, even in their logarithm."""
-    spread: Floats = np.exp(generator.uniform(np.log(ends[0]), np.log(ends[1]), shape))
-    return spread
+    """Draw numbers between the ends, uniform in their logarithm."""
+    drawn: Floats = np.exp(generator.uniform(np.log(ends[0]), np.log(ends[1]), shape))
+    return drawn

@@ -1,9 +1,9 @@
-"""Many fits of one surface at once: from many starts, to reweighted rows, or to many losses.
+"""Fit one surface many times at once: from many starts, to reweighted rows, or to many losses.
 
-Each step solves a damped least-squares problem whose weights turn squares into the objective
-(iteratively reweighted squares with the damping of Marquardt, doi:10.1137/0111030), and near the
-optimum Newton's. Only steps that lower the objective are taken, and only relative decreases end a
-fit, so the scale and the reduction of the objective cannot stop it early.
+Each step solves a damped least-squares problem whose weights turn squares into the objective:
+iteratively reweighted least squares with the damping of Marquardt (doi:10.1137/0111030), and
+Newton's method near the optimum. Only steps that lower the objective are accepted, and only
+relative decreases end a fit. So the scale of the objective cannot end it early.
 """
 
 from dataclasses import dataclass, replace
@@ -17,29 +17,30 @@ from scaling.fitting.slope import Floats
 
 Mask = NDArray[np.bool_]
 
-PATIENCE = 6  # steps in a row without a decrease that counts
+PATIENCE = 6  # steps in a row without a decrease above the tolerance
 ITERATIONS_BETWEEN = 30  # at each width before the last
-LARGEST_BATCH = 100_000  # numbers in the gradient of a batch: more leave the processor's caches
+LARGEST_BATCH = 100_000  # numbers in the gradient of a batch: more exceed the processor's caches
 RELAXED, TIGHTENED = 1 / 5, 6.0
 STIFFEST = 1e12
-# Rows beyond the width have a slope and no curvature; reweighting gives them some, which is safe
-# and slow. Steps that help take it away, down to nearly Newton's; one that does not restores it.
+# Rows beyond the width have a slope but no curvature. Reweighting adds some, which is safe and
+# slow: steps that help remove it, down to nearly Newton's method, and a step that does not restores
+# it.
 LIGHTER, HEAVIER, LIGHTEST = 0.5, 16.0, 1e-3
 
 
 class Surface(Protocol):
-    """A curve with its gradient."""
+    """A curve with its gradient (:class:`scaling.fitting.forms.Additive`)."""
 
     def curve(self, parameters: Floats, position: Floats) -> tuple[Floats, Floats]:
-        """Losses (fits, rows) and gradients (fits, rows, parameters)."""
+        """Return losses (fits, rows) and gradients (fits, rows, parameters)."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A surface, the rows it is fitted to, and the box that its parameters stay in.
+    """A surface, the rows to fit and the bounds of its parameters.
 
-    ``loss`` has shape (rows,) and the bounds (parameters,); or all three have an axis of fits
-    before, where each is to losses of its own.
+    ``position`` has shape (rows, columns), ``loss`` (rows,) and the bounds (parameters,). If each
+    fit has its own losses, ``loss`` and the bounds have a first axis of fits.
     """
 
     surface: Surface
@@ -50,35 +51,37 @@ class Problem:
     upper: Floats
 
     def of(self, fits: Mask | slice) -> "Problem":
-        """The problem of these fits alone."""
+        """Return the problem of these fits alone."""
         if self.loss.ndim == 1:
             return self
         return replace(self, loss=self.loss[fits], lower=self.lower[fits], upper=self.upper[fits])
 
     def residuals(self, parameters: Floats) -> tuple[Floats, Floats]:
-        """Residuals (fits, rows) and their gradients (fits, rows, parameters)."""
+        """Return residuals (fits, rows) and their gradients (fits, rows, parameters)."""
         predicted, jacobian = self.surface.curve(parameters, self.position)
         residual = self.objective.residual(predicted, self.loss)
         return residual, self.objective.gradient(predicted, jacobian)
 
     @property
-    def nothing(self) -> float:
-        """An objective of a fit that is exact but for rounding."""
+    def rounding_error(self) -> float:
+        """The objective of a fit that is exact but for rounding."""
         rounding = 1e-9 * self.objective.unit(self.loss)
         return int(self.loss.shape[-1]) * float(self.objective.losses(np.array(rounding)))
 
 
 @dataclass(frozen=True)
 class Optima:
-    """Where each fit ended: parameters (fits, parameters), plain sums (fits,), and whether
-    it ended because no step helped any more, rather than at the limit of iterations."""
+    """The end of each fit: parameters (fits, parameters) and plain sums of the objective (fits,).
+
+    ``converged`` (fits,) is false for a fit that the limit of iterations ended.
+    """
 
     parameters: Floats
     values: Floats
     converged: Mask
 
     def of(self, fits: slice) -> "Optima":
-        """Where these fits ended."""
+        """Return the optima of these fits alone."""
         return Optima(self.parameters[fits], self.values[fits], self.converged[fits])
 
 
@@ -93,48 +96,26 @@ def minimise(
 ) -> Optima:
     """Fit once for each row of ``weights`` (fits, rows) and of ``starts`` (fits, parameters).
 
-    ``widths`` are those of :meth:`Objective.widths`; at the last one a fit ends after
-    :data:`PATIENCE` steps that lower the objective by less than ``tolerance`` of it.
+    ``widths`` are those of :meth:`Objective.widths`. At the last width a fit converges after
+    :data:`PATIENCE` steps that lower the objective by a share of less than ``tolerance``.
     """
-    # A trial step may overflow; its objective is then no number, and the step is not taken.
+    size = max(1, LARGEST_BATCH // (weights.shape[1] * starts.shape[1]))
+    optima = []
+    # A trial step may overflow. Its objective is then NaN, and the step is rejected.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        return _in_batches(problem, weights, starts, widths, iterations, tolerance)
-
-
-def _in_batches(
-    problem: Problem,
-    weights: Floats,
-    starts: Floats,
-    widths: list[float],
-    iterations: int,
-    tolerance: float,
-) -> Optima:
-    each = max(1, LARGEST_BATCH // (weights.shape[1] * starts.shape[1]))
-    parts = [
-        _narrowed(problem.of(some), weights[some], starts[some], widths, iterations, tolerance)
-        for some in (slice(at, at + each) for at in range(0, len(starts), each))
-    ]
-    return Optima(
-        np.concatenate([part.parameters for part in parts]),
-        np.concatenate([part.values for part in parts]),
-        np.concatenate([part.converged for part in parts]),
-    )
-
-
-def _narrowed(
-    problem: Problem,
-    weights: Floats,
-    starts: Floats,
-    widths: list[float],
-    iterations: int,
-    tolerance: float,
-) -> Optima:
-    parameters = np.clip(starts, problem.lower, problem.upper)
-    for width in widths[:-1]:
-        parameters, _ = _descend(problem, weights, parameters, width, ITERATIONS_BETWEEN, tolerance)
-    parameters, ended = _descend(problem, weights, parameters, widths[-1], iterations, tolerance)
-    residual, _ = problem.residuals(parameters)
-    return Optima(parameters, np.sum(weights * problem.objective.losses(residual), axis=1), ended)
+        for some in (slice(at, at + size) for at in range(0, len(starts), size)):
+            part, weight = problem.of(some), weights[some]
+            parameters = np.clip(starts[some], part.lower, part.upper)
+            for width in widths[:-1]:
+                parameters, _ = _descend(
+                    part, weight, parameters, width, ITERATIONS_BETWEEN, tolerance
+                )
+            parameters, converged = _descend(
+                part, weight, parameters, widths[-1], iterations, tolerance
+            )
+            losses = problem.objective.losses(part.residuals(parameters)[0])
+            optima.append((parameters, np.sum(weight * losses, axis=1), converged))
+    return Optima(*(np.concatenate(each) for each in zip(*optima, strict=True)))
 
 
 def _descend(
@@ -145,50 +126,46 @@ def _descend(
     iterations: int,
     tolerance: float,
 ) -> tuple[Floats, Mask]:
-    """Damped steps at one width; the parameters, and which fits ended by themselves."""
+    """Take damped steps at one width; return the parameters, and which fits converged."""
     parameters, objective = starts.copy(), problem.objective
     damping, idle = np.full(len(starts), 1e-3), np.zeros(len(starts), int)
     tails = np.ones(len(starts))
     running = np.arange(len(starts))
     residual, gradient = problem.residuals(parameters)
     value = np.sum(weights * objective.losses(residual, width), axis=1)
-    own = problem
+    active = problem
     for _ in range(iterations):
         pulls = weights[running] * objective.weights(residual, width)
         bends = np.where(np.abs(residual) <= width, pulls, tails[running, None] * pulls)
         slope = np.matmul((pulls * residual)[:, None, :], gradient)[:, 0]
         matrix = np.matmul((bends[..., None] * gradient).transpose(0, 2, 1), gradient)
-        step = _step(own, parameters[running], slope, matrix, damping[running])
-        tried = np.clip(parameters[running] + step, own.lower, own.upper)
-        new_residual, new_gradient = own.residuals(tried)
+        step = _step(active, parameters[running], slope, matrix, damping[running])
+        candidate = np.clip(parameters[running] + step, active.lower, active.upper)
+        new_residual, new_gradient = active.residuals(candidate)
         new_value = np.sum(weights[running] * objective.losses(new_residual, width), axis=1)
         better = new_value < value[running]
         counts = better & (value[running] - new_value > tolerance * value[running])
-        # Only a reweighted step that does not help says that none will.
+        # Only a fully reweighted step that does not help shows that no step will.
         safe = tails[running] == 1.0
         idle[running] = np.where(counts, 0, idle[running] + safe)
         damping[running] *= np.where(better, RELAXED, np.where(safe, TIGHTENED, 1.0))
         tails[running] = np.clip(tails[running] * np.where(counts, LIGHTER, HEAVIER), LIGHTEST, 1.0)
-        parameters[running[better]], value[running[better]] = tried[better], new_value[better]
+        parameters[running[better]], value[running[better]] = candidate[better], new_value[better]
         residual[better], gradient[better] = new_residual[better], new_gradient[better]
         going = (idle[running] < PATIENCE) & (damping[running] < STIFFEST)
         running, residual, gradient = running[going], residual[going], gradient[going]
-        own = own.of(going)
+        active = active.of(going)
         if not len(running):
             break
-    ended = np.ones(len(starts), bool)
-    ended[running] = False
-    return parameters, ended
+    converged = np.ones(len(starts), bool)
+    converged[running] = False
+    return parameters, converged
 
 
 def _step(
-    problem: Problem,
-    parameters: Floats,
-    slope: Floats,
-    matrix: Floats,
-    damping: Floats,
+    problem: Problem, parameters: Floats, slope: Floats, matrix: Floats, damping: Floats
 ) -> Floats:
-    """The damped step of each fit; parameters that press against their box stay where they are."""
+    """Return the damped step of each fit; parameters at a bound that they press on do not move."""
     stuck = ((parameters <= problem.lower) & (slope > 0)) | (
         (parameters >= problem.upper) & (slope < 0)
     )

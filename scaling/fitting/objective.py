@@ -1,7 +1,7 @@
-"""What a fit makes small: the losses of residuals, and the weights that reweighting needs.
+"""Objectives of a fit: the loss of each residual, its derivatives and its weights.
 
 The Huber loss on log L is that of Hoffmann et al. 2022 (arXiv 2203.15556, appendix D.3). The
-asymmetric one, the absolute error with over-prediction counted ten times, is the default of the
+asymmetric loss, the absolute error with over-prediction counted ten times, is the default of the
 package ``chinchilla`` (github.com/kyo-takano/chinchilla).
 """
 
@@ -16,16 +16,16 @@ Kind = Literal["huber", "mse", "asymmetric"]
 Space = Literal["log", "raw"]
 OVERPREDICTION = 10.0
 SHARP = 1e-9  # half-width of the rounded tip of the absolute error, as a share of the unit
-WIDEST = 0.1  # of the unit: where the first starts see a least-squares problem
+WIDEST = 0.1  # of the unit: the first starts meet a least-squares problem
 STEP = 3.0  # between the widths through which a fit narrows to its own
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A loss of residuals, predicted minus seen, of the loss or of its logarithm.
+    """The penalty of residuals, predicted minus observed, of the loss or of its logarithm.
 
-    ``delta`` is the half-width of the quadratic part of ``huber``. The objective of a fit is the
-    plain sum over rows: Huber terms, squares, or weighted absolute errors.
+    ``delta`` is the half-width of the quadratic part of ``huber``. A fit minimises the plain sum
+    over rows of Huber terms, squares or weighted absolute errors.
     """
 
     kind: Kind = "huber"
@@ -33,24 +33,25 @@ class Objective:
     delta: float = 1e-3
 
     def unit(self, loss: Floats) -> float:
-        """What residuals are small against: 1 for logarithms, the median loss otherwise."""
+        """Return the scale of residuals: 1 for logarithms, else the median loss."""
         return 1.0 if self.space == "log" else float(np.median(loss))
 
     def residual(self, predicted: Floats, loss: Floats) -> Floats:
-        """Predicted minus seen; shapes broadcast."""
+        """Return predicted minus observed; shapes broadcast."""
         if self.space == "raw":
             return predicted - loss
         return np.log(np.maximum(predicted, np.finfo(float).tiny)) - np.log(loss)
 
     def gradient(self, predicted: Floats, jacobian: Floats) -> Floats:
-        """Derivative of the residual, from that of the predicted loss (last axis: parameters)."""
+        """Return the derivative of the residual, from that of the loss (last axis: parameters)."""
         return jacobian if self.space == "raw" else jacobian / predicted[..., None]
 
     def widths(self, loss: Floats, residual: Floats | None = None) -> list[float]:
-        """Half-widths to pass through, from wide to this objective's own.
+        """Return the half-widths to fit at in turn, from wide to this objective's own.
 
-        A narrow objective is nearly an absolute error, whose reweighted squares stick where they
-        start; each width starts the next. ``residual`` is that of a fit to start from.
+        A narrow objective is nearly an absolute error, whose reweighted squares stick near their
+        start. So the optimum at each width starts the next. ``residual`` (rows,) is that of an
+        earlier fit, which allows a narrower first width.
         """
         if self.kind == "mse":
             return [np.inf]
@@ -64,7 +65,7 @@ class Objective:
         return [*widths, last]
 
     def losses(self, residual: Floats, width: float | None = None) -> Floats:
-        """Loss of each residual, by default at this objective's own width."""
+        """Return the loss of each residual, by default at this objective's own width."""
         if self.kind == "mse":
             return np.square(residual)
         size = np.abs(residual)
@@ -79,7 +80,7 @@ class Objective:
         return np.where(size < delta, size**2 / 2, delta * (size - delta / 2))
 
     def weights(self, residual: Floats, width: float) -> Floats:
-        """Derivative of the loss over the residual: the weights of reweighted least squares."""
+        """Return loss' / residual, the weights of reweighted least squares."""
         if self.kind == "mse":
             return np.full_like(residual, 2.0)
         size = np.maximum(np.abs(residual), np.finfo(float).tiny)
@@ -89,17 +90,17 @@ class Objective:
         return np.minimum(1.0, width / size)
 
     def pull(self, residual: Floats) -> Floats:
-        """Derivative of the loss by the residual."""
+        """Return the derivative of the loss by the residual."""
         if self.kind == "asymmetric":
             return np.where(residual > 0, OVERPREDICTION, -1.0)
         return residual * self.weights(residual, self.delta)
 
     def curvature(self, residual: Floats, num_free: int) -> float:
-        """Mean second derivative of the loss at the residuals of a fit of ``num_free`` parameters.
+        """Return the mean second derivative of the loss over the residuals (rows,) of a fit.
 
-        A narrow objective bends only at the few residuals within its width, so the share of
-        residuals in a wider window stands for their density (Silverman's bandwidth). As many
-        residuals as there are parameters are near zero by the fit alone, and are left out.
+        A narrow objective is curved only at the few residuals within its width. So their density is
+        estimated in a wider window (Silverman 1986, Density Estimation, equation 3.28). The fit of
+        ``num_free`` parameters alone makes as many residuals nearly zero: they are left out.
         """
         if self.kind == "mse":
             return 2.0

@@ -1,4 +1,4 @@
-"""What a loss surface is fitted to: covariates, losses, and which rows are one configuration."""
+"""Points of a fit: covariates, losses, and the configuration of each row."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,10 +12,10 @@ from scaling.fitting.slope import FitError, Floats, number_labels
 
 @dataclass(frozen=True)
 class Points:
-    """Rows of a table, ready to fit.
+    """Rows to fit.
 
-    ``x`` has shape (rows, columns) and holds positive values of the columns ``names``, ``loss``
-    shape (rows,) in the table's unit, ``member`` the number of each row's configuration. A
+    ``x`` has shape (rows, columns): positive values of the columns ``names``. ``loss`` has shape
+    (rows,) in the table's unit. ``member`` (rows,) is the number of each row's configuration. A
     configuration is the unit of evidence: its rows are redrawn and left out together.
     """
 
@@ -28,15 +28,16 @@ class Points:
     def of(
         cls, columns: dict[str, Floats], loss: Floats, labels: Sequence[object] | None = None
     ) -> "Points":
-        """Points of these columns; without labels, rows with the same covariates are one.
+        """Return the points of these columns, each of shape (rows,).
 
-        Raises :class:`FitError` for a value that is not positive and finite.
+        Without ``labels``, rows with the same covariates are one configuration. FitError if a value
+        is not positive and finite.
         """
         x = np.column_stack([np.asarray(column, float) for column in columns.values()])
         for name, values in [*zip(columns, x.T, strict=True), ("the loss", loss)]:
             wrong = values[~(np.isfinite(values) & (values > 0))]
             if len(wrong):
-                raise FitError(f"{name} holds {wrong[0]}: every value must be positive and finite.")
+                raise FitError(f"{name} has the value {wrong[0]}: all must be positive and finite.")
         keys: Sequence[object] = list(map(tuple, x.tolist())) if labels is None else labels
         return cls(tuple(columns), x, np.asarray(loss, float), number_labels(keys))
 
@@ -54,11 +55,11 @@ class Points:
 
     @cached_property
     def num_configurations(self) -> int:
-        """How many configurations there are."""
+        """Number of different configurations."""
         return len(np.unique(self.member))
 
     def without(self, name: str) -> "Points":
-        """The same rows without one column; their configurations stay."""
+        """Return the same rows and configurations without one column."""
         kept = [index for index, other in enumerate(self.names) if other != name]
         names = tuple(self.names[index] for index in kept)
         return replace(self, names=names, x=self.x[:, kept])

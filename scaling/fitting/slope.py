@@ -1,6 +1,6 @@
-"""The slope of a loss against a swept axis, and the scatter between runs of one configuration.
+"""Slope of a loss along a swept axis, and the noise between runs of one configuration.
 
-The slope per doubling needs far less than a power law to be determined. Losses are nats a sample.
+A slope per doubling needs far fewer runs than a power law. Losses are in nats per sample.
 """
 
 from collections.abc import Hashable, Sequence
@@ -16,15 +16,15 @@ Interval = tuple[float, float]
 
 
 class FitError(ValueError):
-    """Points that no curve can be drawn through, with the reason."""
+    """Points that cannot determine a fit, with the reason."""
 
 
 @dataclass(frozen=True)
 class Slope:
-    """Change of the loss for each doubling of x, in nats a sample, with its 95% interval.
+    """Change of the loss per doubling of x, in nats per sample, with its 95% interval.
 
-    ``level`` is the mean loss at ``centre``, so that one group's line can be drawn; ``quantile``
-    the Student-t half-width of a 95% interval in standard errors.
+    ``level`` is the mean loss at ``centre``, so that the line of one group can be drawn.
+    ``quantile`` is the Student-t half-width of a 95% interval, in standard errors.
     """
 
     per_doubling: float
@@ -43,11 +43,11 @@ class Slope:
         return self.per_doubling - half_width, self.per_doubling + half_width
 
     def at(self, x: ArrayLike) -> Floats:
-        """The line at x, in nats."""
+        """Return the line at x, in nats."""
         return self.level + self.per_doubling * np.log2(np.asarray(x, float) / self.centre)
 
     def band(self, x: ArrayLike) -> tuple[Floats, Floats]:
-        """Lower and upper 95% limits of the line at x, in nats."""
+        """Return the lower and upper 95% limits of the line at x, in nats."""
         distance = np.log2(np.asarray(x, float) / self.centre)
         error = np.hypot(self.level_standard_error, self.standard_error * distance)
         return self.at(x) - self.quantile * error, self.at(x) + self.quantile * error
@@ -59,11 +59,13 @@ def fit_slope(
     configurations: Sequence[Hashable] | None = None,
     groups: Sequence[Hashable] | None = None,
 ) -> Slope:
-    """Slope of the loss per doubling of x, common to all groups (curves with a level of their own).
+    """Fit one slope per doubling of x to all groups, each with its own level.
 
-    Ordinary least squares on the means of the configurations: replicates share their x and are no
-    independent evidence for the slope. x and nats have shape (points,). Raises :class:`FitError`
-    where no degree of freedom is left for the interval.
+    Ordinary least squares on the means of the configurations: replicates share their x, so they
+    are not independent evidence. ``x`` and ``nats`` have shape (points,).
+
+    Raises:
+        FitError: no degree of freedom is left for the interval.
     """
     x, nats, labels = checked_points(x, nats, configurations)
     groups = [0] * len(x) if groups is None else groups
@@ -76,7 +78,7 @@ def fit_slope(
     freedom, squares = len(loss) - num_groups - 1, float(within_x @ within_x)
     if freedom < 1 or squares < 1e-12:
         raise FitError(
-            f"{len(loss)} configurations in {num_groups} groups give the slope no interval: "
+            f"{len(loss)} configurations in {num_groups} groups give no interval of the slope: "
             f"at least {num_groups + 2}, not all at the same value, are needed."
         )
     slope = float(within_x @ within_loss) / squares
@@ -96,9 +98,9 @@ def fit_slope(
 def replicate_noise(
     nats: ArrayLike, configurations: Sequence[Hashable]
 ) -> tuple[float, int] | None:
-    """Pooled standard deviation (nats) of runs of one configuration, and its degrees of freedom.
+    """Return the pooled standard deviation (nats) of replicates and its degrees of freedom.
 
-    None where no configuration was run twice.
+    None if no configuration has two runs.
     """
     loss, member = np.asarray(nats, float), number_labels(configurations)
     deviation = loss - group_means(loss, member)[member]
@@ -106,10 +108,21 @@ def replicate_noise(
     return (float(np.sqrt(deviation @ deviation / freedom)), freedom) if freedom else None
 
 
+def contrast_variances(weights: Floats, replicates: Numbers) -> Floats:
+    """Return the part of each configuration in the variance of contrasts of configuration means.
+
+    A contrast is ``sum of w_i m_i``, such as a slope or a difference, where m_i is the mean of n_i
+    runs. For runs of unit variance its variance is ``sum of w_i^2 / n_i``. ``weights`` has shape
+    (configurations, contrasts); the parts (configurations,) are summed over the contrasts.
+    """
+    parts: Floats = np.square(weights).sum(axis=1) / replicates
+    return parts
+
+
 def checked_points(
     x: ArrayLike, nats: ArrayLike, configurations: Sequence[Hashable] | None
 ) -> tuple[Floats, Floats, Sequence[Hashable]]:
-    """Both columns as arrays of equal length, and a label for each point's configuration."""
+    """Return both columns as arrays (points,), and a label of each point's configuration."""
     x, nats = np.asarray(x, float), np.asarray(nats, float)
     if x.ndim != 1 or x.shape != nats.shape or not len(x):
         raise FitError(
@@ -118,16 +131,16 @@ def checked_points(
     for name, column in (("x", x), ("nats", nats)):
         wrong = column[~(np.isfinite(column) & (column > 0))]
         if len(wrong):
-            raise FitError(f"{name} holds {wrong[0]}: every value must be positive and finite.")
+            raise FitError(f"{name} has the value {wrong[0]}: all must be positive and finite.")
     return x, nats, x.tolist() if configurations is None else configurations
 
 
 def number_labels(labels: Sequence[Hashable]) -> NDArray[np.intp]:
-    """Each label as its number in the order of first occurrence, shape (labels,)."""
+    """Number the labels in the order of first occurrence, shape (labels,)."""
     number = {label: index for index, label in enumerate(dict.fromkeys(labels))}
     return np.array([number[label] for label in labels], dtype=np.intp)
 
 
 def group_means(values: Floats, member: NDArray[np.intp]) -> Floats:
-    """Mean of the values of each member number."""
+    """Return the mean of the values (points,) of each group number, shape (groups,)."""
     return np.bincount(member, values) / np.bincount(member)

@@ -1,7 +1,8 @@
-"""How far the parameters of a fit can be trusted: redrawn configurations, and Wald with Student t.
+"""Uncertainty of a fit: errors and intervals of its parameters, and of predicted losses.
 
-Of the ways tried on designs of 9 and 16 configurations, these two covered as often as they say;
-docs/fitting.md says what else was seen. The Wald errors take rows as independent.
+Intervals come from redrawn configurations, or from the curvature at the optimum with Student t
+(Wald). On designs of 9 and 16 configurations these two covered the truth as often as stated
+(docs/fitting.md). Wald errors take rows as independent.
 """
 
 from dataclasses import dataclass
@@ -15,13 +16,14 @@ from scaling.fitting.slope import Floats, Interval
 
 Method = Literal["bootstrap", "wald"]
 PERCENTILES = (2.5, 97.5)
+SEED = 0  # of the residuals that are added to redrawn curves
 
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """Standard errors and 95% intervals by the names of the parameters; None where there is none.
+    """Standard errors and 95% intervals by the names of the parameters, or None.
 
-    ``method`` is None where neither redraws nor degrees of freedom are left.
+    ``method`` is None if there are neither redraws nor degrees of freedom.
     """
 
     method: Method | None
@@ -29,8 +31,13 @@ class Uncertainty:
     intervals: dict[str, Interval | None]
 
 
+def uncertainty(fit: Fit) -> Uncertainty:
+    """Return the bootstrap uncertainty if the fit has redraws, else Wald's."""
+    return of_redraws(fit) if len(fit.redraws) > 1 else wald(fit)
+
+
 def of_redraws(fit: Fit) -> Uncertainty:
-    """Standard deviations and percentile intervals over the redraws of a fit that has some."""
+    """Return standard deviations and percentile intervals over the redraws of a fit."""
     values = fit.form.named_parameters(fit.redraws, fit.points.centres)
     return Uncertainty(
         "bootstrap",
@@ -40,42 +47,33 @@ def of_redraws(fit: Fit) -> Uncertainty:
 
 
 def wald(fit: Fit) -> Uncertainty:
-    """Delta-method errors with Student-t intervals, from the curvature at the optimum.
+    """Return delta-method errors with Student-t intervals, from the curvature at the optimum.
 
-    The variance is that of an M-estimator, ``mean psi^2 / (mean psi')^2 (J'J)^-1``; the degrees of
-    freedom are the configurations less the parameters.
+    The degrees of freedom are the configurations less the fitted parameters.
     """
     freedom = fit.points.num_configurations - fit.form.num_free
     names = list(fit.named_parameters)
     if freedom < 1:
         return Uncertainty(None, dict.fromkeys(names), dict.fromkeys(names))
     slopes = _slopes(fit)
-    variance = np.einsum("np,pq,nq->n", slopes, covariance(fit), slopes)
+    variances = np.einsum("np,pq,nq->n", slopes, covariance(fit), slopes)
     quantile = float(stdtrit(freedom, 0.975))
-    errors: dict[str, float | None] = {}
-    intervals: dict[str, Interval | None] = {}
-    for name, value, one in zip(names, fit.named_parameters.values(), variance, strict=True):
-        known = bool(np.isfinite(one) and np.isfinite(value))
-        error = float(np.sqrt(max(one, 0.0))) if known else None
-        errors[name] = error
-        intervals[name] = (
-            None
-            if error is None
-            else (
-                value - quantile * error,
-                value + quantile * error,
-            )
-        )
+    errors: dict[str, float | None] = dict.fromkeys(names)
+    intervals: dict[str, Interval | None] = dict.fromkeys(names)
+    for (name, value), variance in zip(fit.named_parameters.items(), variances, strict=True):
+        if np.isfinite(variance) and np.isfinite(value):
+            error = float(np.sqrt(max(variance, 0.0)))
+            errors[name] = error
+            intervals[name] = value - quantile * error, value + quantile * error
     return Uncertainty("wald", errors, intervals)
 
 
-def uncertainty(fit: Fit) -> Uncertainty:
-    """Over the redraws where there are any, else Wald's."""
-    return of_redraws(fit) if len(fit.redraws) > 1 else wald(fit)
-
-
 def covariance(fit: Fit) -> Floats:
-    """Covariance of the parameters in the order of the form, shape (parameters, parameters)."""
+    """Return the covariance of the form's parameters, shape (parameters, parameters).
+
+    The variance of an M-estimator: ``mean psi^2 / (mean psi')^2 (J'J)^-1`` (Huber 1973, Ann.
+    Statist. 1, 799-821).
+    """
     problem = fit_problem(fit.points, fit.form, fit.objective)
     residual, gradient = problem.residuals(fit.parameters[None])
     rows = len(fit.points.loss)
@@ -86,8 +84,18 @@ def covariance(fit: Fit) -> Floats:
     return matrix
 
 
+def _slopes(fit: Fit) -> Floats:
+    """Return the derivatives of the named parameters by the form's, by central differences."""
+    step = 1e-6 * np.maximum(np.abs(fit.parameters), 1e-3)
+    moved = np.vstack([fit.parameters + np.diag(step), fit.parameters - np.diag(step)])
+    values = np.array(list(fit.form.named_parameters(moved, fit.points.centres).values()))
+    up, down = np.split(values, 2, axis=1)
+    slopes: Floats = (up - down) / (2 * step)
+    return slopes
+
+
 def percentile_interval(values: Floats) -> Interval | None:
-    """95% interval of draws; None where no draw is finite."""
+    """Return the 95% interval of draws, or None if no draw is finite."""
     finite = values[np.isfinite(values)]
     if not len(finite):
         return None
@@ -96,16 +104,78 @@ def percentile_interval(values: Floats) -> Interval | None:
 
 
 def standard_deviation(values: Floats) -> float | None:
-    """Standard deviation of draws; None where fewer than two are finite."""
+    """Return the standard deviation of draws, or None if fewer than two are finite."""
     finite = values[np.isfinite(values)]
     return float(finite.std(ddof=1)) if len(finite) > 1 else None
 
 
-def _slopes(fit: Fit) -> Floats:
-    """Derivatives of the natural parameters by the form's, by central differences."""
-    step = 1e-6 * np.maximum(np.abs(fit.parameters), 1e-3)
-    moved = np.vstack([fit.parameters + np.diag(step), fit.parameters - np.diag(step)])
-    values = np.array(list(fit.form.named_parameters(moved, fit.points.centres).values()))
-    up, down = np.split(values, 2, axis=1)
-    slopes: Floats = (up - down) / (2 * step)
-    return slopes
+@dataclass(frozen=True)
+class Prediction:
+    """Predicted and observed losses, each of shape (rows,), with 95% limits for a new run.
+
+    The limits are NaN if there are neither redraws nor degrees of freedom. ``reach`` is the
+    :func:`extrapolation_factor` of each row.
+    """
+
+    predicted: Floats
+    seen: Floats
+    low: Floats
+    high: Floats
+    reach: Floats
+
+    @property
+    def relative_errors(self) -> Floats:
+        """Predicted over observed losses, less 1."""
+        return self.predicted / self.seen - 1
+
+    @property
+    def inside(self) -> int | None:
+        """Number of rows within their limits; None without limits."""
+        if not np.isfinite(self.low).all():
+            return None
+        return int(np.sum((self.low <= self.seen) & (self.seen <= self.high)))
+
+
+def predict(fit: Fit, x: Floats, seen: Floats) -> Prediction:
+    """Predict rows x, shape (rows, columns), whose observed losses have shape (rows,)."""
+    low, high = _redrawn_limits(fit, x) if len(fit.redraws) > 1 else _wald_limits(fit, x)
+    return Prediction(fit.at(x), seen, low, high, extrapolation_factor(fit, x))
+
+
+def extrapolation_factor(fit: Fit, x: Floats) -> Floats:
+    """Return how many times each row lies beyond the fitted range, shape (rows,).
+
+    The factor is that of the column furthest beyond its range, and 1 inside the range.
+    """
+    fitted = fit.points.x
+    factors: Floats = np.maximum(x / fitted.max(axis=0), fitted.min(axis=0) / x).max(axis=1)
+    return np.maximum(factors, 1.0)
+
+
+def _redrawn_limits(fit: Fit, x: Floats) -> tuple[Floats, Floats]:
+    """Return percentiles of the redrawn curves, each with a residual of the fit added."""
+    curves = fit.curves(x, fit.redraws)
+    rows, freedom = len(fit.residual), max(len(fit.residual) - fit.form.num_free, 1)
+    # A fit makes its residuals smaller than the noise of its rows.
+    scatter = np.random.default_rng(SEED).choice(fit.residual, curves.shape)
+    scatter = scatter * np.sqrt(rows / freedom)
+    losses = curves * np.exp(-scatter) if fit.objective.space == "log" else curves - scatter
+    low, high = np.percentile(losses, PERCENTILES, axis=0)
+    return low, high
+
+
+def _wald_limits(fit: Fit, x: Floats) -> tuple[Floats, Floats]:
+    """Return delta-method limits with Student t."""
+    freedom = fit.points.num_configurations - fit.form.num_free
+    if freedom < 1:
+        return np.full(len(x), np.nan), np.full(len(x), np.nan)
+    predicted = fit.at(x)
+    position = np.log(x) - np.log(fit.points.centres)
+    losses, jacobian = fit.form.curve(fit.parameters[None], position)
+    gradient = fit.objective.gradient(losses, jacobian)[0]
+    variance = np.einsum("np,pq,nq->n", gradient, covariance(fit), gradient)
+    variance += fit.residual @ fit.residual / max(len(fit.residual) - fit.form.num_free, 1)
+    half = stdtrit(freedom, 0.975) * np.sqrt(variance)
+    if fit.objective.space == "log":
+        return predicted * np.exp(-half), predicted * np.exp(half)
+    return predicted - half, predicted + half

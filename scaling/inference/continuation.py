@@ -1,11 +1,10 @@
-"""Continuations as files, of a prompt or of silence: each a WAV of what was generated, and its
-spectrogram."""
+"""Continuations of a prompt or of silence, each as a WAV file and its spectrogram."""
 
 import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,32 +23,32 @@ from model.architecture import Architecture
 from model.codes import codes_tensor
 from model.inference.generation import generate
 from model.sampling import Sampling
-from scaling.inference.degeneration import degeneration_alarms
+from scaling.evaluation.evaluate import Progress
+from scaling.inference.degeneration import degeneration_alarms, is_silent
 from scaling.inference.spectrogram import spectrogram
 from scaling.runs.record import bits
 from scaling.runs.trained_model import TrainedModel
 
-Progress = Callable[[int, int], None]
-
 COMPILED_STEPS = 20_000
+"""Fewest steps that repay compiling the step."""
 PROGRESS_SECONDS = 0.1
 MOST_SEEDS = 2**32
 LEAD_SECONDS = 1.0
+"""Longest part of the prompt that the spectrogram shows."""
 UNPROMPTED = "unprompted"
-"""Where there is no prompt, what stands in the files' names instead of its name."""
+"""Beginning of the file names if there is no prompt."""
 
 
 class PromptError(ValueError):
-    """A continuation that cannot be made as it was asked for, with what to change."""
+    """A request for a continuation that cannot be met, with the remedy."""
 
 
 @dataclass(frozen=True)
 class Continuation:
-    """One of the continuations of a prompt: its audio and its picture. ``number`` counts from 0.
+    """Audio file and spectrogram of a continuation. ``number`` counts from 0.
 
-    ``nats`` is the mean that its samples cost under the model's own distribution, whatever
-    the sampling made of it; ``alarms`` is what :func:`scaling.inference.degeneration.degeneration_alarms` says
-    of it.
+    ``nats`` is the mean loss of its samples under the model's own distribution, whatever the
+    sampling settings. ``alarms`` are the sentences of :func:`degeneration_alarms`.
     """
 
     wav: Path
@@ -62,9 +61,9 @@ class Continuation:
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """What is to be generated: ``batch`` continuations of ``seconds`` from a seed.
+    """Request for ``batch`` continuations of ``seconds`` each.
 
-    Where ``silence`` seconds are given, it ends when all of them have been silent for so long.
+    With ``silence`` (seconds), generation ends when all of them have been silent for so long.
     """
 
     seconds: float
@@ -75,75 +74,84 @@ class GenerationRequest:
 
 
 def continue_prompt(
-    run: TrainedModel, prompt: Path | None, asked: GenerationRequest, out: Path, progress: Progress
+    run: TrainedModel,
+    prompt: Path | None,
+    request: GenerationRequest,
+    out: Path,
+    progress: Progress,
 ) -> tuple[list[Continuation], float]:
-    """Continue an audio file as asked and write each continuation into the folder ``out``.
+    """Continue an audio file and write each continuation into the folder ``out``.
 
-    Without a file, a whole context of silence is continued, and ``PROMPT`` is ``unprompted``.
-    ``PROMPT-seedSEED-NUMBER.wav`` holds round(seconds * rate) samples (16-bit PCM, mono, at the
-    corpus rate), the ``.png`` beside it the spectrogram of the prompt's last second and of them.
-    They come with the seconds that were made. Files of these names are replaced. ``progress`` gets
-    (steps done, steps) about ten times a second; so often the WAV files grow, under temporary
-    names. A KeyboardInterrupt ends the continuations where they are. The same call on the same
-    machine writes the same bytes; a longer one begins alike, unless only it is long enough for a
-    compiled step, which rounds differently.
+    ``PROMPT-seedSEED-NUMBER.wav`` has round(seconds * rate) samples (16-bit PCM, mono, at the
+    corpus rate). The ``.png`` beside it is the spectrogram of the prompt's last second and of the
+    continuation. Without a prompt, a full context of silence is continued, and ``PROMPT`` is
+    ``unprompted``. Existing files of these names are replaced; an error leaves them as they were.
+    ``progress`` is called with (steps done, steps) about ten times a second, as often as the
+    temporary WAV files grow. A KeyboardInterrupt ends the continuations early.
 
-    PromptError where the prompt cannot be read or is too short, or an argument cannot be. An error
-    on the way leaves no file.
+    The same call on the same machine writes the same bytes. A longer continuation begins alike,
+    unless only it is long enough for a compiled step, which rounds differently.
+
+    Returns: the continuations, and their length in seconds.
+
+    Raises:
+        PromptError: The prompt is unreadable or too short, or a setting is out of range.
     """
     rate = run.record.corpus.rate
-    _check(asked, rate)
-    codes_S = _silence(run) if prompt is None else _prompt_codes(run, prompt)
+    _check_request(request, rate)
+    codes_S = _silence(run) if prompt is None else _read_prompt(run, prompt)
     out.mkdir(parents=True, exist_ok=True)
-    begin = f"{UNPROMPTED if prompt is None else prompt.stem}-seed{asked.seed}"
+    begin = f"{UNPROMPTED if prompt is None else prompt.stem}-seed{request.seed}"
     names = [
         (out / f"{begin}-{number}.wav", out / f"{begin}-{number}.png")
-        for number in range(asked.batch)
+        for number in range(request.batch)
     ]
     with ExitStack() as files:
         pictures = [files.enter_context(replacing(picture)) for _, picture in names]
         partials = [files.enter_context(replacing(wav)) for wav, _ in names]
-        wavs = [files.enter_context(_wav(partial, rate)) for partial in partials]
-        codes_BT, nats_B = _written(run, codes_S, asked, wavs, progress)
-        made = []
+        wavs = [files.enter_context(_open_wav(partial, rate)) for partial in partials]
+        codes_BT, nats_B = _generate_into(wavs, run, codes_S, request, progress)
+        continuations = []
         rows = zip(names, pictures, codes_BT, nats_B, strict=True)
-        for number, (pair, picture, codes_T, nats) in enumerate(rows):
+        for number, (paths, picture, codes_T, nats) in enumerate(rows):
             alarms = tuple(degeneration_alarms(codes_T, codes_S, run.record.corpus))
-            one = Continuation(*pair, asked.seed, number, float(nats), alarms)
-            made.append(one)
-            # The format is named because the temporary file's name does not end on it.
-            _picture(run, one, codes_S, codes_T, asked.sampling).savefig(picture, format="png")
-    return made, codes_BT.shape[1] / rate
+            continuation = Continuation(*paths, request.seed, number, float(nats), alarms)
+            continuations.append(continuation)
+            figure = _draw(run, continuation, codes_S, codes_T, request.sampling)
+            # The temporary file's name does not end with the format.
+            figure.savefig(picture, format="png")
+    return continuations, codes_BT.shape[1] / rate
 
 
-def summary_lines(made: Sequence[Continuation]) -> list[str]:
-    """A line for each continuation, the likeliest first, and a sentence for each alarm below it."""
+def summary_lines(continuations: Sequence[Continuation]) -> list[str]:
+    """Return a line for each continuation, the likeliest first, followed by its alarms."""
     lines = []
-    for one in sorted(made, key=lambda one: one.nats):
-        cost = f"{bits(one.nats):.3f} bits ({one.nats:.3f} nats) a sample"
-        lines.append(f"{one.wav} {one.picture} {cost}")
-        lines += [f"warning: {one.wav.name} {alarm}" for alarm in one.alarms]
+    for each in sorted(continuations, key=lambda each: each.nats):
+        lines.append(
+            f"{each.wav} {each.picture} {bits(each.nats):.3f} bits ({each.nats:.3f} nats) a sample"
+        )
+        lines += [f"warning: {each.wav.name} {alarm}" for alarm in each.alarms]
     return lines
 
 
-def _wav(path: Path, rate: int) -> soundfile.SoundFile:
+def _open_wav(path: Path, rate: int) -> soundfile.SoundFile:
     return soundfile.SoundFile(os.fsencode(path), "w", rate, 1, "PCM_16", format="WAV")
 
 
-def _written(
+def _generate_into(
+    wavs: Sequence[soundfile.SoundFile],
     run: TrainedModel,
     codes_S: np.ndarray,
-    asked: GenerationRequest,
-    wavs: Sequence[soundfile.SoundFile],
+    request: GenerationRequest,
     progress: Progress,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The codes (B, T) of all continuations, each of which is in its file as far as it is there.
+    """Generate all continuations, and append each block to the WAV files.
 
-    With the mean of their nats (B).
+    Returns: the codes (B, T) and the mean nats (B,) of each continuation.
     """
     corpus, parts, costs = run.record.corpus, [], []
     try:
-        for codes_BT, nats_BT in generate_blocks(run, codes_S, asked, progress):
+        for codes_BT, nats_BT in generate_blocks(run, codes_S, request, progress):
             parts.append(codes_BT)
             costs.append(nats_BT)
             for wav, codes_T in zip(wavs, codes_BT, strict=True):
@@ -155,33 +163,34 @@ def _written(
     return np.concatenate(parts, 1), np.concatenate(costs, 1).mean(1)
 
 
-def _check(asked: GenerationRequest, rate: int) -> None:
-    """Raise PromptError with every sentence that says what cannot be."""
-    found = asked.sampling.problems()
-    seconds = {"seconds": asked.seconds, "silence": asked.silence}
-    found += [
-        f"{name} is {value}: write a sample (1/{rate} s) or more, as 5"
+def _check_request(request: GenerationRequest, rate: int) -> None:
+    """Raise PromptError with all settings that are out of range."""
+    problems = request.sampling.problems()
+    seconds = {"seconds": request.seconds, "silence": request.silence}
+    problems += [
+        f"{name} is {value}: write one sample (1/{rate} s) or more, as 5"
         for name, value in seconds.items()
         if value is not None and (not math.isfinite(value * rate) or round(value * rate) < 1)
     ]
-    if not 0 <= asked.seed < MOST_SEEDS:
-        found.append(f"seed is {asked.seed}: write 0 to {MOST_SEEDS - 1}")
-    if asked.batch < 1:
-        found.append(f"batch is {asked.batch}: write 1 or more")
-    if found:
-        raise PromptError("; ".join(found))
+    if not 0 <= request.seed < MOST_SEEDS:
+        problems.append(f"seed is {request.seed}: write 0 to {MOST_SEEDS - 1}")
+    if request.batch < 1:
+        problems.append(f"batch is {request.batch}: write 1 or more")
+    if problems:
+        raise PromptError("; ".join(problems))
 
 
-def _prompt_codes(run: TrainedModel, prompt: Path) -> np.ndarray:
-    """The newest codes of the prompt, made as the corpus's own ([S]): those that the model
-    sees, or those of the picture if they are more.
+def _read_prompt(run: TrainedModel, prompt: Path) -> np.ndarray:
+    """Encode the prompt like the corpus, and return its newest codes [S].
+
+    They are as many as the model's context or the spectrogram needs, if the prompt has them.
     """
     corpus, model = run.record.corpus, run.config.model
     settings = Settings(corpus.rate, corpus.codec, corpus.levels, corpus.scaling, corpus.chunk)
     try:
         codes_S = np.concatenate(list(encode_file(prompt, settings)))
     except AudioError as error:
-        raise PromptError(f"the prompt {prompt} is of no use: {error}") from error
+        raise PromptError(f"the prompt {prompt} cannot be used: {error}") from error
     shortest = max(model.chunk, model.recent)
     if len(codes_S) < shortest:
         raise PromptError(
@@ -193,23 +202,23 @@ def _prompt_codes(run: TrainedModel, prompt: Path) -> np.ndarray:
 
 
 def _silence(run: TrainedModel) -> np.ndarray:
-    """The codes of silence ([S]): as many as :func:`_prompt_codes` gives at most."""
+    """Return codes [S] of silence, as many as :func:`_read_prompt` returns at most."""
     corpus = run.record.corpus
     samples = max(run.config.model.context, _lead(corpus.rate))
     return quantise.encode(np.zeros(samples), corpus.codec, corpus.levels)
 
 
 def generate_blocks(
-    run: TrainedModel, codes_S: np.ndarray, asked: GenerationRequest, progress: Progress
+    run: TrainedModel, codes_S: np.ndarray, request: GenerationRequest, progress: Progress
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The codes of continuations of the codes [S], [batch, some], as they come, and their nats."""
+    """Continue the codes [S]; yield blocks of new codes (B, n) and their nats (B, n)."""
     rate, levels = run.record.corpus.rate, run.record.corpus.levels
-    steps = round(asked.seconds * rate)
-    patience = None if asked.silence is None else round(asked.silence * rate)
+    steps = round(request.seconds * rate)
+    patience = None if request.silence is None else round(request.silence * rate)
     prompt_S = codes_tensor(codes_S[-run.config.model.context :]).long()
     device = next(run.network.parameters()).device
-    # As in training: one step has too little work for more, and what is summed in other parts on
-    # other machines would not be the same bytes.
+    # As in training: a step has too little work for more threads, and another number of them adds
+    # in another order, which changes the bytes.
     torch.set_num_threads(min(run.config.cluster.cpus_per_worker, os.cpu_count() or 1))
     compiled = (
         device.type == "cpu"
@@ -218,50 +227,52 @@ def generate_blocks(
         and steps >= COMPILED_STEPS
         and any(shutil.which(name) for name in ("c++", "g++"))
     )
-    codes = generate(run.network, prompt_S, asked.sampling, asked.seed, asked.batch, compiled)
-    fresh: list[tuple[torch.Tensor, torch.Tensor]] = []
-    quiet_B = torch.zeros(asked.batch, dtype=torch.int64, device=device)
+    codes = generate(run.network, prompt_S, request.sampling, request.seed, request.batch, compiled)
+    block: list[tuple[torch.Tensor, torch.Tensor]] = []
+    quiet_B = torch.zeros(request.batch, dtype=torch.int64, device=device)
     progress(0, steps)
-    told = time.monotonic()
+    reported = time.monotonic()
     for step, (codes_B, nats_B) in zip(range(steps), codes, strict=False):
-        fresh.append((codes_B, nats_B))
-        over = step + 1 == steps
+        block.append((codes_B, nats_B))
+        is_last = step + 1 == steps
         if patience is not None:
-            # Silence lies between the two middle codes.
-            silent_B = (2 * codes_B + 1 - levels).abs() <= 1
-            quiet_B = (quiet_B + 1) * silent_B
-            over |= bool((quiet_B >= patience).all())
-        if over or time.monotonic() - told >= PROGRESS_SECONDS:
-            codes_BT, nats_BT = (torch.stack(one, 1).cpu() for one in zip(*fresh, strict=True))
+            quiet_B = (quiet_B + 1) * is_silent(codes_B, levels)
+            is_last |= bool((quiet_B >= patience).all())
+        if is_last or time.monotonic() - reported >= PROGRESS_SECONDS:
+            codes_BT, nats_BT = (torch.stack(rows, 1).cpu() for rows in zip(*block, strict=True))
             yield codes_BT.numpy().astype(quantise.code_dtype(levels)), nats_BT.double().numpy()
             progress(step + 1, steps)
-            fresh, told = [], time.monotonic()
-        if over:
+            block, reported = [], time.monotonic()
+        if is_last:
             return
 
 
 def generate_codes(
-    run: TrainedModel, codes_S: np.ndarray, asked: GenerationRequest, progress: Progress
+    run: TrainedModel, codes_S: np.ndarray, request: GenerationRequest, progress: Progress
 ) -> np.ndarray:
-    """The codes of continuations of the codes [S], [batch, steps]."""
-    return np.concatenate([codes for codes, _ in generate_blocks(run, codes_S, asked, progress)], 1)
+    """Continue the codes [S], and return the new codes (B, T)."""
+    blocks = generate_blocks(run, codes_S, request, progress)
+    return np.concatenate([codes for codes, _ in blocks], 1)
 
 
-def _picture(
+def _draw(
     run: TrainedModel,
-    made: Continuation,
+    continuation: Continuation,
     codes_S: np.ndarray,
     codes_T: np.ndarray,
     sampling: Sampling,
 ) -> Figure:
-    """The spectrogram of the prompt's end and of one continuation."""
+    """Draw the spectrogram of the prompt's end and of one continuation."""
     corpus = run.record.corpus
     before = codes_S[-_lead(corpus.rate) :]
     both = quantise.decode(np.concatenate([before, codes_T]), corpus.codec, corpus.levels)
-    title = f"run {run.record.id}, seed {made.seed}, temperature {sampling.temperature:g}"
-    return spectrogram(both, len(before), corpus.rate, f"{title}, number {made.number}")
+    title = (
+        f"run {run.record.id}, seed {continuation.seed}, temperature {sampling.temperature:g}, "
+        f"number {continuation.number}"
+    )
+    return spectrogram(both, len(before), corpus.rate, title)
 
 
 def _lead(rate: int) -> int:
-    """Samples of the prompt that the picture shows at most."""
+    """Return the most samples of the prompt that the spectrogram shows."""
     return round(LEAD_SECONDS * rate)

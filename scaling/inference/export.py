@@ -1,4 +1,4 @@
-"""A finished run as a folder for others: weights, what they are, a model card, and a program."""
+"""Export of a finished run: weights, configuration, model card and torch program in a folder."""
 
 import copy
 import dataclasses
@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from datasets.files import replacing
 from datasets.manifest import Corpus, ManifestError
-from model.inference.exported import CONFIG_NAME, FORMAT, PROGRAM_NAME, WEIGHTS_NAME, OneStep
+from model.inference.exported import CONFIG_NAME, FORMAT, PROGRAM_NAME, WEIGHTS_NAME, NextCodeLogits
 from model.network import LatentTransformer
 from scaling.analysis.provenance import setup
 from scaling.reporting.page import render
@@ -22,19 +22,21 @@ CARD_NAME = "README.md"
 
 
 def export_run(run: TrainedModel, out: Path, *, program: bool = False) -> list[Path]:
-    """Write the model of a run into the folder ``out``; the files, the configuration last.
+    """Write the model of a run into the folder ``out``; return the files, the configuration last.
 
-    With ``program`` also what :func:`torch.export.export` makes of one step: (1, L) codes in, the
-    logits (1, Q) of the next one out, for PyTorch without this project. TrainedError where a
-    baseline, which has no step of a fixed length, is asked for one.
+    With ``program``, also export one step by :func:`torch.export.export`: it maps codes (1, L) to
+    the logits (1, Q) of the next code, and needs PyTorch alone.
+
+    Raises:
+        TrainedModelError: ``program`` is set for a baseline, which has no step of fixed length.
     """
     if program and not isinstance(run.network, LatentTransformer):
         raise TrainedModelError(
-            f"{run.folder} is a {run.config.model.kind}, whose step has no fixed number of codes: "
-            "export it without --program"
+            f"{run.folder} is a {run.config.model.kind}, which reads no fixed number of codes in a "
+            "step: export it without --program"
         )
-    about = _about(run)
-    # A copy: the run's own network stays on its device.
+    about = _describe(run)
+    # The copy leaves the run's own network on its device.
     network = copy.deepcopy(run.network).cpu()
     shape = dataclasses.asdict(run.config.model)
     content = {
@@ -53,22 +55,22 @@ def export_run(run: TrainedModel, out: Path, *, program: bool = False) -> list[P
     if isinstance(network, LatentTransformer) and program:
         paths.insert(2, out / PROGRAM_NAME)
         codes_BL = torch.zeros(1, run.config.model.context, dtype=torch.int64)
-        made = torch.export.export(OneStep(network), (codes_BL,))
+        exported = torch.export.export(NextCodeLogits(network), (codes_BL,))
         with replacing(paths[2]) as partial, partial.open("wb") as file:
-            torch.export.save(made, file)
+            torch.export.save(exported, file)
     with replacing(paths[-1]) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n")
     return paths
 
 
-def _about(run: TrainedModel) -> dict[str, Any]:
-    """What the card says of the run, as plain JSON types; losses in nats and bits a sample."""
+def _describe(run: TrainedModel) -> dict[str, Any]:
+    """Return the run's facts for the model card as JSON types, losses in nats and bits a sample."""
     record = run.record
     loss, references = record.validation, record.validation.references
     try:
         licence = Corpus.load(run.config.corpus).licence
     except ManifestError:
-        licence = "not known: the corpus was not at hand when the model was exported"
+        licence = "not known: the corpus was not available when the model was exported"
     return {
         "run": record.id,
         "study": record.study,

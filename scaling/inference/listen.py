@@ -1,4 +1,4 @@
-"""Runs to listen to: they continue held-out prompts from the same random numbers."""
+"""Audio clips of runs that continue held-out prompts, each from the same random numbers."""
 
 import json
 from collections.abc import Sequence
@@ -18,22 +18,24 @@ from model.inference.dense import dense_nats
 from model.sampling import Sampling
 from scaling.analysis.records import load_records
 from scaling.analysis.series import CONTEXT, PANEL, setting, setting_name, setting_text
-from scaling.inference.continuation import GenerationRequest, Progress, PromptError, generate_codes
+from scaling.evaluation.evaluate import Progress
+from scaling.inference.continuation import GenerationRequest, PromptError, generate_codes
 from scaling.inference.spectrogram import thumbnail
 from scaling.reporting.clips import FOLDER, INDEX
 from scaling.runs.record import FILE_NAME, RunRecord, bits
 from scaling.runs.trained_model import TrainedModel, TrainedModelError
 
 SPLIT = "test"
-HEARD_SECONDS = 2.0  # of the prompt
+PROMPT_SECONDS = 2.0
+"""Longest part of the prompt in its clip."""
 
 
 @dataclass(frozen=True)
 class ListeningRequest:
-    """What is to be heard: ``prompts`` places of the test split, continued for ``seconds``.
+    """Request for ``prompts`` places of the test split, continued for ``seconds``.
 
-    Each run continues each prompt at every temperature, from the same ``seed``. Of a study the
-    ``most`` best runs of different depths and contexts are taken.
+    Each run continues each prompt at every temperature, from the same ``seed``. A study
+    contributes its ``most`` best runs of different depths and contexts.
     """
 
     seconds: float = 1.0
@@ -43,27 +45,27 @@ class ListeningRequest:
     most: int = 4
 
     @property
-    def drawn(self) -> list[Sampling]:
-        """How codes are drawn at each temperature."""
+    def samplings(self) -> list[Sampling]:
+        """The sampling settings of each temperature."""
         return [Sampling(temperature=temperature) for temperature in self.temperatures]
 
 
 @dataclass
-class _Together:
-    """Tells how far all continuations are together, of which each tells how far it is itself."""
+class _TotalProgress:
+    """Progress of all continuations together, called with that of each one."""
 
     progress: Progress
     continuations: int
-    over: int = 0
+    finished: int = 0
 
     def __call__(self, done: int, steps: int) -> None:
-        self.progress(self.over * steps + done, self.continuations * steps)
-        self.over += done == steps
+        self.progress(self.finished * steps + done, self.continuations * steps)
+        self.finished += done == steps
 
 
 @dataclass(frozen=True)
 class _Prompt:
-    """A place of a recording: ``codes`` [T] up to the end of what truly follows from ``start``."""
+    """Codes [T] of a recording; the true continuation is those from ``start`` on."""
 
     number: int
     recording: Recording
@@ -72,79 +74,86 @@ class _Prompt:
 
 
 def listen(
-    folders: Sequence[Path], asked: ListeningRequest, progress: Progress
+    folders: Sequence[Path], request: ListeningRequest, progress: Progress
 ) -> tuple[Path, list[str]]:
-    """Write ``listen/clips.json``, its FLAC files and pictures into the first one's study.
+    """Write ``listen/clips.json``, its FLAC files and pictures into the first folder's study.
 
-    ``folders`` are runs, or studies. The last prompt ends ``seconds`` before the end of the test
-    split, the others lie before it at equal distances. Beside the continuations stand each prompt
-    and what truly follows it, both through the codes and back, and the loss of every run on that,
-    second by second. ``progress`` gets (samples drawn, samples to draw) of all continuations
-    together. The index is returned with a sentence for each run left out. PromptError or
-    TrainedError where no run can continue a prompt.
+    ``folders`` are runs or studies. The last prompt ends ``seconds`` before the end of the test
+    split; the others precede it at equal distances. The clips of a prompt are the prompt, its
+    true continuation, and the continuations by each run. Each run's loss on the true
+    continuation is stored second by second. ``progress`` is called with the samples drawn
+    and to draw, over all continuations.
+
+    Returns: the index, and a sentence for each run that was left out.
+
+    Raises:
+        PromptError, TrainedModelError: No run can continue a prompt.
     """
-    if problems := [one for drawn in asked.drawn for one in drawn.problems()]:
+    if problems := [each for sampling in request.samplings for each in sampling.problems()]:
         raise PromptError("; ".join(problems))
-    chosen, skipped = _runs(folders, asked.most)
-    if not chosen:
+    runs, skipped = _select_runs(folders, request.most)
+    if not runs:
         raise PromptError("; ".join([f"{folders[0]} has no finished run", *skipped]))
-    _, record = chosen[0]
-    corpus = Corpus.load(record.config["corpus"])
-    if len({corpus.fingerprint, *(run.corpus.fingerprint for _, run in chosen)}) > 1:
+    _, first = runs[0]
+    corpus = Corpus.load(first.config["corpus"])
+    if any(record.corpus.fingerprint != corpus.fingerprint for _, record in runs):
         raise PromptError(
-            f"{record.config['corpus']} is not the corpus that all of these runs were trained on: "
-            "their fingerprints differ. Put that one back, or name runs of one corpus"
+            f"{first.config['corpus']} is not the corpus that all of these runs were trained on: "
+            "their fingerprints differ. Prepare that corpus again, or name runs of one corpus"
         )
-    prompts = _prompts(corpus, asked, max(run.config["model"]["context"] for _, run in chosen))
-    told = _Together(progress, len(prompts) * len(chosen) * len(asked.temperatures))
+    context = max(record.config["model"]["context"] for _, record in runs)
+    prompts = _choose_prompts(corpus, request, context)
+    total = _TotalProgress(progress, len(prompts) * len(runs) * len(request.temperatures))
     clips, continued = [], 0
     for prompt in prompts:
-        clips += _given(prompt, corpus)
-        for folder, _ in chosen:
+        clips += _original_clips(prompt, corpus)
+        for folder, _ in runs:
             try:
-                clips += _continued(folder, prompt, asked, told)
+                clips += _continue(folder, prompt, request, total)
                 continued += 1
             except (TrainedModelError, PromptError) as error:
                 skipped.append(str(error))
     if not continued:
         raise PromptError("no run can continue the prompt: " + "; ".join(skipped))
-    single = (folders[0] / FILE_NAME).exists()
-    study = folders[0].resolve().parent if single else folders[0]
-    return _written(study / FOLDER, clips, corpus), list(dict.fromkeys(skipped))
+    is_run = (folders[0] / FILE_NAME).exists()
+    study = folders[0].resolve().parent if is_run else folders[0]
+    return _write_clips(study / FOLDER, clips, corpus), list(dict.fromkeys(skipped))
 
 
-def _runs(folders: Sequence[Path], most: int) -> tuple[list[tuple[Path, RunRecord]], list[str]]:
-    """The runs' folders and records, and sentences on records that cannot be read."""
-    found, skipped = [], []
+def _select_runs(
+    folders: Sequence[Path], most: int
+) -> tuple[list[tuple[Path, RunRecord]], list[str]]:
+    """Return the runs' folders and records, and a sentence for each unreadable record."""
+    runs, skipped = [], []
     for folder in folders:
         if (folder / FILE_NAME).exists():
-            found.append((folder, RunRecord.read(folder / FILE_NAME)))
+            runs.append((folder, RunRecord.read(folder / FILE_NAME)))
             continue
         records, sentences = load_records(folder)
-        found += [(folder / run.id, run) for run in _best(records, most)]
+        runs += [(folder / record.id, record) for record in _best(records, most)]
         skipped += sentences
-    return found, skipped
+    return runs, skipped
 
 
 def _best(records: Sequence[RunRecord], most: int) -> list[RunRecord]:
-    """The best run of each depth and context, the best of them first."""
-    found: dict[tuple[Any, Any], RunRecord] = {}
+    """Return the best run of each depth and context, sorted by loss."""
+    best: dict[tuple[Any, Any], RunRecord] = {}
     for run in sorted(records, key=lambda run: run.validation.nats):
-        found.setdefault((run.config["model"].get("layers"), setting(run, CONTEXT)), run)
-    return list(found.values())[:most]
+        best.setdefault((run.config["model"].get("layers"), setting(run, CONTEXT)), run)
+    return list(best.values())[:most]
 
 
-def _prompts(corpus: Corpus, asked: ListeningRequest, context: int) -> list[_Prompt]:
-    """The prompts in the order of their places; ``context`` samples lie before each."""
+def _choose_prompts(corpus: Corpus, request: ListeningRequest, context: int) -> list[_Prompt]:
+    """Choose prompts with ``context`` samples before each, in the order of their places."""
     recording = corpus.longest_recording(SPLIT)
     begin, end = recording.ranges[SPLIT]
-    steps = round(asked.seconds * corpus.rate)
+    steps = round(request.seconds * corpus.rate)
     if not 1 <= steps < end:
         raise PromptError(
-            f"seconds is {asked.seconds}: write 1/{corpus.rate} to {end / corpus.rate:g}"
+            f"seconds is {request.seconds}: write 1/{corpus.rate} to {end / corpus.rate:g}"
         )
     first = min(max(begin, context) + steps, end)
-    ends = np.linspace(first, end, asked.prompts).astype(int) if asked.prompts > 1 else [end]
+    ends = np.linspace(first, end, request.prompts).astype(int) if request.prompts > 1 else [end]
     return [
         _Prompt(
             number,
@@ -156,69 +165,63 @@ def _prompts(corpus: Corpus, asked: ListeningRequest, context: int) -> list[_Pro
     ]
 
 
-def _given(prompt: _Prompt, corpus: Corpus) -> list[dict[str, Any]]:
-    """What is there before any run: the prompt, and what truly follows it."""
-    heard = prompt.codes[max(0, prompt.start - round(HEARD_SECONDS * corpus.rate)) : prompt.start]
+def _original_clips(prompt: _Prompt, corpus: Corpus) -> list[dict[str, Any]]:
+    """Return the clips of the prompt and of its true continuation."""
+    begin = max(0, prompt.start - round(PROMPT_SECONDS * corpus.rate))
     place = (
-        f"{prompt.recording.name}, {len(heard) / corpus.rate:.3g} s before "
+        f"{prompt.recording.name}, {(prompt.start - begin) / corpus.rate:.3g} s before "
         f"{prompt.start / corpus.rate:.4g} s"
     )
-    truth = prompt.codes[prompt.start :]
     return [
-        _clip("prompt", prompt, "Prompt", f"What every run continues: {place}.", heard),
         _clip(
-            "anchor",
-            prompt,
-            "What truly follows",
-            "The recording through the codes and back.",
-            truth,
+            *("prompt", prompt, "Prompt", f"Every run continues this prompt: {place}."),
+            prompt.codes[begin : prompt.start],
+        ),
+        _clip(
+            *("anchor", prompt, "True continuation"),
+            "The recording, encoded and decoded.",
+            prompt.codes[prompt.start :],
         ),
     ]
 
 
 def _clip(
-    kind: str, prompt: _Prompt, name: str, caption: str, codes: np.ndarray, **more: Any
+    kind: str, prompt: _Prompt, name: str, caption: str, codes: np.ndarray, **details: Any
 ) -> dict[str, Any]:
-    blank = dict.fromkeys(("run", "temperature", "seed", "nats", "nats_by_second"))
-    return {
-        "kind": kind,
-        "prompt": prompt.number,
-        "name": name,
-        "caption": caption,
-        "codes": codes,
-        **blank,
-        **more,
-    }
+    """Return a clip as an entry of the index, with its codes; ``details`` fill the run's fields."""
+    clip = {"kind": kind, "prompt": prompt.number, "name": name, "caption": caption, "codes": codes}
+    return clip | dict.fromkeys(("run", "temperature", "seed", "nats", "nats_by_second")) | details
 
 
-def _continued(
-    folder: Path, prompt: _Prompt, asked: ListeningRequest, progress: Progress
+def _continue(
+    folder: Path, prompt: _Prompt, request: ListeningRequest, progress: Progress
 ) -> list[dict[str, Any]]:
-    """One run's continuations of a prompt, and its loss on what truly follows."""
+    """Return the clips of a run's continuations, with its loss on the true continuation."""
     run = TrainedModel.load(folder)
     context, rate = run.config.model.context, run.record.corpus.rate
     codes, start = prompt.codes, prompt.start
     if start < context:
         raise PromptError(
-            f"run {run.record.id} reads {context:,} samples, of which {start:,} are there"
+            f"run {run.record.id} needs {context:,} samples of context, but the prompt has "
+            f"{start:,}: leave this run out"
         )
     device = next(run.network.parameters()).device
-    known = codes_tensor(codes[start - context :]).to(device)
-    nats_T = torch.cat(list(dense_nats(run.network, [known]))).double().cpu().numpy()
+    true_codes = codes_tensor(codes[start - context :]).to(device)
+    nats_T = torch.cat(list(dense_nats(run.network, [true_codes]))).double().cpu().numpy()
+    nats = float(nats_T.mean())
     by_second = [float(nats_T[at : at + rate].mean()) for at in range(0, len(nats_T), rate)]
-    named = [key for key in (PANEL, CONTEXT) if key.partition(".")[2] in run.record.config["model"]]
+    bits_by_second = ", ".join(f"{bits(second):.2f}" for second in by_second)
+    keys = [key for key in (PANEL, CONTEXT) if key.partition(".")[2] in run.record.config["model"]]
     shape = ", ".join(
-        f"{setting_name(key)} {setting_text(setting(run.record, key))}" for key in named
+        f"{setting_name(key)} {setting_text(setting(run.record, key))}" for key in keys
     )
-    nats, each = float(nats_T.mean()), ", ".join(f"{bits(one):.2f}" for one in by_second)
     clips = []
-    for sampling in asked.drawn:
-        how = GenerationRequest(len(nats_T) / rate, sampling, asked.seed)
-        new = generate_codes(run, codes[:start], how, progress)[0]
+    for sampling in request.samplings:
+        generation = GenerationRequest(len(nats_T) / rate, sampling, request.seed)
         caption = (
-            f"Run {run.record.id}, seed {asked.seed}, temperature {sampling.temperature:g}. Its "
-            f"loss on what truly follows: {bits(nats):.3f} bits ({nats:.3f} nats) a sample; second "
-            f"by second {each} bits."
+            f"Run {run.record.id}, seed {request.seed}, temperature {sampling.temperature:g}. Its "
+            f"loss on the true continuation: {bits(nats):.3f} bits ({nats:.3f} nats) a sample; "
+            f"second by second {bits_by_second} bits."
         )
         clips.append(
             _clip(
@@ -226,10 +229,10 @@ def _continued(
                 prompt,
                 f"Continued with {shape}",
                 caption,
-                new,
+                generate_codes(run, codes[:start], generation, progress)[0],
                 run=run.record.id,
                 temperature=sampling.temperature,
-                seed=asked.seed,
+                seed=request.seed,
                 nats=nats,
                 nats_by_second=by_second,
             )
@@ -237,10 +240,10 @@ def _continued(
     return clips
 
 
-def _written(folder: Path, clips: list[dict[str, Any]], corpus: Corpus) -> Path:
-    """The clips as FLAC files with their pictures, and then their index."""
+def _write_clips(folder: Path, clips: list[dict[str, Any]], corpus: Corpus) -> Path:
+    """Write the clips as FLAC files with their pictures, and then their index."""
     folder.mkdir(exist_ok=True)
-    told = []
+    entries = []
     for clip in clips:
         sound = quantise.decode(clip.pop("codes"), corpus.codec, corpus.levels)
         stem = f"{clip['prompt']}-{clip['run'] or clip['kind']}"
@@ -250,8 +253,8 @@ def _written(folder: Path, clips: list[dict[str, Any]], corpus: Corpus) -> Path:
             soundfile.write(partial, sound, corpus.rate, "PCM_16", format="FLAC")
         with replacing(folder / f"{stem}.png") as partial:
             partial.write_bytes(thumbnail(sound, corpus.rate))
-        told.append(clip | {"file": f"{stem}.flac", "picture": f"{stem}.png"})
+        entries.append(clip | {"file": f"{stem}.flac", "picture": f"{stem}.png"})
     index = folder / INDEX
     with replacing(index) as partial:
-        partial.write_text(json.dumps(told, indent=1) + "\n")
+        partial.write_text(json.dumps(entries, indent=1) + "\n")
     return index

@@ -1,4 +1,4 @@
-"""Pictures of sound: spectrograms, and small ones with the waveform above."""
+"""Spectrograms of sounds, and thumbnails with the waveform above."""
 
 import io
 
@@ -14,11 +14,11 @@ MOST_COLUMNS = 2_000
 QUIETEST_DB = -100.0
 MOST_POINTS = 1_000
 INK = "#808080"
-"""Seen on a light page and on a dark one."""
+"""Legible on a light page and on a dark one."""
 
 
 def spectrogram(amplitudes_T: np.ndarray, before: int, rate: int, title: str) -> Figure:
-    """The spectrogram of amplitudes of which the first ``before`` are the prompt's."""
+    """Draw the spectrogram of amplitudes (T,); the first ``before`` are the prompt's."""
     figure = Figure(figsize=(10, 4), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     image = _draw(axes, amplitudes_T, before, rate)
@@ -31,13 +31,13 @@ def spectrogram(amplitudes_T: np.ndarray, before: int, rate: int, title: str) ->
 
 
 def thumbnail(amplitudes_T: np.ndarray, rate: int) -> bytes:
-    """A small PNG: the waveform's extremes over time, and the spectrogram below."""
+    """Return a small PNG: the waveform's extremes over time, and the spectrogram below."""
     figure = Figure(figsize=(5, 1.9), dpi=100, layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2))
     size = max(1, len(amplitudes_T) // MOST_POINTS)
-    some_PT = amplitudes_T[: len(amplitudes_T) // size * size].reshape(-1, size)
-    seconds_P = np.arange(len(some_PT)) * size / rate
-    above.fill_between(seconds_P, some_PT.min(1), some_PT.max(1), color=INK, linewidth=0.5)
+    parts_PT = amplitudes_T[: len(amplitudes_T) // size * size].reshape(-1, size)
+    seconds_P = np.arange(len(parts_PT)) * size / rate
+    above.fill_between(seconds_P, parts_PT.min(1), parts_PT.max(1), color=INK, linewidth=0.5)
     above.set_ylim(-1, 1)
     _draw(below, amplitudes_T, 0, rate)
     below.set_xlabel("seconds", fontsize=7, color=INK)
@@ -55,7 +55,7 @@ def thumbnail(amplitudes_T: np.ndarray, rate: int) -> bytes:
 def _draw(axes: Axes, amplitudes_T: np.ndarray, before: int, rate: int) -> AxesImage:
     size = min(max(2, round(WINDOW_SECONDS * rate)), len(amplitudes_T))
     hop = max(1, size // 4, -(-len(amplitudes_T) // MOST_COLUMNS))
-    # Scaled so that a sine of full scale reads 0 dB.
+    # With this scale a full-scale sine has 0 dB.
     transform = ShortTimeFFT(
         hann(size, sym=False), hop, rate, fft_mode="onesided2X", scale_to="magnitude"
     )
@@ -64,7 +64,7 @@ def _draw(axes: Axes, amplitudes_T: np.ndarray, before: int, rate: int) -> AxesI
         amplitudes_T.astype(np.float64), p0=0, p1=columns, padding="even"
     )
     level_FT = 10 * np.log10(np.maximum(power_FT, 10 ** (QUIETEST_DB / 10)))
-    # A column stands in the middle of its window, and a row at its frequency.
+    # A column lies at the middle of its window, and a row at its frequency.
     left, right = ((hop * column - before) / rate for column in (-0.5, columns - 0.5))
     half = transform.delta_f / 2
     extent = (left, right, -half, transform.f[-1] + half)

@@ -1,4 +1,4 @@
-"""What was measured and counted here, as a forecast for many nodes needs it: no torch, no Ray."""
+"""Measured figures of worker processes and training steps for forecasts, without torch and Ray."""
 
 import json
 from collections.abc import Iterator
@@ -23,11 +23,11 @@ WORKERS_RECORD = CLONE / "configs/measurements/workers-cpu.json"
 class Calibration:
     """Figures of worker processes and of training steps.
 
-    ``save_rates`` are the bytes a second at which the busiest worker writes its part of a
-    checkpoint at each ZeRO stage, ``read_rate`` at which it reads it again, and ``start_seconds``
-    pass from the start of new processes to the end of their first step, without that reading.
-    ``shares`` are those of a matrix product's rate that training steps reached, lowest and highest,
-    by mode.
+    ``save_rates`` has the bytes per second at which the busiest worker writes its part of a
+    checkpoint, by ZeRO stage, and ``read_rate`` those at which it reads a checkpoint.
+    ``start_seconds`` is the time from the start of new processes to the end of their first step,
+    without that reading. ``shares`` has the lowest and highest share of a matrix product's rate
+    that training steps reached, by mode.
     """
 
     processor: str
@@ -38,24 +38,22 @@ class Calibration:
 
     @classmethod
     def read(cls, workers: Path = WORKERS_RECORD, steps: Path = STEPS_RECORD) -> Self:
-        """The figures of ``bench workers --json`` and ``bench --json``; MeasuredError without."""
-        of_workers, of_steps = (
-            _record(workers, "bench workers --json"),
-            _record(steps, "bench --json"),
-        )
+        """Read records of ``bench workers --json`` and ``bench --json``, or raise MeasuredError."""
+        worker_bench = _read_json(workers, "bench workers --json")
+        model_bench = _read_json(steps, "bench --json")
         try:
-            restart = of_workers["restart"]
+            restart = worker_bench["restart"]
             reading = restart["read_seconds"]["median"]
             return cls(
-                processor=of_workers["hardware"]["processor"],
+                processor=worker_bench["hardware"]["processor"],
                 save_rates={
                     row["stage"]: max(row["saved"]) / row["save_seconds"]["median"]
-                    for row in of_workers["counted"]
+                    for row in worker_bench["counted"]
                     if row["precision"] == "float32"
                 },
                 read_rate=restart["read"] / reading,
                 start_seconds=restart["seconds"]["median"] - reading,
-                shares=_shares(of_steps["rows"]),
+                shares=_shares(model_bench["rows"]),
             )
         except (TypeError, KeyError, ValueError, ArithmeticError) as error:
             raise MeasuredError(
@@ -65,7 +63,7 @@ class Calibration:
             ) from error
 
     def share_sentence(self, mode: Mode) -> str:
-        """What training steps in this mode reached here, as far as they were measured."""
+        """Return the measured share of training steps in this mode as a sentence."""
         if mode not in self.shares:
             return f"no step in the mode {mode} was measured here"
         lowest, highest = self.shares[mode]
@@ -75,7 +73,7 @@ class Calibration:
         )
 
 
-def _record(path: Path, command: str) -> Any:
+def _read_json(path: Path, command: str) -> Any:
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
@@ -86,15 +84,15 @@ def _record(path: Path, command: str) -> Any:
 
 
 def _shares(rows: list[dict[str, Any]]) -> dict[str, tuple[float, float]]:
-    """The lowest and highest share of a matrix product's rate, by mode of the training rows."""
-    found: dict[str, list[float]] = {}
+    """Return the lowest and highest share of a matrix product's rate by mode."""
+    by_mode: dict[str, list[float]] = {}
     for mode, _, row in training_rows(rows):
-        found.setdefault(mode, []).append(row["of_ceiling"])
-    return {mode: (min(shares), max(shares)) for mode, shares in found.items()}
+        by_mode.setdefault(mode, []).append(row["of_ceiling"])
+    return {mode: (min(shares), max(shares)) for mode, shares in by_mode.items()}
 
 
 def training_rows(rows: list[dict[str, Any]]) -> Iterator[tuple[str, bool, dict[str, Any]]]:
-    """The rows of a bench record that are training: their mode, whether bfloat16, and the row."""
+    """Yield the training rows of a bench record: the mode, whether in bfloat16, and the row."""
     for row in rows:
         verb, mode, *rest = row["what"].replace(",", "").split()
         if verb == "train":
@@ -103,7 +101,7 @@ def training_rows(rows: list[dict[str, Any]]) -> Iterator[tuple[str, bool, dict[
 
 @dataclass(frozen=True)
 class Rate:
-    """Operations a second of one worker, in a mode and a precision, at a context."""
+    """Operations per second of one worker, in a mode and a precision, at a context."""
 
     mode: str
     half: bool
@@ -113,34 +111,30 @@ class Rate:
 
 @dataclass(frozen=True)
 class Rates:
-    """What was measured, and where it stands."""
+    """Measured rates of training steps, and their source."""
 
     source: Path
     rates: list[Rate]
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """The rates in a record of ``bench --json``, or of a study's folder of finished runs.
-
-        MeasuredError where there are none.
-        """
+        """Read a record of ``bench --json``, or a study's finished runs; MeasuredError if none."""
+        rates, reason = [], ""
         try:
-            found = _of_runs(path) if path.is_dir() else _of_bench(json.loads(path.read_text()))
+            rates = _of_runs(path) if path.is_dir() else _of_bench(json.loads(path.read_text()))
         except (OSError, ValueError, TypeError, KeyError) as error:
-            found, why = [], f" ({type(error).__name__}: {error})"
-        else:
-            why = ""
-        if not found:
+            reason = f" ({type(error).__name__}: {error})"
+        if not rates:
             raise MeasuredError(
-                f"{path} holds no rates of training steps{why}: type `python -m scaling bench "
+                f"{path} has no rates of training steps{reason}: type `python -m scaling bench "
                 "--json` and save what it prints, or name the folder of a study with finished runs."
             )
-        return cls(path, found)
+        return cls(path, rates)
 
     def on(self, config: RunConfig, hardware: Hardware) -> Hardware:
-        """The hardware as it computes such a run: at the rate measured of the nearest context.
+        """Return the hardware with the utilisation measured at the context nearest to the run's.
 
-        As it is stated where no run of this mode and precision was measured.
+        Without a measurement in the run's mode and precision, the stated utilisation stays.
         """
         alike = [r for r in self.rates if (r.mode, r.half) == (config.windows.targets, config.half)]
         if not alike:
@@ -154,22 +148,19 @@ class Rates:
 
 
 def _of_bench(record: Any) -> list[Rate]:
+    names = {True: "bfloat16", False: "float32"}
     return [
-        Rate(mode, half, row["context"], row["of_ceiling"] * record["ceilings"][_name(half)])
+        Rate(mode, half, row["context"], row["of_ceiling"] * record["ceilings"][names[half]])
         for mode, half, row in training_rows(record["rows"])
     ]
 
 
 def _of_runs(folder: Path) -> list[Rate]:
-    found = []
+    rates = []
     for path in sorted(folder.glob(f"*/{FILE_NAME}")):
         run = RunRecord.read(path)
         workers = run.config["cluster"]["workers"]
         rate = run.operations.per_target * run.throughput.targets_per_second / workers
         context = run.config["model"]["context"] or 1
-        found.append(Rate(run.targets.mode, run.precision == "bfloat16", context, rate))
-    return found
-
-
-def _name(half: bool) -> str:
-    return "bfloat16" if half else "float32"
+        rates.append(Rate(run.targets.mode, run.precision == "bfloat16", context, rate))
+    return rates

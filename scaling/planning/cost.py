@@ -14,11 +14,11 @@ from scaling.runs.loss_by_context import trained_contexts
 
 
 @dataclass(frozen=True)
-class Parts:
+class StepParts:
     """Seconds of a step.
 
-    ``communication`` is what all collectives take, ``exposed`` what of it no computation hides,
-    ``waiting`` what the stream then lacks.
+    ``communication`` is the time of all collectives, ``exposed`` the part of it that no computation
+    hides, and ``waiting`` the time for which the stream is late.
     """
 
     compute: float
@@ -39,10 +39,10 @@ def step_parts(
     measured: StreamMeasurement,
     workers: int,
     batch: int,
-) -> Parts:
-    """The parts of a step of ``batch`` windows over so many workers, which fill nodes in turn.
+) -> StepParts:
+    """Return the parts of a step of ``batch`` windows on so many workers, which fill nodes in turn.
 
-    Where the hardware states no rate of a ring, communication takes no time.
+    If the hardware's file has no bandwidth of a ring, communication takes no time.
     """
     train = config.train.model_copy(update={"batch": batch})
     cluster = config.cluster.model_copy(update={"workers": workers})
@@ -55,19 +55,19 @@ def step_parts(
     hidden = compute if OVERLAPPED[config.train.zero] else 0.0
     exposed = max(0.0, communication - hidden)
     waiting = max(0.0, batch / stream.delivered_windows_per_second - compute - exposed)
-    return Parts(compute, communication, exposed, waiting)
+    return StepParts(compute, communication, exposed, waiting)
 
 
 def sent_bytes(config: RunConfig, stage: int, workers: int) -> float:
-    """Bytes that each of so many workers sends in a step at a ZeRO stage."""
+    """Return the bytes that each worker sends in a step at a ZeRO stage."""
     parameters = sum(accounting.parameters(config.model).values())
     accumulate = config.train.accumulate
-    said = volume(stage, parameters, half=config.half, accumulate=accumulate)
-    return said.sent(workers)
+    step = volume(stage, parameters, half=config.half, accumulate=accumulate)
+    return step.sent(workers)
 
 
 def _bandwidth(hardware: Hardware, nodes: int) -> float | None:
-    """Bytes a second around the ring, which is as fast as its slowest link."""
+    """Return the bytes per second around the ring, which is as fast as its slowest link."""
     link, ring = hardware.link_bytes_per_second, hardware.ring_bytes_per_second
     if nodes == 1 or link is None or ring is None:
         return link
@@ -76,16 +76,16 @@ def _bandwidth(hardware: Hardware, nodes: int) -> float | None:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run takes of its hardware, whose workers compute at the share ``utilisation``.
+    """Cost of a run on hardware whose workers reach the share ``utilisation`` of their peak.
 
-    ``seconds`` are those of all steps and validations; starts, checkpoints and failures come on
-    top. ``dollars`` is None where the hardware states no price; it is for the run's workers, though
-    nodes are rented whole. ``bytes_per_second`` are the codes that all workers read together.
+    ``seconds`` has all steps and validations, without starts, checkpoints and failures. ``dollars``
+    is None if the hardware's file has no price; it counts the run's workers, though nodes are
+    rented whole. ``bytes_per_second`` is the rate of codes for all workers together.
     """
 
     hardware: str
     utilisation: float
-    step: Parts
+    step: StepParts
     validation_seconds: float
     seconds: float
     accelerator_hours: float
@@ -100,7 +100,7 @@ def cost(
     measured: StreamMeasurement,
     window_bytes: int,
 ) -> Cost:
-    """The cost of a run; ``window_bytes`` is what one of its windows reads."""
+    """Return the cost of a run whose windows have ``window_bytes`` bytes of codes each."""
     train, workers = config.train, config.cluster.workers
     step = step_parts(config, corpus, hardware, measured, workers, train.batch)
     rate = workers * hardware.operations_per_second * hardware.utilisation
@@ -124,7 +124,7 @@ def cost(
 
 
 def validation_operations(config: RunConfig) -> float:
-    """Forward operations of all validations of a run, the last one at every trained context."""
+    """Return the forward operations of all validations; the last has every trained context."""
     validation, shape = config.validation, config.model
     if isinstance(shape, Architecture):
         targets = [

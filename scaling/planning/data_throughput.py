@@ -1,6 +1,6 @@
-"""What a run takes from the stream on given hardware, beside what the stream was measured to give.
+"""Forecast of the data stream: the demand of a run on some hardware, and the measured supply.
 
-A forecast, before anything is paid for: plain arithmetic, no torch, no Ray.
+Plain arithmetic, without torch and Ray.
 """
 
 import json
@@ -26,19 +26,19 @@ MEASURE = "type `python -m scaling bench data --json` and save what it prints"
 
 
 class MeasuredError(ValueError):
-    """A file that holds no rates of the stream, with what to type."""
+    """A file without the measured rates that a forecast needs, with what to type."""
 
 
 @dataclass(frozen=True)
 class StreamMeasurement:
-    """What one consumer was given on a processor: bytes of a window to seconds a window, by way."""
+    """Seconds per window of one consumer, by way and by bytes of a window, on a processor."""
 
     processor: str
     seconds: Mapping[str, Mapping[int, float]]
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """The rates in a record of ``bench data --json``; MeasuredError where it holds none."""
+        """Read a record of ``bench data --json``; MeasuredError if it has no rates."""
         try:
             record = json.loads(path.read_text())
             seconds: dict[str, dict[int, float]] = {}
@@ -57,24 +57,23 @@ class StreamMeasurement:
             ) from error
 
     def windows_per_second(self, way: str, window_bytes: int) -> float:
-        """What one consumer is given of such windows.
+        """Return the windows per second for one consumer.
 
-        Between two that were measured seconds are interpolated; a shorter one takes as long as the
-        shortest, a longer one as much longer as it is than the longest.
+        Seconds are interpolated between measured lengths. A shorter window takes as long as the
+        shortest measured one; beyond the longest, seconds are proportional to the length.
         """
-        known = sorted(self.seconds[way].items())
-        lengths, seconds = zip(*known, strict=True)
+        lengths, seconds = zip(*sorted(self.seconds[way].items()), strict=True)
         longer = max(1.0, window_bytes / lengths[-1])
         return float(1 / (np.interp(window_bytes, lengths, seconds) * longer))
 
 
 @dataclass(frozen=True)
 class StreamDemand:
-    """What the run takes where its accelerators reach the share ``utilisation`` of their peak.
+    """Demand of a run whose accelerators reach the share ``utilisation`` of their peak.
 
-    Bytes of codes a second: of all nodes together, which is also the most that storage is asked
-    for (each window is read once, whatever memory keeps), and of the busiest node. ``times`` is
-    how many times that the stream delivers.
+    ``bytes_per_second`` of codes is that of all nodes together, and also the highest demand on
+    storage: each window is read once, whatever memory keeps. ``node_bytes_per_second`` is that of
+    the busiest node. ``times`` is the supply over the demand.
     """
 
     utilisation: float
@@ -86,14 +85,14 @@ class StreamDemand:
 
 @dataclass(frozen=True)
 class ThroughputForecast:
-    """Whether the stream keeps up with a run on ``nodes`` nodes of some hardware.
+    """Supply and demand of the stream for a run on ``nodes`` nodes of some hardware.
 
-    ``delivered_windows_per_second`` is what it delivers to all workers, bounded by ``bound``: what
-    a consumer was measured to be given, or the nodes' network, as if all codes came over it, or
-    storage, as if each window were read from it, where a node's memory is not known to hold all.
-    ``expected`` is the demand at the utilisation that the hardware states, ``most`` at all of its
-    peak. ``epoch_bytes`` are the codes of the training recordings (None before they are prepared),
-    ``in_memory`` says whether a node's memory holds them.
+    ``delivered_windows_per_second`` is the supply for all workers. Its ``bound`` is the measured
+    rate of consumers; or the nodes' network, as if it carried all codes; or storage, as if each
+    window were read from it, unless a node's memory is known to keep all codes. ``expected`` is the
+    demand at the stated utilisation, ``most`` at the whole peak. ``epoch_bytes`` are the codes of
+    the training recordings (None before they are prepared); ``in_memory`` is whether a node's
+    memory keeps them.
     """
 
     hardware: str
@@ -109,15 +108,22 @@ class ThroughputForecast:
 
 
 def window_bytes(config: RunConfig, corpus: Corpus | None) -> int:
-    """Bytes of the codes of one training window; of 8 bits where the corpus is not known yet."""
+    """Return the bytes of codes of one training window; without a corpus, codes have 8 bits."""
     width = code_dtype(corpus.levels).itemsize if corpus else 1
     return width * config.targets.samples(config.positions, config.model)
+
+
+def operations_per_target(config: RunConfig) -> float:
+    """Return the forward and backward operations of one target, with everything that is shared."""
+    return accounting.training_operations_per_target(
+        config.model, config.targets, config.positions
+    )[0]
 
 
 def forecast(
     config: RunConfig, corpus: Corpus | None, hardware: Hardware, measured: StreamMeasurement
 ) -> ThroughputForecast:
-    """The forecast of a run, from a consumer's measured rate."""
+    """Forecast the stream of a run from the measured rate of one consumer."""
     workers, size = config.cluster.workers, window_bytes(config, corpus)
     nodes = -(-workers // hardware.accelerators_per_node)
     busiest = min(workers, hardware.accelerators_per_node)
@@ -132,9 +138,7 @@ def forecast(
         carried = node_bytes / size * workers / busiest
         if carried < delivered:
             delivered, bound = carried, name
-    per_target, _ = accounting.training_operations_per_target(
-        config.model, config.targets, config.positions
-    )
+    per_target = operations_per_target(config)
 
     def demand(utilisation: float) -> StreamDemand:
         targets_per_second = hardware.operations_per_second * utilisation / per_target
@@ -164,7 +168,7 @@ def forecast(
 
 
 def _node_bounds(hardware: Hardware, in_memory: bool | None) -> Iterator[tuple[Bound, float]]:
-    """What bounds the bytes a second that come to a node, as far as the hardware says."""
+    """Yield the bounds of the bytes per second into a node that the hardware's file has."""
     if hardware.network_bits_per_second is not None:
         yield "network", hardware.network_bits_per_second / 8
     if hardware.storage_bytes_per_second is not None and not in_memory:

@@ -1,9 +1,10 @@
-"""Sweeps from a budget: an equal-data or an isoFLOP grid, with seeds where they tell most.
+"""Sweeps for a budget: an equal-data or an isoFLOP grid, with seeds where they help most.
 
-The levers are the ends of the axes: the variance of a slope over a column x is
-``s^2 sum of (x_i - mean)^2 / n_i`` over the squared sum of squares, with n_i seeds at x_i, so that
-a second seed far from the middle is worth most. Extra seeds go one by one to the cell that lowers
-the slopes' variances most. Designs hold the budget, so that more seeds mean shorter runs.
+The slope of the loss over a column x is the contrast of the cells' means with the weights
+``w_i = (x_i - mean) / sum of (x_i - mean)^2``. With n_i seeds in a cell, its variance is
+:func:`scaling.fitting.slope.contrast_variances`, so a second seed at an end of an axis helps most.
+Each extra seed goes to the cell that lowers the variances most, relative to those of single runs.
+More seeds mean shorter runs: a design keeps its budget.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,27 +15,25 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import ValidationError
 
-from model import accounting
 from scaling.config import check
 from scaling.config.load import ConfigError, with_values
 from scaling.config.run_config import RunConfig
-from scaling.fitting.slope import Floats
+from scaling.fitting.slope import Floats, contrast_variances
+from scaling.planning.data_throughput import operations_per_target
 
 Kind = Literal["equal-data", "isoflop"]
 Price = Callable[[RunConfig], float]
-BUDGET_RATIO = 3.0
-"""Between the budgets of an isoFLOP grid."""
-MANY_STEPS = 10**6
-"""Steps over which a price is taken for a straight line."""
+BUDGET_RATIO = 3.0  # between neighbouring budgets of an isoFLOP grid
+MANY_STEPS = 10**6  # steps over which a price counts as linear
 CONTEXT, HISTORY = "model.context", "windows.history"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One configuration: its values by dotted keys, and how many seeds train it.
+    """One configuration: its values by dotted keys, and its number of seeds.
 
-    ``price`` is what one of its runs takes of the budget, ``share`` the part of the whole that is
-    set aside for it where budgets are compared.
+    ``price`` is the price of one run, in the unit of the budget. ``share`` is the part of an
+    isoFLOP design's budget for one run.
     """
 
     values: dict[str, Any]
@@ -45,13 +44,13 @@ class Cell:
 
     @property
     def targets(self) -> int:
-        """Targets that a run is trained on."""
+        """Number of training targets of a run."""
         return self.config.train.steps * self.config.targets_per_step
 
 
 @dataclass(frozen=True)
 class Design:
-    """The cells of a sweep that fits a budget, in its unit (operations or dollars)."""
+    """The cells of a sweep that fits a budget of operations or dollars."""
 
     kind: Kind
     axes: dict[str, list[Any]]
@@ -60,11 +59,11 @@ class Design:
 
     @property
     def price(self) -> float:
-        """What all runs take."""
+        """Price of all runs."""
         return sum(cell.price * cell.seeds for cell in self.cells)
 
     def points(self) -> list[dict[str, Any]]:
-        """Every run as a point of a sweep, the dearest first."""
+        """Return every run as a point of a sweep, the most expensive first."""
         cells = sorted(self.cells, key=lambda cell: -cell.price)
         return [{**cell.values, "seed": seed} for cell in cells for seed in range(cell.seeds)]
 
@@ -79,12 +78,20 @@ def design(
     seeds: int = 4,
     budgets: int = 4,
 ) -> Design:
-    """The design over all combinations of the axes' values, from what a YAML file says.
+    """Design a sweep over all combinations of the axes' values.
 
-    ``price`` is what a run takes of the budget. Equal-data runs see the same number of targets. For
-    an isoFLOP grid the runs of each of ``budgets`` cost the same, three times those of the one
-    before, whatever their size. ``seeds`` runs are added where they tell most. ConfigError where a
-    combination cannot run, or the budget does not buy a step of each.
+    Args:
+        content: the configuration, as a YAML file has it.
+        axes: values by dotted key.
+        kind: equal-data runs see the same number of targets; isoFLOP runs of one budget have the
+            same price, three times that of the budget before.
+        budget: operations or dollars, the unit of ``price``.
+        price: the price of a run.
+        seeds: number of runs to add where they help most.
+        budgets: number of budgets of an isoFLOP grid.
+
+    Raises:
+        ConfigError: a combination cannot run, or the budget is too small for a step of each run.
     """
     content = _with_history(content, axes)
     grid = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
@@ -97,17 +104,14 @@ def design(
 
 
 def operations(config: RunConfig) -> float:
-    """The price of a run in training operations."""
-    per_target, _ = accounting.training_operations_per_target(
-        config.model, config.targets, config.positions
-    )
-    return per_target * config.train.steps * config.targets_per_step
+    """Return the training operations of a run."""
+    return operations_per_target(config) * config.train.steps * config.targets_per_step
 
 
 def log_design_matrix(
     cells: Sequence[Cell], axes: Mapping[str, Sequence[Any]], kind: Kind
 ) -> Floats:
-    """Where each cell stands on what is fitted, in logarithms: shape (cells, columns)."""
+    """Return the logarithms of the fitted columns of each cell, shape (cells, columns)."""
     columns = [
         [np.log(cell.values[axis]) for cell in cells]
         for axis, values in axes.items()
@@ -119,9 +123,9 @@ def log_design_matrix(
 
 
 def _with_history(content: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-    """The content with a history that lets all contexts be scored on the same targets."""
-    known = content.get("windows", {}).get("history")
-    if CONTEXT not in axes or known is not None:
+    """Return the content with a history that gives all contexts the same targets."""
+    history = content.get("windows", {}).get("history")
+    if CONTEXT not in axes or history is not None:
         return dict(content)
     return with_values(content, {HISTORY: max(axes[CONTEXT])})
 
@@ -131,15 +135,15 @@ def _cell(content: Mapping[str, Any], values: dict[str, Any], share: float) -> C
     try:
         config = RunConfig.model_validate(with_values(content, values))
     except ValidationError as error:
-        wrong = [f"{named}: {detail['msg']}" for detail in error.errors()]
-        raise ConfigError(wrong) from error
-    if found := check.problems(config, None):
-        raise ConfigError([f"{named}: {problem}" for problem in found])
+        problems = [f"{named}: {detail['msg']}" for detail in error.errors()]
+        raise ConfigError(problems) from error
+    if problems := check.problems(config, None):
+        raise ConfigError([f"{named}: {problem}" for problem in problems])
     return Cell(values, config, 0.0, share)
 
 
 def _sized(cells: Sequence[Cell], kind: Kind, budget: float, price: Price) -> list[Cell]:
-    """The cells with as many steps as the budget buys."""
+    """Return the cells with as many steps as the budget allows."""
     fixed, each = np.array([_line(cell, price) for cell in cells]).T
     seeds = np.array([cell.seeds for cell in cells])
     per_step = np.array([cell.config.targets_per_step for cell in cells])
@@ -157,45 +161,41 @@ def _sized(cells: Sequence[Cell], kind: Kind, budget: float, price: Price) -> li
                 f"{needed:.3g}, or fewer values of the axes"
             ]
         )
-    # A price is of whole steps, validations among them, so that it is checked once more.
-    found = [_priced(_of_steps(cell, int(n)), price) for cell, n in zip(cells, steps, strict=True)]
-    over = sum(cell.price * cell.seeds for cell in found) / budget
+    # Rounding to whole steps and validations changes the price, so it is checked again.
+    sized = [_with_steps(cell, int(n), price) for cell, n in zip(cells, steps, strict=True)]
+    over = sum(cell.price * cell.seeds for cell in sized) / budget
     if over > 1:
-        found = [
-            _priced(_of_steps(cell, max(1, int(cell.config.train.steps / over))), price)
-            for cell in found
+        sized = [
+            _with_steps(cell, max(1, int(cell.config.train.steps / over)), price) for cell in sized
         ]
-    return found
+    return sized
 
 
 def _line(cell: Cell, price: Price) -> tuple[float, float]:
-    """What a run costs without a step, and each of many steps, with the validations between."""
-    once, twice = (price(_of_steps(cell, steps).config) for steps in (MANY_STEPS, 2 * MANY_STEPS))
+    """Return the fixed price of a run, and the price of each step with its share of validations."""
+    once, twice = (_with_steps(cell, n * MANY_STEPS, price).price for n in (1, 2))
     each = (twice - once) / MANY_STEPS
     return max(0.0, once - MANY_STEPS * each), each
 
 
-def _of_steps(cell: Cell, steps: int) -> Cell:
+def _with_steps(cell: Cell, steps: int, price: Price) -> Cell:
     train = cell.config.train.model_copy(update={"steps": steps})
+    config = cell.config.model_copy(update={"train": train})
     values = {**cell.values, "train.steps": steps}
-    return replace(cell, config=cell.config.model_copy(update={"train": train}), values=values)
-
-
-def _priced(cell: Cell, price: Price) -> Cell:
-    return replace(cell, price=price(cell.config))
+    return replace(cell, values=values, config=config, price=price(config))
 
 
 def _seeded(
     cells: list[Cell], axes: Mapping[str, Sequence[Any]], kind: Kind, number: int
 ) -> list[Cell]:
-    """The cells with ``number`` more seeds, each where it lowers the slopes' variances most."""
+    """Return the cells with ``number`` more seeds, each where it lowers the variances most."""
     x = log_design_matrix(cells, axes, kind)
-    away = (x - x.mean(axis=0)) ** 2
-    weight = (away / away.sum(axis=0)).sum(axis=1)
+    weights = x - x.mean(axis=0)
+    weights /= np.sqrt(np.square(weights).sum(axis=0))
     seeds = np.array([cell.seeds for cell in cells])
     prices = np.array([cell.price for cell in cells])
     for _ in range(number):
-        gain = weight * (1 / seeds - 1 / (seeds + 1))
+        gain = contrast_variances(weights, seeds) - contrast_variances(weights, seeds + 1)
         best = np.flatnonzero(np.isclose(gain, gain.max()))
         seeds[best[np.argmin(prices[best])]] += 1
     return [replace(cell, seeds=int(n)) for cell, n in zip(cells, seeds, strict=True)]

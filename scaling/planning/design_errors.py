@@ -1,7 +1,9 @@
-"""Standard errors to expect of a design, by simulation with the project's own fitter.
+"""Expected standard errors of the fits of a design, by simulation with the project's own fitter.
 
-The user guesses what each axis adds to the loss at its smallest value, with which exponent that
-falls, and the noise of a run. Every simulation draws the losses of all runs and fits them.
+The user assumes the effect of each axis on the loss, the exponent with which it falls, and the
+noise of a run. Every simulation draws the losses of all runs and fits them. A nonlinear fit has no
+formula for its errors; :mod:`scaling.analysis.power_analysis` has that of a difference of two
+configurations.
 """
 
 from collections.abc import Mapping
@@ -16,10 +18,9 @@ from scaling.fitting.isoflop import isoflop
 from scaling.fitting.points import Points
 from scaling.fitting.slope import FitError, Floats, Numbers, fit_slope
 from scaling.fitting.uncertainty import percentile_interval, standard_deviation
-from scaling.planning.design import Cell, Design
+from scaling.planning.design import Design
 
-IRREDUCIBLE = 3.0
-"""Nats of the loss that no axis lowers: only differences matter to what is simulated."""
+IRREDUCIBLE = 3.0  # nats that no axis lowers: only differences matter to the simulation
 SIMULATIONS = 200
 CHUNK = "model.chunk"
 SIZE, DATA = "size", "data"
@@ -27,10 +28,10 @@ SIZE, DATA = "size", "data"
 
 @dataclass(frozen=True)
 class AssumedEffect:
-    """What an axis adds at its smallest value, in nats, and the exponent with which that falls.
+    """Reducible loss at the smallest value of an axis, in nats, and the exponent of its fall.
 
-    Of a chunk, whose best value lies inside, what both ends have above it; the exponent says
-    nothing then.
+    A chunk has its best value inside the axis: ``reducible`` is then the excess at both ends, and
+    the exponent is unused.
     """
 
     reducible: float = 0.05
@@ -39,10 +40,11 @@ class AssumedEffect:
 
 @dataclass(frozen=True)
 class ExpectedError:
-    """What the fits of the simulated sweeps come to.
+    """Error of one quantity over the fits of the simulated sweeps.
 
-    ``truth`` is None where there is none to know; ``standard_error`` the standard deviation over
-    the simulations and ``interval`` where 95 % of them lie, None where none gave a number.
+    ``truth`` is the fit to losses without noise, or None if it fails. ``standard_error`` is the
+    standard deviation over the simulations, and ``interval`` holds 95 % of them; None without
+    numbers.
     """
 
     quantity: str
@@ -51,82 +53,86 @@ class ExpectedError:
     interval: tuple[float, float] | None
 
 
-def expected(
-    made: Design,
+def expected_errors(
+    design: Design,
     noise: float,
-    guesses: Mapping[str, AssumedEffect],
+    effects: Mapping[str, AssumedEffect],
     *,
     simulations: int = SIMULATIONS,
     seed: int = 0,
 ) -> list[ExpectedError]:
-    """Slopes a doubling and exponents, or those of the best size; ``noise`` in nats a run."""
-    columns, truth = surface(made, guesses)
-    rows = np.repeat(np.arange(len(made.cells)), [cell.seeds for cell in made.cells])
+    """Return the errors of slopes per doubling and exponents; ``noise`` is in nats per run.
+
+    For an isoFLOP design they are those of the exponents and of the best size.
+    """
+    columns, truth = surface(design, effects)
+    rows = np.repeat(np.arange(len(design.cells)), [cell.seeds for cell in design.cells])
     generator = np.random.default_rng(seed)
     drawn = truth[rows] + noise * generator.normal(size=(simulations, len(rows)))
-    # What is fitted to losses without noise is the truth.
+    # The fit to losses without noise is the truth.
     losses, seeds = np.vstack([truth[rows], drawn]), [0, *range(simulations)]
-    known, *measured = _measured(made, columns, rows, losses, seeds)
-    found: dict[str, list[float]] = {}
-    for name, value in (pair for one in measured for pair in one.items()):
-        found.setdefault(name, []).append(value)
+    exact, *simulated = _quantities(design, columns, rows, losses, seeds)
+    draws: dict[str, list[float]] = {}
+    for name, value in (pair for one in simulated for pair in one.items()):
+        draws.setdefault(name, []).append(value)
     return [
-        ExpectedError(
-            name, known.get(name), standard_deviation(np.array(v)), percentile_interval(np.array(v))
-        )
-        for name, v in found.items()
+        ExpectedError(name, exact.get(name), standard_deviation(v), percentile_interval(v))
+        for name, v in ((name, np.array(values)) for name, values in draws.items())
     ]
 
 
-def surface(made: Design, guesses: Mapping[str, AssumedEffect]) -> tuple[dict[str, Floats], Floats]:
-    """Columns of the cells by name, and the losses (cells,) that the guesses give them.
+def surface(
+    design: Design, effects: Mapping[str, AssumedEffect]
+) -> tuple[dict[str, Floats], Floats]:
+    """Return columns (cells,) by name, and the losses (cells,) by the assumed effects, in nats.
 
-    An axis of two values carries no law, and changes nothing here: its slope's error is the same.
+    An axis of two values cannot determine a law and has no effect: its slope's error is the same.
     """
-    if made.kind == "isoflop":
+    if design.kind == "isoflop":
+        sizes = [sum(accounting.parameters(cell.config.model).values()) for cell in design.cells]
         columns = {
-            SIZE: np.array([sum(_parameters(cell).values()) for cell in made.cells], float),
-            DATA: np.array([cell.targets for cell in made.cells], float),
+            SIZE: np.array(sizes, float),
+            DATA: np.array([cell.targets for cell in design.cells], float),
         }
     else:
         columns = {
-            axis: np.array([cell.values[axis] for cell in made.cells], float)
-            for axis, values in made.axes.items()
+            axis: np.array([cell.values[axis] for cell in design.cells], float)
+            for axis, values in design.axes.items()
             if len(set(values)) > 1
         }
-    loss = np.full(len(made.cells), IRREDUCIBLE)
+    loss = np.full(len(design.cells), IRREDUCIBLE)
     for name, x in columns.items():
-        guess = guesses.get(name, AssumedEffect())
+        effect = effects.get(name, AssumedEffect())
         if len(np.unique(x)) < Additive.least_values:
             continue
         if name == CHUNK:
             away = np.log(x / np.sqrt(x.min() * x.max()))
-            loss += guess.reducible * (away / np.abs(away).max()) ** 2
+            loss += effect.reducible * (away / np.abs(away).max()) ** 2
         else:
-            loss += guess.reducible * (x / x.min()) ** -guess.exponent
+            loss += effect.reducible * (x / x.min()) ** -effect.exponent
     return columns, loss
 
 
-def _measured(
-    made: Design, columns: dict[str, Floats], rows: Numbers, losses: Floats, seeds: list[int]
+def _quantities(
+    design: Design, columns: dict[str, Floats], rows: Numbers, losses: Floats, seeds: list[int]
 ) -> list[dict[str, float]]:
-    """What is fitted to the losses (sweeps, runs) of each sweep, by name."""
+    """Return the fitted quantities of each sweep by name; losses have shape (sweeps, runs)."""
     x = {name: column[rows] for name, column in columns.items()}
-    fitted = _fitted(x, losses, seeds)
-    if made.kind == "isoflop":
-        return [_best_size(made, rows, one) for one in fitted] or [{}] * len(losses)
-    found = [_slopes(x, loss) for loss in losses]
-    for slopes, one in zip(found, fitted, strict=False):
+    fits = _fit_sweeps(x, losses, seeds)
+    if design.kind == "isoflop":
+        return [_best_size(design, rows, one) for one in fits] or [{}] * len(losses)
+    quantities = [_slopes(x, loss) for loss in losses]
+    for slopes, one in zip(quantities, fits, strict=False):
         ends = (".exponent", ".optimum")
         slopes |= {
             name: value for name, value in one.named_parameters.items() if name.endswith(ends)
         }
-    return found
+    return quantities
 
 
 def _slopes(x: dict[str, Floats], loss: Floats) -> dict[str, float]:
-    """Nats a doubling of each axis, common to all values of the others."""
-    found = {}
+    """Return the nats per doubling of each axis, common to all values of the others."""
+    slopes = {}
     for name, column in x.items():
         others = [other for key, other in x.items() if key != name]
         groups = list(zip(*others, strict=True)) if others else None
@@ -134,12 +140,12 @@ def _slopes(x: dict[str, Floats], loss: Floats) -> dict[str, float]:
             slope = fit_slope(column, loss, None, groups)
         except FitError:
             continue
-        found[f"{name} a doubling"] = slope.per_doubling
-    return found
+        slopes[f"{name} a doubling"] = slope.per_doubling
+    return slopes
 
 
-def _fitted(x: dict[str, Floats], losses: Floats, seeds: list[int]) -> list[Fit]:
-    """The additive form over the axes with enough values; nothing where they do not carry it."""
+def _fit_sweeps(x: dict[str, Floats], losses: Floats, seeds: list[int]) -> list[Fit]:
+    """Fit the additive form over the axes with enough values; no fits if there are too few."""
     enough = {
         name: column
         for name, column in x.items()
@@ -157,17 +163,13 @@ def _fitted(x: dict[str, Floats], losses: Floats, seeds: list[int]) -> list[Fit]
         return []
 
 
-def _best_size(made: Design, rows: Numbers, fitted: Fit) -> dict[str, float]:
-    """Exponents of the surface, and of the best size in the budget."""
-    found = {
-        name: value for name, value in fitted.named_parameters.items() if name.endswith(".exponent")
+def _best_size(design: Design, rows: Numbers, fit: Fit) -> dict[str, float]:
+    """Return the exponents of the surface, and of the best size in the budget."""
+    exponents = {
+        name: value for name, value in fit.named_parameters.items() if name.endswith(".exponent")
     }
-    budget = np.array([cell.share for cell in made.cells])[rows]
-    powers = isoflop(fitted, budget).powers[SIZE]
-    return found | {
+    budget = np.array([cell.share for cell in design.cells])[rows]
+    powers = isoflop(fit, budget).powers[SIZE]
+    return exponents | {
         f"best size in the budget ({method})": power.exponent for method, power in powers.items()
     }
-
-
-def _parameters(cell: Cell) -> dict[str, int]:
-    return accounting.parameters(cell.config.model)

@@ -1,30 +1,31 @@
-"""What a worker keeps in its accelerator's memory and writes into a checkpoint, by ZeRO stage.
+"""Bytes that a worker keeps, sends and saves by ZeRO stage, without activations.
 
-Plain numbers, for DeepSpeed 0.19.8 with this project's settings: weights in float32 and Adam, so 16
-bytes a parameter before anything is sharded. What activations take is in :mod:`model.activations`.
-``tests/scaling/planning/test_communication.py`` holds both against real processes.
+The formulas are for DeepSpeed 0.19.8 with weights in float32 and Adam: 16 bytes per parameter
+before sharding. :mod:`model.activations` has the activations.
+``tests/scaling/planning/test_communication.py`` compares both with real processes.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-FULL = 4
-"""Bytes of a parameter, gradient or moment: the engine keeps all in float32."""
-HALF = 2
-"""Bytes of what is said in bfloat16."""
+STAGES = (0, 1, 2, 3)
+FULL = 4  # bytes of a parameter, gradient or moment: the engine keeps all in float32
+HALF = 2  # bytes of a number in bfloat16
+MOMENTS = 2  # numbers that Adam keeps for each parameter
+BUCKET = 500_000_000  # gradients reduced at a time: DeepSpeed's default of reduce_bucket_size
 REUSE_DISTANCE = 1_000_000_000
-"""Parameters that stage 3 keeps gathered if no more are used meanwhile: DeepSpeed's default."""
+"""Parameters used meanwhile up to which stage 3 keeps others gathered: DeepSpeed's default."""
 OVERLAPPED: Mapping[int, bool] = MappingProxyType({0: False, 1: False, 2: False, 3: True})
-"""Whether a stage communicates beside the computation: DeepSpeed's default of ``overlap_comm``."""
+"""Whether a stage communicates while it computes: DeepSpeed's default of ``overlap_comm``."""
 
 
 @dataclass(frozen=True)
 class Volume:
-    """Bytes that the collectives of a worker are given in one optimizer step.
+    """Bytes of the tensors in the collectives of one optimizer step.
 
-    Of a reduce-scatter and of an all-gather they are those of the whole, of which each worker has a
-    part: so none depends on the number of workers.
+    A reduce-scatter or all-gather counts the whole tensor, of which each worker has a part. So none
+    depends on the number of workers.
     """
 
     all_reduced: float
@@ -32,10 +33,10 @@ class Volume:
     gathered: float
 
     def sent(self, workers: int) -> float:
-        """Bytes that each of so many workers sends, and receives, around a ring.
+        """Return the bytes that each of so many workers sends, and receives, around a ring.
 
-        A reduce-scatter and an all-gather send ``(n - 1) / n`` of the whole, an all-reduce is one
-        after the other (Patarasuk and Yuan 2009, J. Parallel Distrib. Comput. 69, 117-124).
+        A reduce-scatter and an all-gather send ``(n - 1) / n`` of the whole; an all-reduce is both
+        in turn (Patarasuk and Yuan 2009, J. Parallel Distrib. Comput. 69, 117-124).
         """
         return (workers - 1) / workers * (2 * self.all_reduced + self.scattered + self.gathered)
 
@@ -48,14 +49,14 @@ def volume(
     accumulate: int = 1,
     reuse_distance: int = REUSE_DISTANCE,
 ) -> Volume:
-    """The volume of a step, taken in ``accumulate`` pieces; products in bfloat16 where ``half``.
+    """Return the volume of a step of ``accumulate`` micro-batches, in bfloat16 if ``half``.
 
-    Rajbhandari et al. 2020 (arXiv 1910.02054, section 7) count 2, 2, 2 and 3 parameters' worth sent
-    for stages 0 to 3. DeepSpeed's stages 1 and 2 all-reduce the gradients where a reduce-scatter
-    would do (``use_multi_rank_bucket_allreduce``) and gather the parameters: 3. Stage 3 gathers
-    parameters a second time for the backward pass only where more than ``reuse_distance`` were
-    used since, which is true of all but the last ``reuse_distance / 2``. The parameters that it
-    never shards, tensors of up to 100,000 elements, count as if it did.
+    Rajbhandari et al. 2020 (arXiv 1910.02054, section 7) count 2, 2, 2 and 3 times the parameters
+    for stages 0 to 3. DeepSpeed's stages 1 and 2 all-reduce the gradients, though a reduce-scatter
+    would suffice (``use_multi_rank_bucket_allreduce``), and gather the parameters: 3. Stage 3
+    gathers parameters again for the backward pass if more than ``reuse_distance`` were used since:
+    all but the last ``reuse_distance / 2``. It never shards tensors of up to 100,000 elements; this
+    formula ignores that.
     """
     gradients = (HALF if half and stage else FULL) * parameters
     if stage == 0:
@@ -69,19 +70,12 @@ def volume(
     return Volume(0.0, accumulate * gradients, accumulate * gathered)
 
 
-BUCKET = 500_000_000
-"""Gradients that are reduced at a time: DeepSpeed's default of ``reduce_bucket_size``."""
-MOMENTS = 2
-"""Numbers that Adam keeps for a parameter."""
-
-
 @dataclass(frozen=True)
 class Footprint:
     """Bytes of a worker while gradients are reduced.
 
-    ``optimizer`` are Adam's moments and, where they are sharded, the copy of the parameters that
-    they are taken on; ``buffers`` what gradients are reduced in, and at stage 3 the parameters that
-    are gathered.
+    ``optimizer`` has Adam's moments and, if they are sharded, their copy of the parameters.
+    ``buffers`` has the buckets of the reduction, and at stage 3 the gathered parameters.
     """
 
     parameters: float
@@ -91,12 +85,12 @@ class Footprint:
 
     @property
     def total(self) -> float:
-        """All of them."""
+        """Sum of all."""
         return self.parameters + self.gradients + self.optimizer + self.buffers
 
 
 def footprint(stage: int, parameters: int, workers: int, *, half: bool = False) -> Footprint:
-    """The footprint of one of so many workers; products in bfloat16 where ``half``."""
+    """Return the footprint of one of so many workers, with products in bfloat16 if ``half``."""
     whole = float(FULL * parameters)
     shard = whole / workers
     reduced = min(parameters, BUCKET)
@@ -104,7 +98,7 @@ def footprint(stage: int, parameters: int, workers: int, *, half: bool = False) 
     if stage == 0:
         return Footprint(whole, whole, MOMENTS * whole, FULL * reduced)
     optimizer = (MOMENTS + 1) * shard
-    # A bucket has memory of its own, for each precision that gradients are said in.
+    # Buckets are allocated once for each precision of the gradients.
     if stage == 1:
         return Footprint(whole, whole, optimizer, (1 + half) * FULL * BUCKET + cast * reduced)
     if stage == 2:
@@ -115,33 +109,33 @@ def footprint(stage: int, parameters: int, workers: int, *, half: bool = False) 
 
 
 def peak(
-    stage: int, held: Footprint, forward: float, backward: float, *, accumulate: int = 1
+    stage: int, state: Footprint, forward: float, backward: float, *, accumulate: int = 1
 ) -> float:
-    """The most bytes of a worker in a step, with those that its passes keep.
+    """Return the peak bytes of a worker in a step, activations included.
 
-    ``forward`` and ``backward`` are those of :class:`model.activations.Activations`. Gradients of
-    earlier pieces are there in the forward pass of a later one; at stage 0 they are gathered into a
-    buffer when the passes are over.
+    ``forward`` and ``backward`` are those of :class:`model.activations.Activations`. A later
+    micro-batch has the gradients of the earlier ones in its forward pass. Stage 0 fills its buffer
+    after the passes.
     """
-    late = held.buffers if stage == 0 else 0.0
-    early = held.total - late
-    before = early if accumulate > 1 else early - held.gradients
-    return max(held.total, before + forward, early + backward)
+    late = state.buffers if stage == 0 else 0.0
+    early = state.total - late
+    before = early if accumulate > 1 else early - state.gradients
+    return max(state.total, before + forward, early + backward)
 
 
 @dataclass(frozen=True)
 class CheckpointSize:
-    """Bytes of a checkpoint: the part that each worker writes, and the whole, which each reads."""
+    """Bytes of a checkpoint: the part that a worker writes, and the whole that each reads."""
 
     part: float
     whole: float
 
 
 def checkpoint(parameters: int, workers: int, *, best: bool = False) -> CheckpointSize:
-    """The checkpoint of so many workers: weights and moments, dealt to them as whole tensors.
+    """Return the size of weights and moments, divided among the workers as whole tensors.
 
-    The first worker adds the ``best`` weights where the run is to end with those.
+    With ``best``, the first worker adds the best weights.
     """
-    dealt = float((MOMENTS + 1) * FULL * parameters)
+    shared = float((MOMENTS + 1) * FULL * parameters)
     added = float(FULL * parameters) if best else 0.0
-    return CheckpointSize(dealt / workers + added, dealt + added)
+    return CheckpointSize(shared / workers + added, shared + added)

@@ -1,17 +1,16 @@
-"""What a worker holds at the most in a step, on paper, and what to change where it does not fit."""
+"""Peak memory of a worker in a step, on paper, and the least change that makes a run fit."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from model import accounting
-from model.activations import Activations, activations
+from model.activations import Activations, estimate_activations
 from scaling.config.hardware import Hardware
 from scaling.config.load import with_values
 from scaling.config.run_config import RunConfig
-from scaling.planning.footprint import Footprint, footprint, peak
+from scaling.planning.footprint import STAGES, Footprint, footprint, peak
 
-STAGES = (0, 1, 2, 3)
 PRECISIONS = ("float32", "bfloat16")
 
 
@@ -19,8 +18,8 @@ PRECISIONS = ("float32", "bfloat16")
 class Memory:
     """Bytes of one worker at a ZeRO stage in a precision.
 
-    ``activations`` are those of one piece of the batch, None for the baselines: their ``peak`` is
-    that of weights, gradients, optimizer and buffers alone.
+    ``activations`` are those of one micro-batch. They are None for the baselines, whose ``peak``
+    has weights, gradients, optimizer and buffers alone.
     """
 
     stage: int
@@ -31,11 +30,11 @@ class Memory:
 
 
 def memory(config: RunConfig) -> Memory:
-    """The memory of a worker of the run as configured."""
+    """Return the memory of a worker of the run as configured."""
     train, workers = config.train, config.cluster.workers
     parameters = sum(accounting.parameters(config.model).values())
-    held = footprint(train.zero, parameters, workers, half=config.half)
-    kept = activations(
+    state = footprint(train.zero, parameters, workers, half=config.half)
+    kept = estimate_activations(
         config.model,
         config.targets,
         config.positions,
@@ -45,12 +44,12 @@ def memory(config: RunConfig) -> Memory:
         sharded=train.zero == 3,
     )
     forward, backward = (kept.forward, kept.backward) if kept else (0.0, 0.0)
-    most = peak(train.zero, held, forward, backward, accumulate=train.accumulate)
-    return Memory(train.zero, "bfloat16" if config.half else "float32", held, kept, most)
+    most = peak(train.zero, state, forward, backward, accumulate=train.accumulate)
+    return Memory(train.zero, "bfloat16" if config.half else "float32", state, kept, most)
 
 
 def memory_by_stage(config: RunConfig) -> list[Memory]:
-    """The memory at every ZeRO stage in every precision."""
+    """Return the memory at every ZeRO stage in every precision."""
     return [
         memory(changed(config, {"train.zero": stage, "train.precision": precision}))
         for precision in PRECISIONS
@@ -59,46 +58,44 @@ def memory_by_stage(config: RunConfig) -> list[Memory]:
 
 
 def memory_limit(hardware: Hardware) -> float:
-    """Bytes that a worker may hold: an accelerator's, or its share of a node without any."""
+    """Return the bytes of an accelerator, or a worker's share of a node without accelerators."""
     if hardware.accelerator_bytes is not None:
         return float(hardware.accelerator_bytes)
     return hardware.memory_bytes / hardware.accelerators_per_node
 
 
 def advice(config: RunConfig, hardware: Hardware) -> str | None:
-    """Why the run does not fit and the least change that makes it fit; None where it fits."""
+    """Return why the run does not fit and the least change that helps; None if it fits."""
     most, limit = memory(config).peak, memory_limit(hardware)
     if most <= limit:
         return None
-    said = (
-        f"run {config.id} needs {most / 1e9:,.1f} GB of a worker, and {hardware.name} has "
+    problem = (
+        f"run {config.id} needs {most / 1e9:,.1f} GB per worker, and {hardware.name} has "
         f"{limit / 1e9:,.1f} GB"
     )
     for change in _changes(config):
         needed = memory(changed(config, change)).peak
         if needed <= limit:
-            written = " ".join(f"{key}={value}" for key, value in change.items())
-            return f"{said}: write {written} ({needed / 1e9:,.1f} GB)"
-    return (
-        f"{said}, and no ZeRO stage, precision or piece of the batch fits: make the model smaller"
-    )
+            overrides = " ".join(f"{key}={value}" for key, value in change.items())
+            return f"{problem}: write {overrides} ({needed / 1e9:,.1f} GB)"
+    return f"{problem}, and no ZeRO stage, precision or micro-batch fits: make the model smaller"
 
 
 def changed(config: RunConfig, values: dict[str, Any]) -> RunConfig:
-    """The run with other values at these dotted keys."""
+    """Return the run with other values at these dotted keys."""
     return RunConfig.model_validate(with_values(config.resolved(), values))
 
 
 def _changes(config: RunConfig) -> Iterator[dict[str, Any]]:
-    """What may be changed, from what leaves the run as it is to what makes it another one."""
+    """Yield changes, from those that keep the results of the run to those that change them."""
     train = config.train
     share = train.batch // config.cluster.workers
-    pieces = [p for p in range(train.accumulate + 1, share + 1) if share % p == 0]
+    counts = [n for n in range(train.accumulate + 1, share + 1) if share % n == 0]
     stages = [stage for stage in STAGES if stage != train.zero]
-    # Pieces and stages compute the same; pieces cost least.
-    yield from ({"train.accumulate": number} for number in pieces)
+    # Micro-batches and stages compute the same, and micro-batches cost least.
+    yield from ({"train.accumulate": number} for number in counts)
     yield from ({"train.zero": stage} for stage in stages)
-    yield from ({"train.zero": s, "train.accumulate": number} for s in stages for number in pieces)
+    yield from ({"train.zero": s, "train.accumulate": number} for s in stages for number in counts)
     if config.half:
         most: dict[str, Any] = {}
     else:
@@ -106,7 +103,7 @@ def _changes(config: RunConfig) -> Iterator[dict[str, Any]]:
         yield most
     most = most | ({"train.accumulate": share} if share > 1 else {})
     yield from (most | {"train.zero": stage} for stage in STAGES)
-    # Fewer targets in a window: the steps are then others.
+    # Fewer targets in a window change the steps.
     yield from (most | values for values in _fewer_targets(config))
 
 

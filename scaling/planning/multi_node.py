@@ -1,11 +1,14 @@
 """A run on 1 to 64 nodes, on paper: steps, communication, memory, checkpoints and failures.
 
-Plain arithmetic on formulas, on what was measured here and on what the hardware's file assumes
-(``docs/scale.md``): no torch, no Ray.
+Plain arithmetic on formulas, on local measurements and on assumptions of the hardware's file
+(``docs/scale.md``), without torch and Ray.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from datasets.manifest import Corpus
 from model import accounting
@@ -13,13 +16,13 @@ from scaling.config.hardware import SECONDS_PER_HOUR, Hardware
 from scaling.config.load import ConfigError
 from scaling.config.run_config import RunConfig
 from scaling.planning.calibration import Calibration
-from scaling.planning.cost import Parts, sent_bytes, step_parts
+from scaling.planning.cost import StepParts, sent_bytes, step_parts
 from scaling.planning.data_throughput import StreamMeasurement
-from scaling.planning.footprint import CheckpointSize, Footprint, checkpoint, footprint
-from scaling.planning.goodput import REGIMES, CheckpointTiming
+from scaling.planning.footprint import STAGES, CheckpointSize, Footprint, checkpoint, footprint
 
-STAGES = (0, 1, 2, 3)
-NEEDED = (
+SECONDS_PER_DAY = 86_400
+SIMULATED_FAILURES = 20_000
+REQUIRED_HARDWARE = (
     "accelerator_bytes",
     "link_bytes_per_second",
     "ring_bytes_per_second",
@@ -28,10 +31,79 @@ NEEDED = (
 
 
 @dataclass(frozen=True)
-class Step(Parts):
-    """An optimizer step of ``batch`` windows and what it comes to.
+class FailureRate:
+    """Failures: an accelerator's mean hours to failure, and preemptions per node and day."""
 
-    ``efficiency`` is a node's rate against that of a node of the fewest among which the batch
+    name: str
+    hours: float
+    preemptions_per_day: float = 0.0
+
+    def per_second(self, nodes: int, accelerators: int) -> float:
+        """Return the failures per second of so many nodes with so many accelerators in all."""
+        broken = accelerators / (self.hours * SECONDS_PER_HOUR)
+        return broken + nodes * self.preemptions_per_day / SECONDS_PER_DAY
+
+
+REGIMES = (
+    # 419 unexpected interruptions in 54 days of 16,384 H100 (Llama Team 2024, arXiv 2407.21783).
+    FailureRate("Llama 3", 50_000),
+    # 7.9 hours between failures of 1,024 A100 (Kokolis et al. 2024, arXiv 2410.21680).
+    FailureRate("FAIR", 8_000),
+    # An assumption: four nodes lose one of them every two hours.
+    FailureRate("spot", 8_000, 3.0),
+)
+
+
+@dataclass(frozen=True)
+class CheckpointTiming:
+    """Seconds of a checkpoint and of a failure.
+
+    A checkpoint stops the steps for ``blocked`` and takes ``behind`` more until it is durable. A
+    restart takes ``recovery`` from the failure to the first step.
+    """
+
+    blocked: float
+    behind: float
+    recovery: float
+
+    def best_interval(self, rate: float) -> float:
+        """Return the seconds of work between checkpoints that lose least at ``rate`` failures/s.
+
+        ``sqrt(2 d / f)`` (Young 1974, Comm. ACM 17, 530-531; Daly 2006, Future Gener. Comput. Syst.
+        22, 303-312, has the next terms), but at least ``behind``.
+        """
+        return max(math.sqrt(2 * self.blocked / rate), self.behind)
+
+    def goodput(self, interval: float, rate: float) -> float:
+        """Return the useful share of time, to first order: ``1 - d / T - f (T / 2 + w + R)``.
+
+        After every ``interval`` T of work a checkpoint stops it for d. A failure loses T / 2, the
+        work that is not yet durable (w) and the recovery R. If failures are more frequent, it is 0.
+        """
+        lost = rate * (interval / 2 + self.behind + self.recovery)
+        return max(0.0, 1 - self.blocked / interval - lost)
+
+    def simulated(self, interval: float, rate: float, seed: int = 0) -> float:
+        """Return the useful share of time over 20,000 simulated failures.
+
+        Between two failures the run recovers, then works and saves in turn, and continues from the
+        newest durable checkpoint. A failure may occur in a recovery or in a save.
+        """
+        generator = np.random.default_rng(seed)
+        up = generator.exponential(1 / rate, SIMULATED_FAILURES)
+        return float(self.kept(up, interval).sum() / up.sum())
+
+    def kept(self, up: np.ndarray, interval: float) -> np.ndarray:
+        """Return the seconds of work (n,) that survive the failure after each time ``up`` (n,)."""
+        at_work = up - self.recovery - self.behind
+        return np.maximum(0, at_work // (interval + self.blocked)) * interval
+
+
+@dataclass(frozen=True)
+class Step(StepParts):
+    """An optimizer step of ``batch`` windows, with its rate.
+
+    ``efficiency`` is the rate of a node over that on the fewest nodes among which the batch
     divides.
     """
 
@@ -42,7 +114,7 @@ class Step(Parts):
 
 @dataclass(frozen=True)
 class Stage:
-    """A ZeRO stage: bytes that a worker sends in a step, and what it keeps."""
+    """A ZeRO stage: bytes that a worker sends in a step, and its memory without activations."""
 
     stage: int
     sent: float
@@ -52,10 +124,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class CheckpointGoodput:
-    """What checkpoints of one kind keep of the time at a rate of failures.
+    """Useful share of time with one kind of checkpoint, at a rate of failures.
 
-    ``interval`` is the best one, in seconds; ``goodput`` by formula, ``simulated`` with failures
-    drawn from a seed.
+    ``interval`` is the best one, in seconds; ``goodput`` is by formula, ``simulated`` by
+    simulation.
     """
 
     saving: CheckpointTiming
@@ -66,8 +138,7 @@ class CheckpointGoodput:
 
 @dataclass(frozen=True)
 class FailureOutlook:
-    """A regime of failures: hours between two of them, and what blocking and asynchronous
-    checkpoints keep."""
+    """A failure regime: hours between two failures, and the goodput of both kinds of checkpoint."""
 
     name: str
     hours: float
@@ -77,10 +148,10 @@ class FailureOutlook:
 
 @dataclass(frozen=True)
 class NodePlan:
-    """The run on so many nodes.
+    """The run on a number of nodes.
 
-    ``step`` is of the configured batch (None where it does not divide), ``grown`` of one that
-    grows with the nodes from that of the fewest.
+    ``step`` has the configured batch (None if it does not divide among the workers). ``grown`` has
+    a batch that grows with the nodes from that of the fewest.
     """
 
     nodes: int
@@ -92,17 +163,17 @@ class NodePlan:
     outlooks: tuple[FailureOutlook, ...]
 
 
-def counts(text: str) -> list[int]:
-    """The numbers of nodes in a text such as ``1,2,4``; ConfigError where they are none."""
+def parse_node_counts(text: str) -> list[int]:
+    """Parse numbers of nodes such as ``1,2,4``; ConfigError if they are none."""
     try:
-        found = sorted({int(part) for part in text.split(",")})
-        if found[0] < 1:
+        counts = sorted({int(part) for part in text.split(",")})
+        if counts[0] < 1:
             raise ValueError
     except ValueError:
         raise ConfigError(
             [f"--nodes is {text!r}: write numbers of 1 or more with commas between, as 1,2,4"]
         ) from None
-    return found
+    return counts
 
 
 def plan_on_nodes(
@@ -113,51 +184,51 @@ def plan_on_nodes(
     calibration: Calibration,
     numbers: Sequence[int],
 ) -> list[NodePlan]:
-    """The run on each of these numbers of nodes; ConfigError where the hardware says too little."""
-    if missing := [name for name in NEEDED if getattr(hardware, name) is None]:
+    """Plan the run on each number of nodes; ConfigError if the hardware's file lacks a figure."""
+    if missing := [name for name in REQUIRED_HARDWARE if getattr(hardware, name) is None]:
         raise ConfigError(
             [
                 f"the hardware {hardware.name} has no {', '.join(missing)}, which --nodes needs: "
-                "write them into its file, as configs/hardware/a100.yaml has them"
+                "write them into its file, as in configs/hardware/a100.yaml"
             ]
         )
-    model = _Model(config, corpus, hardware, measured, calibration)
-    found: list[NodePlan] = []
+    planner = _Planner(config, corpus, hardware, measured, calibration)
+    plans: list[NodePlan] = []
     for nodes in numbers:
-        found.append(model.on(nodes, numbers[0], found))
-    return found
+        plans.append(planner.plan(nodes, numbers[0], plans))
+    return plans
 
 
-def notes(config: RunConfig, hardware: Hardware, rows: Sequence[NodePlan]) -> list[str]:
-    """What a reader of the rows should know, a sentence each."""
-    said = []
-    misfits = [row for row in rows if row.step is None]
-    if misfits:
-        pieces = misfits[-1].workers * config.train.accumulate
-        said.append(
+def node_notes(config: RunConfig, hardware: Hardware, plans: Sequence[NodePlan]) -> list[str]:
+    """Return sentences about node counts that do not suit the batch or the memory."""
+    notes = []
+    indivisible = [plan for plan in plans if plan.step is None]
+    if indivisible:
+        micro_batches = indivisible[-1].workers * config.train.accumulate
+        notes.append(
             f"run {config.id}: train.batch = {config.train.batch} does not divide among the "
-            f"workers of {', '.join(str(row.nodes) for row in misfits)} nodes: write "
-            f"train.batch={pieces} or a multiple of it"
+            f"workers of {', '.join(str(plan.nodes) for plan in indivisible)} nodes: write "
+            f"train.batch={micro_batches} or a multiple of it"
         )
-    large = [row for row in rows if not row.stages[config.train.zero].fits]
+    large = [plan for plan in plans if not plan.stages[config.train.zero].fits]
     if large:
         fitting = [stage.stage for stage in large[-1].stages if stage.fits]
         advice = f"write train.zero={fitting[0]}" if fitting else "no ZeRO stage fits there"
-        said.append(
+        notes.append(
             f"run {config.id}: at train.zero={config.train.zero} the state of a worker does not "
-            f"fit an accelerator on {', '.join(str(row.nodes) for row in large)} nodes: {advice}"
+            f"fit an accelerator on {', '.join(str(plan.nodes) for plan in large)} nodes: {advice}"
         )
     if not config.half:
-        said.append(
-            f"run {config.id} trains with train.precision={config.train.precision}, and "
-            f"{hardware.name} is described by its rate in bfloat16: its steps may take longer"
+        notes.append(
+            f"run {config.id} trains with train.precision={config.train.precision}, and the file "
+            f"of {hardware.name} has its rate in bfloat16: steps may take longer"
         )
-    return said
+    return notes
 
 
 @dataclass(frozen=True)
-class _Model:
-    """One run on some hardware; what does not depend on the number of nodes is found once."""
+class _Planner:
+    """One run on some hardware, for any number of nodes."""
 
     config: RunConfig
     corpus: Corpus | None
@@ -169,20 +240,22 @@ class _Model:
     def parameters(self) -> int:
         return sum(accounting.parameters(self.config.model).values())
 
-    def on(self, nodes: int, fewest: int, before: Sequence[NodePlan]) -> NodePlan:
+    def plan(self, nodes: int, fewest: int, before: Sequence[NodePlan]) -> NodePlan:
+        """Plan on ``nodes`` nodes, after the plans on fewer."""
         batch = self.config.train.batch
-        grown = batch * nodes // fewest
         workers = nodes * self.hardware.accelerators_per_node
         best = self.config.validation.patience is not None
-        kept = checkpoint(self.parameters, workers, best=best)
+        size = checkpoint(self.parameters, workers, best=best)
+        steps = [(plan.nodes, plan.step) for plan in before]
+        grown = [(plan.nodes, plan.grown) for plan in before]
         return NodePlan(
             nodes=nodes,
             workers=workers,
-            step=self._step(nodes, batch, [(row.nodes, row.step) for row in before]),
-            grown=self._step(nodes, grown, [(row.nodes, row.grown) for row in before]),
+            step=self._step(nodes, batch, steps),
+            grown=self._step(nodes, batch * nodes // fewest, grown),
             stages=tuple(self._stage(stage, workers) for stage in STAGES),
-            checkpoint=kept,
-            outlooks=self._outlooks(nodes, workers, kept),
+            checkpoint=size,
+            outlooks=self._outlooks(nodes, workers, size),
         )
 
     def _step(
@@ -201,36 +274,38 @@ class _Model:
         )
 
     def _stage(self, stage: int, workers: int) -> Stage:
-        held = footprint(stage, self.parameters, workers, half=self.config.half)
+        state = footprint(stage, self.parameters, workers, half=self.config.half)
         limit = self.hardware.accelerator_bytes
         assert limit is not None
-        return Stage(stage, sent_bytes(self.config, stage, workers), held, held.total <= limit)
+        return Stage(stage, sent_bytes(self.config, stage, workers), state, state.total <= limit)
 
     def _outlooks(
-        self, nodes: int, workers: int, kept: CheckpointSize
+        self, nodes: int, workers: int, size: CheckpointSize
     ) -> tuple[FailureOutlook, ...]:
         local = self.hardware.accelerators_per_node
         storage = self.hardware.storage_bytes_per_second
         assert storage is not None
-        written = kept.part / self.calibration.save_rates[self.config.train.zero]
-        # The first worker's node has the most to send; its other workers write less.
-        sent = local * kept.part / storage
+        written = size.part / self.calibration.save_rates[self.config.train.zero]
+        # The node of the first worker sends most; its other workers write less.
+        sent = local * size.part / storage
         recovery = (
             self.calibration.start_seconds
-            + local * kept.whole / storage
-            + kept.whole / self.calibration.read_rate
+            + local * size.whole / storage
+            + size.whole / self.calibration.read_rate
         )
-        blocking = CheckpointTiming(written + sent, 0.0, recovery)
-        asynchronous = CheckpointTiming(written, sent, recovery)
-        found = []
+        timings = (
+            CheckpointTiming(written + sent, 0.0, recovery),
+            CheckpointTiming(written, sent, recovery),
+        )
+        outlooks = []
         for regime in REGIMES:
             rate = regime.per_second(nodes, workers)
-            kinds = [_kept(saving, rate) for saving in (blocking, asynchronous)]
-            found.append(FailureOutlook(regime.name, 1 / rate / SECONDS_PER_HOUR, *kinds))
-        return tuple(found)
+            kinds = [_goodput(timing, rate) for timing in timings]
+            outlooks.append(FailureOutlook(regime.name, 1 / rate / SECONDS_PER_HOUR, *kinds))
+        return tuple(outlooks)
 
 
-def _kept(saving: CheckpointTiming, rate: float) -> CheckpointGoodput:
+def _goodput(saving: CheckpointTiming, rate: float) -> CheckpointGoodput:
     interval = saving.best_interval(rate)
     return CheckpointGoodput(
         saving, interval, saving.goodput(interval, rate), saving.simulated(interval, rate)

@@ -1,4 +1,4 @@
-"""What a run or a sweep would do, before anything starts: no torch, no Ray."""
+"""Plan of a run or a sweep before it starts, without torch and Ray."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -21,22 +21,20 @@ from scaling.planning.data_throughput import (
 )
 from scaling.planning.match_parameters import Match
 from scaling.planning.memory_plan import Memory, advice, memory, memory_by_stage
-from scaling.planning.multi_node import NodePlan, plan_on_nodes
-from scaling.planning.multi_node import notes as node_notes
+from scaling.planning.multi_node import NodePlan, node_notes, plan_on_nodes
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run: its cost by formula, and what its corpus offers (None where it is not prepared).
+    """One run by formula.
 
-    ``operations_per_target`` and ``naive_operations_per_target`` are forward and backward
-    floating-point operations with all that targets share, and with a window of the full context for
-    each of them; ``operations_by_part`` are those of a window, forward and backward, by part.
-    ``epoch`` is how many targets the training split offers, each once. ``windows_per_step`` windows
-    of ``window_bytes`` make a step, over all workers; ``forecast`` is whether the stream keeps up
-    with them and ``cost`` what the run takes, where hardware is given, and ``nodes`` the run on
-    numbers of nodes, where they are. ``memory`` is a worker's as configured, ``memory_by_stage`` at
-    every ZeRO stage in every precision.
+    ``operations_per_target`` counts forward and backward floating-point operations with everything
+    that targets share, ``naive_operations_per_target`` with a window of the full context for each.
+    ``operations_by_part`` is per window. ``epoch`` is the number of different targets of the
+    training split (None before the corpus is prepared). A step has ``windows_per_step`` windows of
+    ``window_bytes`` over all workers. ``memory`` is that of a worker as configured,
+    ``memory_by_stage`` at every ZeRO stage in every precision. With hardware, ``forecast`` compares
+    the stream with the demand and ``cost`` has the price; ``nodes`` has the plans on node counts.
     """
 
     id: str
@@ -59,9 +57,9 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """The planned runs, what stops them, and what a reader should know.
+    """The planned runs, the problems that prevent a start, and notes.
 
-    ``match`` is the value that was found for a number of parameters, where one was asked for.
+    ``match`` is the value for a requested number of parameters.
     """
 
     runs: list[PlannedRun]
@@ -71,30 +69,31 @@ class Plan:
 
     @property
     def verdicts(self) -> list[str]:
-        """The sentence of the run that the stream feeds least, and how many runs would wait."""
+        """The sentence of the run with the least supply, and how many runs would wait."""
         forecasts = [(run.id, run.forecast) for run in self.runs if run.forecast]
         if not forecasts:
             return []
         name, least = min(forecasts, key=lambda pair: pair[1].expected.times)
-        waiting = sum(found.expected.times < 1 for _, found in forecasts)
+        waiting = sum(forecast.expected.times < 1 for _, forecast in forecasts)
         counted = [f"{waiting} of {len(forecasts)} runs would wait"] if waiting else []
         return [*counted, f"run {name}: {least.sentence}"]
 
     @property
     def accelerator_hours(self) -> float | None:
-        """Those of all runs; None without hardware."""
+        """Accelerator hours of all runs; None without hardware."""
         hours = [run.cost.accelerator_hours for run in self.runs if run.cost]
         return sum(hours) if hours else None
 
     @property
     def dollars(self) -> float | None:
-        """What all runs cost; None without hardware that states a price."""
-        prices = [run.cost.dollars for run in self.runs if run.cost]
-        known = [price for price in prices if price is not None]
-        return sum(known) if known else None
+        """Price of all runs; None without hardware that has a price."""
+        prices = [
+            run.cost.dollars for run in self.runs if run.cost and run.cost.dollars is not None
+        ]
+        return sum(prices) if prices else None
 
     def as_json(self) -> dict[str, Any]:
-        """The plan as plain JSON types."""
+        """Return the plan as plain JSON types."""
         return asdict(self)
 
 
@@ -106,10 +105,10 @@ def make_plan(
     numbers: Sequence[int] = (),
     rates: Rates | None = None,
 ) -> Plan:
-    """The plan of these runs, each with its axes; with forecasts where both others are given.
+    """Plan runs, each given with its axes.
 
-    With ``calibration`` each run is forecast on these ``numbers`` of nodes as well. Where ``rates``
-    hold one of a run's mode and precision, it stands for the share that the hardware states.
+    ``hardware`` and ``measured`` together add forecasts; ``calibration`` adds those on ``numbers``
+    of nodes. A measured rate in the run's mode and precision replaces the stated utilisation.
     """
     problems: list[str] = []
     notes: list[str] = []
@@ -120,18 +119,22 @@ def make_plan(
         if folder not in corpora:
             corpora[folder] = _load(config, notes)
         corpus = corpora[folder]
-        found = check.problems(config, corpus)
-        problems += found
-        if not found:
+        run_problems = check.problems(config, corpus)
+        problems += run_problems
+        if not run_problems:
             run = _plan(axes, config, corpus, notes)
             if hardware and measured:
                 trains_on = rates.on(config, hardware) if rates else hardware
-                run = _on_hardware(run, config, corpus, trains_on, measured)
+                run = replace(
+                    run,
+                    forecast=forecast(config, corpus, trains_on, measured),
+                    cost=cost(config, corpus, trains_on, measured, run.window_bytes),
+                )
                 notes += filter(None, [advice(config, trains_on)])
                 if calibration:
-                    rows = plan_on_nodes(config, corpus, trains_on, measured, calibration, numbers)
-                    run = replace(run, nodes=rows)
-                    notes += node_notes(config, trains_on, rows)
+                    nodes = plan_on_nodes(config, corpus, trains_on, measured, calibration, numbers)
+                    run = replace(run, nodes=nodes)
+                    notes += node_notes(config, trains_on, nodes)
             planned.append(run)
     problems += check.history_problems([config for _, config in runs])
     return Plan(planned, list(dict.fromkeys(problems)), list(dict.fromkeys(notes)))
@@ -141,7 +144,7 @@ def _load(config: RunConfig, notes: list[str]) -> Corpus | None:
     try:
         return Corpus.load(config.corpus)
     except ManifestError as error:
-        notes.append(f"{error} Until then nothing that depends on the corpus is checked.")
+        notes.append(f"{error} Until then no check that needs the corpus is made.")
         return None
 
 
@@ -155,8 +158,8 @@ def _plan(
     epoch = targets_in_epoch(config, corpus) if corpus else None
     if epoch and targets > epoch:
         notes.append(
-            f"run {config.id} trains on {targets} targets, of which {epoch} differ: it sees "
-            f"each {targets / epoch:.1f} times"
+            f"run {config.id} trains on {targets} targets, of which {epoch} differ: it sees each "
+            f"{targets / epoch:.1f} times"
         )
     return PlannedRun(
         id=config.id,
@@ -174,19 +177,4 @@ def _plan(
         windows_per_step=config.train.batch,
         window_bytes=window_bytes(config, corpus),
         epoch=epoch,
-    )
-
-
-def _on_hardware(
-    run: PlannedRun,
-    config: RunConfig,
-    corpus: Corpus | None,
-    hardware: Hardware,
-    measured: StreamMeasurement,
-) -> PlannedRun:
-    """The run with what it takes of this hardware."""
-    return replace(
-        run,
-        forecast=forecast(config, corpus, hardware, measured),
-        cost=cost(config, corpus, hardware, measured, run.window_bytes),
     )

@@ -1,4 +1,4 @@
-"""What a run was planned to take beside what it took: rows for a table, from its record alone."""
+"""Planned and measured quantities of a run side by side, from its record alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,29 +7,33 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from model import accounting
 from scaling.config import load
 from scaling.config.hardware import SECONDS_PER_HOUR, Hardware
 from scaling.config.load import ConfigError
 from scaling.config.run_config import RunConfig
 from scaling.planning.cost import cost
-from scaling.planning.data_throughput import STREAM_RECORD, StreamMeasurement, window_bytes
+from scaling.planning.data_throughput import (
+    STREAM_RECORD,
+    StreamMeasurement,
+    operations_per_target,
+    window_bytes,
+)
 from scaling.planning.memory_plan import changed, memory
 from scaling.runs.record import RunRecord
 
 NOTES = {
     "operations": "torch counts the scores of fused attention twice, the formula once",
-    "memory": "what a worker took beyond its idle process, with all that no plan counts",
-    "seconds": "at the share of the peak that the hardware's file states; waits for data included",
+    "memory": "of a worker beyond its idle process, with everything that no plan counts",
+    "seconds": "at the utilisation of the hardware's file; waits for data included",
     "hours": "measured from start to end, with starts, checkpoints and failures, which no plan has",
 }
 
 
 @dataclass(frozen=True)
 class PlannedAndMeasured:
-    """One quantity of one run: ``measured`` is None where its record does not have it.
+    """One quantity of one run; ``measured`` is None if its record does not have it.
 
-    ``ratio`` is measured over planned; ``note`` what keeps them apart where nothing is wrong.
+    ``note`` is the expected reason of a difference.
     """
 
     run: str
@@ -46,29 +50,30 @@ class PlannedAndMeasured:
 
 
 def planned_content(records: Sequence[RunRecord]) -> dict[str, Any]:
-    """All runs' quantities as plain JSON types, and of each quantity how far it is from the plan.
+    """Return the measured quantities of all runs as plain JSON types.
 
-    ``quantities`` has the ratio's median, and its ends with their runs; ``runs`` every row.
+    ``quantities`` has the median of each ratio, and its ends with their runs; ``runs`` has every
+    row.
     """
-    compared = [one for run in records for one in planned_and_measured(run)]
-    measured = [one for one in compared if one.ratio is not None]
+    rows = [row for run in records for row in planned_and_measured(run)]
+    measured = [row for row in rows if row.ratio is not None]
     groups: dict[str, list[PlannedAndMeasured]] = {}
-    for one in measured:
-        groups.setdefault(one.quantity, []).append(one)
+    for row in measured:
+        groups.setdefault(row.quantity, []).append(row)
     return {
         "quantities": [_spread(group) for group in groups.values()],
         "runs": [
-            {"run": one.run, "quantity": one.quantity, "unit": one.unit}
-            | {"planned": one.planned, "measured": one.measured, "ratio": one.ratio}
-            for one in measured
+            {"run": row.run, "quantity": row.quantity, "unit": row.unit}
+            | {"planned": row.planned, "measured": row.measured, "ratio": row.ratio}
+            for row in measured
         ],
     }
 
 
 def _spread(group: Sequence[PlannedAndMeasured]) -> dict[str, Any]:
-    """One quantity over all runs that measured it."""
-    ranked = sorted(group, key=lambda one: one.ratio or 0.0)
-    ratios = [one.ratio for one in ranked]
+    """Return the median and the ends of one quantity over all runs that measured it."""
+    ranked = sorted(group, key=lambda row: row.ratio or 0.0)
+    ratios = [row.ratio for row in ranked]
     return {
         "quantity": ranked[0].quantity,
         "unit": ranked[0].unit,
@@ -81,66 +86,50 @@ def _spread(group: Sequence[PlannedAndMeasured]) -> dict[str, Any]:
 
 
 def planned_and_measured(run: RunRecord) -> list[PlannedAndMeasured]:
-    """Operations, memory, step time and accelerator hours of a run, planned and measured.
+    """Return operations, memory, step time and accelerator hours of a run.
 
-    Time needs the hardware that the run's own ``cluster.hardware`` names. Empty where this version
-    cannot read the run's configuration.
+    Times need the hardware that the run's ``cluster.hardware`` names. The list is empty if this
+    version cannot read the run's configuration.
     """
     try:
         config = changed(RunConfig.model_validate(run.config), {"train.precision": run.precision})
     except ValidationError:
         return []
-    found = [_operations(run, config), _memory(run, config)]
-    hardware = _own(config)
-    return found + (_time(run, config, hardware) if hardware else [])
+    rows = [_operations(run, config), _memory(run, config)]
+    hardware = _hardware(config)
+    return rows + (_times(run, config, hardware) if hardware else [])
 
 
 def _operations(run: RunRecord, config: RunConfig) -> PlannedAndMeasured:
-    per_target, _ = accounting.training_operations_per_target(
-        config.model, config.targets, config.positions
-    )
-    counted = run.operations.counted_per_target
-    return PlannedAndMeasured(
-        run.id, "operations", "FLOP/target", per_target, counted, NOTES["operations"]
-    )
+    planned, measured = operations_per_target(config), run.operations.counted_per_target
+    return _row(run, "operations", "FLOP/target", planned, measured)
 
 
 def _memory(run: RunRecord, config: RunConfig) -> PlannedAndMeasured:
     most, idle = run.throughput.peak_memory_bytes, run.throughput.idle_memory_bytes
-    taken = None if idle is None else float(most - idle)
-    return PlannedAndMeasured(
-        run.id, "memory", "bytes", memory(config).peak, taken, NOTES["memory"]
-    )
+    measured = None if idle is None else float(most - idle)
+    return _row(run, "memory", "bytes", memory(config).peak, measured)
 
 
-def _time(run: RunRecord, config: RunConfig, hardware: Hardware) -> list[PlannedAndMeasured]:
-    steps = {"train.steps": run.targets.steps, "train.seconds": None}
-    planned = cost(
-        changed(config, steps),
-        None,
-        hardware,
-        StreamMeasurement.read(STREAM_RECORD),
-        window_bytes(config, None),
-    )
-    measured = run.throughput
-    hours = measured.wall_seconds * config.cluster.workers / SECONDS_PER_HOUR
+def _times(run: RunRecord, config: RunConfig, hardware: Hardware) -> list[PlannedAndMeasured]:
+    trained = changed(config, {"train.steps": run.targets.steps, "train.seconds": None})
+    stream, size = StreamMeasurement.read(STREAM_RECORD), window_bytes(config, None)
+    planned = cost(trained, None, hardware, stream, size)
+    hours = run.throughput.wall_seconds * config.cluster.workers / SECONDS_PER_HOUR
     return [
-        PlannedAndMeasured(
-            run.id,
-            "seconds",
-            "s/step",
-            planned.step.seconds,
-            measured.step_seconds,
-            NOTES["seconds"],
-        ),
-        PlannedAndMeasured(
-            run.id, "hours", "accelerator-hours", planned.accelerator_hours, hours, NOTES["hours"]
-        ),
+        _row(run, "seconds", "s/step", planned.step.seconds, run.throughput.step_seconds),
+        _row(run, "hours", "accelerator-hours", planned.accelerator_hours, hours),
     ]
 
 
-def _own(config: RunConfig) -> Hardware | None:
-    """The hardware that the run names, where its file can still be read."""
+def _row(
+    run: RunRecord, quantity: str, unit: str, planned: float, measured: float | None
+) -> PlannedAndMeasured:
+    return PlannedAndMeasured(run.id, quantity, unit, planned, measured, NOTES[quantity])
+
+
+def _hardware(config: RunConfig) -> Hardware | None:
+    """Return the hardware that the run names, if its file can still be read."""
     if config.cluster.hardware is None:
         return None
     try:

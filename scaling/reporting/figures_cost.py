@@ -198,7 +198,7 @@ def chunk_panel(law: TableFit | None, records: Sequence[RunRecord]) -> Panel | N
         caption += (
             f" At equal targets its best chunk is {law.fit.named_parameters[optimum]:,.0f} samples"
         )
-        interval = law.known.intervals[optimum]
+        interval = law.uncertainty.intervals[optimum]
         caption += f" (95% {interval[0]:,.0f} to {interval[1]:,.0f})." if interval else "."
     return Panel("loss against the chunk at equal compute", figure, caption)
 

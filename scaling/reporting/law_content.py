@@ -8,7 +8,7 @@ from scaling.analysis.best_sizes import TARGETS
 from scaling.analysis.checklist import UNREADABLE, unreadable
 from scaling.analysis.specification_curve import Specification, specification_range
 from scaling.analysis.study_law import FURTHER, StudyLaw
-from scaling.fitting.fit_content import to_json_values
+from scaling.fitting.table_fit import to_json_values
 from scaling.runs.record import bits
 
 

@@ -22,7 +22,7 @@ from scaling.analysis.records import check_records_comparable, rows, sorted_reco
 from scaling.analysis.series import CONTEXT, Series, configuration, curve_axes, curves, varied
 from scaling.analysis.specification_curve import specification_curve
 from scaling.analysis.study_law import study_law
-from scaling.evaluation.context_use import context_uses
+from scaling.evaluation.scores import context_uses
 from scaling.fitting.slope import replicate_noise
 from scaling.reporting.clips import first_prompt_clips, read_clips
 from scaling.reporting.content import report_content, unfinished_runs
@@ -55,7 +55,7 @@ def analyse_study(records: Sequence[RunRecord], folder: Path) -> StudyAnalysis:
         records=records,
         axes=_curves(records),
         law=law,
-        choices=specification_curve(law.analysis.asked, pd.DataFrame(rows(records)))
+        choices=specification_curve(law.analysis.request, pd.DataFrame(rows(records)))
         if law.analysis
         else [],
         noise=noise[0] if noise else None,

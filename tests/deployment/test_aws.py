@@ -1,7 +1,7 @@
 """``cluster.yaml`` through ``ray up`` against a simulated EC2, and the fallback from spot.
 
-EC2 is moto's server. It knows no placement groups and forgets that an interface was one of EFA;
-what Ray asks for is therefore also held against the shape of the request that botocore knows.
+EC2 is moto's server, which lacks placement groups and drops the EFA type of an interface.
+Ray's requests are therefore also validated against botocore's model of the API.
 """
 
 import shlex
@@ -28,12 +28,12 @@ from tests.helpers.clone import CLONE, free_port
 TEXT = (CLONE / "cluster.yaml").read_text()
 REGION = "us-west-2"
 KEYS_OF_RAY = {"SubnetIds"}
-"""What Ray takes out of a node's configuration before it asks EC2."""
+"""Keys that Ray removes from a node's configuration before the request to EC2."""
 
 
 @pytest.fixture(scope="module")
 def ec2() -> Iterator[Any]:
-    """A simulated EC2 with what the file asks to be made beforehand; the environment names it."""
+    """Start a simulated EC2, which the environment names."""
     port = free_port()
     server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
     server.start()
@@ -42,7 +42,7 @@ def ec2() -> Iterator[Any]:
         environment.setenv("AWS_ACCESS_KEY_ID", "simulated")
         environment.setenv("AWS_SECRET_ACCESS_KEY", "simulated")
         environment.setenv("AWS_DEFAULT_REGION", REGION)
-        # Ray keeps its clients, which know an endpoint.
+        # Ray caches its clients with their endpoint.
         utils.resource_cache.cache_clear()
         utils.client_cache.cache_clear()
         try:
@@ -55,14 +55,14 @@ def ec2() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def config(ec2: Any) -> dict[str, Any]:
-    """The file with the marked lines changed to what there is in the simulated account."""
+    """Return the file with the marked lines set to resources of the simulated account."""
     network = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=network, CidrBlock="10.0.0.0/24")["Subnet"]["SubnetId"]
     group = ec2.create_security_group(GroupName="longwave", Description="own", VpcId=network)
     image = ec2.describe_images()["Images"][0]["ImageId"]
     iam = boto3.client("iam")
     iam.create_instance_profile(InstanceProfileName="longwave-worker")
-    # Ray would make this one, and wait half a minute for AWS to know it everywhere.
+    # Ray would create this one, and wait half a minute until it is visible in AWS.
     iam.create_instance_profile(InstanceProfileName="ray-autoscaler-v1")
     iam.create_role(RoleName="ray-autoscaler-v1", AssumeRolePolicyDocument="{}")
     iam.add_role_to_instance_profile(
@@ -82,7 +82,7 @@ def config(ec2: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A home for the keys that Ray makes, with a token in it."""
+    """Return a home folder for Ray's keys, with a token in it."""
     folder = tmp_path_factory.mktemp("home")
     (folder / ".ray").mkdir()
     (folder / ".ray" / "auth_token").write_text("0" * 64)
@@ -93,12 +93,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def bootstrapped(config: dict[str, Any], home: Path) -> dict[str, Any]:
-    """The configuration as `ray up` leaves it on the head, for the head's autoscaler."""
+    """Return the configuration that `ray up` leaves for the head's autoscaler."""
     return commands._bootstrap_config(config, no_config_cache=True)
 
 
 def instances(ec2: Any, kind: str) -> list[dict[str, Any]]:
-    """What runs of one kind of node."""
+    """Return the running instances of one node type."""
     filters = {"tag:ray-user-node-type": [kind], "instance-state-name": ["pending", "running"]}
     found = ec2.describe_instances(
         Filters=[{"Name": name, "Values": values} for name, values in filters.items()]
@@ -126,14 +126,14 @@ def test_ray_up_launches_the_head_that_the_file_asks_for(ec2, config, home, tmp_
     with subprocess.Popen(
         command, cwd=CLONE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
-        said = []
+        output = []
         for line in process.stdout:
-            said.append(line)
-            # From here on it would wait for an ssh server.
+            output.append(line)
+            # The next step waits for an ssh server, which moto lacks.
             if "Waiting for SSH" in line:
                 break
         process.kill()
-    (head,) = instances(ec2, "head") or pytest.fail("".join(said))
+    (head,) = instances(ec2, "head") or pytest.fail("".join(output))
     node = config["available_node_types"]["head"]["node_config"]
     assert head["InstanceType"] == "m6i.4xlarge"
     assert head["ImageId"] == node["ImageId"]
@@ -178,7 +178,7 @@ def test_ray_counts_eight_gpus_on_both_kinds_of_workers(bootstrapped):
 
 
 def wrong_in_request(node: dict[str, Any]) -> str:
-    """What botocore finds wrong with a node's configuration as a request to EC2; Ray takes all."""
+    """Return botocore's errors for a node's configuration as a request; Ray accepts any key."""
     request = {name: value for name, value in node.items() if name not in KEYS_OF_RAY}
     model = botocore.session.get_session().get_service_model("ec2")
     shape = model.operation_model("RunInstances").input_shape
@@ -204,7 +204,7 @@ def test_the_four_network_cards_have_an_efa_interface_each():
 
 
 def no_spot_capacity(params: dict[str, Any], **_: Any) -> tuple[Any, dict[str, Any]] | None:
-    """EC2's answer where it has no spot capacity, instead of asking it; None to ask it."""
+    """Answer a spot request with missing capacity; None lets the request through."""
     if params["body"].get("InstanceMarketOptions.MarketType") != "spot":
         return None
     error = {"Code": "InsufficientInstanceCapacity", "Message": "no p4d.24xlarge here"}
@@ -213,7 +213,7 @@ def no_spot_capacity(params: dict[str, Any], **_: Any) -> tuple[Any, dict[str, A
 
 @pytest.fixture
 def autoscaler(ec2, bootstrapped, monkeypatch) -> StandardAutoscaler:
-    """The head's autoscaler, as the file starts it, asked for eight GPUs; it logs in to no node."""
+    """Return the head's autoscaler with a demand of eight GPUs; it logs in to no node."""
     (start,) = [line for line in bootstrapped["head_start_ray_commands"] if "ray start" in line]
     exported = dict(word.split("=", 1) for word in shlex.split(start) if "=" in word)
     name = "RAY_AUTOSCALER_UTILIZATION_SCORER"

@@ -1,4 +1,4 @@
-"""The cluster files for other places than AWS: what reads them takes them, and nothing is open."""
+"""The cluster files for on-prem, GCP, Kubernetes and Slurm: valid, private and without secrets."""
 
 import os
 import subprocess
@@ -62,7 +62,7 @@ def test_a_start_that_ray_gave_up_is_tried_once_more(tmp_path, failures, code):
     )
     ray.chmod(0o755)
     start = read("onprem.yaml")["worker_start_ray_commands"][-1]
-    # As Ray's launcher runs it.
+    # Ray's launcher runs commands in this form.
     done = subprocess.run(
         ["bash", "--login", "-c", "-i", f"true && ({start})"],
         env={**os.environ, "HOME": str(tmp_path), "RAY_HEAD_IP": "10.0.0.1"},
@@ -78,7 +78,7 @@ def test_a_start_that_ray_gave_up_is_tried_once_more(tmp_path, failures, code):
 
 @pytest.mark.parametrize("name", LAUNCHED)
 def test_no_command_holds_a_comment(name):
-    """Ray puts a command into brackets, the last of which a comment would hide."""
+    """Ray puts a command into brackets; a comment would hide the closing one."""
     config = read(name)
     commands = [line for key, lines in config.items() if "commands" in key for line in lines]
     assert commands
@@ -152,7 +152,7 @@ def test_a_linter_finds_nothing_in_the_script_for_slurm():
     assert found.returncode == 0, found.stdout + found.stderr
 
 
-# Slurm's answers on a cluster of one node, which is the machine that they run on.
+# Slurm's answers on a cluster of one node, this machine.
 SCONTROL = """#!/bin/sh
 echo localhost
 """

@@ -1,4 +1,4 @@
-"""``cluster.yaml``: Ray's launcher accepts it, it opens nothing, and what to change is marked."""
+"""``cluster.yaml``: Ray's launcher accepts it, it opens no port, and lines to change are marked."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ def cluster() -> dict[str, Any]:
 
 
 def settings(line: str) -> str:
-    """A line without its comment."""
+    """Return a line without its comment."""
     return line.partition("#")[0]
 
 
@@ -103,14 +103,14 @@ def test_workers_are_spot_or_their_fallback_and_the_head_is_neither(cluster: dic
 
 
 def test_only_workers_are_given_the_devices_of_efa(cluster: dict[str, Any]):
-    """Docker refuses to start with a device that the machine has not."""
+    """Docker refuses to start with a device that the machine lacks."""
     docker = cluster["docker"]
     assert "--device=/dev/infiniband" in docker["worker_run_options"]
     assert not any("--device" in option for option in docker["run_options"])
 
 
 def test_no_command_holds_a_comment(cluster: dict[str, Any]):
-    """Ray puts a command into brackets, the last of which a comment would hide."""
+    """Ray puts a command into brackets; a comment would hide the closing one."""
     commands = [line for name, lines in cluster.items() if "commands" in name for line in lines]
     assert commands
     assert not [line for line in commands if "#" in line]

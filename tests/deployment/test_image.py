@@ -1,4 +1,4 @@
-"""The image of a cluster's nodes, as far as it can be checked without making it."""
+"""Image of a cluster's nodes, checked without building it."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from tests.helpers.clone import CLONE
 from tests.helpers.cluster_files import SECRETS, pinned
 
 FILE = CLONE / "docker" / "Dockerfile"
-# Lines that go on are one instruction.
+# Continued lines are one instruction.
 INSTRUCTIONS = [
     line.split(maxsplit=1)
     for line in FILE.read_text().replace("\\\n", " ").splitlines()
@@ -34,7 +34,9 @@ def test_its_base_is_the_pinned_ray():
 
 
 def test_it_installs_the_pins_and_checks_them():
-    assert any("--requirement constraints.txt" in run for run in of("RUN"))
+    install = next(run for run in of("RUN") if "pip install" in run)
+    assert "grep --invert-match ' ' constraints.txt > pins.txt" in install
+    assert install.endswith("--requirement pins.txt")
     assert of("RUN")[-1] == "python node_check.py constraints.txt"
 
 

@@ -1,7 +1,6 @@
-"""``ray up`` with the on-prem file over three hosts, a sweep as a job, ``ray down``; and the token.
+"""``ray up`` with the on-prem file over three hosts, a sweep as a job, the token and ``ray down``.
 
-The hosts are namespaces of this machine (tests/helpers/hosts.py), reached by ssh as separate ones
-would be.
+The hosts are namespaces of this machine (tests/helpers/hosts.py), reached by ssh.
 """
 
 import json
@@ -23,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 FILE = CLONE / "configs" / "clusters" / "onprem.yaml"
 DASHBOARD = "http://127.0.0.1:8265"
-# What a small machine can bear three times.
+# Small enough for three nodes on one machine.
 SMALL = "--object-store-memory=120000000 --num-cpus="
 ASK = """
 import sys, urllib.error, urllib.request
@@ -40,7 +39,7 @@ except urllib.error.HTTPError as error:
 
 
 def adapted(network: hosts.Hosts) -> dict[str, Any]:
-    """The on-prem file with the five marked lines changed, and sizes for a small machine."""
+    """Return the on-prem file with the five marked lines changed, and small sizes."""
     config = yaml.safe_load(FILE.read_text())
     head, *workers = [host.address for host in network.hosts]
     config["provider"] |= {"head_ip": head, "worker_ips": workers}
@@ -54,7 +53,7 @@ def adapted(network: hosts.Hosts) -> dict[str, Any]:
 
 
 class Cluster:
-    """A cluster that is up, as a person at the launcher has it."""
+    """A running cluster, used from the launcher."""
 
     def __init__(self, network: hosts.Hosts, file: Path):
         self.network = network
@@ -74,14 +73,14 @@ class Cluster:
         job = ["ray", "job", "submit", "--address", DASHBOARD, "--working-dir", "."]
         return self.run(*job, "--", *words, token=token)
 
-    def ask(self, path: str, token: str, told: str = "") -> tuple[int, str]:
-        """The status and the text of the answer; a POST where it is told something."""
-        answer = self.network.run("python", "-c", ASK, DASHBOARD + path, token, told).stdout
+    def ask(self, path: str, token: str, body: str = "") -> tuple[int, str]:
+        """Return the status and the text of the answer; with a body, the request is a POST."""
+        answer = self.network.run("python", "-c", ASK, DASHBOARD + path, token, body).stdout
         status, _, text = answer.strip().partition(" ")
         return int(status) if status.isdecimal() else 0, text
 
     def nodes(self) -> list[dict[str, Any]]:
-        """The nodes that are alive, as the dashboard lists them; none while it does not answer."""
+        """Return the nodes that the dashboard lists as alive; none while it does not answer."""
         status, text = self.ask("/api/v0/nodes", self.token)
         if status != 200:
             return []
@@ -90,7 +89,7 @@ class Cluster:
 
 
 def within(seconds: float, condition) -> bool:
-    """Whether the condition comes true in that time."""
+    """Return whether the condition becomes true within ``seconds``."""
     until = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > until:
@@ -146,10 +145,10 @@ def test_no_job_is_taken_with_a_wrong_token_or_none(cluster):
     assert "Invalid" in done.stdout, done.stdout
     job = json.dumps({"entrypoint": f"touch {taken}"})
     for token in ("", "0" * 64):
-        assert cluster.ask("/api/jobs/", token, told=job)[0] in (401, 403)
+        assert cluster.ask("/api/jobs/", token, body=job)[0] in (401, 403)
     assert not taken.exists()
-    # The same is taken with the token, so that it was the token that it lacked.
-    assert cluster.ask("/api/jobs/", cluster.token, told=job)[0] == 200
+    # With the token the same job is accepted, so only the token was missing.
+    assert cluster.ask("/api/jobs/", cluster.token, body=job)[0] == 200
     assert within(60, taken.exists)
 
 
@@ -167,7 +166,7 @@ def test_a_job_sweeps_over_the_hosts_and_reports_into_the_shared_folder(cluster)
         "study": "onprem",
         "corpus": str(shared / "corpus"),
         "train": {**CONTENT["train"], "steps": 3},
-        # Two of a host's three CPUs, and the head has one: the workers of a run are on two hosts.
+        # A worker takes two of a host's three CPUs, so a run's workers are on two hosts.
         "cluster": {"workers": 2, "cpus_per_worker": 2, "storage": str(shared / "runs")},
         "sweep": {"grid": {"model.context": [2_000, 4_000]}},
     }
@@ -188,7 +187,7 @@ def test_a_job_sweeps_over_the_hosts_and_reports_into_the_shared_folder(cluster)
         for path in (shared / "runs" / "onprem").glob(f"*/{FILE_NAME}")
     ]
     assert sorted(record.axes["model.context"] for record in records) == [2_000, 4_000]
-    # The code came with the job, without its history.
+    # The job carries the code without its history.
     assert all(record.code_version.startswith("files-") for record in records)
     assert "bits" in done.stdout
     names = ", ".join(f"host{i} ({host.address})" for i, host in enumerate(cluster.network.hosts))
@@ -204,24 +203,24 @@ def test_a_job_sweeps_over_the_hosts_and_reports_into_the_shared_folder(cluster)
     "the run is refused, with the nodes' names",
 )
 def test_a_storage_that_the_hosts_do_not_share_is_found_with_their_names(cluster):
-    # Each host has a /tmp of its own.
+    # Each host has its own /tmp.
     file = cluster.network.shared / "sweep.yaml"
     done = cluster.submit(
         *("python", "-m", "scaling", "doctor", "--cluster", str(file), "cluster.storage=/tmp/runs")
     )
     assert done.returncode != 0
-    # Ray shows the last lines of a job that failed once more.
-    told = {line for line in done.stdout.splitlines() if line.startswith("problem  storage: ")}
+    # Ray repeats the last lines of a failed job.
+    problems = {line for line in done.stdout.splitlines() if line.startswith("problem  storage: ")}
     for number, host in list(enumerate(cluster.network.hosts))[1:]:
-        (line,) = [line for line in told if f"the node host{number} ({host.address})" in line]
+        (line,) = [line for line in problems if f"the node host{number} ({host.address})" in line]
         assert "does not share /tmp/runs/onprem, where runs are stored (it does not see it)" in line
-    assert len(told) == 2
+    assert len(problems) == 2
 
 
 def test_ray_down_leaves_no_process_on_any_host(cluster):
     for line, process in cluster.network.launcher.processes().items():
         if line.startswith("ssh "):
-            # The tunnel, which is the test's own.
+            # This is the test's own tunnel.
             process.kill()
     cluster.succeeds("ray", "down", "--yes", str(cluster.file))
 

@@ -1,4 +1,4 @@
-"""What `ray job submit --working-dir .` sends to a cluster, packed by Ray's own code."""
+"""Package that `ray job submit --working-dir .` sends to a cluster, built by Ray's own code."""
 
 import shutil
 import subprocess
@@ -34,7 +34,7 @@ def tracked() -> set[str]:
 
 @pytest.fixture(scope="module")
 def package(tracked: set[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package of a clone that has been worked in."""
+    """Return the package of a clone with generated files in it."""
     clone = tmp_path_factory.mktemp("upload") / "clone"
     for name in tracked:
         (clone / name).parent.mkdir(parents=True, exist_ok=True)

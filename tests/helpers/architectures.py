@@ -1,4 +1,4 @@
-"""Small architectures that the tests share: no dropout, few filters."""
+"""Small architectures shared by the tests: no dropout, few filters."""
 
 from typing import Any
 
@@ -20,5 +20,5 @@ SMALL: dict[str, Any] = {
 
 
 def small(**changes: Any) -> Architecture:
-    """A small architecture, with changes."""
+    """Return a small architecture with the given changes."""
     return Architecture(**{**SMALL, **changes})

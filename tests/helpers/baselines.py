@@ -1,4 +1,4 @@
-"""What the tests of the baselines share: codes, models of them, and networks fed one by one."""
+"""Codes, models and step-by-step runs shared by the tests of the baselines."""
 
 import dataclasses
 
@@ -10,22 +10,25 @@ from tests.helpers import small_samplernn, small_sashimi, small_wavenet
 
 
 def codes_of(samples, batch=2, levels=256):
-    """Random codes (batch, samples)."""
+    """Return random codes (batch, samples)."""
     return torch.randint(levels, (batch, samples))
 
 
 def stepped(network, codes_BT):
-    """The logits (B, T, Q) of codes that are fed one by one."""
+    """Return the logits (B, T, Q) of codes that are read one by one."""
     state = network.start(len(codes_BT))
     logits = []
-    for codes_B in [torch.full_like(codes_BT[:, 0], network.start_code), *codes_BT.T[:-1]]:
+    for codes_B in [
+        torch.full_like(codes_BT[:, 0], network.architecture.start_code),
+        *codes_BT.T[:-1],
+    ]:
         logits_BQ, state = network.step(state, codes_B)
         logits.append(logits_BQ)
     return torch.stack(logits, 1)
 
 
 def model_of(network, **changes):
-    """The network behind the interface of every model; ``changes`` are of its shape."""
+    """Return the network as a SequenceModel; ``changes`` apply to its architecture."""
     model = SequenceModel(dataclasses.replace(network.architecture, **changes))
     model.network = network
     return model

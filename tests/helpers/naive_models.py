@@ -2,18 +2,21 @@
 
 import torch
 
-from model.nats import nats
+from model.likelihood import code_nats
 from model.targets import Targets
 
 
 def nats_of(logits_BQ, codes_B):
-    """Minus the logarithm of each code's share of all exponentials (B,)."""
+    """Return the nats (B,) of codes under logits, by the definition of softmax."""
     shares_BQ = logits_BQ.exp() / logits_BQ.exp().sum(-1, keepdim=True)
     return -shares_BQ[torch.arange(len(codes_B)), codes_B.long()].log()
 
 
 def naive_dense_nats(model, codes_T):
-    """Each code after the first L, from the last multiple of L that is L or more before it."""
+    """Return the nats of each code after the first L, each from its own context.
+
+    The context begins at the last multiple of L that is at least L before the code.
+    """
     context, found = model.architecture.context, []
     for end in range(context, len(codes_T)):
         begin = (end // context - 1) * context
@@ -25,28 +28,29 @@ def naive_dense_nats(model, codes_T):
 
 
 def parallel_logits(model, codes_BT):
-    """Logits (B, Q) of what follows the codes, from the parallel form of the whole sequence."""
+    """Return logits (B, Q) of the next code, by the parallel form of the whole sequence."""
     filled = torch.cat([codes_BT.long(), torch.zeros(len(codes_BT), 1, dtype=torch.long)], 1)
     return model.network(filled)[:, -1]
 
 
 def alone(network, known_T, context):
-    """The nats of the last of the codes ``known``, from so many before it."""
+    """Return the nats of the last of the codes ``known_T``, from ``context`` codes before it."""
     a = network.architecture
     window_1T = known_T[None, -context - 1 :]
     if a.recent <= context:
         return network(window_1T, Targets("last", a.chunk, context=context))[1].flatten()
-    # The recent path reads more than the chunks, and no window of them holds that.
-    newest_1D = network.transformer.newest(
+    # The recent-sample path reads more samples than the chunks, so a window of them is too short.
+    newest_1D = network.transformer.newest_output(
         network.encoder(window_1T[:, :-1].unflatten(1, (-1, a.chunk)))
     )
-    recent = network.after(known_T[None, -a.recent - 1 : -1])
-    return nats(network.head(newest_1D, recent), window_1T[:, -1].long())
+    recent = network.recent_output(known_T[None, -a.recent - 1 : -1])
+    return code_nats(network.head(newest_1D, recent), window_1T[:, -1].long())
 
 
 def naive_nats(network, codes_T, step=1):
-    """Each ``step``-th code from silence and the codes before it, of which it sees whole chunks:
-    those that have any of the signal's, and of these the N newest.
+    """Return the nats of each ``step``-th code, from silence and the codes before it.
+
+    Its context is whole chunks: the newest N of those that contain any code of the signal.
     """
     a = network.eval().architecture
     silence = torch.full((max(a.context, a.recent),), a.levels // 2, dtype=codes_T.dtype)

@@ -17,7 +17,7 @@ def signal_of(length, seed=0):
 
 
 def blocks_of(codes, sizes):
-    """The signal cut into blocks of these sizes, over and over."""
+    """Return the signal in blocks of these sizes, repeated."""
     blocks, begin, number = [], 0, 0
     while begin < len(codes):
         size = sizes[number % len(sizes)]
@@ -27,9 +27,9 @@ def blocks_of(codes, sizes):
 
 
 def live_elements():
-    """Elements of all tensors that are alive, a storage once.
+    """Count the bytes of all live tensors, each storage once.
 
-    The tensors of which the compiler only keeps the shape have no storage.
+    Fake tensors, of which the compiler keeps only the shape, have no storage.
     """
     gc.collect()
     tensors = [found for found in gc.get_objects() if type(found) in (torch.Tensor, Parameter)]
@@ -42,7 +42,7 @@ CAUSAL = "causal"
 
 
 def network_of(dtype=torch.float64, **changes):
-    """A small network whose head is not silent, so that every part matters."""
+    """Return a small network with a nonzero head, so that every part affects the output."""
     torch.manual_seed(0)
     network = LatentTransformer(small(**changes), PREDICTION).to(dtype)
     torch.nn.init.normal_(network.head.output.weight)
@@ -67,7 +67,7 @@ def codes_of(batch, length, seed=0):
 
 
 def naive_logits(network, codes_BS):
-    """Logits (B, Q) after a whole sequence, which begins where the prompt's newest L codes do."""
+    """Return logits (B, Q) after a whole sequence that begins with the prompt's newest L codes."""
     a = network.eval().architecture
     chunks = codes_BS.shape[1] // a.chunk
     if not network.transformer.causal:
@@ -76,6 +76,6 @@ def naive_logits(network, codes_BS):
     if network.transformer.causal:
         read_BD = network.transformer.states(latents_BND)[-1][:, -1]
     else:
-        read_BD = network.transformer.newest(latents_BND)
-    recent = network.after(codes_BS[:, -a.recent :]) if a.recent else None
+        read_BD = network.transformer.newest_output(latents_BND)
+    recent = network.recent_output(codes_BS[:, -a.recent :]) if a.recent else None
     return network.head(read_BD, recent).detach()

@@ -7,13 +7,13 @@ from model.baselines.shapes import SampleRNNArchitecture
 
 
 def small(**changes):
-    """Sizes that differ, so that no one of them can stand for another: frames of 4, 12 and 24."""
+    """Return sizes that all differ, so that none can replace another: frames of 4, 12 and 24."""
     sizes = {"frame_sizes": (4, 3, 2), "width": 6, "embedding": 5, "truncation": 960}
     return SampleRNNArchitecture(**{**sizes, **changes})
 
 
 def network_of(dtype=torch.float64, **changes):
-    """A network none of whose weights, gains, biases and first hidden states is trivial."""
+    """Return a network whose weights, gains, biases and first hidden states are all nontrivial."""
     torch.manual_seed(0)
     network = SampleRNN(small(**changes)).to(dtype)
     with torch.no_grad():

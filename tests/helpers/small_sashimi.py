@@ -7,7 +7,7 @@ from model.baselines.shapes import SaShiMiArchitecture
 
 
 def small(**changes):
-    """Three rates of pools that differ, so that no one of them can stand for another."""
+    """Return three rates with different pools, so that none can replace another."""
     return SaShiMiArchitecture(**{"layers": 2, "width": 6, "state": 8, "pools": (2, 3), **changes})
 
 

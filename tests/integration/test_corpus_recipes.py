@@ -1,4 +1,4 @@
-"""The shipped corpora, each from tiny files and archives of the shape of the real ones."""
+"""The shipped corpora, each from tiny files and archives laid out like the real ones."""
 
 import io
 import tarfile
@@ -36,7 +36,7 @@ def prepared(name, root, destination):
 
 
 def samples(length, seed):
-    """Noise that 16 bits hold exactly, around a middle of its own."""
+    """Return noise that 16 bits represent exactly, with an offset that depends on the seed."""
     draws = np.random.default_rng(seed).normal(seed % 7 * 0.01, 0.05, length)
     return (np.round(draws * 2**15) / 2**15).astype(np.float32)
 
@@ -88,15 +88,15 @@ def counts(corpus):
 
 @pytest.mark.parametrize("name", ["youtubemix", "beethoven", "sc09", "maestro"])
 def test_a_corpus_with_exactly_the_known_figures_differs_in_nothing(name):
-    asked = recipe(name).preparation()
-    expected = asked.expected
+    preparation = recipe(name).preparation()
+    expected = preparation.expected
     names = [f"{i}.wav" for i in range(expected.files)]
     assert sum(expected.splits) == expected.files
-    if asked.split.kind == "order":
-        owned = list(splits.assign_splits(asked.split, names, {}, {}).values())
+    if preparation.split.kind == "order":
+        owned = list(splits.assign_splits(preparation.split, names, {}, {}).values())
         assert tuple(map(owned.count, SPLITS)) == expected.splits
 
-    def said(lengths):
+    def differences(lengths):
         part = RecordingPart("a", "", expected.rate or 44_100, expected.channels, 0)
         entries = [
             recording(ShardLocation("s", 0, length), {}, parts=(part,)) for length in lengths
@@ -105,9 +105,9 @@ def test_a_corpus_with_exactly_the_known_figures_differs_in_nothing(name):
 
     shortest, longest = expected.shortest or 1, expected.longest or 10**9
     usual = [shortest] * (expected.files - 1)
-    assert said([*usual, longest]) == ()
+    assert differences([*usual, longest]) == ()
     for length, bound in ((shortest - 1, expected.shortest), (longest + 1, expected.longest)):
-        found = said([*usual, length])
+        found = differences([*usual, length])
         assert len(found) == (bound is not None)
         assert all(f"has {length}" in sentence for sentence in found)
 
@@ -291,7 +291,7 @@ def test_a_folder_of_ones_own_is_read_whole_and_grows_without_moving_a_file(tmp_
     names = {part.name: split for split in SPLITS for part in parts(first, split)}
     assert set(names) == own | {"more.zip/more/12.wav"}
     assert (first.rejected, first.differences) == ((), ())
-    # What was unpacked lies below the root here, and is not taken for more audio.
+    # The unpacked files lie below the root here, and are not read as more audio.
     assert prepared("folder", source, destination).fingerprint == first.fingerprint
     placed({f"added/{i}.wav": wav(3_000, i) for i in range(20, 30)}, source)
     grown = prepared("folder", source, destination)

@@ -1,4 +1,4 @@
-"""The demo's model as it ships, trained for a moment: what it scores and what it sounds like."""
+"""Scores and sound of the shipped demo model after a short training."""
 
 import json
 
@@ -23,7 +23,7 @@ SECONDS = 1
 
 @pytest.fixture(scope="module")
 def demo(embedded_corpus, tmp_path_factory):
-    """The folder of a run of the demo's model at a context of a second."""
+    """Return the folder of a run of the demo's model with a context of one second."""
     storage = tmp_path_factory.mktemp("runs")
     overrides = [
         f"corpus={embedded_corpus.folder}",
@@ -39,7 +39,7 @@ def demo(embedded_corpus, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def prompt(embedded_corpus, tmp_path_factory):
-    """The first second of the test split as a WAV file."""
+    """Return a WAV file of the first second of the test split."""
     (recording,) = embedded_corpus.recordings
     begin, _ = recording.ranges["test"]
     codes = shards.read(embedded_corpus.folder, recording.location, begin, SECONDS * RATE)
@@ -63,19 +63,19 @@ def test_continuations_have_the_prompts_level_and_are_neither_silence_nor_white_
     words = ["--prompt", prompt, "--seconds", SECONDS, "--temperature", "0.9", "--batch", "2"]
     done = scaling("generate", demo, *words, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
-    given, _ = soundfile.read(prompt)
+    prompt_samples, _ = soundfile.read(prompt)
     paths = sorted(tmp_path.glob("*.wav"))
     assert len(paths) == len(list(tmp_path.glob("*.png"))) == 2
     noise = np.random.default_rng(0).normal(size=SECONDS * RATE)
     assert flatness(noise, RATE) > 0.9
     for path in paths:
-        made, rate = soundfile.read(path)
-        assert (len(made), rate) == (SECONDS * RATE, RATE)
-        assert abs(decibels(made) - decibels(given)) < 10
-        # A minute's training leaves them far noisier than the prompt, and far from white.
-        assert flatness(given, RATE) < flatness(made, RATE) < 0.8
+        continuation, rate = soundfile.read(path)
+        assert (len(continuation), rate) == (SECONDS * RATE, RATE)
+        assert abs(decibels(continuation) - decibels(prompt_samples)) < 10
+        # After a minute of training they are far noisier than the prompt, but far from white.
+        assert flatness(prompt_samples, RATE) < flatness(continuation, RATE) < 0.8
         # White noise has a quarter of its power below 2 kHz, the prompt nearly all.
-        power = spectrum(made, RATE)
+        power = spectrum(continuation, RATE)
         assert power[: len(power) // 4].sum() / power.sum() > 0.45
 
 

@@ -1,4 +1,4 @@
-"""The report of a generated study of 200 runs with known laws: its answer, figures and tables."""
+"""Report of a generated study of 200 runs with known laws: answer, figures and tables."""
 
 import csv
 import json
@@ -91,7 +91,7 @@ def test_held_out_runs_are_predicted_and_not_fitted(content):
 
 
 def test_the_command_beside_the_law_fits_the_same(content, folder, tmp_path):
-    """The report has no fit of its own: `fit` on the folder gives every number again."""
+    """The report has no fit of its own: `fit` on the folder reproduces every number."""
     _, _, _, verb, *words = shlex.split(content["law"]["command"])
     out = tmp_path / "out.json"
     done = CliRunner().invoke(app, [verb, *words, "--json", str(out)])
@@ -108,16 +108,16 @@ def test_the_command_beside_the_law_fits_the_same(content, folder, tmp_path):
 
 def test_every_figure_is_drawn_and_none_is_missing(found):
     drawn = numbered_figures(found)
-    assert list(dict.fromkeys(plate.code for plate in drawn)) == CODES
-    assert [plate.code for plate in drawn if not plate.panels or plate.missing] == []
-    for plate in drawn:
-        for panel in plate.panels:
+    assert list(dict.fromkeys(figure.code for figure in drawn)) == CODES
+    assert [figure.code for figure in drawn if not figure.panels or figure.missing] == []
+    for figure in drawn:
+        for panel in figure.panels:
             assert panel.caption and panel.figure.data
             assert panel.figure.layout.xaxis.title.text
 
 
 def test_recommended_sizes_have_no_better_neighbour_of_the_same_cost(found):
-    """The slow twin: sizes drawn at random, priced by the formula, within the same budget."""
+    """Compare with random sizes within the same budget, costed by the formula."""
     analysis, sizes = found.law.analysis, found.law.sizes
     best = analysis.best.best[-2]
     names = analysis.fit.points.names
@@ -132,18 +132,18 @@ def test_recommended_sizes_have_no_better_neighbour_of_the_same_cost(found):
         width = round(128 * BEYOND[1] ** generator.uniform(0, 1))
         changes = {"model.chunk": chunk, "model.context": context, "model.width": width}
         changes["windows.per_window"] = None
-        made = RunConfig.model_validate(with_values(config.resolved(), changes))
+        candidate = RunConfig.model_validate(with_values(config.resolved(), changes))
         cost, _ = accounting.training_operations_per_target(
-            made.model, made.targets, made.model.latents
+            candidate.model, candidate.targets, candidate.model.latents
         )
         row = {
             "chunk": chunk,
             "context": context,
             "targets": best.budget / cost,
-            "parameters": sum(accounting.parameters(made.model).values()),
+            "parameters": sum(accounting.parameters(candidate.model).values()),
         }
         losses.append(analysis.fit.at(np.array([[row[name] for name in names]]))[0])
-    # Between the grid's levels the parabola stands in for the formula.
+    # Between the grid's levels a parabola replaces the formula.
     assert best.loss < min(losses) * 1.001
     assert min(losses) < best.loss * 1.02
 

@@ -1,4 +1,4 @@
-"""The twins of the comparison learn: a clip by heart, and a process to its entropy rate."""
+"""The small models of the comparison memorise a clip, and learn a process to its entropy rate."""
 
 import dataclasses
 import math
@@ -10,7 +10,7 @@ from scipy.special import ndtr
 
 from datasets import references, shards
 from model.build import build, parameter_groups
-from model.inference.silence import nats_from_silence
+from model.inference.dense import nats_from_silence
 from model.linear import LinearPrediction
 from model.targets import Targets
 from scaling.config import load
@@ -21,9 +21,9 @@ KINDS = ("wavenet", "samplernn", "sashimi", "longwave")
 
 
 def twin(kind, **changes):
-    """The shape of a twin, and the targets of a window that begins with silence and has all.
+    """Return a model's architecture, and targets that cover a window which begins with silence.
 
-    Longwave's has shorter chunks and eight of them, so that a window is the clip.
+    Longwave has eight shorter chunks, so that a window is the clip.
     """
     shape = load.run(CLONE / f"configs/runs/twins/{kind}.yaml").model
     if kind == "longwave":
@@ -33,7 +33,7 @@ def twin(kind, **changes):
 
 
 def linear_prediction(codes):
-    """What a corpus of these codes says of a linear predictor."""
+    """Fit the linear predictor of a corpus of these codes."""
     found = references.fit_linear(references.gram_matrix(codes))
     runs = np.lib.stride_tricks.sliding_window_view(codes.astype(float), found.order + 1)
     centres = found.intercept + runs[:, -2::-1] @ np.array(found.coefficients)
@@ -42,7 +42,7 @@ def linear_prediction(codes):
 
 
 def after_silence(codes_BT, targets, shape):
-    """The codes as windows of these targets."""
+    """Pad the codes with silence to windows of these targets."""
     return torch.nn.functional.pad(codes_BT, (targets.history(shape), 0), value=128)
 
 
@@ -79,16 +79,17 @@ def test_a_twin_learns_a_clip_by_heart(embedded_corpus, kind):
 
 
 def process(sequences, samples, seed):
-    """Codes [sequences, samples] of x(t) = round(6 - |x(t-1)| + 0.4 x(t-2) + noise), and the bits.
+    """Return codes (sequences, samples) of a nonlinear process, and the exact bits of each.
 
-    The process goes on from its own codes, so that a code's probability is the noise's in its bin.
+    The process is x(t) = round(6 - |x(t-1)| + 0.4 x(t-2) + noise). It continues from its own
+    codes, so a code's probability is that of the noise in its bin.
     """
     noise = np.random.default_rng(seed).normal(0, 1, (sequences, samples + 200))
     x, mean = np.zeros_like(noise), np.zeros_like(noise)
     for t in range(2, noise.shape[1]):
         mean[:, t] = 6 - np.abs(x[:, t - 1]) + 0.4 * x[:, t - 2]
         x[:, t] = np.round(mean[:, t] + noise[:, t])
-    # From below there it would run away.
+    # The process diverges from below this value.
     assert x.min() > -15
     codes, mean = x[:, 200:], mean[:, 200:]
     share = ndtr(codes + 0.5 - mean) - ndtr(codes - 0.5 - mean)
@@ -114,12 +115,12 @@ def test_a_twin_comes_within_a_twentieth_of_a_bit_of_an_entropy_rate_that_no_lin
 
     def gap():
         scored = [nats_from_silence(model, torch.from_numpy(row)).numpy() for row in held_out]
-        # Behind the first samples, before which there is little to go by.
+        # The first samples have little context.
         return (np.stack(scored)[:, 500:] / math.log(2) - bits[:, 500:]).mean()
 
     torch.manual_seed(0)
     model = build(shape, linear_prediction(codes.ravel()[:100_000]))
-    # Longwave begins as a linear predictor.
+    # Longwave is initialised as a linear predictor.
     assert gap() > 0.5
     windows = torch.from_numpy(codes).view(steps, batch, samples)
     learned(model, after_silence(windows, targets, shape), targets, rate, steps)

@@ -1,4 +1,4 @@
-"""Runs that end with the weights that were best on the held-out targets, early or not."""
+"""Early stopping, and runs that end with the weights of the lowest held-out loss."""
 
 from dataclasses import replace
 
@@ -20,16 +20,16 @@ TRAIN = TrainConfig(steps=10, second_phase=0.5)
 
 
 def after(*nats):
-    """The place after a validation at every step, with these losses."""
-    place = TrainState()
+    """Return the train state after a validation at every step, with these losses."""
+    state = TrainState()
     for loss in nats:
-        place = place.after([0], 1.0).scored(loss, TRAIN)
-    return place
+        state = state.advanced([0], 1.0).scored(loss, TRAIN)
+    return state
 
 
 def test_the_best_is_the_first_of_the_lowest():
-    place = after(3.0, 2.0, 2.0, 2.5)
-    assert (place.best, place.best_nats, place.validated) == (2, 2.0, 4)
+    state = after(3.0, 2.0, 2.0, 2.5)
+    assert (state.best, state.best_nats, state.validated) == (2, 2.0, 4)
 
 
 def test_patience_counts_validations_that_are_no_better_once_the_learning_rate_has_fallen():
@@ -39,8 +39,8 @@ def test_patience_counts_validations_that_are_no_better_once_the_learning_rate_h
 
 
 def test_steps_leave_what_is_known_of_the_best():
-    place = after(3.0, 2.0)
-    stepped = place.after([1], 1.0)
+    state = after(3.0, 2.0)
+    stepped = state.advanced([1], 1.0)
     assert (stepped.step, stepped.best, stepped.best_nats, stepped.validated) == (3, 2, 2.0, 2)
 
 
@@ -88,7 +88,7 @@ def test_a_run_ends_early_with_the_weights_that_the_plain_loop_had_at_the_best_v
     for step, (loss, network) in enumerate(plain_steps(config, embedded_corpus), 1):
         assert losses[step - 1] == pytest.approx(loss, abs=1e-4)
         if step == record.validation.step:
-            # What the second rate does afterwards amplifies every rounding.
+            # The second rate amplifies rounding differences, so later steps are not compared.
             for name, tensor in network.state_dict().items():
                 torch.testing.assert_close(kept[name], tensor, rtol=1e-3, atol=1e-4)
             break

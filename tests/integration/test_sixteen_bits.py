@@ -1,4 +1,4 @@
-"""Audio at all 16 bits of its samples, from the corpus to what is heard, by the shipped configs."""
+"""16-bit audio from the corpus to the continuation, with the shipped configurations."""
 
 import json
 
@@ -24,14 +24,14 @@ CONTEXT = 8_000
 
 @pytest.fixture(scope="module")
 def corpus(ray_session, tmp_path_factory):
-    asked = load.corpus(CLONE / "configs/corpora/sixteen_bits.yaml").preparation()
+    preparation = load.corpus(CLONE / "configs/corpora/sixteen_bits.yaml").preparation()
     destination = tmp_path_factory.mktemp("corpora") / "embedded-16"
-    return prepare_corpus(asked, Folder.of(CLONE), Folder.of(destination))
+    return prepare_corpus(preparation, Folder.of(CLONE), Folder.of(destination))
 
 
 @pytest.fixture(scope="module")
 def runs(corpus, tmp_path_factory):
-    """The folders of a run of each likelihood at a context of half a second."""
+    """Return the folders of a run of each likelihood with a context of half a second."""
     storage, folders = tmp_path_factory.mktemp("runs"), {}
     for likelihood in ("logistic_mixture", "mean_square"):
         overrides = [
@@ -61,7 +61,7 @@ def test_a_mixture_beats_the_linear_predictor_and_both_are_scored_on_the_same_ta
     assert mixture["margin"]["nats"] < 0
     assert mixture["loss"]["nats"] < square["loss"]["nats"]
     assert mixture["root_mean_square"] is None
-    # A linear predictor of this recording errs by some hundred of the 65,536 codes.
+    # A linear predictor's error on this recording is some hundred of the 65,536 codes.
     assert 50 < square["root_mean_square"] < 5_000
 
 
@@ -69,19 +69,19 @@ def test_a_mixtures_continuation_has_the_prompts_level_and_spectrum(corpus, runs
     (recording,) = corpus.recordings
     begin, _ = recording.ranges["validation"]
     codes = shards.read(corpus.folder, recording.location, begin, 2 * RATE)
-    given = quantise.decode(codes, "linear", 65_536)
+    prompt_samples = quantise.decode(codes, "linear", 65_536)
     prompt = tmp_path / "prompt.wav"
-    soundfile.write(prompt, given, RATE)
+    soundfile.write(prompt, prompt_samples, RATE)
     words = ["--prompt", prompt, "--seconds", "0.25", "--out", tmp_path / "made"]
     done = scaling("generate", runs["logistic_mixture"], *words)
     assert done.returncode == 0, done.stderr
     (path,) = (tmp_path / "made").glob("*.wav")
-    made, rate = soundfile.read(path, dtype="int16")
-    assert (len(made), rate) == (RATE // 4, RATE)
-    # Codes of 8 bits would be 256 values at most.
-    assert len(np.unique(made)) > 500
-    made = made / 2**15
-    assert abs(decibels(made) - decibels(given)) < 10
-    assert flatness(made, RATE) < 0.5
-    power = spectrum(made, RATE)
+    continuation, rate = soundfile.read(path, dtype="int16")
+    assert (len(continuation), rate) == (RATE // 4, RATE)
+    # Codes of 8 bits have 256 values at most.
+    assert len(np.unique(continuation)) > 500
+    continuation = continuation / 2**15
+    assert abs(decibels(continuation) - decibels(prompt_samples)) < 10
+    assert flatness(continuation, RATE) < 0.5
+    power = spectrum(continuation, RATE)
     assert power[: len(power) // 4].sum() / power.sum() > 0.6

@@ -1,4 +1,4 @@
-"""Whole runs of the baselines under a real Ray Train, against a plain loop, and their scores."""
+"""Runs of the baselines under Ray Train, against a plain loop, and their scores."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ from tests.helpers.runs import baseline_run, digests, expected_digests, losses, 
 pytestmark = pytest.mark.slow
 
 RATES = {"train__learning_rate": 3e-2, "train__second_learning_rate": 1.5e-2}
-"""So high that SaShiMi's quarter of them is seen: without it its losses differ by 7e-4."""
+"""High rates make SaShiMi's lower one visible: without it, its losses differ by 7e-4."""
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ RATES = {"train__learning_rate": 3e-2, "train__second_learning_rate": 1.5e-2}
         # The last residual convolution has no gradient.
         ("wavenet", 2, {"train__zero": 0}),
         ("samplernn", 1, {"train__zero": 1, "train__accumulate": 2}),
-        # Two groups of parameters, which learn at different rates, and frozen ones.
+        # Two parameter groups with different learning rates, and frozen parameters.
         ("sashimi", 2, {"train__zero": 2}),
     ],
 )
@@ -53,7 +53,7 @@ def test_a_baseline_trains_as_the_plain_loop_does_and_is_scored_by_both_protocol
 
 
 def check_scores(run, corpus):
-    """Both protocols on 1,000 samples; from silence, these are one chunk."""
+    """Check both protocols on 1,000 samples, which are one chunk from silence."""
     (recording,) = corpus.recordings
     begin, _ = recording.ranges["test"]
     short = replace(recording, ranges={**recording.ranges, "test": (begin, begin + 1_000)})

@@ -141,7 +141,7 @@ def test_no_gradient_is_taken_of_codes():
 
 
 def test_targets_that_fill_no_whole_contexts_have_no_count():
-    """Rounded down, the operations of attention would be left out in silence."""
+    """Otherwise the count would silently round down the operations of attention."""
     with pytest.raises(
         ValueError, match=re.escape("5 targets are not a multiple of a context's 4")
     ):

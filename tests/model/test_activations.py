@@ -1,4 +1,4 @@
-"""What a step keeps for its backward pass, by formula and as torch saves and allocates it."""
+"""Compare the formula for a step's activations with the memory that torch saves and allocates."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from model import accounting
-from model.activations import activations
+from model.activations import estimate_activations
 from model.architecture import Architecture
 from model.baselines.shapes import WaveNetArchitecture
 from model.network import LatentTransformer
@@ -58,7 +58,7 @@ def windows_of(architecture, targets, positions, windows):
 
 
 def saved_bytes(network, work):
-    """Bytes of all that torch saves for the backward pass of some work, weights left out."""
+    """Return the bytes that torch saves for the backward pass of some work, without weights."""
     weights = {weight.untyped_storage().data_ptr() for weight in network.parameters()}
     kept = {}
 
@@ -82,7 +82,7 @@ def test_the_encoder_keeps_the_bytes_that_torch_saves(name):
     network = LatentTransformer(architecture)
     codes = windows_of(architecture, targets, positions, windows)
     found = saved_bytes(network.encoder, lambda: network.sequences(codes, targets))
-    expected = activations(architecture, targets, positions, windows)
+    expected = estimate_activations(architecture, targets, positions, windows)
     assert expected.encoder == found
 
 
@@ -102,7 +102,7 @@ def test_a_step_takes_the_memory_that_the_formula_counts(name, half):
     step()
     network.zero_grad()
     found = peak_bytes(step)
-    expected = activations(architecture, targets, positions, windows, half=half)
+    expected = estimate_activations(architecture, targets, positions, windows, half=half)
     gradients = 4 * sum(accounting.parameters(architecture).values())
     most = max(expected.forward, expected.backward + gradients)
     assert most == pytest.approx(found, rel=0.2 if half else 0.1)
@@ -110,24 +110,24 @@ def test_a_step_takes_the_memory_that_the_formula_counts(name, half):
 
 def test_memory_grows_with_windows_and_shrinks_with_groups_and_bfloat16():
     shape, targets = Architecture(attention="causal"), CHUNKS
-    one, four = (activations(shape, targets, 64, windows) for windows in (1, 4))
+    one, four = (estimate_activations(shape, targets, 64, windows) for windows in (1, 4))
     assert four.encoder == 4 * one.encoder
-    whole = activations(shape, targets, 512, 4, sharded=True)
-    assert whole.forward > activations(shape, targets, 512, 4).forward
-    assert activations(shape, targets, 64, 4, half=True).forward < 0.6 * four.forward
-    # A mask of dropout is a byte on a GPU and a factor on the CPU.
-    assert activations(shape, targets, 64, 4, device="cuda").encoder < four.encoder
+    whole = estimate_activations(shape, targets, 512, 4, sharded=True)
+    assert whole.forward > estimate_activations(shape, targets, 512, 4).forward
+    assert estimate_activations(shape, targets, 64, 4, half=True).forward < 0.6 * four.forward
+    # A dropout mask is a byte a number on a GPU, and a factor on the CPU.
+    assert estimate_activations(shape, targets, 64, 4, device="cuda").encoder < four.encoder
 
 
 def test_the_papers_batch_keeps_what_was_measured():
-    # 99 MB of one window in float32 and 289 MB with dropout were measured with a dropout that kept
-    # its input too; the module's keeps two tensors of three.
-    quiet = activations(Architecture(**QUIET), Targets("last", 2_000), 1, 1)
+    # One window was measured at 99 MB in float32, and at 289 MB with a dropout that also kept its
+    # input; torch's module keeps two tensors of the three.
+    quiet = estimate_activations(Architecture(**QUIET), Targets("last", 2_000), 1, 1)
     assert quiet.encoder == pytest.approx(95e6, rel=0.05)
 
 
 def test_the_baselines_have_no_formula():
-    assert activations(WaveNetArchitecture(), Targets("sequence", 1), 4_096, 1) is None
+    assert estimate_activations(WaveNetArchitecture(), Targets("sequence", 1), 4_096, 1) is None
 
 
 A_MILLION_SAMPLES = """

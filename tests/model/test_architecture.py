@@ -23,10 +23,10 @@ def test_encoder_lengths_are_those_of_convolutions_without_padding():
     [
         ({"context": 128_001, "chunk": 2000}, "write 128000 or 130000"),
         ({"chunk": 100, "context": 1000}, "need 343 samples"),
-        ({"filters": (1, 2)}, "must be as many"),
+        ({"filters": (1, 2)}, "one of each for every convolution"),
         ({"layers": 0}, "model.layers is 0"),
         ({"dropout": 1.0}, "model.dropout is 1.0"),
-        ({"width": 7}, "even width"),
+        ({"width": 7}, "write an even number"),
         ({"recent": 40}, "write 0 (the paper), or 51 to 2000"),
     ],
 )

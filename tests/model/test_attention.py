@@ -1,15 +1,15 @@
-"""Every order of attention's products against the sums as they are written."""
+"""Compare every order of attention's products with the textbook formula."""
 
 import math
 
 import pytest
 import torch
 
-from model.attention import Attention, Sight
+from model.attention import Attention, AttentionView
 from model.positions import rotate, rotations, turning_rates
 from tests.helpers.architectures import small
 
-# width 8: heads of 3 are read through projections, heads of 6 straight from the latents.
+# At width 8, heads of 3 use projected keys, and heads of 6 the latents themselves.
 SIZES = [3, 6]
 
 
@@ -19,7 +19,7 @@ def attention_of(**changes):
 
 
 def directly(attention, queries_BMD, latents_BND, may_look):
-    """Head by head, from the projections of everything; ``may_look(m, n)`` says who sees whom."""
+    """Return attention by the formula, head by head; ``may_look(m, n)`` is the mask."""
     many, count = queries_BMD.shape[1], latents_BND.shape[1]
     query, key = attention.query(queries_BMD), attention.key(latents_BND)
     value = attention.value(latents_BND)
@@ -53,12 +53,12 @@ def test_reading_equals_attention_as_it_is_written(size, many):
         torch.testing.assert_close(gradient, one, rtol=0, atol=1e-10)
 
 
-def test_a_mask_hides_what_a_causal_sight_hides():
+def test_a_mask_hides_what_a_causal_view_hides():
     attention = attention_of(attention="causal")
     latents = torch.randn(3, 5, 8, dtype=torch.float64)
     expected = directly(attention, latents, latents, lambda m, n: n <= m)
-    for sight in (Sight(causal=True), Sight(mask=torch.ones(5, 5).tril().bool())):
-        found = attention(latents, latents, sight)
+    for view in (AttentionView(causal=True), AttentionView(mask=torch.ones(5, 5).tril().bool())):
+        found = attention(latents, latents, view)
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
@@ -74,7 +74,7 @@ def test_each_sequence_may_have_a_mask_of_its_own(size, many):
             directly(attention, own[None, -many:], own[None], lambda m, n, s=seen: s[m % len(s), n])
             for own, (seen,) in zip(latents, mask, strict=True)
         ]
-        found = attention(latents[:, -many:], latents, Sight(mask=mask))
+        found = attention(latents[:, -many:], latents, AttentionView(mask=mask))
         torch.testing.assert_close(found, torch.cat(expected), rtol=0, atol=1e-12)
 
 
@@ -88,7 +88,7 @@ def test_rotated_scores_are_those_of_turned_latents():
         torch.ones(5, 5).triu(1).bool(), -math.inf
     )
     expected = (scores.softmax(-1) @ latents) @ folded.output.T + folded.output_bias
-    found = attention(latents, latents, Sight(rotation, causal=True))
+    found = attention(latents, latents, AttentionView(rotation, causal=True))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
-    newest = attention(latents[:, -1:], latents, Sight(rotation))
+    newest = attention(latents[:, -1:], latents, AttentionView(rotation))
     torch.testing.assert_close(newest, expected[:, -1:], rtol=0, atol=1e-12)

@@ -1,11 +1,11 @@
-"""Every kind of model from its shape, and how fast its parts learn."""
+"""Every kind of model, built from its architecture, and the learning rates of its parts."""
 
 import pytest
 import torch
 
 from model.accounting import parameters
+from model.architecture import KINDS
 from model.build import build, parameter_groups
-from model.kinds import KINDS, is_sequence
 from model.targets import Targets
 from tests.helpers import small_samplernn, small_sashimi, small_wavenet
 from tests.helpers.architectures import small
@@ -25,7 +25,6 @@ def test_every_kind_is_built_from_its_shape_and_gives_the_nats_of_its_targets(ki
     assert type(shape) is KINDS[kind]
     model = build(shape)
     assert model.architecture == shape
-    assert is_sequence(shape) == (kind != "latent")
     targets = Targets("last", shape.chunk)
     window = torch.randint(256, (2, targets.samples(3, shape)))
     mean, each = model(window, targets)
@@ -74,5 +73,5 @@ def test_the_state_spaces_of_sashimi_learn_at_a_quarter_and_all_else_at_the_full
             is_slow = name.rpartition(".")[2] in ("decay", "frequency")
             assert factors[id(weight)] == (0.25 if is_slow else 1.0), name
             slow += is_slow
-    # Two of each of the two state spaces at each of three rates.
+    # Two blocks at each of three rates, with two such parameters each.
     assert slow == (2 * 2 * 3 if kind == "sashimi" else 0)

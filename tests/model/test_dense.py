@@ -14,7 +14,7 @@ MODEL_NAMES = ["plain", "folded", CAUSAL]
 
 @pytest.fixture(autouse=True)
 def several_groups(monkeypatch):
-    """Few contexts and latents at a time, so that a signal takes several of each."""
+    """Read few contexts and latents at a time, so that a signal needs several groups of each."""
     monkeypatch.setattr(dense_module, "SHARED_CONTEXTS", 2)
     monkeypatch.setitem(dense_module.READ_LATENTS, "cpu", 20)
 
@@ -24,7 +24,7 @@ def every_nats(network, codes, sizes=(900, 1, 37, 1_500, 1, 256)):
 
 
 def naive_nats(network, codes, step=41):
-    """Each ``step``-th code from its own full window, and from nothing else."""
+    """Return the nats of each ``step``-th code from its own full window alone."""
     a = network.architecture
     alone = Targets("last", a.chunk)
     windows = [codes[None, end - a.context : end + 1] for end in range(a.context, len(codes), step)]

@@ -1,15 +1,16 @@
 import pytest
 import torch
 
-from model.encoder import ChunkEncoder, amplitude
+from model.codes import code_amplitudes
+from model.network import ChunkEncoder
 from tests.helpers.architectures import small
 
 CHUNKS = (343, 500, 777, 1000, 2000)
 
 
 def directly_encoded(encoder: ChunkEncoder, chunk: torch.Tensor) -> torch.Tensor:
-    """One chunk (C,) encoded output by output, each a sum over samples that end at its place."""
-    x_FT = amplitude(chunk, 256, torch.float64)[None]
+    """Encode one chunk (C,), each output as a sum over the samples that end at its position."""
+    x_FT = code_amplitudes(chunk, 256, torch.float64)[None]
     for convolution in encoder.stack.layers:
         kernel, stride = convolution.kernel_size[0], convolution.stride[0]
         ends = list(range(x_FT.shape[1], kernel - 1, -stride))[::-1]
@@ -43,4 +44,4 @@ def test_the_newest_sample_of_a_chunk_is_seen(chunk):
 
 def test_amplitude_spans_minus_one_to_one():
     codes = torch.tensor([0, 255], dtype=torch.uint8)
-    assert amplitude(codes, 256, torch.float32).tolist() == [-1, 1]
+    assert code_amplitudes(codes, 256, torch.float32).tolist() == [-1, 1]

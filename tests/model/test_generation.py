@@ -16,27 +16,27 @@ PLAIN = Sampling()
 GREEDY = Sampling(temperature=0)
 NARROW = Sampling(temperature=0.9, top_k=50, top_p=0.95)
 SHARP = Sampling(temperature=0.05)
-"""For the baselines of the tests, whose logits lie close together."""
+"""For the baselines of the tests, whose logits are close together."""
 NO_COMPILER = shutil.which("c++") is None and shutil.which("g++") is None
 
 
 def lively(recent=64, **model):
-    """A network whose continuations neither settle nor run against the lowest or highest code."""
+    """Return a network whose continuations neither converge nor saturate at an extreme code."""
     network = network_of(recent=recent, **TINY, **model)
     if recent:
         torch.nn.init.normal_(network.head.output.weight, std=0.2)
-        network.linear.start_from(LinearPrediction([0.9, -0.8, *[0.0] * 30], 115.0, 12.0))
+        network.linear.load_fit(LinearPrediction([0.9, -0.8, *[0.0] * 30], 115.0, 12.0))
     return network
 
 
 def generated(network, prompt, steps, seed=3, sampling=PLAIN, **options):
-    """So many codes (B, steps) of each continuation."""
+    """Return the codes (B, steps) of each continuation."""
     made = islice(generate(network, prompt, sampling, seed, **options), steps)
     return torch.stack([codes for codes, _ in made], 1)
 
 
 def naive_loop(network, prompt, steps, seed, sampling, batch, logits_of=naive_logits):
-    """The same by reading the whole sequence again for every code."""
+    """Return the same by reading the whole sequence again for every code."""
     sequence = prompt[-network.architecture.context :].expand(batch, -1)
     uniforms, found = Uniforms(seed, batch), []
     for _ in range(steps):
@@ -112,7 +112,7 @@ def test_codes_of_a_baseline_are_those_of_the_naive_loop(network_of, prompt, sam
     found = generated(model, prompt, 40, 3, sampling, batch=2)
     expected = naive_loop(model, prompt, 40, 3, sampling, 2, parallel_logits)
     assert torch.equal(found, expected)
-    # Other prompts go on otherwise, so the codes tell what was read.
+    # Other prompts have other continuations, so the codes show what was read.
     other = generated(model, 255 - prompt, 40, 3, sampling, batch=2)
     assert not torch.equal(found, other)
 
@@ -149,7 +149,7 @@ def test_a_prompt_shorter_than_a_chunk_is_refused():
 @pytest.mark.parametrize(
     ("prompt", "recent", "model"),
     [
-        # The context gets full on the way.
+        # The context fills up during these steps.
         pytest.param(100, 64, {"head_size": 6}, id="folded"),
         pytest.param(300, 0, {"attention": CAUSAL}, id=CAUSAL),
     ],
@@ -157,12 +157,12 @@ def test_a_prompt_shorter_than_a_chunk_is_refused():
 def test_a_compiled_step_gives_the_codes_of_the_eager_one(monkeypatch, prompt, recent, model):
     compiled = []
 
-    def compiled_step(streams):
+    def compile_step(streams):
         compiled.append(streams)
         return step_of(streams)
 
-    step_of = generation.compiled_step
-    monkeypatch.setattr(generation, "compiled_step", compiled_step)
+    step_of = generation.compile_step
+    monkeypatch.setattr(generation, "compile_step", compile_step)
     network, prompt = lively(recent, **model), codes_of(1, prompt)[0]
     eager = generated(network, prompt, 40, batch=2)
     assert not compiled

@@ -1,6 +1,6 @@
 import torch
 
-from model.grouped import grouped_mean
+from model.grouped_mean import grouped_mean
 
 
 def test_the_mean_in_groups_and_its_gradients_are_those_of_one_graph():

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from model.convolutions import Convolutions
-from model.inference.incremental import IncrementalConvolutions
+from model.inference.streams import IncrementalConvolutions
 
 STACKS = [
     pytest.param((1, 4, 3, 2), 7, (2, 3, 2), 90, id="2 3 2"),
@@ -25,7 +25,7 @@ def signal_of(stack, batch, beyond=120):
 
 
 def pushed(stack, signal_BFT, first=0):
-    """The outputs (B, T - length + 1, D) once ``length`` positions were pushed."""
+    """Return the outputs (B, T - length + 1, D) from the ``length``-th position on."""
     incremental = IncrementalConvolutions(stack, len(signal_BFT))
     outputs = [
         incremental.push(column, torch.tensor(first + number))

@@ -1,4 +1,4 @@
-"""What heads say, by slow twins; and that all ways to a code's nats agree, whatever the head."""
+"""Compare likelihoods with slow reference code, and all ways to a code's nats with each other."""
 
 import math
 from itertools import islice
@@ -9,14 +9,13 @@ import torch
 from torch.nn import functional
 
 from model.codes import codes_tensor
-from model.inference.dense import dense_nats
+from model.inference.dense import dense_nats, nats_from_silence
 from model.inference.generation import generate
-from model.inference.silence import nats_from_silence
 from model.inference.streams import Streams
 from model.likelihood import Categorical, LogisticMixture, MeanSquare
 from model.linear import LinearPrediction
 from model.network import LatentTransformer
-from model.recent import Recent
+from model.recent import RecentOutput
 from model.sampling import Sampling, Uniforms, draw
 from model.targets import Targets
 from tests.helpers.architectures import small
@@ -37,8 +36,8 @@ def likelihood_of(kind, levels=FINE, **changes):
     return made(shape_of(kind, levels, **changes)).double()
 
 
-def said_of(likelihood, batch=3, recent=None, spread=0.3, seed=0):
-    """What a likelihood makes of a head's random output."""
+def distribution_of(likelihood, batch=3, recent=None, spread=0.3, seed=0):
+    """Return the distribution of a head's random output."""
     generator = torch.Generator().manual_seed(seed)
     outputs = 1 if isinstance(likelihood, MeanSquare) else 3 * likelihood.components
     output = torch.randn(batch, outputs, generator=generator, dtype=torch.float64)
@@ -46,9 +45,9 @@ def said_of(likelihood, batch=3, recent=None, spread=0.3, seed=0):
 
 
 def beside_a_prediction(values, scale):
-    """The recent path's word, without its summand."""
+    """Return a recent-sample path's output without its summand."""
     predicted = torch.tensor(values, dtype=torch.float64)
-    return Recent(torch.zeros(len(values), 1), predicted, torch.tensor([scale]).double())
+    return RecentOutput(torch.zeros(len(values), 1), predicted, torch.tensor([scale]).double())
 
 
 @pytest.mark.parametrize("recent", [None, (31_000.0, 200.5, 65_534.0)])
@@ -56,19 +55,21 @@ def beside_a_prediction(values, scale):
 def test_a_mixture_is_a_distribution_over_all_codes(components, recent):
     recent = recent and beside_a_prediction(recent, 40.0)
     mixture = likelihood_of("logistic_mixture", components=components)
-    said = said_of(mixture, recent=recent)
+    distribution = distribution_of(mixture, recent=recent)
     codes = torch.arange(FINE)[:, None]
-    probabilities = torch.exp(-mixture.nats(said[None], codes))
+    probabilities = torch.exp(-mixture.nats(distribution[None], codes))
     assert (probabilities.sum(0) - 1).abs().max() < 1e-10
-    torch.testing.assert_close(mixture.logits(said).exp().T, probabilities, rtol=1e-9, atol=0)
+    torch.testing.assert_close(
+        mixture.logits(distribution).exp().T, probabilities, rtol=1e-9, atol=0
+    )
 
 
 def test_a_mixtures_nats_are_those_of_sums_of_sigmoids():
     mixture = likelihood_of("logistic_mixture", components=3)
-    said = said_of(mixture)
-    weights, centres, log_scales = said.split(3, -1)
+    distribution = distribution_of(mixture)
+    weights, centres, log_scales = distribution.split(3, -1)
     for code in (0, 1, 20_000, 32_768, FINE - 2, FINE - 1):
-        for row in range(len(said)):
+        for row in range(len(distribution)):
             total = 0.0
             for part in range(3):
                 scale = math.exp(log_scales[row, part])
@@ -77,7 +78,7 @@ def test_a_mixtures_nats_are_those_of_sums_of_sigmoids():
                 low = 0.0 if code == 0 else low
                 high = 1.0 if code == FINE - 1 else high
                 total += weights[row].softmax(0)[part] * (high - low)
-            found = mixture.nats(said[row], torch.tensor(code))
+            found = mixture.nats(distribution[row], torch.tensor(code))
             assert math.isclose(found, -math.log(total), rel_tol=1e-6)
 
 
@@ -86,19 +87,19 @@ def test_a_code_found_by_bisection_is_the_one_drawn_from_all_logits(levels):
     mixture = likelihood_of("logistic_mixture", levels)
     uniform = torch.rand(80, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     uniform[:3] = torch.tensor([0.0, 1e-12, 1 - 1e-12], dtype=torch.float64)
-    said = said_of(mixture, batch=80)
-    found = mixture.draw(said, uniform, Sampling())
-    assert torch.equal(found, draw(mixture.logits(said), uniform, Sampling()))
+    distribution = distribution_of(mixture, batch=80)
+    found = mixture.draw(distribution, uniform, Sampling())
+    assert torch.equal(found, draw(mixture.logits(distribution), uniform, Sampling()))
     assert len(found.unique()) > 40
 
 
 def test_a_mixture_can_be_sharpened_and_cut():
     mixture = likelihood_of("logistic_mixture", 256)
-    said, uniform = said_of(mixture), torch.tensor([0.1, 0.5, 0.9])
+    distribution, uniform = distribution_of(mixture), torch.tensor([0.1, 0.5, 0.9])
     for sampling in (Sampling(temperature=0.5), Sampling(top_k=3), Sampling(temperature=0)):
-        expected = draw(mixture.logits(said), uniform, sampling)
-        assert torch.equal(mixture.draw(said, uniform, sampling), expected)
-    assert torch.equal(expected, mixture.logits(said).argmax(-1))
+        expected = draw(mixture.logits(distribution), uniform, sampling)
+        assert torch.equal(mixture.draw(distribution, uniform, sampling), expected)
+    assert torch.equal(expected, mixture.logits(distribution).argmax(-1))
 
 
 def test_components_that_begin_alike_do_not_stay_alike():
@@ -116,25 +117,27 @@ def test_a_mean_square_is_a_distribution_over_the_codes_around_its_value(recent)
     square = likelihood_of("mean_square", recent=64 if recent else 0)
     if not recent:
         square.log_scale.data.fill_(-10.0)
-    said = said_of(square, recent=recent)
-    assert said[:, 1].exp().min() >= 1
+    distribution = distribution_of(square, recent=recent)
+    assert distribution[:, 1].exp().min() >= 1
     codes = torch.arange(FINE)[:, None]
-    probabilities = torch.exp(-square.nats(said[None], codes))
+    probabilities = torch.exp(-square.nats(distribution[None], codes))
     assert (probabilities.sum(0) - 1).abs().max() < 1e-8
-    torch.testing.assert_close(square.logits(said).exp().T, probabilities, rtol=1e-9, atol=1e-300)
+    torch.testing.assert_close(
+        square.logits(distribution).exp().T, probabilities, rtol=1e-9, atol=1e-300
+    )
 
 
 def test_a_mean_squares_nats_give_the_mean_squared_error_and_its_gradient():
     square = likelihood_of("mean_square")
     output = torch.tensor([[0.1], [-0.2], [0.05]], dtype=torch.float64, requires_grad=True)
     codes = torch.tensor([40_000, 20_000, 33_000])
-    said = square(output, None)
-    nats = square.nats(said, codes).mean()
+    distribution = square(output, None)
+    nats = square.nats(distribution, codes).mean()
     (gradient,) = torch.autograd.grad(nats, output)
     values = (FINE - 1) / 2 + FINE / 2 * output
     error = functional.mse_loss(values[:, 0], codes.double())
     (of_error,) = torch.autograd.grad(error, output)
-    scale = float(said[0, 1].detach().exp())
+    scale = float(distribution[0, 1].detach().exp())
     torch.testing.assert_close(gradient, of_error / (2 * scale**2), rtol=1e-10, atol=0)
     recovered = 2 * scale**2 * (nats - math.log(scale) - math.log(2 * math.pi) / 2)
     assert math.isclose(recovered.detach(), error.detach(), rel_tol=1e-9)
@@ -175,10 +178,10 @@ def test_all_ways_to_the_nats_of_a_code_agree(kind, recent, attention):
     of_logits = -logits.gather(-1, windows[:, -1:].long())[:, 0]
     torch.testing.assert_close(of_logits, direct, rtol=1e-9, atol=1e-9)
     streams = Streams(network, codes[:, :240].long())
-    said, stepped = streams.said_BO, []
+    distribution, stepped = streams.distribution_BO, []
     for code in codes[:, 240:].long().unbind(1):
-        stepped.append(network.head.likelihood.nats(said, code))
-        said = streams.step(code)
+        stepped.append(network.head.likelihood.nats(distribution, code))
+        distribution = streams.step(code)
     torch.testing.assert_close(torch.cat(stepped), dense, rtol=1e-9, atol=1e-9)
 
 

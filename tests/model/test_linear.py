@@ -4,7 +4,7 @@ import torch
 
 from datasets.manifest import Reference
 from datasets.references import discretised_logistic_nats, predict_centres
-from model.linear import LinearPrediction, LinearStart, discretised_logistic
+from model.linear import LinearPrediction, LinearPredictor, discretised_logistic
 
 CENTRES = torch.tensor([-3.0, 0.2, 127.5, 200.1, 300.0], dtype=torch.float64)
 
@@ -37,8 +37,8 @@ def test_the_start_predicts_as_the_corpus_reference_does():
     coefficients = generator.normal(size=32) / 8
     reference = Reference(32, tuple(coefficients.tolist()), 3.5, 4.0)
     codes = generator.integers(0, 256, (1, 100))
-    start = LinearStart(32, 256).double()
-    start.start_from(LinearPrediction(reference.coefficients, 3.5, 4.0))
+    start = LinearPredictor(32, 256).double()
+    start.load_fit(LinearPrediction(reference.coefficients, 3.5, 4.0))
     predicted, scale = start(torch.from_numpy(codes))
     expected = predict_centres(np.append(codes[0], 0), reference)
     np.testing.assert_allclose(predicted[0].detach(), expected, rtol=0, atol=1e-4)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from model import network as network_module
-from model.nats import nats
+from model.likelihood import code_nats
 from model.network import LatentTransformer
 from model.targets import Targets
 from tests.helpers.architectures import small
@@ -12,7 +12,7 @@ from tests.helpers.networks import CAUSAL, PREDICTION, network_of, window_of
 
 
 def at_context(network, context):
-    """The same weights in a model of another context."""
+    """Return the same weights in a model of another context."""
     architecture = dataclasses.replace(network.architecture, context=context)
     other = LatentTransformer(architecture, PREDICTION).to(network.head.output.weight.dtype)
     own = dict(network.named_parameters())
@@ -23,7 +23,7 @@ def at_context(network, context):
 
 
 def naive_nats(network, window_BT, targets, positions, phases):
-    """Every target from a window of its own, one at a time, with exactly what it may see."""
+    """Return the nats of each target from a window of exactly its own context."""
     a = network.architecture
     alone = Targets("last", a.chunk)
     losses = []
@@ -33,12 +33,12 @@ def naive_nats(network, window_BT, targets, positions, phases):
             end = targets.history(a) + position * targets.spacing + phase
             own = window_BT[:, end - context : end + 1]
             logits = own_network.logits(own, alone)[:, 0, 0]
-            losses.append(nats(logits, own[:, -1].long()))
+            losses.append(code_nats(logits, own[:, -1].long()))
     return torch.stack(losses, 1).unflatten(1, (positions, len(phases)))
 
 
 def check_against_naive(network, targets, positions, tolerance, monkeypatch, group):
-    """Loss, each target's nats and all gradients, in groups and as one graph."""
+    """Compare the loss, each target's nats and all gradients, in groups and as one graph."""
     monkeypatch.setitem(network_module.GROUPED_LATENTS, "cpu", group)
     window = window_of(network, targets, positions)
     phases = range(targets.phases)
@@ -181,7 +181,7 @@ def test_the_gradient_of_a_logit_reaches_its_own_chunks_and_no_newer_sample(targ
         (reached,) = torch.autograd.grad(logits[0, position, -1].sum(), window, retain_graph=True)
         places = reached[0].nonzero().flatten()
         assert places.max() == 500 + position * 500 + targets.phases - 1 - 1
-        # The strides leave over a few samples at the oldest end of a chunk.
+        # The strides skip a few samples at the oldest end of a chunk.
         assert targets.phases - 1 <= places.min() < targets.phases - 1 + 72
 
 

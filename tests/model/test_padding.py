@@ -1,16 +1,16 @@
-"""Windows that begin before their recording, against the shorter contexts that they hold."""
+"""Compare windows that begin before their recording with windows of the shorter contexts."""
 
 import pytest
 import torch
 
 from model import network as network_module
-from model.nats import nats
+from model.likelihood import code_nats
 from model.targets import Targets
 from tests.helpers.networks import CAUSAL, network_of, window_of
 
 CHUNK, LATENTS = 80, 4
 TINY = {"chunk": CHUNK, "context": LATENTS * CHUNK, "filters": (6, 5), "strides": (2, 3)}
-# None, a part of a chunk, whole chunks, one sample more, and as much as leaves one chunk.
+# No padding, part of a chunk, whole chunks, one sample more, and all but one chunk.
 PADDING = torch.tensor([0, 13, 80, 160, 161, 240])
 EVERY_MODEL = pytest.mark.parametrize(
     "model", [{}, {"head_size": 6}, {"attention": CAUSAL}], ids=["plain", "folded", CAUSAL]
@@ -19,14 +19,14 @@ EVERY_GROUPING = pytest.mark.parametrize("group", [10**9, 12], ids=["whole", "in
 
 
 def padded_window(network, targets, positions, padding=PADDING, filler=0):
-    """Windows with so many samples of filler at their oldest ends, drawn by the seed ``filler``."""
+    """Return windows whose oldest samples are padding, drawn by the seed ``filler``."""
     window = window_of(network, targets, positions, len(padding))
     other = window_of(network, targets, positions, len(padding), seed=100 + filler)
     return torch.where(torch.arange(window.shape[1]) < padding[:, None], other, window)
 
 
 def naive_nats(network, window_BT, targets, positions, padding_B):
-    """Every target alone, from a window of the whole chunks of its context that are real."""
+    """Return the nats of each target alone, from its context's whole chunks without padding."""
     a = network.architecture
     losses = []
     for window_T, padding in zip(window_BT, padding_B.tolist(), strict=True):
@@ -36,12 +36,12 @@ def naive_nats(network, window_BT, targets, positions, padding_B):
             context = real // a.chunk * a.chunk
             own = window_T[None, end - context : end + 1]
             logits = network.logits(own, Targets("last", a.chunk, context=context))[:, 0, 0]
-            losses.append(nats(logits, own[:, -1].long()))
+            losses.append(code_nats(logits, own[:, -1].long()))
     return torch.cat(losses).view(len(window_BT), positions, 1)
 
 
 def check_against_naive(network, targets, positions, tolerance=1e-10):
-    """Loss, each target's nats, all gradients and logits, with and without a graph."""
+    """Compare loss, each target's nats, all gradients and logits, with and without a graph."""
     window = padded_window(network, targets, positions)
     naive = naive_nats(network, window, targets, positions, PADDING)
     parameters = list(network.parameters())
@@ -56,7 +56,7 @@ def check_against_naive(network, targets, positions, tolerance=1e-10):
         torch.testing.assert_close(gradient, expected, rtol=0, atol=tolerance)
     codes = targets.codes(window, network.architecture)
     logits = network.logits(window, targets, PADDING)
-    torch.testing.assert_close(nats(logits, codes), naive, rtol=0, atol=tolerance)
+    torch.testing.assert_close(code_nats(logits, codes), naive, rtol=0, atol=tolerance)
     with torch.no_grad():
         _, each = network(window, targets, PADDING)
     torch.testing.assert_close(each, naive.detach(), rtol=0, atol=tolerance)
@@ -90,7 +90,7 @@ def test_a_context_beyond_the_models_is_padded_as_well(model):
 
 @EVERY_MODEL
 def test_a_thousand_latents_of_padding_do_not_disturb_fused_attention(model):
-    # Fused kernels take keys in blocks of some hundred: here the first blocks are masked whole.
+    # Fused kernels read keys in blocks of some hundred: here whole blocks are masked.
     network = network_of(layers=3, chunk=8, context=1_200 * 8, filters=(3,), strides=(2,), **model)
     targets, padding = Targets("last", 8), torch.tensor([1_100 * 8 - 3, 0])
     window = padded_window(network, targets, 1, padding)
@@ -159,7 +159,7 @@ def test_no_padding_is_none(model):
         network(window, targets, torch.tensor([0, 0])), network(window, targets), strict=True
     ):
         assert torch.equal(found, expected)
-    # Beside a padded window: another kernel, the same numbers.
+    # Next to a padded window another kernel runs, with the same results.
     found = network.logits(window, targets, torch.tensor([0, 100]))[0]
     expected = network.logits(window, targets)[0]
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
@@ -188,7 +188,8 @@ def test_padding_that_leaves_no_whole_chunk_or_no_recent_samples_is_refused(
     targets = Targets("last", CHUNK)
     window = window_of(network, targets, 2)
     for call in (network, network.logits):
-        with pytest.raises(ValueError, match=f"{sentence}, so that .* has {least} real samples"):
+        expected = rf"{sentence}\. The first target needs {least} real samples"
+        with pytest.raises(ValueError, match=expected):
             call(window, targets, torch.tensor(padding))
     most = torch.tensor([LATENTS * CHUNK - least, 0])
     assert network(window, targets, most)[0].isfinite()

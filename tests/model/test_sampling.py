@@ -11,24 +11,24 @@ JUST_BELOW_ONE = 1 - 2.0**-53
 
 
 def grid_of(count):
-    """Uniforms (count,) in the middle of so many equal parts of [0, 1)."""
+    """Return uniforms (count,) in the middle of equal parts of [0, 1)."""
     return (torch.arange(count, dtype=torch.float64) + 0.5) / count
 
 
 def counts_of(probabilities, sampling=PLAIN, count=1_000):
-    """How often each code is drawn, over a grid of uniforms."""
+    """Return how often each code is drawn over a grid of uniforms."""
     logits = torch.tensor(probabilities, dtype=torch.float64).log().expand(count, -1)
     return draw(logits, grid_of(count), sampling).bincount(minlength=len(probabilities)).tolist()
 
 
 def drawn(logits, uniforms, sampling=PLAIN):
-    """Codes drawn from the same logits (Q,) with each of these uniforms."""
+    """Draw codes from the same logits (Q,) with each of these uniforms."""
     rows = logits.expand(len(uniforms), -1)
     return draw(rows, torch.as_tensor(uniforms, dtype=torch.float64), sampling).tolist()
 
 
 def naive_draw(logits_Q, uniform, sampling):
-    """One code, in plain Python: the likeliest kept, a walk up the cumulative probability."""
+    """Draw one code in plain Python: cut, then accumulate the probabilities."""
     weights = [math.exp(logit / sampling.temperature) for logit in logits_Q.tolist()]
     order = sorted(range(len(weights)), key=lambda code: -weights[code])
     kept = order[: sampling.top_k]
@@ -129,8 +129,7 @@ def test_top_k_keeps_the_k_likeliest_codes_in_proportion():
 @pytest.mark.parametrize(
     ("top_p", "count", "expected"),
     [
-        # 0.4 reaches 0.39, and alone it does not reach 0.41; the smallest set is as probable as
-        # asked for, or more.
+        # 0.4 alone reaches 0.39 but not 0.41; the smallest set has at least the probability p.
         (0.01, 1_000, [0, 1_000, 0, 0]),
         (0.39, 1_000, [0, 1_000, 0, 0]),
         (0.41, 700, [0, 400, 300, 0]),
@@ -206,12 +205,12 @@ def test_possible_values_have_no_problems():
     assert Sampling(temperature=2.5, top_k=1_000, top_p=1e-9).problems() == []
 
 
-TEMPERATURE = partial("temperature is {}: write 0 (the likeliest code) or more, as 1.0".format)
+TEMPERATURE = partial("temperature is {}: write 0 (the likeliest code) or more, such as 1.0".format)
 TOP_K = partial("top-k is {}: write 1 or more, or leave it out".format)
-TOP_P = partial("top-p is {}: write more than 0 and at most 1, as 0.95".format)
+TOP_P = partial("top-p is {}: write more than 0 and at most 1, such as 0.95".format)
 
-TYPICAL_P = partial("typical-p is {}: write more than 0 and at most 1, as 0.95".format)
-MIN_P = partial("min-p is {}: write 0 to 1, as 0.05".format)
+TYPICAL_P = partial("typical-p is {}: write more than 0 and at most 1, such as 0.95".format)
+MIN_P = partial("min-p is {}: write 0 to 1, such as 0.05".format)
 
 
 @pytest.mark.fault(

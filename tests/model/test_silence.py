@@ -1,24 +1,24 @@
-"""The nats of codes from silence on, against each code alone from what it may see."""
+"""Compare the nats of codes from silence with each code alone in its own context."""
 
 import pytest
 import torch
 
-from model.inference import silence as silence_module
-from model.inference.silence import nats_from_silence
+from model.inference import dense as dense_module
+from model.inference.dense import nats_from_silence
 from tests.helpers.baselines import NETWORKS, model_of, stepped
 from tests.helpers.naive_models import naive_nats
 from tests.helpers.networks import EVERY_MODEL, TINY, network_of, signal_of
 
 LONGER = {**TINY, "chunk": 80, "context": 240}
 SINGLE = {**TINY, "chunk": 80, "context": 80}
-"""Chunks that hold the recent samples, which those of ``TINY`` do not."""
+"""Chunks longer than the recent samples, unlike those of ``TINY``."""
 
 
 @pytest.fixture(autouse=True)
 def several_groups(monkeypatch):
-    """A signal's phases, and their contexts, a few at a time."""
-    monkeypatch.setattr(silence_module, "SHARED_CONTEXTS", 3)
-    monkeypatch.setitem(silence_module.GROUPED_LATENTS, "cpu", 20)
+    """Read a few phases of a signal, and a few of their contexts, at a time."""
+    monkeypatch.setattr(dense_module, "SHARED_CONTEXTS", 3)
+    monkeypatch.setitem(dense_module.GROUPED_LATENTS, "cpu", 20)
 
 
 @EVERY_MODEL
@@ -30,7 +30,7 @@ def test_every_code_is_scored_as_alone_from_the_chunks_that_end_before_it(
 ):
     network = network_of(recent=recent, layers=layers, **sizes, **model)
     chunk, context = network.architecture.chunk, network.architecture.context
-    # Twice the context and no whole chunks, so that most codes see the newest N of more chunks.
+    # Twice the context plus part of a chunk: most codes have more than N chunks before them.
     codes = signal_of(2 * context + 33)
     expected = naive_nats(network, codes)
     for length in (1, chunk - 1, chunk, chunk + 1, context, context + 1, len(codes)):
@@ -68,7 +68,7 @@ def test_how_many_latents_are_read_together_changes_no_nats(monkeypatch, model, 
     network = network_of(recent=64, **TINY, **model)
     codes = signal_of(300)
     expected = nats_from_silence(network, codes)
-    monkeypatch.setitem(silence_module.GROUPED_LATENTS, "cpu", latents)
+    monkeypatch.setitem(dense_module.GROUPED_LATENTS, "cpu", latents)
     found = nats_from_silence(network, codes)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
@@ -86,7 +86,7 @@ def test_codes_of_another_integer_type_are_scored_the_same_and_dropout_is_off(mo
 @torch.no_grad()
 @pytest.mark.parametrize("length", [1, 24, 77])
 def test_a_baseline_reads_all_of_the_signal_from_silence_on(network_of, length):
-    # Of another context, which says nothing here.
+    # The context differs, and has no effect here.
     model = model_of(network_of(), context=24)
     codes = signal_of(length)
     logits_TQ = stepped(model.network, codes[None].long())[0]

@@ -14,15 +14,15 @@ from tests.helpers.networks import (
 
 @pytest.fixture(autouse=True)
 def several_groups(monkeypatch):
-    """A prompt's phases a few at a time."""
+    """Read a few phases of a prompt at a time."""
     monkeypatch.setitem(GROUPED_LATENTS, "cpu", 20)
 
 
 def check_against_naive(network, prompt, steps, tolerance=1e-10):
-    """The logits after the prompt and after each of so many steps."""
+    """Compare the logits after the prompt and after each step."""
     streams = Streams(network, prompt)
     sequence = prompt[:, -network.architecture.context :]
-    logits = streams.said_BO
+    logits = streams.distribution_BO
     for code in codes_of(len(prompt), steps, seed=1).unbind(1):
         expected = naive_logits(network, sequence)
         torch.testing.assert_close(logits, expected, rtol=0, atol=tolerance)
@@ -64,8 +64,8 @@ def test_float32_stays_within_1e_4_of_the_naive_way(model):
 def test_of_a_long_prompt_the_newest_context_counts(model):
     network = network_of(recent=64, **TINY, **model)
     prompt = codes_of(1, 300)
-    newest = Streams(network, prompt[:, -120:]).said_BO
-    assert torch.equal(Streams(network, prompt).said_BO, newest)
+    newest = Streams(network, prompt[:, -120:]).distribution_BO
+    assert torch.equal(Streams(network, prompt).distribution_BO, newest)
 
 
 @EVERY_MODEL
@@ -84,8 +84,8 @@ def test_a_batch_gives_what_each_of_its_streams_gives_alone(model):
     prompts, codes = codes_of(3, 100), codes_of(3, 60, seed=1)
     together = Streams(network, prompts)
     alone = [Streams(network, prompt[None]) for prompt in prompts]
-    expected = torch.cat([streams.said_BO for streams in alone])
-    torch.testing.assert_close(together.said_BO, expected, rtol=0, atol=1e-10)
+    expected = torch.cat([streams.distribution_BO for streams in alone])
+    torch.testing.assert_close(together.distribution_BO, expected, rtol=0, atol=1e-10)
     for codes_B in codes.unbind(1):
         steps = [streams.step(code) for streams, code in zip(alone, codes_B.split(1), strict=True)]
         torch.testing.assert_close(together.step(codes_B), torch.cat(steps), rtol=0, atol=1e-10)
@@ -104,7 +104,7 @@ def test_with_full_unknown_a_step_gives_the_same_logits(model):
 
 @EVERY_MODEL
 def test_the_state_is_what_steps_change_and_all_that_they_need(model):
-    # As long as a context: each part is written over, so that it has to be put back.
+    # As many steps as a context, so that they overwrite every part, which is then restored.
     network = network_of(recent=64, **TINY | {"context": 80}, **model)
     streams = Streams(network, codes_of(2, 90))
     codes = codes_of(2, 90, seed=1).unbind(1)
@@ -112,7 +112,7 @@ def test_the_state_is_what_steps_change_and_all_that_they_need(model):
     expected = torch.stack([streams.step(code) for code in codes])
 
     def replayed(left_out=None):
-        """The same steps after the state, but for one part of it, was put back."""
+        """Repeat the steps after restoring the state, except one part of it."""
         for number, (tensor, value) in enumerate(zip(streams.state, before, strict=True)):
             if number != left_out:
                 tensor.copy_(value)
@@ -127,6 +127,6 @@ def test_the_state_is_what_steps_change_and_all_that_they_need(model):
 def test_dropout_is_off(model):
     drops = {"dropout": 0.5, "encoder_dropout": 0.5, "head_dropout": 0.5, "token_drop": 0.5}
     prompt = codes_of(1, 130)
-    expected = Streams(network_of(**TINY, **model), prompt).said_BO
+    expected = Streams(network_of(**TINY, **model), prompt).distribution_BO
     dropping = network_of(**TINY, **model, **drops).train()
-    assert torch.equal(Streams(dropping, prompt).said_BO, expected)
+    assert torch.equal(Streams(dropping, prompt).distribution_BO, expected)

@@ -9,7 +9,7 @@ SHAPES = [{}, {"head_size": 6}, {"attention": "causal"}]
 
 
 def fully_computed(transformer, latents_BND):
-    """All latents of all layers, of which the newest is taken at the end."""
+    """Compute all latents in all layers, and return the newest."""
     x_BND = latents_BND
     if not transformer.causal:
         x_BND = x_BND + sinusoids(*latents_BND.shape[1:]).to(latents_BND)
@@ -27,10 +27,10 @@ def test_the_last_layer_for_the_newest_latent_alone_equals_the_whole_layer(chang
         transformer = Transformer(small(layers=layers, context=context, **changes)).double()
         latents = torch.randn(2, 7, 8, dtype=torch.float64)
         expected = fully_computed(transformer, latents)
-        torch.testing.assert_close(transformer.newest(latents), expected, rtol=0, atol=1e-12)
+        torch.testing.assert_close(transformer.newest_output(latents), expected, rtol=0, atol=1e-12)
         folded = transformer.fold()
         torch.testing.assert_close(
-            transformer.newest(latents, folded), expected, rtol=0, atol=1e-12
+            transformer.newest_output(latents, folded), expected, rtol=0, atol=1e-12
         )
 
 
@@ -42,7 +42,7 @@ def test_a_causal_latent_sees_itself_and_those_before_it_within_the_window():
     for number in range(9):
         (reached,) = torch.autograd.grad(outputs[0, number, 0], latents, retain_graph=True)
         seen = reached[0].abs().sum(-1).nonzero().flatten().tolist()
-        # The context of 2,000 is 4 chunks of 500.
+        # The context of 2,000 samples is 4 chunks of 500.
         assert seen == list(range(max(0, number - 3), number + 1))
 
 
@@ -59,16 +59,18 @@ def test_within_the_window_a_causal_model_does_not_know_where_its_latents_begin(
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_what_is_not_real_is_passed_over_as_if_it_were_not_there(layers, changes):
     torch.manual_seed(0)
-    # The causal model's window is 4 latents: more of them are masked to it as well.
+    # The causal model's window is 4 latents: a longer context is also masked to it.
     transformer = Transformer(small(layers=layers, **changes)).double()
     for count in (4, 7):
         latents = torch.randn(count, count, 8, dtype=torch.float64)
         real = torch.ones(count, count, dtype=torch.bool).triu()
-        expected = [transformer.newest(own[None, first:]) for first, own in enumerate(latents)]
-        found = transformer.newest(latents, None, real)
+        expected = [
+            transformer.newest_output(own[None, first:]) for first, own in enumerate(latents)
+        ]
+        found = transformer.newest_output(latents, None, real)
         torch.testing.assert_close(found, torch.cat(expected), rtol=0, atol=1e-12)
         for first, own in enumerate(real):
-            found = transformer.newest(latents[first, None], transformer.fold(), own[None])
+            found = transformer.newest_output(latents[first, None], transformer.fold(), own[None])
             torch.testing.assert_close(found, expected[first], rtol=0, atol=1e-12)
 
 
@@ -77,9 +79,9 @@ def test_no_query_is_left_without_keys(changes):
     transformer = Transformer(small(**changes))
     for count in (4, 7):
         real = torch.ones(count, count, dtype=torch.bool).triu()
-        mask = transformer._sight(torch.randn(count, count, 8), real).mask
+        mask = transformer._view(torch.randn(count, count, 8), real).mask
         assert mask.any(-1).all()
-        # A latent that is not real is seen by itself at most, and only in a causal model.
+        # At most, a masked latent attends to itself, and only in a causal model.
         seen = (mask & ~real[:, None, None]).expand(-1, -1, count, -1)
         itself = torch.eye(count, dtype=torch.bool)
         assert not (seen & ~itself).any()
@@ -103,4 +105,4 @@ def test_dropped_tokens_are_whole_latents_and_never_the_one_that_is_read(changes
 def test_nothing_is_dropped_outside_training(changes):
     transformer = Transformer(small(token_drop=0.5, dropout=0.5, **changes)).eval()
     latents = torch.randn(2, 6, 8)
-    assert torch.equal(transformer.newest(latents), transformer.newest(latents))
+    assert torch.equal(transformer.newest_output(latents), transformer.newest_output(latents))

@@ -1,27 +1,29 @@
-"""What the documents tell a reader to type works."""
+"""The documents' commands, links, paths and programs work."""
 
 import re
 import shlex
-from functools import cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import typer
 
 from datasets import shards
+from scaling.cli.main import app
 from scaling.config import load
 from tests.helpers.clone import CLONE
 from tests.helpers.command import scaling_in_new_process
 from tests.helpers.sounds import lagged
 
 DOCUMENTS = [CLONE / "README.md", CLONE / "CONTRIBUTING.md", *sorted((CLONE / "docs").glob("*.md"))]
+VERBS = typer.main.get_command(app).commands
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
 def commands(start):
-    """Every command of the documents' blocks and inline code that begins so, comments left out."""
+    """Return the commands in the documents' code that begin with a text, without comments."""
     found = set()
     for document in DOCUMENTS:
         text = document.read_text()
@@ -35,13 +37,8 @@ def commands(start):
     return sorted(found)
 
 
-@cache
-def known(verb):
-    """Whether the program has this verb; each takes a process, and many commands share one."""
-    return scaling_in_new_process(verb, "--help").returncode == 0
-
-
-def test_the_documents_tell_what_to_type():
+def test_the_readme_has_the_first_commands_and_fits_on_two_screens():
+    assert len((CLONE / "README.md").read_text().splitlines()) <= 150
     assert len(commands("python -m scaling")) > 5
     assert {"make study", "make test"} <= set(commands("make "))
 
@@ -58,7 +55,7 @@ def test_every_command_of_the_documents_is_one_that_the_program_takes(command):
     if not words:
         return
     verb, *rest = words
-    assert known(verb)
+    assert verb in VERBS
     files = [CLONE / word for word in rest if re.search(r"^(?!.*/hardware/).*\.yaml$", word)]
     options = ("--axis", "--guess")
     plain = [word for before, word in pairwise(["", *rest]) if before not in options]
@@ -70,7 +67,7 @@ def test_every_command_of_the_documents_is_one_that_the_program_takes(command):
         assert scaling_in_new_process(*words).returncode in (0, 1)
 
 
-def test_the_lines_that_read_a_shard_without_longwave_read_its_codes(embedded_corpus):
+def test_the_program_of_corpora_reads_the_codes_of_a_shard(embedded_corpus):
     text = (CLONE / "docs" / "corpora.md").read_text()
     (program,) = [block for language, block in BLOCK.findall(text) if language == "python"]
     names: dict[str, Any] = {}
@@ -81,9 +78,7 @@ def test_the_lines_that_read_a_shard_without_longwave_read_its_codes(embedded_co
     assert np.array_equal(names["codes"], expected)
 
 
-def test_the_lines_that_write_a_corpus_of_a_known_lag_write_the_one_that_the_probe_is_held_to(
-    tmp_path,
-):
+def test_the_program_of_using_writes_the_corpus_of_a_known_lag_that_the_probe_test_reads(tmp_path):
     text = (CLONE / "docs" / "using.md").read_text()
     (program,) = [
         block for language, block in BLOCK.findall(text) if language == "python" and "LAG" in block
@@ -96,6 +91,14 @@ def test_the_lines_that_write_a_corpus_of_a_known_lag_write_the_one_that_the_pro
         samples, rate = soundfile.read(file)
         assert rate == 16_000
         np.testing.assert_allclose(samples, lagged(1_000, seed), atol=2**-15)
+
+
+def test_paths_that_the_documents_name_exist():
+    path = re.compile(r"^(?:(?:datasets|model|scaling|tests|configs|docs|docker)/[\w./-]+)$")
+    for document in DOCUMENTS:
+        for code in re.findall(r"`([^`\n]+)`", document.read_text()):
+            if path.match(code):
+                assert (CLONE / code).exists(), f"{document.name} names {code}"
 
 
 def test_links_between_the_documents_lead_somewhere():

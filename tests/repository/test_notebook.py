@@ -9,8 +9,8 @@ from tests.helpers.clone import CLONE
 
 @pytest.mark.slow
 def test_the_notebook_runs_and_shows_what_it_says(ray_session, tmp_path, monkeypatch):
-    nbformat = pytest.importorskip("nbformat", reason="site.txt is not installed")
-    nbclient = pytest.importorskip("nbclient", reason="site.txt is not installed")
+    nbformat = pytest.importorskip("nbformat", reason="`make site` installs it")
+    nbclient = pytest.importorskip("nbclient", reason="`make site` installs it")
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     notebook = nbformat.read(CLONE / "docs/quickstart.ipynb", as_version=4)
@@ -29,7 +29,7 @@ def test_the_notebook_runs_and_shows_what_it_says(ray_session, tmp_path, monkeyp
 
 
 def test_the_notebook_is_kept_without_what_a_machine_printed():
-    nbformat = pytest.importorskip("nbformat", reason="site.txt is not installed")
+    nbformat = pytest.importorskip("nbformat", reason="`make site` installs it")
     kept = nbformat.read(CLONE / "docs/quickstart.ipynb", as_version=4)
     assert not any(cell.outputs for cell in cells_of(kept))
 

@@ -1,12 +1,14 @@
-"""The rules of the house that a program can check: pins, rooms, sizes and the README's tree."""
+"""Rules of CONTRIBUTING.md that a program can check: pins, imports, sizes and levels."""
 
 import ast
 import importlib.metadata
+import itertools
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,17 +17,19 @@ from packaging.utils import canonicalize_name
 
 from tests.helpers.clone import CLONE
 
-ROOMS = ("datasets", "model", "scaling")
-SOURCES = sorted(path for room in ROOMS for path in (CLONE / room).rglob("*.py"))
+PACKAGES = ("datasets", "model", "scaling")
+SOURCES = sorted(path for package in PACKAGES for path in (CLONE / package).rglob("*.py"))
 LONGEST_FILE = 500
 LONGEST_FUNCTION = 60
-# The files of the verbs: each imports what it needs inside the verb.
-VERBS = {
+# Files of commands, which import inside their functions.
+COMMANDS = {
     f"scaling/cli/{name}.py"
     for name in "audio corpora design fit machine main models plan studies".split()
 }
-# What the CUDA build of torch brings along; torch itself pins these.
+# The CUDA build of torch installs these in the releases that torch itself pins.
 CUDA_LIBRARIES = ("cuda-", "nvidia-", "triton")
+# No package requires it on Linux; pandas uses it on a machine without a database of time zones.
+UNLISTED = {"tzdata"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -35,7 +39,7 @@ def name_of(path: Path) -> str:
 
 
 def imported(tree: ast.AST) -> set[str]:
-    """The top-level packages that a piece of code imports, wherever in it."""
+    """Return the top-level packages that a piece of code imports, at any depth."""
     packages = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -51,22 +55,28 @@ def functions(path: Path) -> Iterator[Function]:
             yield node
 
 
-def pins() -> dict[str, str]:
-    lines = (CLONE / "constraints.txt").read_text().splitlines()
-    pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
-    return {canonicalize_name(name): version for name, version in pairs}
+def pins() -> dict[str, tuple[str, str]]:
+    """Return the release and the mark (a group, or nothing) of each line of constraints.txt."""
+    found = {}
+    for line in (CLONE / "constraints.txt").read_text().splitlines():
+        if not line.startswith("#"):
+            pin, _, mark = line.partition("  # ")
+            name, _, release = pin.partition("==")
+            found[canonicalize_name(name)] = (release, mark)
+    return found
 
 
-def direct_requirements() -> list[Requirement]:
+def direct_requirements() -> dict[str, list[Requirement]]:
+    """Return the requirements of pyproject.toml by mark: what runs need, then each group."""
     project = tomllib.loads((CLONE / "pyproject.toml").read_text())["project"]
-    lines = project["dependencies"] + project["optional-dependencies"]["dev"]
-    return [Requirement(line) for line in lines]
+    groups = {"": project["dependencies"], **project["optional-dependencies"]}
+    return {mark: [Requirement(line) for line in lines] for mark, lines in groups.items()}
 
 
-def dependencies() -> set[str]:
-    """Every distribution that the direct requirements bring, on this machine."""
+def all_dependencies(requirements: Iterable[Requirement]) -> set[str]:
+    """Return every distribution that the requirements install on this machine."""
     wanted: set[tuple[str, str]] = set()
-    waiting = direct_requirements()
+    waiting = list(requirements)
     while waiting:
         requirement = waiting.pop()
         name = canonicalize_name(requirement.name)
@@ -83,19 +93,34 @@ def dependencies() -> set[str]:
 
 def test_every_direct_requirement_is_pinned_to_a_release_that_it_allows():
     pinned = pins()
-    for requirement in direct_requirements():
+    for requirement in itertools.chain(*direct_requirements().values()):
         name = canonicalize_name(requirement.name)
         assert name in pinned, f"{name} of pyproject.toml has no line in constraints.txt"
-        assert requirement.specifier.contains(pinned[name]), f"{requirement}, pin {pinned[name]}"
+        release, _ = pinned[name]
+        assert requirement.specifier.contains(release), f"{requirement}, pin {release}"
 
 
-def test_every_installed_dependency_is_pinned_to_the_installed_release():
-    pinned = pins()
-    for name in sorted(dependencies()):
+def test_every_pin_is_installed_in_its_release():
+    for name, (release, _) in pins().items():
         installed = importlib.metadata.version(name).split("+")[0]
-        assert pinned.get(name) == installed, (
-            f"{name} {installed} is installed and constraints.txt says {pinned.get(name)}"
-        )
+        assert installed == release, f"{name} {installed} is installed, {release} is pinned"
+
+
+def test_the_pins_of_runs_and_of_each_group_are_exactly_what_they_install():
+    """`make study` installs the pins without a mark, and `make test` those of the groups too."""
+    direct = direct_requirements()
+    of_runs = all_dependencies(direct.pop(""))
+    expected = dict.fromkeys(sorted(of_runs), "")
+    for group, requirements in direct.items():
+        for name in sorted(all_dependencies(requirements) - of_runs):
+            assert name not in expected, f"{name}: {expected[name]} and {group} both install it"
+            expected[name] = group
+    marks = {name: mark for name, (_, mark) in pins().items() if name not in UNLISTED}
+    wrong = {name: mark for name, mark in expected.items() if marks.get(name) != mark}
+    assert not wrong, f"constraints.txt lacks these names or marks: {wrong}"
+    # Another Python than that of the pins may need fewer packages.
+    unneeded = sorted(marks.keys() - expected.keys())
+    assert not unneeded or sys.version_info[:2] > (3, 11), f"nothing needs {unneeded}"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
@@ -110,23 +135,23 @@ def test_files_and_functions_stay_short(path: Path):
 
 
 @pytest.mark.parametrize(
-    ("room", "forbidden"),
+    ("package", "forbidden"),
     [
         ("datasets", {"model", "scaling"}),
         ("model", {"datasets", "scaling", "ray", "deepspeed"}),
     ],
 )
-def test_rooms_do_not_import_what_they_must_not_know(room: str, forbidden: set[str]):
-    for path in sorted((CLONE / room).rglob("*.py")):
+def test_datasets_and_model_do_not_import_forbidden_packages(package: str, forbidden: set[str]):
+    for path in sorted((CLONE / package).rglob("*.py")):
         found = imported(ast.parse(path.read_text())) & forbidden
         assert not found, f"{name_of(path)} imports {', '.join(sorted(found))}"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_imports_stand_at_the_top_of_the_file(path: Path):
-    if name_of(path) in VERBS or name_of(path) == "scaling/__main__.py":
-        # The verbs import what they need, so that --help starts without torch and Ray, and the
-        # program looks where its packages come from before it imports them.
+def test_imports_are_at_the_top_of_the_file(path: Path):
+    if name_of(path) in COMMANDS or name_of(path) == "scaling/__main__.py":
+        # --help starts without torch and Ray, and the program checks where its packages come from
+        # before it imports them.
         return
     for function in functions(path):
         found = imported(function)
@@ -135,61 +160,25 @@ def test_imports_stand_at_the_top_of_the_file(path: Path):
 
 def test_no_work_is_left_as_a_note_in_the_code():
     notes = re.compile(r"\b(TO" + "DO|FIX" + r"ME)\b")
-    for folder in (*ROOMS, "configs", "tests"):
+    for folder in (*PACKAGES, "configs", "tests"):
         for path in (CLONE / folder).rglob("*"):
             if path.suffix in {".py", ".yaml", ".md"}:
                 found = notes.search(path.read_text())
-                assert not found, f"{name_of(path)} holds a {found.group()}: do it, or drop it"
-
-
-def tree_of_readme() -> tuple[set[str], set[str]]:
-    """Files and childless folders in the block under "The tree"; a folder ends with a slash."""
-    readme = (CLONE / "README.md").read_text()
-    block = re.search(r"^#+ The tree\n.*?^```text\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
-    assert block, 'README.md has no ```text block under a heading "The tree"'
-    entries: set[str] = set()
-    parents: set[str] = set()
-    above: list[tuple[int, str]] = []
-    for line in filter(str.strip, block.group(1).splitlines()):
-        indent = len(line) - len(line.lstrip(" "))
-        while above and above[-1][0] >= indent:
-            above.pop()
-        folder = above[-1][1] if above else ""
-        entry = folder + line.split()[0]
-        parents.add(folder)
-        entries.add(entry)
-        if entry.endswith("/"):
-            above.append((indent, entry))
-    leaves = entries - parents
-    return {leaf for leaf in leaves if leaf[-1] != "/"}, {
-        leaf for leaf in leaves if leaf[-1] == "/"
-    }
-
-
-def test_the_tree_in_the_readme_names_exactly_the_tracked_files():
-    listing = subprocess.run(
-        ["git", "ls-files"], cwd=CLONE, capture_output=True, text=True, check=True
-    )
-    tracked = set(listing.stdout.splitlines())
-    files, folders = tree_of_readme()
-    assert files <= tracked, f"named and not tracked: {sorted(files - tracked)}"
-    for folder in sorted(folders):
-        assert any(file.startswith(folder) for file in tracked), f"{folder} holds no tracked file"
-    # Code and configurations are named one by one; a folder's line may stand for anything else.
-    summarised = {
-        file
-        for file in tracked
-        if file.startswith(tuple(folders))
-        and (file.startswith("tests/") or not file.endswith((".py", ".yaml")))
-    }
-    missing = tracked - files - summarised
-    assert not missing, f"tracked and not named: {sorted(missing)}"
+                assert not found, f"{name_of(path)} has a {found.group()}: do it, or delete it"
 
 
 def test_packages_of_scaling_import_downwards_alone():
     command = [sys.executable, "tests/repository/check_levels.py"]
     result = subprocess.run(command, cwd=CLONE, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_architecture_names_the_packages_of_each_level():
+    levels = runpy.run_path(str(CLONE / "tests/repository/check_levels.py"))["LEVELS"]
+    text = (CLONE / "docs/architecture.md").read_text()
+    rows = re.findall(r"^\| (\d) \| ([^|]+) \|", text, re.MULTILINE)
+    found = {int(level): tuple(re.findall(r"`(\w+)`", names)) for level, names in rows}
+    assert found == levels
 
 
 def test_only_the_entry_points_lie_outside_of_the_packages():

@@ -12,7 +12,7 @@ from tests.helpers.clone import CLONE
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    pytest.importorskip("sphinx", reason="site.txt is not installed")
+    pytest.importorskip("sphinx", reason="`make site` installs it")
     folder = tmp_path_factory.mktemp("site")
     words = (
         "-E",

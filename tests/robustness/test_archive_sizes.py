@@ -1,4 +1,4 @@
-"""What an archive may come to, whatever it says of its own size."""
+"""Limits on the unpacked size of archives, whatever size they declare."""
 
 import shutil
 import zlib
@@ -33,9 +33,9 @@ def place(tmp_path):
 @pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
 def test_a_bomb_is_refused_and_silence_is_not(place, suffix):
     bomb = packed([("zeros.wav", bytes(200 * MIB))], suffix)
-    said = refused(place, f"x{suffix}", bomb)
-    assert "its member 'zeros.wav' takes it to 2097" in said
-    assert f"over 200 times its own {len(bomb)}" in said and len(bomb) < MIB
+    error = refused(place, f"x{suffix}", bomb)
+    assert "its member 'zeros.wav' takes it to 2097" in error
+    assert f"over 200 times its own {len(bomb)}" in error and len(bomb) < MIB
     silence = {"zeros.wav": bytes(32 * MIB)}
     assert tree(unpacked(place, f"y{suffix}", packed(silence.items(), suffix))) == silence
 
@@ -68,7 +68,7 @@ def test_an_archive_over_a_limit_or_the_free_disk_is_refused(place, suffix, monk
 def test_a_member_of_another_size_than_declared_is_refused(place, declared, forged):
     data, true = zipped([("a.wav", bytes(MIB))]), bytes(declared if forged else MIB)
     values = (zlib.crc32(true), data.index(b"PK\1\2") - 35, declared)
-    said = refused(place, "x.zip", patched(data, 14, 16, "<III", *values), early=False)
+    error = refused(place, "x.zip", patched(data, 14, 16, "<III", *values), early=False)
     passed = min(declared + archives.READ_BYTES - declared % archives.READ_BYTES, MIB)
     sentence = f"{passed} bytes of its member 'a.wav' can be read, which declares {declared}"
-    assert sentence in said or (forged and "Bad CRC" in said)
+    assert sentence in error or (forged and "Bad CRC" in error)

@@ -1,4 +1,4 @@
-"""Every kind of bad file in one folder with twenty good ones: used, or left out with a sentence."""
+"""Each kind of bad file beside twenty good ones: it is used, or left out with a reason."""
 
 import os
 import subprocess
@@ -59,7 +59,7 @@ def write(path, samples, rate=RATE, **options):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """The folder, beside a file that a link in it and a member of an archive try to reach."""
+    """Return the folder; a link and an archive member in it try to reach the file beside it."""
     root = tmp_path_factory.mktemp("bad") / "root"
     for i in range(GOOD):
         write(root / f"good{i}.wav", noise(3_000 + i, i))
@@ -98,14 +98,14 @@ def folder(tmp_path_factory):
 
 
 def ask(root, destination, **changes):
-    asked = {
+    settings = {
         "name": "bad",
         "licence": "CC0",
         "settings": Settings(RATE, "mulaw", 256, "none"),
         "split": SplitRule("hash", (0.6, 0.2, 0.2)),
     }
     return prepare_corpus(
-        Preparation(**{**asked, **changes}), Folder.of(root), Folder.of(destination)
+        Preparation(**{**settings, **changes}), Folder.of(root), Folder.of(destination)
     )
 
 
@@ -162,7 +162,7 @@ def test_all_zeros_are_said_to_be_silent(prepared):
 
 
 def command(*words):
-    """``python -m scaling prepare`` on the session's Ray."""
+    """Run ``python -m scaling prepare`` on the session's Ray."""
     arguments = [sys.executable, "-m", "scaling", "prepare", *map(str, words)]
     return subprocess.run(arguments, cwd=CLONE, capture_output=True, text=True, timeout=300)
 

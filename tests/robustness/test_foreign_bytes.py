@@ -1,4 +1,4 @@
-"""Ten thousand damaged inputs for each loader of binary files: a sentence, or what they hold."""
+"""10,000 damaged inputs for each loader of binary files: an error, or the file's content."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ RATE = 16_000
 
 
 def kinds_of(folder):
-    """Every kind of file that is read, by its ending: a tenth of a second each."""
+    """Return a file of a tenth of a second in each supported format, by name."""
     stereo = np.stack([noise(1_600), noise(1_600, 1)], axis=1)
     paths = [
         sound(folder / "a.wav", 1_600),
@@ -109,7 +109,7 @@ def test_damaged_shards_are_read_or_refused_in_a_sentence(tmp_path, monkeypatch)
         for levels, name in ((256, "shards/a.parquet"), (65_536, "shards/b.parquet"))
     }
     files = {levels: (made / places[0].shard).read_bytes() for levels, places in found.items()}
-    # What is read by slices raises ShardError, and what is read by rows pyarrow's own errors.
+    # Reading slices raises ShardError, and reading row groups pyarrow's own errors.
     surface = Surface(tmp_path / "given", (ShardError, OSError, pa.ArrowException))
     count = 0
 
@@ -171,7 +171,7 @@ def test_damaged_checkpoints_are_loaded_or_refused_in_a_sentence(tmp_path):
 
 
 def write(run, step, tensors):
-    """A checkpoint of two workers."""
+    """Write a checkpoint of two workers."""
     names = sorted(tensors)
     second = checkpoints.Writer(run, "s", 1, 2)
     second.write({name: tensors[name] for name in names[1:]}, TrainState(step, "d", 2.5))
@@ -181,20 +181,20 @@ def write(run, step, tensors):
 
 
 def put(run, files, *, forged):
-    """A run with a checkpoint of these files, ``forged`` with a manifest that has their hashes."""
+    """Write a checkpoint of these files; if ``forged``, the manifest has their hashes."""
     folder = run / checkpoints.FOLDER / "000000007"
     folder.mkdir(parents=True)
     if forged:
-        told = json.loads(files[checkpoints.MANIFEST])
-        for name, part in told["parts"].items():
+        manifest = json.loads(files[checkpoints.MANIFEST])
+        for name, part in manifest["parts"].items():
             part.update(sha256=hashlib.sha256(files[name]).hexdigest(), bytes=len(files[name]))
-        files = {**files, checkpoints.MANIFEST: json.dumps(told).encode()}
+        files = {**files, checkpoints.MANIFEST: json.dumps(manifest).encode()}
     for name, content in files.items():
         (folder / name).write_bytes(content)
 
 
 def load(run, network):
-    """What a start does with a run's newest checkpoint."""
+    """Load a run's newest checkpoint as a start does."""
     checkpoint, _ = checkpoints.newest(run)
     assert checkpoint is not None
     engine_state.load_model(network, checkpoint)

@@ -1,4 +1,4 @@
-"""Configurations that nobody would write on purpose, and typos where they are easily missed."""
+"""Pathological configurations, and typos in places where they are easily missed."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""Ten thousand damaged inputs for each loader of texts: a sentence, or what the text says."""
+"""10,000 damaged inputs for each loader of text files: an error, or the file's content."""
 
 import json
 
@@ -11,9 +11,14 @@ from datasets.storage import Folder
 from scaling.comparison.table import build_comparison
 from scaling.config import load
 from scaling.config.load import ConfigError
-from scaling.evaluation.context_use import AttentionMass, ContextUse, ReplacedContext
 from scaling.evaluation.forecast import ForecastMethod, SeriesForecast
-from scaling.evaluation.scores import EvaluationError, Loss
+from scaling.evaluation.scores import (
+    AttentionMass,
+    ContextUse,
+    EvaluationError,
+    Loss,
+    ReplacedContext,
+)
 from scaling.runs.record import RecordError
 from tests.helpers.archives import CORPUS
 from tests.helpers.clone import CLONE
@@ -30,7 +35,7 @@ from tests.helpers.fuzzing import (
 )
 from tests.helpers.records import run
 
-# Most texts are damaged in what they say or in their bytes, and some in how they say it.
+# Damage to values, to bytes and to the syntax.
 some_damage = st.one_of(
     st.tuples(st.just("tree"), changes),
     st.tuples(st.just("bytes"), damages),
@@ -39,7 +44,7 @@ some_damage = st.one_of(
 
 
 def text_of(content, drawn, write=json.dumps, known=TOKENS):
-    """The text of a tree that is damaged as drawn."""
+    """Return the text of a tree, damaged as drawn."""
     how, damage = drawn
     if how == "tree":
         return write(changed(content, damage)).encode()
@@ -101,7 +106,7 @@ CONFIGURATIONS = {
     "series": (load.corpus, "configs/corpora/sf_temps.yaml"),
     "hardware": (load.hardware, "configs/hardware/a100.yaml"),
 }
-# What YAML has and JSON has not.
+# Syntax of YAML that JSON lacks.
 YAML_TOKENS = (
     "2001-99-99",
     "2001-01-01",
@@ -169,7 +174,7 @@ def test_damaged_configurations_are_loaded_or_refused_in_a_sentence(tmp_path):
 
 
 def yaml_of(content):
-    """The content as YAML, in the form of JSON, which is written ten times as fast."""
+    """Write the content as YAML in JSON syntax, which is ten times as fast."""
     text = json.dumps(content)
     return text.replace("NaN", ".nan").replace("-Infinity", "-.inf").replace("Infinity", ".inf")
 
@@ -182,9 +187,9 @@ def yaml_of(content):
 )
 def test_damaged_records_are_read_or_refused_in_a_sentence(tmp_path):
     loss = Loss.of(0.1, 0.01)
-    told = {"run": "a", "split": "test", "targets": 9, "targets_hash": "h", "donors": "itself"}
-    told |= {"rate": 16_000, "context": 4_000, "chunk": 1_000, "effective": 2_000}
-    way = ForecastMethod(
+    fields = {"run": "a", "split": "test", "targets": 9, "targets_hash": "h", "donors": "itself"}
+    fields |= {"rate": 16_000, "context": 4_000, "chunk": 1_000, "effective": 2_000}
+    method = ForecastMethod(
         name="a", mean_absolute=1, root_mean_square=2, difference=0, half_interval=0.1
     )
     whole = {
@@ -192,13 +197,15 @@ def test_damaged_records_are_read_or_refused_in_a_sentence(tmp_path):
         "evaluation": evaluation("a", 3.2, seconds=3),
         "comparison": build_comparison(config(), recorded(), scored()),
         "probe": ContextUse(
-            **{**told, "loss": loss, "gain": loss, "gain_half_interval": 0.1},
+            **{**fields, "loss": loss, "gain": loss, "gain_half_interval": 0.1},
             replaced=[ReplacedContext(kind="another", kept=1_000, excess=loss, half_interval=0.02)],
             attention=[AttentionMass(newest=2_000, by_layer=[0.75, 0.5])],
         ),
-        "forecast": SeriesForecast(run="a", split="s", column="c", season=4, values=9, ways=[way]),
+        "forecast": SeriesForecast(
+            run="a", split="s", column="c", season=4, values=9, ways=[method]
+        ),
     }
-    contents = {name: json.loads(one.model_dump_json()) for name, one in whole.items()}
+    contents = {name: json.loads(file.model_dump_json()) for name, file in whole.items()}
     surface = Surface(tmp_path / "given", (RecordError, EvaluationError))
     path = surface.folder / "record.json"
 

@@ -1,4 +1,4 @@
-"""Many files and long files: memory, and processes killed at any moment."""
+"""Preparation of many files and of long ones: memory, and processes killed at any moment."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ def codes_of_noise():
 
 
 def many(root):
-    """20,000 files of different lengths, around a tenth of a second, none like another."""
+    """Write 20,000 different files of about a tenth of a second."""
     base = codes_of_noise()
     for i in range(SHORT_FILES):
         folder = root / f"{i // 1000:02}"
@@ -40,7 +40,7 @@ def many(root):
 
 
 def long(root):
-    """One file of six hours."""
+    """Write a file of six hours."""
     root.mkdir(parents=True)
     base = codes_of_noise()
     with soundfile.SoundFile(root / "long.wav", "w", RATE, 1, "PCM_16") as file:
@@ -70,7 +70,7 @@ def started(words, environment=None):
 
 
 def peaks(process):
-    """The most resident memory (bytes) that each process below this one has ever held."""
+    """Return the peak resident memory (bytes) of the process and its descendants, by pid."""
     highest = {}
     while process.poll() is None:
         try:
@@ -99,11 +99,11 @@ def content(folder):
 
 @pytest.fixture(scope="module", params=[many, long], ids=["many", "long"])
 def undisturbed(request, tmp_path_factory):
-    """A folder with the audio and the corpus ``whole``, and the peaks of its processes' memory."""
+    """Return a folder with the audio and the corpus ``whole``, and its processes' memory peaks."""
     folder = tmp_path_factory.mktemp("scale") / request.param.__name__
     request.param(folder / "audio")
     alone = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    # A Ray of its own, so that every process has done nothing else.
+    # With its own Ray, the processes do nothing else.
     process = started(command(folder, "whole"), alone)
     highest = peaks(process)
     assert process.wait() == 0, process.stderr.read().decode()[-2_000:]

@@ -1,4 +1,4 @@
-"""What every baseline promises, whatever it is made of."""
+"""Properties of every baseline."""
 
 import copy
 
@@ -51,7 +51,7 @@ def test_a_sequence_read_in_parallel_leaves_what_it_leaves_step_by_step(network_
     codes, more = codes_of(samples), codes_of(30)
     primed, state = network.prime(codes)
     slow = network.start(2)
-    for codes_B in [torch.full_like(more[:, 0], network.start_code), *codes.T]:
+    for codes_B in [torch.full_like(more[:, 0], network.architecture.start_code), *codes.T]:
         logits, slow = network.step(slow, codes_B)
     torch.testing.assert_close(primed, logits, rtol=0, atol=1e-8)
     for codes_B in more.T:

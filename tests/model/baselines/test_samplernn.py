@@ -15,7 +15,7 @@ from tests.helpers.small_samplernn import network_of, small
 
 
 def gated(gates, x_D, hidden_D):
-    """The hidden state after x: a reset gate, an update gate and a candidate (Cho et al. 2014)."""
+    """Return a GRU's hidden state after x: reset gate, update gate, candidate (Cho et al. 2014)."""
     of_x = (gates.weight_ih_l0 @ x_D + gates.bias_ih_l0).chunk(3)
     of_hidden = (gates.weight_hh_l0 @ hidden_D + gates.bias_hh_l0).chunk(3)
     reset = torch.sigmoid(of_x[0] + of_hidden[0])
@@ -25,9 +25,9 @@ def gated(gates, x_D, hidden_D):
 
 
 def one_by_one(network, codes_T):
-    """The logits (T, Q), sample by sample, from the codes of one signal that are before each."""
+    """Return the logits (T, Q) of one signal, sample by sample, each from the codes before it."""
     hiddens = [tier.first for tier in network.tiers]
-    told = [None] * len(hiddens)
+    outputs = [None] * len(hiddens)
     logits = []
     for t in range(len(codes_T)):
         known = torch.tensor([128] * 24 + codes_T[:t].tolist())
@@ -39,9 +39,9 @@ def one_by_one(network, codes_T):
                 x = tier.expand.weight @ network.amplitudes[known[-frame:]] + tier.expand.bias
                 x = x if above is None else x + above
                 hiddens[number] = gated(tier.gates, x, hiddens[number])
-                told[number] = tier.spread.weight @ hiddens[number] + tier.spread.bias
+                outputs[number] = tier.spread.weight @ hiddens[number] + tier.spread.bias
             place = t % frame // (frame // size)
-            above = told[number].chunk(size)[place]
+            above = outputs[number].chunk(size)[place]
         x = above
         for place, code in enumerate(known[-4:]):
             x = x + network.read.weight[..., place] @ network.embedding.weight[code]
@@ -55,7 +55,8 @@ def test_parameters_are_those_of_the_paper():
     assert sum(weight.numel() for weight in SampleRNN(architecture).parameters()) == 35_034_624
     assert architecture.parameters() == {
         "embedding": 65_536,
-        # What a frame is expanded by, gates, first hidden states, and what is spread.
+        # The frame expansion, the gates, the first hidden states, and the outputs for the tier
+        # below.
         "tiers": 63_488 + 3 * 6_297_600 + 3 * 1_024 + 8_397_824 + 2 * 2_100_224,
         "read": 2_098_176,
         "hidden": 1_050_624,
@@ -126,7 +127,7 @@ def test_logits_have_no_gradient_from_their_own_code_or_later_ones(target):
     loss = logits[0, target].square().sum()
     *of_frames, of_codes = torch.autograd.grad(loss, [*frames, *embedded])
     for gradient, frame in zip(of_frames, (24, 12, 4), strict=True):
-        # The first frame ends before the first code, and whole frames are read.
+        # The first frame ends before the first code, and only whole frames are read.
         reach = gradient[0].abs().flatten()
         known = (target // frame + 1) * frame
         assert torch.all(reach[known:] == 0)
@@ -141,7 +142,7 @@ def test_logits_have_no_gradient_from_their_own_code_or_later_ones(target):
 @torch.no_grad()
 def test_what_is_before_the_first_code_is_silence():
     network = network_of()
-    past = network.past(3)
+    past = network.initial_past(3)
     assert torch.equal(past.recent, torch.full((3, 24), 128))
     codes = codes_of(30, batch=3)
     first = network(codes)[:, 0]

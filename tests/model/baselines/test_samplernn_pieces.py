@@ -26,11 +26,11 @@ def test_any_length_gives_the_logits_of_a_longer_signal():
 def test_pieces_in_turn_give_the_logits_and_the_gradients_of_the_whole():
     network = network_of()
     codes = codes_of(192)
-    past, pieces = network.past(2), []
+    past, pieces = network.initial_past(2), []
     for piece in codes.split([24, 72, 48, 48], 1):
         logits, past = network.forward_from(past, piece)
         pieces.append(logits)
-    whole, last = network.forward_from(network.past(2), codes)
+    whole, last = network.forward_from(network.initial_past(2), codes)
     torch.testing.assert_close(whole, network(codes), rtol=0, atol=0)
     torch.testing.assert_close(torch.cat(pieces, 1), whole, rtol=0, atol=1e-12)
     torch.testing.assert_close(past.hiddens, last.hiddens, rtol=0, atol=1e-12)
@@ -44,7 +44,7 @@ def test_pieces_in_turn_give_the_logits_and_the_gradients_of_the_whole():
 def test_a_detached_past_has_the_same_logits_and_ends_the_gradient():
     network = network_of()
     codes = codes_of(48)
-    _, past = network.forward_from(network.past(2), codes[:, :24])
+    _, past = network.forward_from(network.initial_past(2), codes[:, :24])
     on, _ = network.forward_from(past, codes[:, 24:])
     ended, _ = network.forward_from(past.detached(), codes[:, 24:])
     assert torch.equal(on, ended)
@@ -55,8 +55,8 @@ def test_a_detached_past_has_the_same_logits_and_ends_the_gradient():
 
 def test_a_piece_that_is_no_multiple_of_the_longest_frame_is_refused():
     network = network_of()
-    with pytest.raises(ValueError, match=r"A piece has 25 samples.*multiples of 24"):
-        network.forward_from(network.past(2), codes_of(25))
+    with pytest.raises(ValueError, match="25 samples, not a multiple of the longest frame, 24"):
+        network.forward_from(network.initial_past(2), codes_of(25))
 
 
 @torch.no_grad()
@@ -98,7 +98,7 @@ def test_a_state_does_not_grow_and_a_tier_moves_on_once_a_frame():
     assert moves == [12, 4, 2]
     assert state.clock == 48
     assert [hidden_BD.shape for hidden_BD in state.past.hiddens] == [(3, 6)] * 3
-    assert [told.shape for told in state.told] == [(3, size, 6) for size in (4, 3, 2)]
+    assert [output.shape for output in state.conditioning] == [(3, size, 6) for size in (4, 3, 2)]
     assert state.past.recent.shape == (3, 24)
 
 
@@ -121,14 +121,15 @@ def test_a_few_steps_learn_a_sine_piece_by_piece():
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2, weight_decay=0)
     losses = []
     for _ in range(8):
-        past = network.past(2)
+        past = network.initial_past(2)
         for number, piece in enumerate(codes.split(48, 1)):
             logits, past = network.forward_from(past, piece)
             loss = functional.cross_entropy(logits.transpose(1, 2), piece)
             losses.append(loss.item())
             optimiser.zero_grad()
             loss.backward()
-            # The first piece trains the first hidden states, the others go on from numbers.
+            # Only the first piece trains the first hidden states; the others start from detached
+            # ones.
             still = {name for name, weight in network.named_parameters() if weight.grad is None}
             assert still == ({f"tiers.{tier}.first" for tier in range(3)} if number else set())
             optimiser.step()

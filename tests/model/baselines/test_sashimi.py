@@ -5,15 +5,14 @@ import torch
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.baselines.sashimi import DownPool, SaShiMi, UpPool
-from model.baselines.sashimi_blocks import ScalarNorm
+from model.baselines.sashimi import DownPool, SaShiMi, ScalarNorm, UpPool
 from model.baselines.shapes import SaShiMiArchitecture
 from tests.helpers.baselines import codes_of, stepped
 from tests.helpers.small_sashimi import network_of, small
 
 
 def tensors(state):
-    """Every tensor of a state."""
+    """Return every tensor of a state."""
     spaces = [space for rate in state.rates for space in rate.spaces]
     return [*spaces, *state.gathered, *state.spread]
 
@@ -70,7 +69,7 @@ def test_operations_of_products_are_those_that_torch_counts(samples, changes):
 
 
 def test_operations_of_transforms_are_three_for_each_channel_of_a_state_space():
-    # 16 samples are filled up to 18, three times the stride of 6.
+    # 16 samples are padded to 18, three times the stride of 6.
     architecture = small(layers=1)
     channels = {18: 6, 9: 12, 3: 24}
     expected = sum(3 * count * 5 * n * math.log2(2 * n) for n, count in channels.items())
@@ -89,7 +88,7 @@ def test_a_code_changes_no_logits_but_those_after_it(changed):
     other[:, changed] = (other[:, changed] + 100) % 256
     before, after = network(codes), network(other)
     moved = (after - before).abs().amax((0, 2))
-    # The transforms round by what is after a position too.
+    # The transforms' rounding also depends on later positions.
     assert moved[: changed + 1].max() < 1e-12
     if changed + 1 < len(moved):
         assert moved[changed + 1] > 1e-6
@@ -101,7 +100,7 @@ def test_logits_have_no_gradient_from_their_own_code_or_later_ones(target):
     embedded = []
     network.embedding.register_forward_hook(lambda *call: embedded.append(call[2]))
     logits = network(codes_of(41, batch=1))
-    # Position t of the embedding stands for the code t - 1.
+    # Position t of the embedding is the code t - 1.
     (gradient,) = torch.autograd.grad(logits[0, target].square().sum(), embedded)
     reach = gradient[0].abs().amax(1)
     assert torch.all(reach[target + 1 :] < 1e-12)
@@ -231,8 +230,8 @@ def test_what_cannot_be_built_is_said_all_at_once():
     wrong = small(layers=0, state=7, pools=(4, 0))
     assert wrong.problems() == [
         "model.layers is 0: it must be 1 or more",
-        "model.state is 7: it must be even, since a state is made of conjugate pairs; write 8",
-        "model.pools is (4, 0): each pool joins 1 sample or more",
+        "model.state is 7: it must be even, since a state consists of conjugate pairs; write 8",
+        "model.pools is (4, 0): write pools of 1 sample or more",
     ]
     with pytest.raises(ValueError, match=r"model\.layers is 0.*\n.*model\.state is 7"):
         SaShiMi(wrong)

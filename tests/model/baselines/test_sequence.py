@@ -1,4 +1,4 @@
-"""A baseline behind the interface of every model, against one code at a time."""
+"""Compare a baseline behind the common interface with one code at a time."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from tests.helpers.networks import blocks_of, live_elements, signal_of
 EXACT = {"rtol": 0, "atol": 1e-10}
 EVERY = Targets("sequence", 1)
 CONTEXT = 24
-"""More than WaveNet's receptive field of 15 here, and as long as SampleRNN's longest frame."""
+"""More than WaveNet's receptive field of 15 here, and the length of SampleRNN's longest frame."""
 LAST = Targets("last", 7)
 
 
@@ -70,7 +70,7 @@ def test_of_targets_far_apart_wavenet_reads_the_receptive_fields_alone(
     model.network.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].numel()))
     window = codes_of(targets.samples(4, model.architecture))
     mean, each = model(window, targets)
-    # A field of 15 samples and the target itself; a context that is shorter than it is read whole.
+    # A receptive field of 15 samples plus the target; a shorter context is read whole.
     assert sum(read) == (2 * 4 * 16 if cut else window.numel())
     whole = model.network(window)[:, context::spacing]
     expected = torch.nn.functional.cross_entropy(
@@ -105,7 +105,7 @@ def test_padding_is_silence_and_changes_nothing(network_of, targets):
 
 def test_a_window_that_does_not_hold_the_targets_is_refused():
     model = model_of(small_wavenet.network_of(), context=CONTEXT)
-    with pytest.raises(ValueError, match="a window of 33 samples does not hold last targets 7"):
+    with pytest.raises(ValueError, match="a window of 33 samples does not fit last targets 7"):
         model(codes_of(CONTEXT + 7 + 2), LAST)
 
 
@@ -160,8 +160,8 @@ def test_streams_give_the_logits_of_the_parallel_form_after_a_prompt_and_after_s
     codes = codes_of(prompt).to(torch.uint8)
     streams = SequenceStreams(model, codes)
     sequence = codes[:, -CONTEXT:]
-    torch.testing.assert_close(streams.said_BO, parallel_logits(model, sequence), **EXACT)
-    # Steps go on beyond a context, and so does what they see.
+    torch.testing.assert_close(streams.distribution_BO, parallel_logits(model, sequence), **EXACT)
+    # Steps continue beyond a context, and so does what they read.
     for codes_B in codes_of(2 * CONTEXT).T:
         sequence = torch.cat([sequence, codes_B[:, None]], 1)
         logits = streams.step(codes_B)
@@ -171,9 +171,9 @@ def test_streams_give_the_logits_of_the_parallel_form_after_a_prompt_and_after_s
 @NETWORKS
 @torch.no_grad()
 def test_of_a_long_prompt_the_newest_context_counts(network_of):
-    # A context that WaveNet's receptive field reaches beyond.
+    # A context shorter than WaveNet's receptive field.
     model = model_of(network_of(), context=12)
     prompt = codes_of(40)
-    logits = SequenceStreams(model, prompt).said_BO
-    assert torch.equal(SequenceStreams(model, prompt[:, -12:]).said_BO, logits)
-    assert (SequenceStreams(model, prompt[:, -11:]).said_BO - logits).abs().max() > 1e-6
+    logits = SequenceStreams(model, prompt).distribution_BO
+    assert torch.equal(SequenceStreams(model, prompt[:, -12:]).distribution_BO, logits)
+    assert (SequenceStreams(model, prompt[:, -11:]).distribution_BO - logits).abs().max() > 1e-6

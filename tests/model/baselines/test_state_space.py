@@ -5,12 +5,12 @@ import torch
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.baselines.kernels import kernel_products
+from model.baselines.shapes import kernel_products
 from model.baselines.state_space import StateSpace, hippo, legendre
 
 
 def space_of(channels=3, state=8, dtype=torch.float64):
-    """A state space away from its start, so that no part of it is left out by symmetry."""
+    """Return a state space with perturbed weights, so that no part cancels by symmetry."""
     torch.manual_seed(0)
     space = StateSpace(channels, state).to(dtype)
     with torch.no_grad():
@@ -24,12 +24,12 @@ def as_complex(pairs):
 
 
 def both(complex_M):
-    """All N numbers: those kept, and their conjugates."""
+    """Return all N numbers: the stored ones and their conjugates."""
     return torch.cat([complex_M, complex_M.conj()], -1)
 
 
 def dense_systems(space):
-    """Abar, Bbar and C of each channel, complex and dense, straight from their definitions."""
+    """Return the dense complex Abar, Bbar and C of each channel, from their definitions."""
     eigenvalues = both(torch.complex(-space.decay.exp(), space.frequency).detach())
     low_rank = both(as_complex(space.low_rank))
     matrix = eigenvalues.diag() - low_rank.outer(low_rank.conj())
@@ -41,7 +41,7 @@ def dense_systems(space):
 
 
 def run(space, input_BDT):
-    """The recurrence sample by sample with dense complex matrices."""
+    """Run the recurrence sample by sample with dense complex matrices."""
     outputs_DBT = []
     for channel, (transition, driven, output) in enumerate(dense_systems(space)):
         state_BN = torch.zeros(len(input_BDT), len(driven), dtype=driven.dtype)
@@ -210,5 +210,5 @@ def test_products_of_the_kernel_are_those_that_torch_counts(samples):
     space = StateSpace(3, 8)
     with FlopCounterMode(display=False) as counter:
         space.kernel(samples)
-    # Apart from the solution of the discretisation, which torch does not count.
+    # Except for the linear solve of the discretisation, which torch does not count.
     assert counter.get_total_flops() == 2 * 3 * kernel_products(samples, 8)

@@ -14,8 +14,8 @@ SLIM = {"embedding": 32, "residual": 24, "gate": 24, "skip": 96, "end": 64}
 
 
 def direct(network, codes_T):
-    """The logits (T, Q) by explicit sums over positions, behind silence that is computed too."""
-    silence = [network.start_code] * network.architecture.receptive_field
+    """Return the logits (T, Q) by explicit sums over positions, after computed silence."""
+    silence = [network.architecture.start_code] * network.architecture.receptive_field
     known = [*silence, *codes_T[:-1].tolist()]
     x = [network.entry.weight @ network.embedding.weight[code] for code in known]
     skipped = [torch.zeros_like(network.blocks[0].skip.weight[:, 0, 0]) for _ in known]
@@ -23,7 +23,7 @@ def direct(network, codes_T):
         for number, layer in enumerate(block.layers):
             before, after = [], x
             for t in range(len(known)):
-                # What is before the silence reaches no position that is asked for.
+                # Samples before the silence reach no position that is compared.
                 old = x[max(t - 2**number, 0)]
                 both = layer.gates.weight[..., 0] @ old + layer.gates.weight[..., 1] @ x[t]
                 gate = len(both) // 2
@@ -37,8 +37,8 @@ def direct(network, codes_T):
             ]
     _, first, _, second = network.end
     logits = []
-    for told in skipped[len(silence) - 1 :]:
-        hidden = first.weight[..., 0] @ told.clamp_min(0) + first.bias
+    for summed in skipped[len(silence) - 1 :]:
+        hidden = first.weight[..., 0] @ summed.clamp_min(0) + first.bias
         classes = second.weight[..., 0] @ hidden.clamp_min(0) + second.bias
         logits.append(network.head.weight @ classes + network.head.bias)
     return torch.stack(logits)[: len(codes_T)]
@@ -114,7 +114,7 @@ def test_a_code_changes_the_logits_of_the_receptive_field_after_it_and_no_others
 
 
 def test_the_full_dilations_see_4093_samples():
-    # Positive weights: nothing that a sample tells can be lost on the way.
+    # Weights are positive, so that no sample's effect cancels.
     network = WaveNet(WaveNetArchitecture(embedding=2, residual=2, gate=2, skip=2, end=2)).double()
     with torch.no_grad():
         for weight in network.parameters():
@@ -123,7 +123,7 @@ def test_the_full_dilations_see_4093_samples():
     network.embedding.register_forward_hook(lambda *call: embedded.append(call[2]))
     logits = network(codes_of(4_200, batch=1))
     (gradient,) = torch.autograd.grad(logits[0, 4_150].sum(), embedded)
-    # Position t of the embedding stands for the code t - 1.
+    # Position t of the embedding is the code t - 1.
     (read,) = gradient[0].abs().amax(1).nonzero(as_tuple=True)
     assert (read.min() - 1, read.max() - 1) == (4_150 - 4_093, 4_149)
     assert len(read) == network.architecture.receptive_field == 4_093
@@ -135,7 +135,7 @@ def test_logits_have_no_gradient_from_their_own_code_or_later_ones(target):
     embedded = []
     network.embedding.register_forward_hook(lambda *call: embedded.append(call[2]))
     logits = network(codes_of(31, batch=1))
-    # Position t of the embedding stands for the code t - 1, and the first one for all silence.
+    # Position t of the embedding is the code t - 1; the first one is all of the silence.
     (gradient,) = torch.autograd.grad(logits[0, target].square().sum(), embedded)
     reach = gradient[0].abs().amax(1)
     oldest = max(target - network.architecture.receptive_field + 1, 0)
@@ -223,7 +223,7 @@ def test_a_few_steps_learn_a_sine():
         optimiser.step()
     assert losses[0] > 2.5
     assert losses[-1] < 0.5 * losses[0]
-    # Nothing reads what the last layer adds to.
+    # The output of the last residual convolution is unused.
     still = {name for name, weight in network.named_parameters() if weight.grad is None}
     assert still == {"blocks.1.layers.2.residual.weight"}
 

@@ -1,10 +1,12 @@
+"""Power of a comparison: simulated comparisons, required runs, and the noise of a study."""
+
 from math import inf, sqrt
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from scaling.analysis.power_analysis import MOST_TARGETS, Noise, power_of, required_runs
+from scaling.analysis.power_analysis import MAX_TARGETS, Noise, power_of, required_runs
 from scaling.config.load import ConfigError
 from scaling.evaluation.clustered_errors import clustered_mean
 from tests.helpers.records import run, study
@@ -12,8 +14,8 @@ from tests.helpers.records import run, study
 REPEATS = 4_000
 
 
-def found_in_simulation(difference, noise, seeds, recordings, per_recording):
-    """The share of simulated comparisons in which the test finds the difference."""
+def simulated_power(difference, noise, seeds, recordings, per_recording):
+    """Return the share of simulated comparisons in which the test detects the difference."""
     generator = np.random.default_rng(0)
     found = 0
     counts = np.full(recordings, per_recording)
@@ -45,7 +47,7 @@ def found_in_simulation(difference, noise, seeds, recordings, per_recording):
 def test_the_power_is_that_of_simulated_comparisons(noise, seeds, recordings, per_recording):
     for difference in (0.0, 0.012, 0.02):
         by_formula = power_of(difference, noise, seeds, recordings, per_recording)
-        simulated = found_in_simulation(difference, noise, seeds, recordings, per_recording)
+        simulated = simulated_power(difference, noise, seeds, recordings, per_recording)
         assert by_formula == pytest.approx(simulated, abs=0.025)
 
 
@@ -74,7 +76,7 @@ def test_more_seeds_need_fewer_targets_and_too_few_need_more_than_there_are():
     assert known == sorted(known, reverse=True) and len(known) > 1
     assert [n.detectable for n in found] == sorted((n.detectable for n in found), reverse=True)
     few = found[0]
-    chance = power_of(few.detectable, Noise(0.008, 0.5), 1, MOST_TARGETS // 10, 10)
+    chance = power_of(few.detectable, Noise(0.008, 0.5), 1, MAX_TARGETS // 10, 10)
     assert chance == pytest.approx(0.8, abs=0.01)
 
 

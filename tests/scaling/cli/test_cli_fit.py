@@ -36,9 +36,9 @@ def test_every_optional_table_is_shown(tmp_path, capsys):
     ("words", "code", "message"),
     [
         (("--loss", "los", *TERMS), 2, "there is no column 'los': the nearest is 'loss'"),
-        (("--loss", "loss"), 2, "no term: name at least one, as --term N=COLUMN"),
+        (("--loss", "loss"), 2, "there is no term: write at least one"),
         (("--loss", "loss", *TERMS, "--form", "quintic"), 2, "'quintic' is not one of"),
-        (("--loss", "loss", *TERMS, "--where", "N < 2e7 and D < 3e10"), 1, "cannot carry the 5"),
+        (("--loss", "loss", *TERMS, "--where", "N < 2e7 and D < 3e10"), 1, "determine the 5"),
         (("--loss", "loss", *TERMS, "--cost", "6 * N"), 1, "there is no best size"),
         (("--loss", "loss", *TERMS, "--json", "nowhere/out.json"), 2, "there is no folder"),
     ],

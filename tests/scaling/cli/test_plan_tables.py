@@ -15,7 +15,7 @@ from scaling.planning import plan
 from scaling.planning.calibration import WORKERS_RECORD, Calibration
 from scaling.planning.data_throughput import STREAM_RECORD, StreamMeasurement
 from scaling.planning.footprint import Volume
-from scaling.planning.multi_node import counts
+from scaling.planning.multi_node import parse_node_counts
 from tests.helpers.clone import CLONE
 from tests.helpers.documents import markdown
 
@@ -37,7 +37,8 @@ def printed(command):
     hardware = load.hardware(CLONE / options["--hardware"])
     runs = load.sweep(CLONE / path, words).runs
     measured, calibration = StreamMeasurement.read(STREAM_RECORD), Calibration.read()
-    planned = plan.make_plan(runs, hardware, measured, calibration, counts(options["--nodes"]))
+    numbers = parse_node_counts(options["--nodes"])
+    planned = plan.make_plan(runs, hardware, measured, calibration, numbers)
     ((_, config),) = runs
     return (
         figures_table(config, hardware, measured, calibration),

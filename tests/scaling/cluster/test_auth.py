@@ -222,8 +222,7 @@ def test_no_file_of_the_project_holds_a_secret():
 
 
 def test_every_installed_distribution_has_its_pin():
-    pins = ("constraints.txt", "trackers.txt", "site.txt")
-    lines = "".join((CLONE / name).read_text() for name in pins)
+    lines = (CLONE / "constraints.txt").read_text()
     pins = dict(re.findall(r"^([A-Za-z0-9._-]+)==([^\s;]+)", lines, re.MULTILINE))
     pins = {normal(name): version for name, version in pins.items()}
     # Ray puts what it brings along itself on the path, too.

@@ -1,4 +1,4 @@
-"""Comparisons: the steps that a budget buys, and one of tiny models from its file to its table."""
+"""Comparisons: steps from a budget, and one of tiny models from its file to its table."""
 
 import csv
 import json
@@ -23,7 +23,7 @@ TINY = {
 
 
 def comparison_file(corpus, folder, **changes):
-    """A comparison of tiny models in ``folder``: three baselines and a latent Transformer."""
+    """Write a comparison of three tiny baselines and a tiny latent Transformer."""
     rows = []
     for name, model in {**TINY, "Longwave": None}.items():
         content = small_run(corpus, folder, model__recent=0).resolved()
@@ -51,24 +51,24 @@ def comparison_file(corpus, folder, **changes):
 
 
 def steps(config, runs):
-    return [run.train.steps for run in compare.trained(config, runs)]
+    return [run.train.steps for run in compare.apply_budget(config, runs)]
 
 
 def test_a_budget_of_targets_or_operations_buys_steps(embedded_corpus, tmp_path):
     path = comparison_file(embedded_corpus, tmp_path)
     config, runs = load.comparison(path)
-    # Four windows of 1,024 targets a step, and of 3 targets.
+    # A step has four windows, of 1,024 targets in the baselines and of 3 in the Transformer.
     assert steps(config, runs) == [2, 2, 2, 683]
     budget = {"operations": 1e12}
     path = comparison_file(
         embedded_corpus, tmp_path, match=["operations", "parameters"], budget=budget
     )
     config, runs = load.comparison(path)
-    for run, bought in zip(runs, steps(config, runs), strict=True):
+    for run, number in zip(runs, steps(config, runs), strict=True):
         per_target, _ = accounting.training_operations_per_target(
             run.model, run.targets, run.positions
         )
-        spent = bought * run.targets_per_step * per_target
+        spent = number * run.targets_per_step * per_target
         assert abs(spent - 1e12) <= per_target * run.targets_per_step / 2
 
 
@@ -85,7 +85,7 @@ def test_a_budget_of_wall_time_ends_runs_by_their_seconds(embedded_corpus, tmp_p
         embedded_corpus, tmp_path, match=["wall_time", "context"], budget={"wall_time": 3}
     )
     config, runs = load.comparison(path)
-    rows = compare.trained(config, runs)
+    rows = compare.apply_budget(config, runs)
     assert {run.train.seconds for run in rows} == {3}
     assert [run.model for run in rows] == [run.model for run in runs]
 
@@ -125,14 +125,14 @@ def test_rows_are_trained_for_their_seconds_scored_and_put_into_one_table(
     found = json.loads((folder / FILE_NAME).read_text())
     assert [row["name"] for row in found["rows"][2:]] == ["SaShiMi", "Longwave"]
     for row in found["rows"][2:]:
-        # A run ends with the step in which its seconds are over.
+        # A run ends after the step in which its seconds run out.
         assert row["training_seconds"] >= 0.5
         assert row["targets"] > 0
     for row in found["rows"]:
         for score in row["scores"].values():
             assert 0 < score["loss"]["bits"] < 9
     assert len(list(csv.DictReader((folder / "comparison.csv").open()))) == 4
-    # A second call trains and scores nothing, and says the same.
+    # A second call trains and scores nothing, and prints the same.
     before = {file: file.stat().st_mtime_ns for file in folder.glob("*/*.json")}
     again = scaling("compare", "--config", path, "--json")
     assert again.returncode == 0, again.stderr[-2_000:]

@@ -1,4 +1,4 @@
-"""A comparison's table: what it holds, what it refuses, and that its page opens."""
+"""Table and page of a comparison, and the evaluations that it refuses."""
 
 import csv
 
@@ -8,8 +8,7 @@ from scipy import stats
 
 from scaling.comparison.page import write_page
 from scaling.comparison.table import FILE_NAME, Comparison, build_comparison
-from scaling.evaluation.paired import paired_difference
-from scaling.evaluation.scores import EvaluationError
+from scaling.evaluation.scores import EvaluationError, paired_difference
 from tests.helpers.browser import opened
 from tests.helpers.evaluations import NATS, QUANTISER, TARGETS, config, evaluation, recorded, scored
 
@@ -39,7 +38,7 @@ def test_differences_are_paired_to_the_row_of_the_lowest_full_context_loss(compa
         assert by_name[name].difference.nats == pytest.approx(difference, abs=0.01)
     one = by_name["one"]
     assert one.difference.nats == pytest.approx(0.1, abs=0.01)
-    # What all rows find hard alike is not in the error of a difference.
+    # Targets that are hard for all rows do not widen the error of a difference.
     assert one.difference.standard_error < one.loss.standard_error / 10
 
 
@@ -75,17 +74,17 @@ def test_losses_of_other_targets_or_codes_are_refused_one_table(changes, words):
 
 def test_what_was_asked_for_and_not_matched_is_said():
     found = build_comparison(config(), recorded(seconds=(20.0, 21.0, 40.0)), scored())
-    said = {match.measure: match.sentence for match in found.matches}
-    assert said["parameters"] == "parameters: matched within 10% (156,000 to 156,000)"
-    assert said["wall_time"] == (
-        "wall time: not matched, though it was asked for (20.0 s to 40.0 s)"
+    sentences = {match.measure: match.sentence for match in found.matches}
+    assert sentences["parameters"] == "parameters: matched within 10% (156,000 to 156,000)"
+    assert sentences["wall_time"] == (
+        "wall time: not matched, although the configuration asks for it (20.0 s to 40.0 s)"
     )
-    assert said["wall_time"] in found.headlines[-1]
+    assert sentences["wall_time"] in found.headlines[-1]
 
 
 def test_wall_time_within_a_tenth_is_matched(comparison):
-    said = {match.measure: match.sentence for match in comparison.matches}
-    assert said["wall_time"] == "wall time: matched within 10% (20.0 s to 21.9 s)"
+    sentences = {match.measure: match.sentence for match in comparison.matches}
+    assert sentences["wall_time"] == "wall time: matched within 10% (20.0 s to 21.9 s)"
 
 
 def test_a_comparison_is_read_as_it_was_written(comparison, tmp_path):

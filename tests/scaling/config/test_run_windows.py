@@ -39,7 +39,7 @@ def test_windows_are_as_long_as_the_configuration_says(embedded_corpus, tmp_path
 
 @st.composite
 def shapes(draw):
-    """An architecture, targets and a number of positions that go together."""
+    """Draw an architecture with targets and positions that fit it."""
     chunk, latents = draw(st.integers(1, 6)), draw(st.integers(1, 4))
     architecture = Architecture(chunk=chunk, context=latents * chunk)
     mode = draw(st.sampled_from(["last", "chunks", "samples"]))
@@ -55,7 +55,7 @@ def shapes(draw):
 def test_the_codes_of_a_window_are_those_at_its_positions_and_phases(shape):
     architecture, targets, positions = shape
     samples = targets.samples(positions, architecture)
-    # A window whose codes are their own places in it, and another one.
+    # One window has its positions as codes; the other is arbitrary.
     window = torch.stack([torch.arange(samples), 1_000 + torch.arange(samples)])
     first = targets.history(architecture)
     expected = [
@@ -80,7 +80,8 @@ def test_each_target_sees_whole_chunks_that_lie_in_its_window(shape):
     if targets.mode == "last":
         assert set(contexts) == {targets.context or architecture.context}
     else:
-        # All N targets of a sequence see back to its first chunk, and the last one N chunks.
+        # All N targets of a sequence have its first chunk in their context; the last one has N
+        # chunks.
         sequences = [number // architecture.latents for number in range(positions)]
         assert begins == [sequence * architecture.context for sequence in sequences]
         assert max(contexts) == architecture.context
@@ -98,7 +99,7 @@ def test_a_window_has_positions_just_where_it_is_as_long_as_they_ask_for(shape):
         if samples in fitting:
             assert targets.positions(samples, architecture) == fitting[samples]
         else:
-            with pytest.raises(ValueError, match=f"a window of {samples} samples does not hold"):
+            with pytest.raises(ValueError, match=f"a window of {samples} samples does not fit"):
                 targets.positions(samples, architecture)
 
 
@@ -117,15 +118,15 @@ def test_samples_at_every_phase_are_every_code_after_the_first_chunk(chunk, late
         (
             Targets("last", 1_000),
             4_000,
-            "a window of 4000 samples does not hold last targets 1000 apart: it must be 2000 + "
+            "a window of 4000 samples does not fit last targets 1000 apart: it must be 2000 + "
             "(n - 1) spacing + 1 samples, with a spacing that is a multiple of the chunk, 500, and "
             "n a multiple of 1",
         ),
         (
-            # Three positions, of which a model of four latents makes no sequence.
+            # Three positions are no whole sequence of a model with four latents.
             Targets("samples", 500, 20),
             500 + 2 * 500 + 20,
-            "a window of 1520 samples does not hold samples targets 500 apart: it must be 500 + "
+            "a window of 1520 samples does not fit samples targets 500 apart: it must be 500 + "
             "(n - 1) spacing + 20 samples, with a spacing that is a multiple of the chunk, 500, "
             "and n a multiple of 4",
         ),

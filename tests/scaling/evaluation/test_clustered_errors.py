@@ -37,13 +37,13 @@ def test_the_error_covers_the_mean_of_correlated_targets():
 
 
 def seconds_of(lengths):
-    """The recording and the second of every second of recordings of so many, by name."""
+    """Return the recording and the second of every second, for recordings of these lengths."""
     names = [f"r{number}" for number in range(len(lengths))]
     return np.repeat(names, lengths), np.concatenate([np.arange(length) for length in lengths])
 
 
 def pairs_of(recording, second, length):
-    """The blocks of so many seconds by a set of pairs, each recording's for itself."""
+    """Return the blocks of ``length`` seconds of each recording, as a set of pairs."""
     return {(name, at // length) for name, at in zip(recording, second.tolist(), strict=True)}
 
 
@@ -60,7 +60,7 @@ def pairs_of(recording, second, length):
         ([160], "blocks of 8 s"),
         ([153], "blocks of 8 s"),
         ([152], "blocks of 4 s"),
-        # 10, 6 and 4 blocks of 8 s, of which each recording's last one is shorter.
+        # 10, 6 and 4 blocks of 8 s; the last one of each recording is shorter.
         ([80, 41, 25], "blocks of 8 s"),
         ([20], "seconds"),
         ([7], "seconds"),
@@ -117,7 +117,7 @@ def test_sums_of_clusters_give_the_mean_and_error_of_their_values():
     ("clusters", "quantile"), [(1, 12.7062), (2, 12.7062), (3, 4.30265), (20, 2.09302)]
 )
 def test_the_half_interval_is_students_with_a_degree_of_freedom_less(clusters, quantile):
-    # The quantiles of 0.975 as printed in tables of the t distribution.
+    # Quantiles of 0.975 from printed tables of the t distribution.
     assert half_interval(0.5, clusters) == pytest.approx(0.5 * quantile, rel=1e-5)
 
 
@@ -127,7 +127,7 @@ def test_the_half_interval_of_very_many_clusters_is_that_of_a_normal_mean():
 
 def test_blocks_tell_the_error_of_a_mean_whose_neighbours_are_alike_and_seconds_do_not():
     generator = np.random.default_rng(2)
-    # Each second resembles the ones before it (0.8 a second): 200 recordings of 640 of them.
+    # 200 recordings of 640 s, with a correlation of 0.8 between neighbouring seconds.
     series = lfilter([1.0], [1.0, -0.8], generator.normal(size=(200, 700)))[:, 60:]
     true = series.mean(1).std(ddof=1)
     second = np.arange(640)

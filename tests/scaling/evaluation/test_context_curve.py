@@ -1,4 +1,4 @@
-"""One model at several contexts: the same weights, the same targets, and what training recorded."""
+"""Scores of one model at several contexts: the same weights and targets, as in training."""
 
 import json
 import math
@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from model.targets import Targets
-from scaling.evaluation.context_curve import context_curve
-from scaling.evaluation.evaluate import evaluate
+from scaling.evaluation.evaluate import context_curve, evaluate
 from scaling.evaluation.scores import EvaluationError
 from scaling.runs.record import FILE_NAME, RunRecord
 from scaling.runs.trained_model import TrainedModel, TrainedModelError
@@ -18,7 +17,7 @@ from tests.helpers.trained import trained, trained_baseline
 
 
 def unwatched(done, total):
-    """Nobody is told of the progress."""
+    """Ignore the progress."""
 
 
 @pytest.fixture

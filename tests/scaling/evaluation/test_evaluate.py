@@ -1,4 +1,4 @@
-"""Evaluation against scores target by target, on a corpus and a run made by hand."""
+"""Evaluation against scores computed target by target."""
 
 import dataclasses
 import json
@@ -9,26 +9,28 @@ import torch
 
 from datasets.references import linear_nats
 from datasets.shards import read as read_shard
-from datasets.windows import Windows, hash_targets
+from datasets.windows import Windows, hash_targets, order_windows
 from model.inference import dense
 from model.targets import Targets
 from scaling.evaluation import protocols
 from scaling.evaluation.clustered_errors import mean_and_error
-from scaling.evaluation.context_curve import context_curve
-from scaling.evaluation.evaluate import evaluate
-from scaling.evaluation.paired import check_evaluations_comparable
-from scaling.evaluation.scores import Evaluation, EvaluationError
+from scaling.evaluation.evaluate import context_curve, evaluate
+from scaling.evaluation.scores import (
+    Evaluation,
+    EvaluationError,
+    check_evaluations_comparable,
+)
 from tests.helpers.command import scaling
 from tests.helpers.trained import trained
 
 
 def unwatched(done, total):
-    """Nobody is told of the progress."""
+    """Ignore the progress."""
 
 
 @pytest.fixture
 def short_corpus(embedded_corpus, tmp_path):
-    """The embedded corpus with a test split of 5,000 samples."""
+    """Return the embedded corpus with a test split of 5,000 samples."""
     (recording,) = embedded_corpus.recordings
     begin, _ = recording.ranges["test"]
     ranges = {**recording.ranges, "test": (begin, begin + 5_000)}
@@ -37,7 +39,7 @@ def short_corpus(embedded_corpus, tmp_path):
 
 
 def one_by_one(run, corpus, offsets):
-    """Nats of the run and of the linear predictor at each offset, from its own full context."""
+    """Return the nats of the run and of the linear predictor at each offset."""
     (recording,) = corpus.recordings
     context = run.config.model.context
     nats, linear = [], []
@@ -81,12 +83,12 @@ def test_a_random_subset_is_scored_as_one_by_one_and_is_the_same_every_time(
     monkeypatch.setattr(protocols, "SPACING", 500)
     run = trained(short_corpus, tmp_path)
     found = evaluate(run, short_corpus, "test", unwatched, positions=30)
-    # 5,000 samples have room for 10 targets a chunk of 500 apart; 30 are three windows.
+    # 5,000 samples have room for 10 targets at a spacing of 500, so 30 targets are three windows.
     assert found.targets == 30
     again = evaluate(run, short_corpus, "test", unwatched, positions=30)
     assert again == found
     windows = Windows.of(short_corpus, "test", 2_000, 500, 10)
-    chosen = protocols.order(np.arange(3), len(windows), protocols.ORDER_SEED)
+    chosen = order_windows(np.arange(3), len(windows), protocols.ORDER_SEED)
     _, offsets = windows.offsets(chosen)
     nats, _ = one_by_one(run, short_corpus, offsets.ravel())
     assert found.loss.nats == pytest.approx(nats.mean(), abs=1e-5)
@@ -164,8 +166,8 @@ def test_two_runs_are_scored_on_the_same_targets_and_their_difference_is_paired(
     expected = own["loss"]["nats"] - other["loss"]["nats"]
     assert found["difference"]["nats"] == pytest.approx(expected, abs=1e-9)
     assert found["half_interval"] > 0
-    said = scaling(*words).stdout
-    assert f"{abs(found['difference']['bits']):.4f} bits" in said.splitlines()[-1]
+    output = scaling(*words).stdout
+    assert f"{abs(found['difference']['bits']):.4f} bits" in output.splitlines()[-1]
     refused = scaling(*words, "--contexts", "500")
     assert refused.returncode == 2
     assert "contexts and against are both given" in refused.stderr
@@ -179,15 +181,15 @@ def test_a_run_of_squared_errors_has_the_root_of_their_mean(short_corpus, tmp_pa
     begin, end = recording.ranges["test"]
     codes = read_shard(short_corpus.folder, recording.location, begin - 2_000, end - begin + 2_000)
     windows = np.lib.stride_tricks.sliding_window_view(codes, 2_001)
-    said, targets = [], Targets("last", 500)
+    means, targets = [], Targets("last", 500)
     with torch.no_grad():
         for some in np.array_split(windows, 20):
             latents = run.network.sequences(torch.from_numpy(some.copy()), targets)
             values = run.network.head(
-                run.network.transformer.newest(latents.latents_SND)[:, None], latents.recent
+                run.network.transformer.newest_output(latents.latents_SND)[:, None], latents.recent
             )
-            said.append(values[:, 0, 0].numpy())
-    errors = np.concatenate(said) - codes[2_000:]
+            means.append(values[:, 0, 0].numpy())
+    errors = np.concatenate(means) - codes[2_000:]
     assert found.root_mean_square == pytest.approx(np.sqrt((errors**2).mean()), rel=1e-4)
     assert f"squared error is {found.root_mean_square:.1f} codes" in found.sentence
     assert trained(short_corpus, tmp_path / "other").network.root_mean_square(3.0) is None

@@ -1,4 +1,4 @@
-"""A run of a series against naive ways and an autoregression, on numbers done by hand."""
+"""Forecasts of a series by a run, naive methods and an autoregression, against hand figures."""
 
 import json
 from pathlib import Path
@@ -23,12 +23,12 @@ SEASON = 12
 
 
 def unwatched(done, total):
-    """Nobody is told of the progress."""
+    """Ignore the progress."""
 
 
 @pytest.fixture(scope="module")
 def seasons(ray_session, tmp_path_factory):
-    """Four thousand values of a season of twelve with noise that a regression can tell."""
+    """Return 4,000 values with a season of twelve and autocorrelated noise."""
     folder = tmp_path_factory.mktemp("seasons")
     generator = np.random.default_rng(0)
     noise = np.zeros(4_000)
@@ -88,7 +88,7 @@ def test_every_way_has_the_errors_of_its_own_definition(run, seasons):
 
 
 def test_the_autoregression_is_fitted_to_the_training_part_and_beats_the_naive_ways(run, seasons):
-    pytest.importorskip("statsmodels", reason="site.txt is not installed")
+    pytest.importorskip("statsmodels", reason="`make site` installs it")
     found = forecast(run, seasons, "test", SEASON, unwatched)
     ways = {way.name: way for way in found.ways}
     _, values = values_of(seasons)
@@ -117,7 +117,7 @@ def test_what_is_no_series_and_what_is_too_short_is_refused(
     run, seasons, embedded_corpus, tmp_path
 ):
     other = trained(embedded_corpus, tmp_path)
-    with pytest.raises(EvaluationError, match="is not the series"):
+    with pytest.raises(EvaluationError, match="has no series"):
         forecast(other, embedded_corpus, "test", 12, unwatched)
     with pytest.raises(EvaluationError, match=r"season is 0: write 1 or more"):
         forecast(run, seasons, "test", 0, unwatched)
@@ -128,7 +128,7 @@ def test_what_is_no_series_and_what_is_too_short_is_refused(
 
 @pytest.mark.slow
 def test_the_example_halves_the_error_of_the_day_before(ray_session, tmp_path):
-    vega = pytest.importorskip("vega_datasets", reason="site.txt is not installed")
+    vega = pytest.importorskip("vega_datasets", reason="`make site` installs it")
     folder = Path(vega.__path__[0]) / "_data"
     corpus = tmp_path / "corpus"
     words = (f"root={folder}", "files=[sf-temps.csv]", f"destination={corpus}")

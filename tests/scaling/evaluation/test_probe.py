@@ -1,4 +1,4 @@
-"""The probe finds what a model uses: on a corpus whose samples depend on others at a known lag."""
+"""Probe of the context that a model uses, on a corpus whose samples depend on a known lag."""
 
 import json
 
@@ -10,9 +10,15 @@ from datasets.settings import Settings
 from model.targets import Targets
 from scaling.config.run_config import RunConfig
 from scaling.evaluation import probe as probing
-from scaling.evaluation.context_use import KINDS, ContextUse, ReplacedContext
 from scaling.evaluation.probe import probe
-from scaling.evaluation.scores import EvaluationError, Loss
+from scaling.evaluation.protocols import subset
+from scaling.evaluation.scores import (
+    KINDS,
+    ContextUse,
+    EvaluationError,
+    Loss,
+    ReplacedContext,
+)
 from scaling.runs.trained_model import TrainedModelError
 from scaling.training.data import training_stream
 from scaling.training.initialisation import build
@@ -23,7 +29,7 @@ from tests.helpers.trained import _saved, trained, trained_baseline
 
 
 def unwatched(done, total):
-    """Nobody is told of the progress."""
+    """Ignore the progress."""
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +43,7 @@ def lagged_corpus(ray_session, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lagged_run(lagged_corpus, tmp_path_factory):
-    """A small model that has learned the corpus, in a plain loop."""
+    """Return a small model that has learned the corpus in a plain loop."""
     model = {
         **{"context": CHUNK * LATENTS, "chunk": CHUNK, "filters": (8, 8), "kernel": 4},
         **{"strides": (4, 4), "width": 16, "layers": 1, "heads": 2, "head_size": 8},
@@ -66,7 +72,7 @@ def lagged_run(lagged_corpus, tmp_path_factory):
 
 
 def test_the_lag_of_the_corpus_is_found_within_a_doubling(lagged_run, lagged_corpus):
-    """Targets lie anywhere in a chunk, so that what they depend on lies in the chunks 8 and 9."""
+    """Targets lie anywhere in a chunk, so the samples that they depend on lie in chunks 8 and 9."""
     found = probe(lagged_run, lagged_corpus, "test", 2_000, 0, unwatched)
     assert CHUNK * LAG / 2 <= found.effective <= CHUNK * LAG * 2
     assert found.gain.nats > 4 * found.gain_half_interval
@@ -96,27 +102,29 @@ def test_the_command_prints_the_table_and_keeps_the_probe(lagged_run, tmp_path):
 
 @pytest.fixture(params=["causal", "bidirectional"])
 def run(request, embedded_corpus, tmp_path):
-    """An untrained run of four chunks with a recent path."""
+    """Return an untrained run of four chunks with a recent path."""
     return trained(embedded_corpus, tmp_path, model__attention=request.param)
 
 
 def chosen_of(run, corpus, count=40):
-    windows = probing.subset(corpus, "test", 2_000, 2_000)
+    windows = subset(corpus, "test", 2_000, 2_000)
     with torch.no_grad():
-        return windows, probing._chosen(run.network, corpus, windows, np.arange(-(-count // 64)))
+        return windows, probing.encode_targets(
+            run.network, corpus, windows, np.arange(-(-count // 64))
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("kept", [1, 2, 3])
 def test_replaced_latents_are_those_of_replaced_chunks(run, embedded_corpus, kind, kept):
-    """Against windows whose old samples themselves are replaced, target by target."""
+    """Compare with windows whose old samples are replaced, target by target."""
     windows, chosen = chosen_of(run, embedded_corpus)
-    donors, _ = probing._donors(chosen, 2_000, 0)
+    donors, _ = probing.choose_donors(chosen, 2_000, 0)
     with torch.no_grad():
-        older = probing._older(run.network, chosen, kind, 4 - kept, donors, 0)
+        older = probing.replacement_latents(run.network, chosen, kind, 4 - kept, donors, 0)
     latents = torch.cat([older, chosen.sequences.latents_SND[:, -kept:]], 1)
     with torch.no_grad():
-        found = probing._nats(run.network, chosen, latents)
+        found = probing.score_latents(run.network, chosen, latents)
     codes = sounds.codes_of(embedded_corpus, windows.recordings[0])
     generator = np.random.default_rng(0)
     old = 500 * (4 - kept)
@@ -136,12 +144,12 @@ def test_replaced_latents_are_those_of_replaced_chunks(run, embedded_corpus, kin
 
 
 def test_weights_of_attention_are_those_that_its_reading_mixes(run, embedded_corpus):
-    """Reading by hand with them gives what the newest latent is."""
+    """Attention computed by hand with these weights gives the newest latent."""
     _, chosen = chosen_of(run, embedded_corpus)
     network, latents_SND = run.network, chosen.sequences.latents_SND
-    weights = network.transformer.newest_weights(latents_SND)
+    weights = network.transformer.newest_attention_weights(latents_SND)
     assert [tuple(one.shape) for one in weights] == [(len(latents_SND), 2, 4)] * 2
-    x_BND = network.transformer.start(latents_SND)
+    x_BND = network.transformer.first_input(latents_SND)
     with torch.no_grad():
         for number, (layer, by_head) in enumerate(
             zip(network.transformer.layers, weights, strict=True)
@@ -149,9 +157,9 @@ def test_weights_of_attention_are_those_that_its_reading_mixes(run, embedded_cor
             folded = layer.attention.fold()
             mixed = torch.einsum("bhn,bnd->bhd", by_head, x_BND).flatten(1)
             read = mixed @ folded.output.T + folded.output_bias
-            newest = layer.after_reading(x_BND[:, -1], read)
-            sight = network.transformer._sight(x_BND, None)
-            x_BND = network.transformer._layer(number, x_BND, None, sight)
+            newest = layer.after_attention(x_BND[:, -1], read)
+            view = network.transformer._view(x_BND, None)
+            x_BND = network.transformer._layer(number, x_BND, None, view)
             torch.testing.assert_close(newest, x_BND[:, -1], atol=1e-4, rtol=1e-4)
 
 
@@ -172,7 +180,7 @@ def test_the_effective_context_keeps_95_percent_of_a_gain_that_is_one(excesses, 
         )
         for at, excess in enumerate(excesses)
     ]
-    assert probing._effective(others, 1_600) == effective
+    assert probing.effective_context(others, 1_600) == effective
 
 
 def test_a_single_recording_lends_other_places_of_its_own(run, embedded_corpus):
@@ -181,7 +189,7 @@ def test_a_single_recording_lends_other_places_of_its_own(run, embedded_corpus):
     assert [one.newest for one in found.attention] == [500, 1_000, 2_000]
     assert {one.kept for one in found.replaced} == {500, 1_000}
     _, chosen = chosen_of(run, embedded_corpus)
-    donors, _ = probing._donors(chosen, 2_000, 0)
+    donors, _ = probing.choose_donors(chosen, 2_000, 0)
     assert (np.abs(chosen.offsets[donors] - chosen.offsets) >= 2_000).all()
 
 
@@ -191,5 +199,5 @@ def test_what_has_nothing_to_replace_is_refused(embedded_corpus, lagged_corpus, 
     for other in (short, baseline):
         with pytest.raises(TrainedModelError, match="no chunks older than its newest one"):
             probe(other, embedded_corpus, "test", 64, 0, unwatched)
-    with pytest.raises(EvaluationError, match="Prepare that one again"):
+    with pytest.raises(EvaluationError, match="prepare the run's corpus again"):
         probe(run, lagged_corpus, "test", 64, 0, unwatched)

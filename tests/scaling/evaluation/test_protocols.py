@@ -1,4 +1,4 @@
-"""The two protocols: which targets they score, and each target's scores by itself."""
+"""Targets of the two protocols, and the score of each target on its own."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ from tests.helpers.trained import trained, trained_baseline
 
 BASELINES = ("wavenet", "samplernn", "sashimi")
 ROUNDED = {"rtol": 0, "atol": 1e-4}
-"""The runs here are float32; tests/model has the exact comparisons."""
+"""Tolerance for float32; tests/model has the exact comparisons."""
 
 
 def run_of(kind, corpus, folder, **changes):
@@ -29,7 +29,7 @@ def run_of(kind, corpus, folder, **changes):
 
 
 def with_test(corpus, samples, files=()):
-    """The corpus with so many samples of test, in which files begin at these places."""
+    """Return the corpus with a test split of ``samples``, whose files begin at these offsets."""
     (recording,) = corpus.recordings
     begin, _ = recording.ranges["test"]
     part = recording.parts[0]
@@ -39,7 +39,7 @@ def with_test(corpus, samples, files=()):
 
 
 def codes_of(corpus, begin, end):
-    """Codes [begin, end) of the only recording, counted from its part of test on."""
+    """Return codes [begin, end) of the only recording, counted from its test range."""
     (recording,) = corpus.recordings
     first = recording.ranges["test"][0]
     codes = read_shard(corpus.folder, recording.location, first + begin, end - begin)
@@ -47,7 +47,7 @@ def codes_of(corpus, begin, end):
 
 
 def together(scoring):
-    """The offsets and the run's, the linear and the histogram's nats of all pieces."""
+    """Return the offsets of all pieces, and their nats by the run, AR(32) and histogram."""
     pieces = list(scoring.pieces)
     assert sum(len(piece.offsets) for piece in pieces) == scoring.targets
     return [np.concatenate(column) for column in list(zip(*pieces, strict=True))[1:]]
@@ -62,19 +62,19 @@ def together(scoring):
         # A shorter file is a chunk of its own.
         ([0], 7, (0, 7), [(0, 7)]),
         ([0], 10, (0, 10), [(0, 10)]),
-        # Joined files: no chunk goes over a border, and each leaves out its own rest.
+        # Joined files: no chunk crosses a border, and each file leaves out its own rest.
         (
             [0, 7, 32],
             45,
             (0, 45),
             [(0, 7), (7, 17), (17, 27), (32, 42)],
         ),
-        # A range that is cut in time begins and ends in files.
+        # A range that is cut in time begins and ends inside files.
         ([0, 7, 32], 45, (12, 40), [(12, 22), (22, 32), (32, 40)]),
         ([0, 7, 32], 45, (20, 45), [(20, 30), (32, 42)]),
         ([0], 25, (3, 9), [(3, 9)]),
         ([0, 30], 60, (5, 25), [(5, 15), (15, 25)]),
-        # Of two files each of a few samples, and of one that the range does not reach.
+        # A few samples of two files each, and a file outside the range.
         ([0, 4, 8, 50], 60, (2, 11), [(2, 4), (4, 8), (8, 11)]),
     ],
 )
@@ -153,7 +153,7 @@ def test_models_of_all_kinds_and_contexts_are_scored_on_the_same_targets(
     lists = [full_context(run, corpus, "test", positions, 4_000) for run in runs]
     assert len({(one.targets_hash, one.targets, one.left_out) for one in lists}) == 1
     assert lists[0].left_out == 4_000
-    # Other histories, of which a model's own context is one, and the other protocol are others.
+    # Another history, such as the model's own context, or protocol has other targets.
     others = [full_context(runs[0], corpus, "test", positions, own) for own in (None, 5_000)]
     others.append(from_silence(runs[0], corpus, "test"))
     assert len({one.targets_hash for one in [lists[0], *others]}) == 4

@@ -1,12 +1,16 @@
-"""Each finding has a data set made for it, and none of them is found in a clean one."""
+"""Each diagnostic has a data set that causes it, and clean data cause none."""
 
 import numpy as np
 import pytest
 
-from scaling.fitting.diagnostics import data_diagnostics, fit_diagnostics, row_noise
+from scaling.fitting.diagnostics import (
+    data_diagnostics,
+    fit_diagnostics,
+    refit_diagnostics,
+    row_noise,
+)
 from scaling.fitting.forms import Additive
 from scaling.fitting.objective import Objective
-from scaling.fitting.stability import refit_diagnostics
 from scaling.fitting.uncertainty import uncertainty
 from tests.helpers.surfaces import design, grid, made, noisy, surface
 
@@ -25,7 +29,7 @@ def found(columns, loss, form=None, objective=None, labels=None, num_redraws=60)
 
 
 def with_chunk(bend, best=2000.0):
-    """A column of chunks over a grid of N and D, and a parabola in its logarithm."""
+    """Add a column of chunks to a grid of N and D, and a parabola in its logarithm to the loss."""
     n, d, chunk = (
         column.ravel()
         for column in np.meshgrid(
@@ -43,7 +47,7 @@ def ridge():
 
 
 def far_point():
-    """A straight power law but for its largest run, which alone decides where it ends."""
+    """Return a power law whose largest run deviates and alone determines E."""
     x = np.append(np.geomspace(1e3, 1e4, 12), 1e6)
     loss = 2 + 3 * (x / 1e3) ** -0.5
     loss[-1] += 0.4
@@ -57,14 +61,14 @@ def outliers():
 
 
 def two_valleys():
-    """Two columns that are one: either may have the steeper power."""
+    """Return two equal columns, of which either may have the steeper power."""
     x = np.geomspace(1e3, 1e7, 20)
     loss = 2 + 3 * (x / 1e3) ** -0.15 + 1 * (x / 1e3) ** -0.9
     return {"N": x, "D": x}, noisy(loss, 0.0002)
 
 
 def clusters():
-    """Ten rows for each of nine configurations, which miss the surface together."""
+    """Return ten rows for each of 16 configurations, which deviate from the surface together."""
     n, d = grid(sizes=4)
     n, d = np.repeat(n, 10), np.repeat(d, 10)
     shared = np.repeat(noisy(np.ones(16), 0.01), 10)

@@ -1,4 +1,4 @@
-"""Arithmetic over columns: what it gives, and that nothing else is taken."""
+"""Arithmetic over columns: its values, and the refusal of everything else."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Surfaces fitted: noise-free ones come back exactly, whatever the form and the objective."""
+"""Fits recover noise-free surfaces exactly, for every form and objective."""
 
 import numpy as np
 import pytest
@@ -82,7 +82,7 @@ def test_three_terms_and_a_parabola_come_back():
 
 
 def test_the_scale_of_the_losses_changes_nothing_but_their_unit():
-    """A mean of tiny Huber terms is what stops optimisers at their starts."""
+    """A mean of tiny Huber terms can stop optimisers at their starts."""
     n, d, loss = design()
     small = made({"N": n, "D": d}, 1e-6 * loss, num_redraws=0).named_parameters
     usual = made({"N": n, "D": d}, loss, num_redraws=0).named_parameters
@@ -116,7 +116,7 @@ def test_a_fit_whose_starts_disagree_has_not_converged(monkeypatch):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (slice(4), "4 different sets of N, D cannot carry the 5 parameters"),
+        (slice(4), "4 different rows of N, D cannot determine the 5 parameters"),
         (slice(6), "D has 1 different value: the additive form needs at least 3"),
     ],
 )

@@ -1,11 +1,11 @@
-"""What is asked of a table, refused before the table is read."""
+"""Requests of a fit: mistakes are refused before the table is read."""
 
 from pathlib import Path
 
 import pytest
 
 from scaling.config.load import ConfigError
-from scaling.fitting.fit_request import FitRequest
+from scaling.fitting.table_fit import FitRequest
 
 
 def asked(**changes):
@@ -19,7 +19,7 @@ def asked(**changes):
 
 
 def test_names_stand_before_the_first_sign():
-    terms, quadratics = asked(terms=["N = a == b"], quadratics=["chunk=chunk"]).named()
+    terms, quadratics = asked(terms=["N = a == b"], quadratics=["chunk=chunk"]).columns_by_name()
     assert terms == {"N": "a == b"}
     assert quadratics == {"chunk": "chunk"}
 
@@ -31,24 +31,24 @@ def test_names_stand_before_the_first_sign():
         ({"terms": ["params"]}, "write NAME=COLUMN"),
         ({"terms": ["=params"]}, "write NAME=COLUMN"),
         ({"terms": ["N=a", "N=b"]}, "names 'N' twice"),
-        ({"terms": ["N.a=a"]}, "a name holds no dot"),
-        ({"terms": ["E=a"]}, "'E' and 'loss' name what is fitted"),
+        ({"terms": ["N.a=a"]}, "a name has no dot"),
+        ({"terms": ["E=a"]}, "'E' and 'loss' are names of the fit"),
         ({"quadratics": ["N=b"]}, "'N' is a --term and a --quadratic"),
         ({"delta": 0.0}, "--delta is 0.0"),
         ({"delta": float("nan")}, "--delta is nan"),
         ({"bootstrap": 1}, "--bootstrap is 1"),
         ({"seed": -1}, "--seed is -1"),
-        ({"at": [1e20]}, "--at needs --cost or --isoflop"),
+        ({"at": [1e20]}, "need --cost or --isoflop"),
         ({"at": [-1.0], "cost": "N"}, "budgets are positive numbers"),
     ],
 )
 def test_each_mistake_has_its_sentence(changes, message):
     with pytest.raises(ConfigError) as error:
-        asked(**changes).named()
+        asked(**changes).columns_by_name()
     assert any(message in problem for problem in error.value.problems)
 
 
 def test_all_mistakes_are_said_at_once():
     with pytest.raises(ConfigError) as error:
-        asked(delta=-1.0, bootstrap=-1, seed=-1).named()
+        asked(delta=-1.0, bootstrap=-1, seed=-1).columns_by_name()
     assert len(error.value.problems) == 3

@@ -1,4 +1,4 @@
-"""The forms: their gradients, and that their parameters mean what their formulas say."""
+"""Forms: their gradients, and the agreement of their parameters with their formulas."""
 
 import numpy as np
 import pytest

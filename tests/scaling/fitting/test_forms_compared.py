@@ -1,10 +1,9 @@
-"""Forms beside each other: the true one wins, and left-out errors come from fits without them."""
+"""Comparison of forms: the true form scores best, and left-out errors come from refits."""
 
 import numpy as np
 import pytest
 
-from scaling.fitting.bootstrap import refit
-from scaling.fitting.fit import fit_problem
+from scaling.fitting.fit import fit_problem, refit
 from scaling.fitting.forms_compared import aicc, compare_forms, left_out_error
 from scaling.fitting.objective import Objective
 from tests.helpers.surfaces import grid, made, noisy, square
@@ -37,7 +36,7 @@ def test_forms_that_do_not_suit_the_columns_are_left_out_or_say_why():
     loss = 1.8 + 480 / n**0.35
     found = {score.name: score for score in compare_forms(made({"N": n}, loss, num_redraws=0))}
     assert "overtraining" not in found
-    assert "cannot carry the 4 parameters" in found["shifted"].problem
+    assert "cannot determine the 4 parameters" in found["shifted"].problem
     assert found["shifted"].aicc is None
 
 

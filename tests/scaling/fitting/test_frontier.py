@@ -1,4 +1,4 @@
-"""The frontier: the closed form where there is one, and the lowest loss under any other cost."""
+"""The frontier: the closed form for a product, and the lowest loss for other costs."""
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def test_the_interval_of_the_exponent_is_that_of_the_redraws():
 
 
 def test_a_parabola_takes_part_in_the_frontier():
-    """A cost that does not know the chunk leaves it at its own best value."""
+    """If the cost does not depend on the chunk, the chunk keeps its own best value."""
     n, d, chunk = (
         column.ravel()
         for column in np.meshgrid(

@@ -1,4 +1,4 @@
-"""IsoFLOP profiles: the known bias of the parabola, and a finding for each bad design."""
+"""IsoFLOP profiles: the known bias of the parabola, and a diagnostic for each bad design."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ BUDGETS = tuple(np.geomspace(1e17, 1e21, 5))
 
 
 def best_sizes(exponents, budget):
-    """N and D of the lowest loss for 6 N D = budget, in closed form."""
+    """Return N and D of the lowest loss for 6 N D = budget, in closed form."""
     alpha, beta = exponents
     scale = (alpha * A / (beta * B)) ** (1 / (alpha + beta))
     n = scale * (budget / 6) ** (beta / (alpha + beta))
@@ -23,7 +23,7 @@ def best_sizes(exponents, budget):
 
 
 def profiles(exponents=CHINCHILLA, width=8, sizes=15, budgets=BUDGETS, centre=1.0, noise=0.0):
-    """A fit of isoFLOP runs ``width`` times around ``centre`` times the best size."""
+    """Fit isoFLOP runs from 1 / ``width`` to ``width`` times ``centre`` times the best size."""
     n = np.concatenate(
         [
             best_sizes(exponents, budget)[0] * factor * np.geomspace(1 / width, width, sizes)
@@ -52,7 +52,7 @@ def profiles(exponents=CHINCHILLA, width=8, sizes=15, budgets=BUDGETS, centre=1.
 def test_the_parabola_is_biased_as_published_and_the_joint_fit_is_not(
     exponents, width, bias, cubic
 ):
-    """Percent of the best D at a budget of 1e24 (arXiv 2603.22339, noise-free)."""
+    """Errors are in percent of the best D at a budget of 1e24 (arXiv 2603.22339, noise-free)."""
     found = isoflop(*profiles(exponents, width))
     _, truth = best_sizes(exponents, 1e24)
     errors = {
@@ -111,7 +111,7 @@ def test_a_profile_that_only_falls_has_no_lowest_point():
 
 def test_budgets_that_run_into_each_other_are_refused():
     fitted, budget = profiles()
-    with pytest.raises(FitError, match="run into each other"):
+    with pytest.raises(FitError, match="are not separate"):
         isoflop(fitted, np.geomspace(1e17, 1e19, len(budget)))
     with pytest.raises(FitError, match="none of the 75 budgets has runs of three sizes"):
         isoflop(fitted, np.geomspace(1e1, 1e75, len(budget)))

@@ -1,4 +1,4 @@
-"""Real CSVs: missing numbers, text, separators, repeated rows; and queries that choose rows."""
+"""Real CSVs: missing numbers, text, separators, repeated rows, and queries that select rows."""
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ def of(frame, **options):
 
 
 def codes(one):
-    return [finding.code for finding in one.row_findings()]
+    return [finding.code for finding in one.row_diagnostics()]
 
 
 def test_a_clean_table_is_fitted_whole(frame):
@@ -34,7 +34,7 @@ def test_a_clean_table_is_fitted_whole(frame):
 
 
 def reread(frame, folder, **how):
-    """The table as a CSV of it is read."""
+    """Write the table as a CSV and read it again."""
     path = folder / "runs.csv"
     frame.to_csv(path, index=False, **how)
     return read(path)
@@ -48,7 +48,7 @@ def test_rows_without_a_number_are_left_out_and_counted(frame, tmp_path):
     dirty.loc[6, "tokens"] = None
     one = of(reread(dirty, tmp_path))
     assert len(one.points().loss) == 32
-    texts = [finding.text for finding in one.row_findings()]
+    texts = [finding.text for finding in one.row_diagnostics()]
     assert texts[0].startswith("3 of 36 rows have no number for loss")
     assert "the first is line 5" in texts[0]
     assert codes(one) == ["rows_dropped", "rows_dropped"]
@@ -93,7 +93,7 @@ def test_a_group_makes_a_configuration_and_a_row_without_one_is_its_own(frame):
     ("change", "options", "message"),
     [
         ({}, {"where": "los < 5"}, "name 'los' is not defined"),
-        ({}, {"where": "loss <"}, "cannot be asked of the table"),
+        ({}, {"where": "loss <"}, "is no query of this table"),
         ({}, {"where": "N"}, "is not true or false for each row"),
         ({}, {"where": "loss < 0"}, "keeps none of the 36 rows"),
         ({}, {"holdout": "N > 1e20"}, "holds out none of 36 rows"),
@@ -101,8 +101,8 @@ def test_a_group_makes_a_configuration_and_a_row_without_one_is_its_own(frame):
         ({}, {"group": "sise"}, "no column 'sise'"),
         ({}, {"covariates": {"N": "Model Siz"}}, "the nearest is 'Model Size'"),
         ({}, {"covariates": {"N": "1"}}, "names no column"),
-        ({"tokens": "many"}, {}, "column 'tokens' holds text, such as"),
-        ({"tokens": 0.0}, {}, "D holds 0 in line 2 .* values must be positive"),
+        ({"tokens": "many"}, {}, "column 'tokens' has text, such as"),
+        ({"tokens": 0.0}, {}, "D is 0 in line 2 .* values must be positive"),
         ({"val loss": -1.0}, {}, "--where 'loss > 0'"),
         ({"tokens": np.nan}, {}, "none of the 36 rows has a number for D"),
     ],
@@ -117,7 +117,7 @@ def test_what_cannot_be_asked_is_refused_in_a_sentence(frame, change, options, m
     [
         (None, "there is no file"),
         (b"", "cannot be read as a CSV"),
-        (b"a,b\n", "holds no row"),
+        (b"a,b\n", "has no row below"),
         (b"a,b\n1,2\n1,2,3\n", "cannot be read as a CSV: .*line 3"),
     ],
 )

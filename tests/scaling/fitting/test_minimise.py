@@ -1,4 +1,4 @@
-"""The optimiser of many fits: it ends where scipy ends, and weights stand for rows."""
+"""The optimiser of many fits agrees with scipy, and a weight is a repeated row."""
 
 import numpy as np
 import pytest
@@ -41,14 +41,14 @@ def test_no_start_of_scipy_finds_a_lower_objective(points, objective):
     bounds = list(zip(problem.lower, problem.upper, strict=True))
     others = FORM.starts(points.loss, 5, np.random.default_rng(1))
     for start in [optima.parameters[0] * 1.02, *others]:
-        with np.errstate(all="ignore"):  # where it tries a loss of zero
+        with np.errstate(all="ignore"):  # scipy tries a loss of zero
             found = minimize(scaled, start, jac=True, method="L-BFGS-B", bounds=bounds)
         assert found.fun >= 1 - 1e-6
     assert np.all(optima.converged)
 
 
 def test_absolute_errors_end_at_the_linear_programs_optimum():
-    """Least absolute deviations of a line have a median for their answer."""
+    """The median has the least absolute deviations."""
     loss = np.array([2.0, 2.1, 2.2, 3.9, 2.05])
     points = Points.of({"N": np.array([1.0, 2, 4, 8, 16])}, loss)
     form, objective = Additive(("N",)), Objective("huber", "raw", 1e-9)

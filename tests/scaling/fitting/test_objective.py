@@ -1,4 +1,4 @@
-"""The objectives: their values, derivatives and the widths through which a fit narrows."""
+"""Objectives: their values, derivatives, and the widths of a fit in turn."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_widths_narrow_to_the_objectives_own():
 
 @pytest.mark.parametrize("delta", [1e-9, 1e-1, 1e3])
 def test_mean_curvature_is_that_of_the_distribution_of_the_residuals(delta):
-    """Of normal residuals, the mean of psi' is the share within delta."""
+    """For normal residuals, the mean of psi' is the share of residuals within delta."""
     scale = 0.01
     residuals = scale * np.random.default_rng(0).normal(size=100_000)
     expected = min(1.0, 2 * delta / (scale * np.sqrt(2 * np.pi)))

@@ -1,10 +1,10 @@
-"""Predictions of rows that were not fitted, and how often a new run falls into its interval."""
+"""Predictions of held-out rows, and the coverage of the interval of a new run."""
 
 import numpy as np
 import pytest
 
 from scaling.fitting.objective import Objective
-from scaling.fitting.prediction import extrapolation_factor, predict
+from scaling.fitting.uncertainty import extrapolation_factor, predict
 from tests.helpers.surfaces import grid, made, noisy, square, surface
 
 BEYOND = np.array([[3e10, 3e12], [1e8, 1e10]])

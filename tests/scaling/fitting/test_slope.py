@@ -1,9 +1,9 @@
-"""The slope a doubling: its interval, and the scatter between seeds."""
+"""The slope per doubling: its interval, the noise between seeds, and the variance of contrasts."""
 
 import numpy as np
 import pytest
 
-from scaling.fitting.slope import FitError, fit_slope, replicate_noise
+from scaling.fitting.slope import FitError, contrast_variances, fit_slope, replicate_noise
 
 CONTEXTS = np.geomspace(8_000, 1_024_000, 8)
 
@@ -42,3 +42,12 @@ def test_noise_is_pooled_over_replicated_configurations_only():
     assert replicate_noise([1.0, 2.0, 3.0], ["a", "b", "c"]) is None
     deviation, freedom = replicate_noise([1.0, 3.0, 5.0, 9.0], ["a", "a", "b", "c"])
     assert (deviation, freedom) == (pytest.approx(2**0.5), 1)
+
+
+def test_the_variance_of_a_contrast_is_that_of_weighted_means():
+    weights, seeds = np.array([[1.0, 0.5], [-1.0, 0.25], [0.0, -0.75]]), np.array([4, 1, 2])
+    runs = np.random.default_rng(0).normal(size=(20_000, 7))
+    means = np.stack([part.mean(axis=1) for part in np.split(runs, [4, 5], axis=1)], axis=1)
+    by_simulation = np.var(means @ weights, axis=0).sum()
+    assert contrast_variances(weights, seeds).sum() == pytest.approx(by_simulation, rel=0.03)
+    assert contrast_variances(weights, seeds)[0] == pytest.approx(1.25 / 4)

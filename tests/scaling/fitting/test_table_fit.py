@@ -1,7 +1,7 @@
 """``python -m scaling fit`` on public tables of runs with published fits, and on generated ones.
 
-The public tables are read where they stand: in the folder that LONGWAVE_SCALING_DATA names, or in
-``shared/data/scaling`` beside the clone.
+The public tables are in the folder that LONGWAVE_SCALING_DATA names, or in ``shared/data/scaling``
+beside the clone.
 """
 
 import json
@@ -50,7 +50,7 @@ def parameters(content):
 
 @public
 def test_the_huber_fit_of_chinchillas_runs_is_the_true_minimum(run):
-    """Besiroglu et al. 2024 (arXiv 2404.10102), at delta 1e-3."""
+    """Values of Besiroglu et al. 2024 (arXiv 2404.10102), at delta 1e-3."""
     found = run(*EPOCH, *SIZES, "--cost", "6 * N * D", "--bootstrap", "400")
     assert found["n"] == 240 and found["converged"]
     assert found["objective"] <= 0.00101827402 * (1 + 1e-6)
@@ -74,7 +74,7 @@ def test_the_huber_fit_of_chinchillas_runs_is_the_true_minimum(run):
 @public
 @pytest.mark.parametrize("delta", ["1e-6", "1e-8", "1e-10"])
 def test_the_narrow_limit_gives_the_published_table(run, delta):
-    """Its notebook maximises a likelihood with a free scale: least absolute errors."""
+    """The notebook of the paper maximises a likelihood with a free scale: least absolute errors."""
     found = parameters(run(*EPOCH, *SIZES, "--delta", delta, "--bootstrap", "0"))
     assert found["N.coefficient"] == pytest.approx(482.01, rel=0.005)
     assert found["D.coefficient"] == pytest.approx(2085.43, rel=0.005)
@@ -84,7 +84,7 @@ def test_the_narrow_limit_gives_the_published_table(run, delta):
 
 @public
 def test_least_squares_predict_the_largest_of_chinchillas_runs(run):
-    """Apple's ml-scalefit on the same runs, in millions and billions."""
+    """Values of Apple's ml-scalefit on the same runs, in millions and billions."""
     found = run(
         *EPOCH,
         *("--term", "N=Model Size / 1e6", "--term", "D=Training FLOP / (6e9 * Model Size)"),
@@ -117,7 +117,7 @@ SMALL = "(cc_mult == 1 and params < 4.2e8 or cc_mult == 16 and model.str.startsw
     ],
 )
 def test_five_small_runs_give_the_overtraining_law(run, dataset, expected):
-    """Gadre et al. 2024 (arXiv 2403.08540); the two held-out errors are published."""
+    """Values of Gadre et al. 2024 (arXiv 2403.08540), with their two held-out errors."""
     found = run(
         DATA / "gadre/runs.csv",
         *("--loss", "loss_c4_val", "--term", "N=params", "--term", "D=tokens"),
@@ -139,7 +139,7 @@ def test_five_small_runs_give_the_overtraining_law(run, dataset, expected):
 
 @public
 def test_asymmetric_errors_reach_the_published_optimum(run):
-    """The package chinchilla on its own runs; its objective is the mean."""
+    """Values of the package chinchilla on its own runs; its objective is the mean."""
     found = run(
         *(DATA / "kyo_takano/df.csv", "--loss", "loss", "--term", "N=N", "--term", "D=D"),
         *("--objective", "asymmetric", "--space", "raw"),

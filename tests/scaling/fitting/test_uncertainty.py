@@ -1,4 +1,4 @@
-"""Intervals: how often they hold the truth, and what they are when nothing can be said."""
+"""Intervals: their coverage of the truth, and None without degrees of freedom."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_intervals_cover_the_truth_on_sixteen_configurations(kind, deviation):
         loss = noisy(surface(n, d), deviation, seed)
         fitted = made({"N": n, "D": d}, loss, objective=Objective(kind), seed=seed)
         values = fitted.form.named_parameters(fitted.redraws, fitted.points.centres)
-        # For a cost of 6 N D the best N grows with this power of it (test_frontier.py).
+        # For a cost of 6 N D the best N grows with this power of the cost (test_frontier.py).
         compute = values["D.exponent"] / (values["N.exponent"] + values["D.exponent"])
         low, high = percentile_interval(compute)
         redrawn["compute"] += low < truth < high
@@ -39,7 +39,7 @@ def test_intervals_cover_the_truth_on_sixteen_configurations(kind, deviation):
 
 
 def test_least_squares_errors_of_a_line_are_those_of_the_textbook():
-    """A surface that is all E has the standard error of a mean."""
+    """If the loss is nearly E alone, E has the standard error of a mean."""
     loss = 3 + 0.01 * np.random.default_rng(0).normal(size=400)
     n = np.tile([1.0, 10, 100, 1000], 100)
     known = wald(made({"N": n}, loss + 2 / n, objective=Objective("mse", "raw"), num_redraws=0))

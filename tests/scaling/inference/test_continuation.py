@@ -30,7 +30,7 @@ SECONDS = STEPS / RATE
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    """On a busy machine the threads of a product wait for each other, and these are tiny."""
+    """Use one thread: on a busy machine, threads of tiny products wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -47,10 +47,12 @@ def prompt(tmp_path):
     return sound(tmp_path / "prompt.wav", samples=3_000)
 
 
-def made(run, prompt, out, seconds=SECONDS, seed=7, batch=1, progress=lambda d, t: None, **how):
+def continued(
+    run, prompt, out, seconds=SECONDS, seed=7, batch=1, progress=lambda d, t: None, **how
+):
     silence = how.pop("silence", None)
-    asked = GenerationRequest(seconds, Sampling(**how), seed, batch, silence)
-    return continue_prompt(run, prompt, asked, out, progress)[0]
+    request = GenerationRequest(seconds, Sampling(**how), seed, batch, silence)
+    return continue_prompt(run, prompt, request, out, progress)[0]
 
 
 def contents(folder):
@@ -60,7 +62,7 @@ def contents(folder):
 @pytest.mark.parametrize("attention", ["causal", "bidirectional"])
 def test_a_wav_holds_the_codes_that_generate_yields_for_the_seed(tmp_path, prompt, attention):
     run = trained(attention)
-    (only,) = made(run, prompt, tmp_path / "out", temperature=0.9, top_k=200, top_p=0.95)
+    (only,) = continued(run, prompt, tmp_path / "out", temperature=0.9, top_k=200, top_p=0.95)
     codes_S = quantise.encode(soundfile.read(prompt, dtype="float32")[0], "mulaw")[-2_000:]
     sampling = Sampling(temperature=0.9, top_k=200, top_p=0.95)
     steps = generation.generate(run.network, torch.from_numpy(codes_S).long(), sampling, 7)
@@ -73,7 +75,7 @@ def test_a_wav_holds_the_codes_that_generate_yields_for_the_seed(tmp_path, promp
 
 
 def test_files_are_named_after_prompt_seed_and_number(tmp_path, run, prompt):
-    found = made(run, prompt, tmp_path / "a" / "out", seed=3, batch=2)
+    found = continued(run, prompt, tmp_path / "a" / "out", seed=3, batch=2)
     assert [(each.seed, each.number) for each in found] == [(3, 0), (3, 1)]
     names = [path.name for each in found for path in (each.wav, each.picture)]
     assert names == [f"prompt-seed3-{n}.{kind}" for n in (0, 1) for kind in ("wav", "png")]
@@ -81,17 +83,17 @@ def test_files_are_named_after_prompt_seed_and_number(tmp_path, run, prompt):
 
 
 def test_a_batch_of_three_differs_and_begins_with_the_batch_of_one(tmp_path, run, prompt):
-    three = made(run, prompt, tmp_path / "three", batch=3)
-    (one,) = made(run, prompt, tmp_path / "one")
+    three = continued(run, prompt, tmp_path / "three", batch=3)
+    (one,) = continued(run, prompt, tmp_path / "one")
     assert len({each.wav.read_bytes() for each in three}) == 3
     assert three[0].wav.read_bytes() == one.wav.read_bytes()
     assert three[0].picture.read_bytes() == one.picture.read_bytes()
 
 
 def test_a_seed_fixes_every_byte_and_another_seed_changes_them(tmp_path, run, prompt):
-    made(run, prompt, tmp_path / "a", batch=2)
-    made(run, prompt, tmp_path / "b", batch=2)
-    (other,) = made(run, prompt, tmp_path / "c", seed=8)
+    continued(run, prompt, tmp_path / "a", batch=2)
+    continued(run, prompt, tmp_path / "b", batch=2)
+    (other,) = continued(run, prompt, tmp_path / "c", seed=8)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
     assert other.wav.read_bytes() not in contents(tmp_path / "a").values()
 
@@ -112,13 +114,13 @@ def test_a_prompt_becomes_the_codes_that_preparing_it_gives(
     prepared_T = shards.read(corpus, place, 0, entry.samples)
     generate = endlessly([])
     monkeypatch.setattr(continuation, "generate", generate)
-    made(trained(codec=codec, scaling=scaling, chunk=chunk), prompt, tmp_path / "out")
+    continued(trained(codec=codec, scaling=scaling, chunk=chunk), prompt, tmp_path / "out")
     assert np.array_equal(generate.prompt_S.numpy(), prepared_T[-2_000:])
 
 
 def test_a_stereo_prompt_of_another_rate_is_continued_at_the_corpus_rate(tmp_path, run):
     prompt = sound(tmp_path / "prompt.flac.wav", 4_000, 44_100, 2)
-    (only,) = made(run, prompt, tmp_path / "out")
+    (only,) = continued(run, prompt, tmp_path / "out")
     assert only.wav.name == "prompt.flac-seed7-0.wav"
     assert (soundfile.info(only.wav).samplerate, soundfile.info(only.wav).frames) == (RATE, STEPS)
 
@@ -126,12 +128,12 @@ def test_a_stereo_prompt_of_another_rate_is_continued_at_the_corpus_rate(tmp_pat
 def test_a_prompt_that_is_too_short_is_one_sentence(tmp_path, run):
     prompt = sound(tmp_path / "short.wav", 499)
     with pytest.raises(PromptError) as raised:
-        made(run, prompt, tmp_path / "out")
+        continued(run, prompt, tmp_path / "out")
     assert str(raised.value) == (
         f"the prompt {prompt} has 0.03119 s (499 samples at 16000 Hz): run {run.record.id} needs "
         "0.03125 s (500 samples) or more"
     )
-    assert len(made(run, sound(tmp_path / "enough.wav", 500), tmp_path / "out")) == 1
+    assert len(continued(run, sound(tmp_path / "enough.wav", 500), tmp_path / "out")) == 1
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no audio at all"])
@@ -139,15 +141,17 @@ def test_a_prompt_that_cannot_be_read_raises_the_readers_own_error(tmp_path, run
     prompt = tmp_path / "broken.wav"
     if content is not None:
         prompt.write_bytes(content)
-    with pytest.raises(PromptError, match=r"broken\.wav is of no use: it cannot be (opened|decod)"):
-        made(run, prompt, tmp_path / "out")
+    with pytest.raises(
+        PromptError, match=r"broken\.wav cannot be used: it cannot be (opened|decod)"
+    ):
+        continued(run, prompt, tmp_path / "out")
     assert not contents(tmp_path / "out")
 
 
 @pytest.mark.parametrize(
     ("changes", "sentences"),
     [
-        ({"seconds": 0.0}, ["seconds is 0.0: write a sample (1/16000 s) or more, as 5"]),
+        ({"seconds": 0.0}, ["seconds is 0.0: write one sample (1/16000 s) or more, as 5"]),
         ({"seconds": -1.0}, ["seconds is -1.0"]),
         ({"seconds": 1e-5}, ["seconds is 1e-05"]),
         ({"seconds": float("inf")}, ["seconds is inf"]),
@@ -155,31 +159,33 @@ def test_a_prompt_that_cannot_be_read_raises_the_readers_own_error(tmp_path, run
         ({"seed": -1}, ["seed is -1: write 0 to 4294967295"]),
         ({"batch": 0}, ["batch is 0: write 1 or more"]),
         ({"top_p": 0.0, "batch": -2}, ["top-p is 0.0", "batch is -2"]),
-        ({"silence": 0.0, "min_p": 2.0}, ["silence is 0.0: write a sample", "min-p is 2.0"]),
+        ({"silence": 0.0, "min_p": 2.0}, ["silence is 0.0: write one sample", "min-p is 2.0"]),
     ],
 )
 def test_what_cannot_be_is_said_before_the_prompt_is_read(tmp_path, run, changes, sentences):
     with pytest.raises(PromptError) as raised:
-        made(run, tmp_path / "missing.wav", tmp_path / "out", **changes)
+        continued(run, tmp_path / "missing.wav", tmp_path / "out", **changes)
     assert len(str(raised.value).split("; ")) == len(sentences)
     for sentence in sentences:
         assert sentence in str(raised.value)
 
 
 def test_it_ends_when_all_have_been_silent_for_so_long(tmp_path, monkeypatch, run, prompt):
-    """The first falls silent at step 20, the second at step 50, with a click at step 60."""
+    """The continuations are silent from steps 20 and 50; the second one clicks at step 60."""
     middle = torch.tensor([128, 127])
     codes = [middle.clone() for _ in range(1_000)]
     for step in range(50):
         codes[step][1] = 90
     codes[19][0], codes[60][1] = 200, 9
     monkeypatch.setattr(continuation, "generate", endlessly(codes))
-    asked = GenerationRequest(1_000 / RATE, Sampling(), 7, 2, 30 / RATE)
-    found, seconds = continue_prompt(run, prompt, asked, tmp_path / "out", lambda d, t: None)
+    request = GenerationRequest(1_000 / RATE, Sampling(), 7, 2, 30 / RATE)
+    found, seconds = continue_prompt(run, prompt, request, tmp_path / "out", lambda d, t: None)
     assert round(seconds * RATE) == 61 + 30
     assert [soundfile.info(one.wav).frames for one in found] == [91, 91]
-    asked = GenerationRequest(40 / RATE, Sampling(), 7, 2, 30 / RATE)
-    assert continue_prompt(run, prompt, asked, tmp_path / "out", lambda d, t: None)[1] == 40 / RATE
+    request = GenerationRequest(40 / RATE, Sampling(), 7, 2, 30 / RATE)
+    assert (
+        continue_prompt(run, prompt, request, tmp_path / "out", lambda d, t: None)[1] == 40 / RATE
+    )
 
 
 @pytest.mark.fault(
@@ -192,10 +198,10 @@ def test_ctrl_c_keeps_what_is_there(tmp_path, monkeypatch, run, prompt):
         yield from islice(generation.generate(*arguments), 60)
         raise KeyboardInterrupt
 
-    whole = soundfile.read(made(run, prompt, tmp_path / "whole")[0].wav)[0]
+    whole = soundfile.read(continued(run, prompt, tmp_path / "whole")[0].wav)[0]
     monkeypatch.setattr(continuation, "PROGRESS_SECONDS", 0.0)
     monkeypatch.setattr(continuation, "generate", interrupted)
-    (only,) = made(run, prompt, tmp_path / "out")
+    (only,) = continued(run, prompt, tmp_path / "out")
     assert np.array_equal(soundfile.read(only.wav)[0], whole[:60])
     assert only.picture.exists() and not list((tmp_path / "out").glob("*.partial"))
 
@@ -209,9 +215,9 @@ def test_a_wav_can_be_heard_while_it_grows(tmp_path, monkeypatch, run, prompt):
             (growing,) = (tmp_path / "out").glob("*.wav.*.partial")
             lengths.append((done, soundfile.info(growing).frames))
 
-    made(run, prompt, tmp_path / "out", progress=look)
+    continued(run, prompt, tmp_path / "out", progress=look)
     assert len(lengths) == STEPS - 1
-    # What is told of was handed on, and what was handed on before it is in the file.
+    # A reported block was yielded, and the blocks before it are in the file.
     assert all(frames >= done - 1 for done, frames in lengths)
 
 
@@ -219,7 +225,7 @@ def test_a_wav_can_be_heard_while_it_grows(tmp_path, monkeypatch, run, prompt):
 def test_an_error_in_the_middle_leaves_no_file_and_keeps_the_old(
     tmp_path, monkeypatch, run, prompt, place
 ):
-    made(run, prompt, tmp_path / "out")
+    continued(run, prompt, tmp_path / "out")
     before = contents(tmp_path / "out")
 
     def breaks(*arguments, **options):
@@ -238,12 +244,12 @@ def test_an_error_in_the_middle_leaves_no_file_and_keeps_the_old(
     else:
         monkeypatch.setattr(Figure, "savefig", refuses)
     with pytest.raises(RuntimeError, match="broken"):
-        made(run, prompt, tmp_path / "out", temperature=0.5)
+        continued(run, prompt, tmp_path / "out", temperature=0.5)
     assert contents(tmp_path / "out") == before
 
 
 def test_the_picture_is_a_png_of_more_than_one_colour(tmp_path, run, prompt):
-    (only,) = made(run, prompt, tmp_path / "out")
+    (only,) = continued(run, prompt, tmp_path / "out")
     assert only.picture.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     pixels = imread(only.picture)
     assert pixels.shape == (480, 1_200, 4)
@@ -254,7 +260,7 @@ def test_the_picture_is_a_png_of_more_than_one_colour(tmp_path, run, prompt):
 def test_the_picture_shows_a_full_scale_sine_where_it_sounds_at_zero_decibels(
     tmp_path, monkeypatch, seconds
 ):
-    """After two silent seconds, of which the picture shows the last."""
+    """The prompt is two seconds of silence; the spectrogram shows the last one."""
     prompt = tmp_path / "silence.wav"
     soundfile.write(prompt, np.zeros(2 * RATE), RATE)
     sine_T = np.sin(2 * np.pi * 2_000 * np.arange(round(seconds * RATE)) / RATE)
@@ -265,7 +271,7 @@ def test_the_picture_shows_a_full_scale_sine_where_it_sounds_at_zero_decibels(
         Figure, "savefig", lambda figure, path, format: (figures.append(figure), path.touch())
     )
     run = trained(codec="linear")
-    made(run, prompt, tmp_path / "out", seconds=seconds, temperature=0.5)
+    continued(run, prompt, tmp_path / "out", seconds=seconds, temperature=0.5)
     axes = figures[0].axes[0]
     assert axes.get_title() == f"run {run.record.id}, seed 7, temperature 0.5, number 0"
     assert axes.get_xlim() == (-1.0, seconds) and axes.get_ylim() == (0, RATE / 2)
@@ -285,7 +291,9 @@ def test_progress_is_told_about_ten_times_a_second(tmp_path, monkeypatch, run, p
     clock = iter(np.arange(0, 10, 0.01))
     monkeypatch.setattr(continuation, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     calls = []
-    made(run, prompt, tmp_path / "out", progress=lambda done, total: calls.append((done, total)))
+    continued(
+        run, prompt, tmp_path / "out", progress=lambda done, total: calls.append((done, total))
+    )
     assert calls[0] == (0, STEPS) and calls[-1] == (STEPS, STEPS)
     assert calls == sorted(calls) and STEPS / 15 < len(calls) < STEPS / 9 + 3
 
@@ -308,6 +316,6 @@ def test_a_long_causal_continuation_is_compiled_where_there_is_a_compiler(
     found = SimpleNamespace(which=lambda name: f"/usr/bin/{name}" if name == compiler else None)
     monkeypatch.setattr(continuation, "shutil", found)
     run = trained(attention)
-    # Wherever the tests run, the run's device is a CPU: its network was never moved.
-    made(run, prompt, tmp_path / "out", seconds=steps / RATE)
+    # The network is on the CPU on every machine: it was never moved.
+    continued(run, prompt, tmp_path / "out", seconds=steps / RATE)
     assert generate.compiled is compiled

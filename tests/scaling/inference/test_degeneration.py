@@ -1,4 +1,4 @@
-"""When a continuation counts as run away, and that music and a prompt of the same kind do not."""
+"""Alarms for degenerate continuations, and none for music or a prompt of the same kind."""
 
 import numpy as np
 import pytest
@@ -20,20 +20,20 @@ EVERY_CODEC = pytest.mark.parametrize(
 )
 
 
-def told(made, given, codec="mulaw", levels=256):
-    """The first word or two of what is said of these samples after those."""
+def alarms(samples, prompt, codec="mulaw", levels=256):
+    """Return the first one or two words of each alarm, for these samples after the prompt."""
     corpus = records.run({}, 3.3).corpus
     corpus = corpus.model_copy(update={"rate": RATE, "codec": codec, "levels": levels})
-    codes, prompt = (quantise.encode(one, codec, levels) for one in (made, given))
+    codes, prompt_codes = (quantise.encode(each, codec, levels) for each in (samples, prompt))
     return [
         " ".join(sentence.split()[:2]).split(":")[0]
-        for sentence in degeneration_alarms(codes, prompt, corpus)
+        for sentence in degeneration_alarms(codes, prompt_codes, corpus)
     ]
 
 
 @EVERY_CODEC
 @pytest.mark.parametrize(
-    ("made", "given", "expected"),
+    ("samples", "prompt", "expected"),
     [
         (TONE, TONE, []),
         (TONE, SILENCE, []),
@@ -51,9 +51,9 @@ def told(made, given, codec="mulaw", levels=256):
     ],
 )
 def test_silence_noise_clipping_and_a_level_far_above_are_told_and_no_more(
-    made, given, expected, codec, levels
+    samples, prompt, expected, codec, levels
 ):
-    assert told(made, given, codec, levels) == expected
+    assert alarms(samples, prompt, codec, levels) == expected
 
 
 def test_a_sentence_holds_the_number_and_what_is_allowed():
@@ -72,15 +72,15 @@ def test_of_real_recordings_nothing_is_told_but_that_a_second_is_silent(name):
     found = {
         sentence
         for at in range(RATE, len(samples) - RATE, 3 * RATE)
-        for sentence in told(samples[at : at + RATE], samples[max(0, at - 8 * RATE) : at])
+        for sentence in alarms(samples[at : at + RATE], samples[max(0, at - 8 * RATE) : at])
     }
     assert found <= {"became silence"}
 
 
 def test_the_last_second_is_judged_and_less_than_one_is_not():
-    assert told(np.concatenate([NOISE, TONE]), TONE) == []
-    assert told(np.concatenate([TONE, NOISE]), TONE) == ["became noise"]
-    assert told(NOISE[:-1], TONE) == []
+    assert alarms(np.concatenate([NOISE, TONE]), TONE) == []
+    assert alarms(np.concatenate([TONE, NOISE]), TONE) == ["became noise"]
+    assert alarms(NOISE[:-1], TONE) == []
 
 
 @EVERY_CODEC

@@ -1,4 +1,4 @@
-"""A run's model as others take it: without Ray, without the run, without unpickling."""
+"""Exported models: loaded without Ray, without the run's folder, without unpickling."""
 
 import importlib.metadata
 import json
@@ -79,8 +79,8 @@ def test_the_folder_says_what_the_model_is_and_how_to_use_it(latent, tmp_path):
     assert about["corpus"]["fingerprint"] == latent.record.corpus.fingerprint
     assert about["licence"].startswith("public domain")
     card = (tmp_path / "out/README.md").read_text()
-    for said in (f"{bits(loss.nats):.4f} bits", "public domain", 'model.load("', latent.record.id):
-        assert said in card
+    for text in (f"{bits(loss.nats):.4f} bits", "public domain", 'model.load("', latent.record.id):
+        assert text in card
     assert card.startswith("---\n")
 
 
@@ -123,7 +123,7 @@ def test_a_program_of_a_baseline_is_refused_and_nothing_is_written(embedded_corp
 
 
 def spoiled(folder, change):
-    """An export whose configuration has been changed by hand."""
+    """Change the configuration of an export."""
     path = folder / "config.json"
     content = json.loads(path.read_text())
     change(content)
@@ -131,22 +131,22 @@ def spoiled(folder, change):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "words"),
     [
-        (lambda it: it.update(format=FORMAT + 1), f"this version reads format {FORMAT}"),
-        (lambda it: it.pop("format"), "holds no exported model"),
-        (lambda it: it["model"].update(kind="other"), "cannot be built"),
-        (lambda it: it["model"].update(colour="red"), "cannot be built"),
-        (lambda it: it["model"].update(context=2_001), "not a multiple of model.chunk"),
-        (lambda it: it["model"].update(width=64), "cannot be built"),
-        (lambda it: it.pop("about"), "holds no exported model"),
-        (lambda it: it["model"].pop("kind"), "cannot be built"),
+        (lambda content: content.update(format=FORMAT + 1), f"this version reads format {FORMAT}"),
+        (lambda content: content.pop("format"), "has no exported model"),
+        (lambda content: content["model"].update(kind="other"), "cannot be built"),
+        (lambda content: content["model"].update(colour="red"), "cannot be built"),
+        (lambda content: content["model"].update(context=2_001), "not a multiple of model.chunk"),
+        (lambda content: content["model"].update(width=64), "cannot be built"),
+        (lambda content: content.pop("about"), "has no exported model"),
+        (lambda content: content["model"].pop("kind"), "cannot be built"),
     ],
 )
-def test_what_cannot_be_read_is_a_sentence(latent, tmp_path, change, said):
+def test_what_cannot_be_read_is_a_sentence(latent, tmp_path, change, words):
     export_run(latent, tmp_path / "out")
     spoiled(tmp_path / "out", change)
-    with pytest.raises(ExportError, match=re.escape(said)):
+    with pytest.raises(ExportError, match=re.escape(words)):
         model.load(tmp_path / "out")
 
 
@@ -160,12 +160,12 @@ def test_damaged_weights_are_a_sentence(latent, tmp_path, cut):
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(ExportError, match="cannot be built"):
         model.load(tmp_path / "out")
-    with pytest.raises(ExportError, match="holds no exported model"):
+    with pytest.raises(ExportError, match="has no exported model"):
         model.load(tmp_path)
 
 
-def with_what_it_requires(*names):
-    """Distributions with all that they require here, by name."""
+def with_requirements(*names):
+    """Return the named distributions with all their requirements, by name."""
     found, waiting = {}, list(names)
     while waiting:
         name = waiting.pop().lower().replace("_", "-")
@@ -182,11 +182,11 @@ def with_what_it_requires(*names):
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory):
-    """The Python of an environment with torch, numpy, safetensors and what they require."""
+    """Return the Python of an environment with torch, numpy, safetensors and their requirements."""
     folder = tmp_path_factory.mktemp("bare")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     (packages,) = folder.glob("lib/python*/site-packages")
-    for distribution in with_what_it_requires("torch", "numpy", "safetensors").values():
+    for distribution in with_requirements("torch", "numpy", "safetensors").values():
         tops = {Path(file).parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}
         for top in tops:
             source = Path(str(distribution.locate_file(top)))

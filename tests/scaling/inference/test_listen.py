@@ -1,4 +1,4 @@
-"""A study's players: the best runs continue one prompt, and the page plays it without a network."""
+"""Clips of a study: the best runs continue a prompt, and the page plays them offline."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ SECONDS = 0.02
 
 @pytest.fixture(scope="module")
 def folder(embedded_corpus, tmp_path_factory):
-    """Two runs of random weights, of one and two layers."""
+    """Return a study of two runs with random weights, of one and two layers."""
     folder = tmp_path_factory.mktemp("heard")
     for layers in (1, 2):
         run = trained(embedded_corpus, folder / str(layers), model__layers=layers)
@@ -36,39 +36,44 @@ def heard(*folders, **how):
 
 def test_all_runs_continue_the_same_prompt_beside_what_truly_follows(folder, embedded_corpus):
     index, skipped = heard(folder)
-    told = json.loads(index.read_text())
-    assert [one["kind"] for one in told] == ["prompt", "anchor", "continuation", "continuation"]
+    entries = json.loads(index.read_text())
+    assert [entry["kind"] for entry in entries] == [
+        "prompt",
+        "anchor",
+        "continuation",
+        "continuation",
+    ]
     assert skipped == []
     steps = round(SECONDS * embedded_corpus.rate)
     recording = embedded_corpus.longest_recording("test")
     end = recording.ranges["test"][1]
     codes = shards.read(embedded_corpus.folder, recording.location, end - steps, steps)
     truth = quantise.decode(codes, embedded_corpus.codec, embedded_corpus.levels)
-    sound, rate = soundfile.read(index.parent / told[1]["file"])
+    sound, rate = soundfile.read(index.parent / entries[1]["file"])
     assert rate == embedded_corpus.rate
     assert np.abs(sound - truth).max() < 2**-15
-    assert all(one["nats"] > 0 for one in told[2:])
-    assert len(soundfile.read(index.parent / told[2]["file"])[0]) == steps
+    assert all(entry["nats"] > 0 for entry in entries[2:])
+    assert len(soundfile.read(index.parent / entries[2]["file"])[0]) == steps
 
 
 def test_a_seed_fixes_every_byte_and_the_best_come_first(folder):
     index, _ = heard(folder)
-    told = json.loads(index.read_text())
-    first = (index.parent / told[2]["file"]).read_bytes()
+    entries = json.loads(index.read_text())
+    first = (index.parent / entries[2]["file"]).read_bytes()
     heard(folder)
-    assert (index.parent / told[2]["file"]).read_bytes() == first
+    assert (index.parent / entries[2]["file"]).read_bytes() == first
     index, _ = heard(folder, most=1)
     assert len(json.loads(index.read_text())) == 3
 
 
 def test_progress_counts_the_samples_of_all_continuations_together(folder, embedded_corpus):
-    told = []
+    calls = []
     how = ListeningRequest(SECONDS, temperatures=(0.5, 1.0), prompts=2, most=2)
-    listen([folder], how, lambda done, total: told.append((done, total)))
+    listen([folder], how, lambda done, total: calls.append((done, total)))
     samples = 2 * 2 * 2 * round(SECONDS * embedded_corpus.rate)
-    assert {total for _, total in told} == {samples}
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
-    assert told[0][0] == 0 and told[-1][0] == samples
+    assert {total for _, total in calls} == {samples}
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
+    assert calls[0][0] == 0 and calls[-1][0] == samples
 
 
 def test_the_report_plays_them_from_its_own_file(folder, tmp_path):
@@ -88,23 +93,25 @@ def test_runs_continue_several_prompts_at_several_temperatures(folder, embedded_
     runs = [folder / record.id for record in records]
     index, _ = heard(*runs, prompts=3, temperatures=(0.5, 1.0))
     assert index.parent.parent == folder
-    told = json.loads(index.read_text())
-    assert len(told) == 3 * (2 + 2 * 2)
+    entries = json.loads(index.read_text())
+    assert len(entries) == 3 * (2 + 2 * 2)
     steps = round(SECONDS * embedded_corpus.rate)
     recording = embedded_corpus.longest_recording("test")
     begin, end = recording.ranges["test"]
     codes = shards.read(embedded_corpus.folder, recording.location, 0, end)
     for number, last in enumerate((begin + steps, (begin + steps + end) // 2, end)):
-        (truth,) = [one for one in told if (one["kind"], one["prompt"]) == ("anchor", number)]
+        (truth,) = [
+            entry for entry in entries if (entry["kind"], entry["prompt"]) == ("anchor", number)
+        ]
         sound, _ = soundfile.read(index.parent / truth["file"])
         expected = quantise.decode(codes[last - steps : last], "mulaw")
         assert np.abs(sound - expected).max() < 2**-15
-    files = {one["file"] for one in told}
-    assert len(files) == len(told)
+    files = {entry["file"] for entry in entries}
+    assert len(files) == len(entries)
     assert f"2-{records[0].id}-0.5.flac" in files
-    for one in told:
-        if one["kind"] == "continuation":
-            assert np.mean(one["nats_by_second"]) == pytest.approx(one["nats"])
+    for entry in entries:
+        if entry["kind"] == "continuation":
+            assert np.mean(entry["nats_by_second"]) == pytest.approx(entry["nats"])
     clips = read_clips(folder)
     assert {clip.prompt for clip in first_prompt_clips(clips)} == {0}
     assert {clip.temperature for clip in first_prompt_clips(clips)} == {None, 0.5}
@@ -118,7 +125,7 @@ def test_the_page_has_every_clip_and_a_blind_comparison_of_every_pair(folder, tm
     assert text.count("<details><summary>Show and play it") == 2
     result = opened(page, tmp_path)
     assert "CONSOLE" not in result.stderr
-    # Five ways to go on from each prompt: what truly follows, and two runs twice.
+    # Five continuations of each prompt: the true one, and two by each of two runs.
     assert f'data-pairs="{2 * 10}"' in result.stdout
 
 

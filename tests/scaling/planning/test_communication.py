@@ -1,4 +1,4 @@
-"""What the workers of a run really say, hold and write, beside the formulas."""
+"""Bytes that real workers send, keep and save, compared with the formulas."""
 
 import pytest
 from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
@@ -21,14 +21,14 @@ SCALARS = 64
 
 @pytest.fixture(scope="module")
 def trial(tmp_path_factory):
-    """Four gloo processes under the project's engine that took three steps at each stage."""
+    """Run three steps at each stage in four gloo processes with the project's engine."""
     trial = Trial(WORKERS, CASES, 1, tmp_path_factory.mktemp("trial"))
     return trial, dict(zip(CASES, zip(*worker_bench.run_trial(trial), strict=True), strict=True))
 
 
 @pytest.fixture(params=CASES, ids=IDS)
 def case(request, trial):
-    """A case, its parameters, and what was counted of it."""
+    """Return a case, its number of parameters, and its counts."""
     _, found = trial
     workers = found[request.param]
     return request.param, workers[0]["parameters"], combine_workers(request.param, list(workers))
@@ -38,8 +38,8 @@ def case(request, trial):
 def test_a_step_says_what_the_formula_counts(case):
     asked, parameters, counted = case
     expected = volume(asked.stage, parameters, half=asked.precision == "bfloat16")
-    # The keys' biases move no softmax and get no gradient (0.01 %); stage 3 says its small tensors,
-    # and in bfloat16 norms and biases, whole and in float32 (0.4 %).
+    # The biases of the keys do not change the softmax and get no gradient (0.01 %). Stage 3 sends
+    # small tensors, and in bfloat16 norms and biases, whole and in float32 (0.4 %).
     assert counted.volume.sent(WORKERS) == pytest.approx(expected.sent(WORKERS), rel=0.01)
     for kind in ("all_reduced", "scattered", "gathered"):
         said = getattr(counted.volume, kind)
@@ -59,7 +59,7 @@ def test_a_worker_holds_what_the_formula_counts(case):
     asked, parameters, counted = case
     half = asked.precision == "bfloat16"
     held = footprint.footprint(asked.stage, parameters, WORKERS, half=half)
-    # At stage 2 the first reduction comes before there are any reduced gradients.
+    # At stage 2 the first reduction comes before any reduced gradient exists.
     expected = held.total - (held.gradients if asked.stage == 2 else 0)
     assert counted.held_reducing == pytest.approx(expected, rel=0.01)
     lasting = held.parameters + held.optimizer
@@ -74,7 +74,7 @@ def test_a_checkpoint_has_the_bytes_that_the_formula_counts(case):
     _, parameters, counted = case
     expected = checkpoint(parameters, WORKERS)
     assert sum(counted.saved) == pytest.approx(expected.whole, rel=0.01)
-    # Tensors are dealt whole: with so few large ones no closer.
+    # Tensors are divided whole: with few large ones the parts differ.
     assert max(counted.saved) == pytest.approx(expected.part, rel=0.35)
 
 
@@ -95,7 +95,7 @@ def test_stage_3_gathers_again_what_was_used_too_long_ago(tmp_path, distance):
     worker_bench.run_forked(_forgetful, (trial, "meeting", distance), 2)
     found = trial.found()[0][0]
     given, parameters = found["given"]["gathered"], found["parameters"]
-    # DeepSpeed looks past the distance to the end of a module, here of up to 4.2 M parameters.
+    # DeepSpeed counts to the end of a module, here of up to 4.2 M parameters.
     slack = 2 * worker_bench.MODEL.width * worker_bench.MODEL.feed_forward if distance else 0
     most = volume(3, parameters, reuse_distance=distance).gathered
     least = volume(3, parameters, reuse_distance=distance + slack).gathered
@@ -104,7 +104,7 @@ def test_stage_3_gathers_again_what_was_used_too_long_ago(tmp_path, distance):
 
 
 def _forgetful(rank: int, trial: Trial, meeting: str, distance: int) -> None:
-    """A worker whose engine keeps little of what it has gathered, as large models' do."""
+    """Run a worker whose engine keeps few gathered parameters, as with a large model."""
     settings = engine._settings
 
     def short(train, workers, pieces):
@@ -130,7 +130,7 @@ def test_the_formulas_know_deepspeeds_defaults():
 
 
 def test_a_ring_sends_twice_the_whole_less_one_part_for_an_all_reduce():
-    # Six workers pass on a part of a sixth five times to add up, and five times to tell.
+    # Six workers send a sixth five times to add up, and five times to distribute the sums.
     assert Volume(600, 0, 0).sent(6) == 10 * 100
     assert Volume(0, 600, 0).sent(6) == Volume(0, 0, 600).sent(6) == 5 * 100
     assert Volume(600, 600, 600).sent(1) == 0

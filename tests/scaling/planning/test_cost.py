@@ -1,3 +1,5 @@
+"""Cost of runs: seconds, dollars, measured rates and the cap of a sweep."""
+
 import json
 
 import pytest

@@ -1,3 +1,5 @@
+"""Forecasts of the data stream: demand, measured supply and the verdict."""
+
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -72,7 +74,7 @@ def test_the_verdict_says_who_waits_for_what(run, embedded_corpus):
     assert "a consumer was given" in sentence
     found, sentence = verdict(network_bits_per_second=8e3)
     assert found.bound == "network"
-    # Two nodes, of which the busiest has four of the six workers.
+    # Two nodes: the busiest has four of the six workers.
     assert found.delivered_windows_per_second == pytest.approx(1e3 / 5_001 * 6 / 4)
     assert "the nodes' network carries 0 a second to each" in sentence
     assert verdict(network_bits_per_second=None)[0].bound == "consumers"

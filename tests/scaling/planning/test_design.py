@@ -1,3 +1,5 @@
+"""Designs of sweeps for a budget, and the expected errors of their fits."""
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from scaling.config.load import ConfigError
 from scaling.planning.cost import cost
 from scaling.planning.data_throughput import STREAM_RECORD, StreamMeasurement
 from scaling.planning.design import design, operations
-from scaling.planning.design_errors import AssumedEffect, expected, surface
+from scaling.planning.design_errors import AssumedEffect, expected_errors, surface
 from tests.helpers.clone import CLONE
 
 DEMO = CLONE / "configs/runs/demo.yaml"
@@ -81,7 +83,7 @@ def test_the_written_sweep_is_the_design(tmp_path):
 def test_noise_free_simulations_give_what_was_guessed():
     found = made({"model.context": [8_000, 32_000, 128_000, 512_000]})
     guesses = {"model.context": AssumedEffect(0.1, 0.4)}
-    errors = {one.quantity: one for one in expected(found, 1e-9, guesses, simulations=3)}
+    errors = {one.quantity: one for one in expected_errors(found, 1e-9, guesses, simulations=3)}
     exponent = errors["model.context.exponent"]
     assert exponent.truth == pytest.approx(0.4, abs=1e-4)
     assert exponent.standard_error < 1e-4
@@ -91,7 +93,7 @@ def test_noise_free_simulations_give_what_was_guessed():
 
 def test_the_error_of_the_slope_is_that_of_least_squares():
     found = made({"model.context": [8_000, 32_000, 128_000, 512_000]}, seeds=0)
-    errors = expected(found, 0.002, {}, simulations=200)
+    errors = expected_errors(found, 0.002, {}, simulations=200)
     slope = next(one for one in errors if one.quantity.endswith("a doubling"))
     doublings = np.log2([8_000, 32_000, 128_000, 512_000])
     by_formula = 0.002 / np.sqrt(np.sum((doublings - doublings.mean()) ** 2))
@@ -104,11 +106,11 @@ def test_the_error_of_an_exponent_is_that_of_the_delta_method_where_it_is_small(
     x = np.array(contexts) / 1_000
     r, g, noise = 0.1, 0.3, 0.0005
     gradient = np.column_stack([np.ones(4), x**-g, -r * np.log(x) * x**-g])
-    # Two chunks, which change nothing, are two runs of each context.
+    # Two chunks without an effect are two runs of each context.
     variance = noise**2 / 2 * np.linalg.inv(gradient.T @ gradient)[2, 2]
-    errors = expected(found, noise, {"model.context": AssumedEffect(r, g)}, simulations=300)
+    errors = expected_errors(found, noise, {"model.context": AssumedEffect(r, g)}, simulations=300)
     exponent = next(one for one in errors if one.quantity == "model.context.exponent")
-    # The narrow Huber loss is nearly an absolute error, whose variance is up to pi / 2 of squares'.
+    # A narrow Huber loss is nearly an absolute error, with up to pi / 2 the variance of squares.
     ratio = exponent.standard_error / np.sqrt(variance)
     assert 0.85 < ratio < 1.15 * np.sqrt(np.pi / 2)
 
@@ -116,7 +118,7 @@ def test_the_error_of_an_exponent_is_that_of_the_delta_method_where_it_is_small(
 def test_an_isoflop_design_is_expected_to_find_the_exponent_of_the_best_size():
     found = made({"model.width": [8, 16, 32, 64, 128, 256]}, "isoflop", 1e17)
     guesses = {"size": AssumedEffect(0.5, 0.4), "data": AssumedEffect(0.5, 0.3)}
-    errors = {one.quantity: one for one in expected(found, 1e-6, guesses, simulations=3)}
+    errors = {one.quantity: one for one in expected_errors(found, 1e-6, guesses, simulations=3)}
     assert errors["size.exponent"].truth == pytest.approx(0.4, abs=1e-3)
     assert errors["data.exponent"].truth == pytest.approx(0.3, abs=1e-3)
     assert any(name.startswith("best size in the budget") for name in errors)

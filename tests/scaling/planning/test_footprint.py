@@ -1,4 +1,4 @@
-"""What a worker holds at the most in a step, beside real processes at every ZeRO stage."""
+"""Peak memory of a worker in a step, compared with real processes at every ZeRO stage."""
 
 import gc
 import json
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from model import accounting
-from model.activations import activations
+from model.activations import estimate_activations
 from model.architecture import Architecture
 from model.build import build
 from model.targets import Targets
@@ -75,7 +75,7 @@ def planned(case):
     parameters = sum(accounting.parameters(MODEL).values())
     held = footprint(case.stage, parameters, WORKERS, half=half)
     sharded = case.stage == 3
-    kept = activations(MODEL, TARGETS, POSITIONS, WINDOWS, half=half, sharded=sharded)
+    kept = estimate_activations(MODEL, TARGETS, POSITIONS, WINDOWS, half=half, sharded=sharded)
     return held, peak(case.stage, held, kept.forward, kept.backward)
 
 
@@ -84,7 +84,7 @@ def planned(case):
 def test_a_worker_holds_at_the_most_what_the_plan_says(peaks, case):
     held, most = planned(case)
     assert most == pytest.approx(peaks[case], rel=0.15)
-    # Half a gigabyte of gradients is reserved at stages 1 to 3; what is left is planned as well.
+    # Stages 1 to 3 reserve half a gigabyte of gradients; the plan has to match the rest as well.
     if case.stage:
         reserved = held.buffers - held.buffers % 1e9
         assert most - reserved == pytest.approx(peaks[case] - reserved, rel=0.25)

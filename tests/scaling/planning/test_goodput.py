@@ -1,10 +1,17 @@
+"""Goodput under failures: the formula, the simulation and the published rates."""
+
 import math
 
 import numpy as np
 import pytest
 
-from scaling.planning import goodput
-from scaling.planning.goodput import REGIMES, SIMULATED_FAILURES, CheckpointTiming, FailureRate
+from scaling.planning.multi_node import (
+    REGIMES,
+    SECONDS_PER_DAY,
+    SIMULATED_FAILURES,
+    CheckpointTiming,
+    FailureRate,
+)
 
 HOUR = 3_600
 DAY = 86_400
@@ -16,7 +23,7 @@ SAVINGS = [
 
 
 def events(saving, interval, up):
-    """Seconds of work that survive a failure after ``up`` seconds, one thing after the other."""
+    """Return the seconds of work that survive a failure after ``up`` seconds, event by event."""
     clock, work, safe, pending = saving.recovery, 0.0, 0.0, []
     while clock < up:
         clock += interval
@@ -40,13 +47,13 @@ def test_the_simulation_is_what_happens_event_by_event(saving):
 @pytest.mark.parametrize("saving", SAVINGS)
 @pytest.mark.parametrize("hours", [1, 10, 1_000])
 def test_the_simulation_agrees_with_the_exact_expectation(saving, hours):
-    # Between failures at exponential times a geometric number of intervals is completed.
+    # Between failures at exponential times the number of completed intervals is geometric.
     rate = 1 / (hours * HOUR)
     interval = saving.best_interval(rate)
     cycle, first = interval + saving.blocked, saving.recovery + saving.behind
     survived = math.exp(-rate * first) * math.exp(-rate * cycle) / (1 - math.exp(-rate * cycle))
     found = saving.simulated(interval, rate)
-    # The ratio's error is that of two means of as many exponential times at most.
+    # The error is at most that of a ratio of two means of so many exponential times.
     assert found == pytest.approx(interval * survived * rate, rel=4 / math.sqrt(SIMULATED_FAILURES))
 
 
@@ -58,7 +65,7 @@ def test_the_formula_is_the_simulation_to_first_order(saving, hours):
     closed, found = saving.goodput(interval, rate), saving.simulated(interval, rate)
     losses = 1 - closed
     assert 0 < losses < 0.5
-    # What it leaves out is of second order in the losses; the rest is the draw.
+    # The formula omits terms of second order in the losses; the rest is sampling error.
     assert found == pytest.approx(
         closed, abs=losses**2 + 4 * losses / math.sqrt(SIMULATED_FAILURES)
     )
@@ -84,7 +91,7 @@ def test_checkpoints_are_no_closer_than_one_takes_to_be_safe():
 
 
 def test_the_design_target_of_twelve_faults_a_day_is_the_formulas():
-    # Checkpoints of 2 s every 5 minutes, 90 s of recovery.
+    # A checkpoint of 2 s every 5 minutes, and 90 s of recovery.
     saving = CheckpointTiming(2.0, 0.0, 90.0)
     assert saving.goodput(300.0, 12 / DAY) == pytest.approx(0.960, abs=5e-4)
     assert saving.goodput(300.0, 1 / DAY) >= 0.99
@@ -106,4 +113,4 @@ def test_the_published_rates_are_those_of_their_clusters():
     assert 16_384 * 54 * 24 / 419 == pytest.approx(llama.hours, rel=0.02)
     assert 7.9 * 1_024 == pytest.approx(fair.hours, rel=0.02)
     assert spot.per_second(4, 0) == pytest.approx(12 / DAY)
-    assert goodput.SECONDS_PER_DAY == 24 * HOUR
+    assert SECONDS_PER_DAY == 24 * HOUR

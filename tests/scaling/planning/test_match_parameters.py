@@ -1,3 +1,5 @@
+"""Search for the value of a key that is nearest to a number of parameters."""
+
 import json
 from dataclasses import replace
 
@@ -28,7 +30,7 @@ def count(config):
 
 
 def nearest_of_all(config, key, wanted, values):
-    """The same by looking at every one of the values."""
+    """Return the nearest value by trying all of them."""
     others = [with_value(config, key, value) for value in values]
     valid = [one for one in others if not check.problems(one, None)]
     return min(abs(count(one) - wanted) for one in valid)

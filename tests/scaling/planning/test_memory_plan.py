@@ -1,3 +1,5 @@
+"""Memory of a worker on paper, and the advice for runs that do not fit."""
+
 import pytest
 
 from scaling.config import load

@@ -1,3 +1,5 @@
+"""Plans on numbers of nodes: steps, checkpoints, failures and notes."""
+
 import json
 
 import pytest
@@ -8,7 +10,7 @@ from scaling.planning import data_throughput, multi_node, plan
 from scaling.planning.calibration import Calibration
 from scaling.planning.data_throughput import MeasuredError, StreamMeasurement
 from scaling.planning.footprint import checkpoint, volume
-from scaling.planning.goodput import REGIMES
+from scaling.planning.multi_node import REGIMES
 from tests.helpers.clone import CLONE
 from tests.helpers.hardware import HARDWARE, MEASURED
 from tests.helpers.runs import small_run
@@ -62,7 +64,7 @@ def test_the_batch_stays_or_grows_with_the_nodes(run, embedded_corpus):
     assert [row.step and row.step.batch for row in (one, two, three, four)] == [8, 8, None, None]
     assert [row.grown.batch for row in (one, two, three, four)] == [8, 16, 24, 32]
     assert one.grown.compute == pytest.approx(four.grown.compute)
-    notes = multi_node.notes(run, BIG, [one, two, three, four])
+    notes = multi_node.node_notes(run, BIG, [one, two, three, four])
     assert any("of 3, 4 nodes: write train.batch=16" in note for note in notes)
 
 
@@ -86,7 +88,7 @@ def test_stage_3_hides_its_communication_as_far_as_there_is_computation(run, emb
 def test_a_step_waits_for_what_the_stream_does_not_deliver(run, embedded_corpus):
     slow = StreamMeasurement("P", {"mapped": {1_000: 1.0}, "carried": {1_000: 1.0}})
     (row,) = rows(run, embedded_corpus, [1], measured=slow)
-    # A window is five times as long as the one that takes a second.
+    # A window is five times as long as the measured one, which takes a second.
     assert row.step.seconds == pytest.approx(8 / 4 * 5.001)
     (row,) = rows(run, embedded_corpus, [1])
     assert row.step.waiting == 0
@@ -121,26 +123,26 @@ def test_what_does_not_fit_is_said_with_the_stage_that_does():
     hardware = load.hardware(CLONE / "configs/hardware/a100.yaml")
     found = rows(run, None, [1], hardware)
     assert [stage.fits for stage in found[0].stages] == [False, False, False, True]
-    (note,) = multi_node.notes(run, hardware, found)
+    (note,) = multi_node.node_notes(run, hardware, found)
     assert "on 1 nodes: write train.zero=3" in note
     tiny = hardware.model_copy(update={"accelerator_bytes": 1})
-    (note,) = multi_node.notes(run, tiny, rows(run, None, [1], tiny))
+    (note,) = multi_node.node_notes(run, tiny, rows(run, None, [1], tiny))
     assert "no ZeRO stage fits" in note
 
 
 def test_float32_on_hardware_described_in_bfloat16_is_said(run, embedded_corpus):
     found = rows(run, embedded_corpus, [1])
-    assert any("train.precision=float32" in note for note in multi_node.notes(run, BIG, found))
+    assert any("train.precision=float32" in note for note in multi_node.node_notes(run, BIG, found))
 
 
 @pytest.mark.parametrize("text", ["", "0", "1,x", "2.5", "1,,2", "-4"])
 def test_what_is_no_number_of_nodes_is_refused(text):
     with pytest.raises(load.ConfigError, match="write numbers of 1 or more with commas"):
-        multi_node.counts(text)
+        multi_node.parse_node_counts(text)
 
 
 def test_numbers_of_nodes_are_taken_once_each_in_order():
-    assert multi_node.counts("8,1,64,8") == [1, 8, 64]
+    assert multi_node.parse_node_counts("8,1,64,8") == [1, 8, 64]
 
 
 def test_hardware_that_says_too_little_is_refused(run, embedded_corpus):

@@ -1,3 +1,5 @@
+"""Plans of shipped configurations, and their notes and problems."""
+
 from dataclasses import replace
 
 import pytest

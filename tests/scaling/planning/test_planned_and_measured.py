@@ -1,3 +1,5 @@
+"""Planned and measured quantities of a run."""
+
 import json
 
 import pytest
@@ -19,7 +21,7 @@ def run(embedded_corpus, tmp_path):
 
 
 def record(run, **throughput):
-    """A record of this configuration, in which torch counted a hundredth more than the formula."""
+    """Return a record in which torch counted one percent more operations than the formula."""
     blank = record_of({"seed": 0}, 3.0)
     per_target, naive = accounting.training_operations_per_target(
         run.model, run.targets, run.positions
@@ -47,7 +49,7 @@ def test_operations_and_memory_are_compared_without_any_hardware(run):
 
 
 def on(record, hardware):
-    """The record with this file as its hardware."""
+    """Return the record with this file as its hardware."""
     cluster = {**record.config["cluster"], "hardware": str(hardware)}
     return record.model_copy(update={"config": {**record.config, "cluster": cluster}})
 

@@ -9,8 +9,7 @@ import sys
 import pytest
 
 from scaling.analysis.records import ReportError, load_records
-from scaling.evaluation.context_use import AttentionMass, ContextUse, ReplacedContext
-from scaling.evaluation.scores import Loss
+from scaling.evaluation.scores import AttentionMass, ContextUse, Loss, ReplacedContext
 from scaling.reporting.report import write_report
 from tests.helpers.browser import opened
 from tests.helpers.records import CORPUS, falling, run, study

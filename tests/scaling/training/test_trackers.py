@@ -64,7 +64,7 @@ def test_tensorboard_has_the_figures_of_every_step(config):
 
 
 def test_mlflow_has_one_run_for_all_starts_of_a_run(config, tmp_path, monkeypatch):
-    mlflow = pytest.importorskip("mlflow", reason="trackers.txt is not installed")
+    mlflow = pytest.importorskip("mlflow", reason="`make trackers` installs it")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlflow").as_uri())
     assert tracked(config, "mlflow", (1, 2)) == []
@@ -80,7 +80,7 @@ def test_mlflow_has_one_run_for_all_starts_of_a_run(config, tmp_path, monkeypatc
 
 
 def test_weights_and_biases_gets_every_step(config, monkeypatch):
-    pytest.importorskip("wandb", reason="trackers.txt is not installed")
+    pytest.importorskip("wandb", reason="`make trackers` installs it")
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert tracked(config, "wandb") == []
     (written,) = (config.folder / "wandb").glob(f"offline-run-*-{config.id}/run-{config.id}.wandb")

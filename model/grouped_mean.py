@@ -1,7 +1,7 @@
-"""The mean of many losses in groups, with no more than one group's graph in memory.
+"""Mean of many losses, with the autograd graph of only one group in memory.
 
-Each group's gradients are taken as soon as its losses are known, and summed. Nothing is computed
-twice, as checkpointing would: the result and its gradients are those of one graph over everything.
+The gradients of a group are computed right after its losses, and summed. Nothing is computed twice,
+unlike with checkpointing: the mean and its gradients equal those of one graph over all losses.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,11 +16,13 @@ GroupLosses = Callable[[Sequence[Tensor]], Tensor]
 def grouped_mean(
     losses_of: GroupLosses, grouped: Sequence[Tensor], shared: Sequence[Tensor], size: int
 ) -> tuple[Tensor, Tensor]:
-    """The mean of all losses, differentiable, and all losses (P, ...), detached.
+    """Return the mean of all losses, differentiable once, and all losses (P, ...), detached.
 
-    ``grouped`` tensors (P, ...) are cut into groups of ``size`` along their first axis, for each of
-    which ``losses_of`` gives losses (size, ...); ``shared`` lists the tensors that it uses besides
-    and that want gradients. The mean can be differentiated once.
+    Args:
+        losses_of: returns the losses (size, ...) of one group's tensors.
+        grouped: tensors (P, ...), cut into groups along the first axis.
+        shared: other tensors that ``losses_of`` uses and that need gradients.
+        size: the first axis of a group.
     """
     wanted = [tensor for tensor in shared if tensor.requires_grad]
     result: tuple[Tensor, Tensor] = _GroupedMean.apply(  # type: ignore[no-untyped-call]
@@ -35,39 +37,41 @@ class _GroupedMean(torch.autograd.Function):
         ctx: Any, losses_of: GroupLosses, size: int, number_grouped: int, *tensors: Tensor
     ) -> tuple[Tensor, Tensor]:
         grouped, shared = tensors[:number_grouped], tensors[number_grouped:]
-        of_grouped = [
+        grouped_gradients = [
             torch.empty_like(tensor) if tensor.requires_grad else None for tensor in grouped
         ]
-        of_shared = [torch.zeros_like(tensor) for tensor in shared]
+        shared_gradients = [torch.zeros_like(tensor) for tensor in shared]
         losses = []
         for start in range(0, len(grouped[0]), size):
             part = slice(start, start + size)
             leaves = [
                 tensor[part].detach().requires_grad_(tensor.requires_grad) for tensor in grouped
             ]
-            # Autocast would hand a group the casts of the one before, whose graph is gone.
+            # Autocast would reuse casts from the previous group, whose graph no longer exists.
             torch.clear_autocast_cache()
             with torch.enable_grad():
                 group = losses_of(leaves)
                 wanted = [leaf for leaf in leaves if leaf.requires_grad]
-                found = iter(
+                gradients = iter(
                     torch.autograd.grad(group.sum(), [*wanted, *shared], materialize_grads=True)
                 )
-            for gradient in of_grouped:
+            for gradient in grouped_gradients:
                 if gradient is not None:
-                    gradient[part] = next(found)
-            for total, share in zip(of_shared, found, strict=True):
+                    gradient[part] = next(gradients)
+            for total, share in zip(shared_gradients, gradients, strict=True):
                 total += share
             losses.append(group.detach())
-        every = torch.cat(losses)
-        ctx.gradients = [*of_grouped, *of_shared]
-        ctx.count = every.numel()
-        ctx.mark_non_differentiable(every)
-        return every.mean(), every
+        all_losses = torch.cat(losses)
+        ctx.gradients = [*grouped_gradients, *shared_gradients]
+        ctx.count = all_losses.numel()
+        ctx.mark_non_differentiable(all_losses)
+        return all_losses.mean(), all_losses
 
     @staticmethod
-    def backward(ctx: Any, of_mean: Tensor, _of_losses: Tensor) -> tuple[Tensor | None, ...]:
-        factor = of_mean / ctx.count
+    def backward(
+        ctx: Any, mean_gradient: Tensor, _losses_gradient: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        factor = mean_gradient / ctx.count
         gradients = [
             None if gradient is None else gradient.mul_(factor) for gradient in ctx.gradients
         ]
