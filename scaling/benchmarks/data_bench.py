@@ -1,7 +1,7 @@
 """Speed of data on generated audio: the stream of windows, and the conversion of files to codes.
 
-The stream is compared with plain slicing of a memory map in the same processes, and with the
-training of the demo's model on one core.
+The stream is compared with plain slicing of a memory map in the same processes. It is also compared
+with the training of the demo's model on one core.
 """
 
 import dataclasses

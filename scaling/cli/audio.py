@@ -113,7 +113,7 @@ def listen(
         drawn_at = tuple(float(one) for one in temperatures.split(","))
     except ValueError as error:
         raise ConfigError(
-            [f"temperatures is {temperatures!r}: write numbers, such as 0.8,1.0"]
+            [f"--temperatures is {temperatures!r}: write numbers, such as 0.8,1.0"]
         ) from error
     asked = ListeningRequest(seconds, drawn_at, seed, prompts, most)
     with progress_bars(console) as show:

@@ -68,7 +68,7 @@ def design(
     hardware: Hardware = None,
     isoflop: IsoFlop = False,
     budgets: Annotated[int, Option(help="Use this many budgets with --isoflop.")] = 4,
-    seeds: Annotated[int, Option(help="Add this many runs where they help most.")] = 4,
+    seeds: Annotated[int, Option(help="Repeat this many runs with further seeds.")] = 4,
     noise: Noise = 0.004,
     guess: Guesses = None,
     out: Annotated[Path | None, Option(help="Write the sweep here, such as sweep.yaml.")] = None,

@@ -55,11 +55,11 @@ def doctor(
 def bench(
     subject: Annotated[
         Literal["model", "data", "workers"],
-        Argument(help="Measure the model's fast paths, the data stream, or four workers."),
+        Argument(help="Name the subject; each fast way is compared with a naive one."),
     ] = "model",
     as_json: Json = False,
 ) -> None:
-    """Measure the speed of this machine, with naive ways beside."""
+    """Measure the model's fast paths, the data stream, or worker processes."""
     from scaling.benchmarks import data_bench, model_bench, worker_bench
     from scaling.cli.progress import progress_bars
 

@@ -57,9 +57,9 @@ def evaluate(
     from scaling.runs.trained_model import TrainedModel
 
     if positions != "all" and (not positions.isdigit() or int(positions) < 1):
-        raise ConfigError([f"positions is {positions!r}: write all, or 1 or more, such as 4096"])
+        raise ConfigError([f"--positions is {positions!r}: write all, or 1 or more, such as 4096"])
     if contexts and against:
-        raise ConfigError(["contexts and against are both given: leave one of them out"])
+        raise ConfigError(["--contexts and --against are both given: leave one of them out"])
     seen = _contexts(contexts, protocol) if contexts else []
     runs = [TrainedModel.load(folder) for folder in (run, against) if folder]
     prepared = Corpus.load(corpus or runs[0].config.corpus)
@@ -136,10 +136,12 @@ def _evaluate_contexts(
 def _contexts(text: str, protocol: str) -> list[int]:
     """Parse the value of ``--contexts``, in samples."""
     if protocol != "full-context":
-        raise ConfigError([f"contexts is given, but protocol is {protocol}: leave one of them out"])
+        raise ConfigError(
+            [f"--contexts is given, but --protocol is {protocol}: leave one of them out"]
+        )
     numbers = text.split(",")
     if not all(number.strip().isdigit() for number in numbers):
-        raise ConfigError([f"contexts is {text!r}: write samples, such as 16000,32000"])
+        raise ConfigError([f"--contexts is {text!r}: write samples, such as 16000,32000"])
     return [int(number) for number in numbers]
 
 
