@@ -1,16 +1,15 @@
-"""How fast data gets to a run, on generated audio: the stream, and files to codes.
+"""Speed of data on generated audio: the stream of windows, and the conversion of files to codes.
 
-The stream stands beside plain slicing of a memory map in the same processes
-(:mod:`scaling.benchmarks.stream_rate`) and beside what the demo's model takes on one core.
+The stream is compared with plain slicing of a memory map in the same processes. It is also compared
+with the training of the demo's model on one core.
 """
 
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile
@@ -25,11 +24,11 @@ from datasets.settings import Settings
 from model.build import build
 from model.targets import Targets
 from scaling.benchmarks import stream_rate
-from scaling.benchmarks.stream_rate import Spread, StreamRate
+from scaling.benchmarks.stream_rate import StreamRate
+from scaling.benchmarks.timing import Benchmark, Progress, Spread
 from scaling.cluster.ray_cluster import connected
-from scaling.common import environment
-from scaling.common.hardware import hardware
 from scaling.common.paths import CLONE
+from scaling.common.terminal import terminal_table
 from scaling.config import load
 
 SETTINGS = Settings(rate=16_000, codec="mulaw", levels=256, scaling="none")
@@ -37,7 +36,7 @@ SECONDS = 30
 REPEATS = 7
 SEED = 0
 FRAMES = 2**13
-"""Frames that are written at a time: libsndfile crashes where it is given millions for OGG."""
+"""Frames per write: libsndfile crashes if it gets millions at once for OGG."""
 FORMATS = (("wav", "PCM_16"), ("flac", "PCM_16"), ("ogg", "VORBIS"), ("mp3", "MPEG_LAYER_III"))
 SOURCES = ((44_100, 2), (16_000, 1))
 """Rates in Hz and numbers of channels."""
@@ -45,9 +44,9 @@ SOURCES = ((44_100, 2), (16_000, 1))
 
 @dataclass(frozen=True)
 class Encoding:
-    """One kind of file: seconds of audio a second of CPU time, to mono codes at 16,000 Hz.
+    """Seconds of audio per CPU second, from one kind of file to mono codes at 16,000 Hz.
 
-    ``decoded`` is that of decoding and resampling alone.
+    ``decoded`` is the rate of decoding and resampling alone.
     """
 
     format: str
@@ -58,7 +57,7 @@ class Encoding:
 
 
 def encodings(folder: Path, seconds: float = SECONDS, repeats: int = REPEATS) -> Iterator[Encoding]:
-    """Measure every kind of file, each made in ``folder``."""
+    """Measure every kind of file; write each to ``folder`` first."""
     for rate, channels in SOURCES:
         sound = music(rate, channels, seconds)
         for extension, subtype in FORMATS:
@@ -74,7 +73,7 @@ def encodings(folder: Path, seconds: float = SECONDS, repeats: int = REPEATS) ->
 
 
 def music(rate: int, channels: int, seconds: float) -> np.ndarray:
-    """A chord and noise that falls by 6 dB an octave (float32 [frames, channels])."""
+    """Return a chord and noise that falls by 6 dB per octave (float32 [frames, channels])."""
     frames = round(rate * seconds)
     noise = np.random.default_rng(SEED).normal(0, 0.01, (frames, channels))
     times = np.arange(frames)[:, None] / rate
@@ -100,15 +99,13 @@ MODEL = "configs/runs/demo.yaml"
 STEPS = 5
 ENCODINGS = len(SOURCES) * len(FORMATS)
 
-Progress = Callable[[int, int], None]
-
 
 @dataclass(frozen=True)
 class Training:
-    """Windows a second that a training step takes of ``context`` samples each, on one core.
+    """Windows per second, of ``context`` samples each, that training takes on one core.
 
-    Forward, backward and Adam of the model of ``config``, one target a window. ``of_stream`` is how
-    many times that one consumer is given.
+    A step is forward, backward and Adam of the model of ``config``, with one target per window.
+    ``of_stream`` is the rate of the stream for one consumer over this rate.
     """
 
     config: str
@@ -118,34 +115,26 @@ class Training:
 
 
 @dataclass(frozen=True)
-class DataBench:
+class DataBench(Benchmark):
     """All measurements on one machine."""
 
-    hardware: dict[str, Any]
-    versions: dict[str, str]
-    code_version: str
     deliveries: list[StreamRate]
     training: Training
     encodings: list[Encoding]
 
-    def as_json(self) -> dict[str, Any]:
-        """All values as plain JSON types."""
-        return dataclasses.asdict(self)
-
     def table(self) -> Group:
-        """The measurements as tables for a terminal."""
+        """Return the measurements as tables for a terminal."""
         taken = self.training
         sentence = (
-            f"A training step of {taken.config} at {taken.context:,} samples takes "
-            f"{taken.rate.median:,.1f} windows a second ({taken.rate.lowest:,.1f} to "
-            f"{taken.rate.highest:,.1f}); the stream gives one consumer {taken.of_stream:,.0f} "
-            "times that."
+            f"Training {taken.config} at {taken.context:,} samples takes {taken.rate.median:,.1f} "
+            f"windows per second ({taken.rate.lowest:,.1f} to {taken.rate.highest:,.1f}); one "
+            f"consumer gets {taken.of_stream:,.0f} times as many from the stream."
         )
-        return Group(_delivery_table(self), sentence, _encoding_table(self))
+        return Group(_stream_table(self), sentence, _encoding_table(self))
 
 
 def measure(progress: Progress) -> DataBench:
-    """Measure everything; ``progress`` is called with measurements done and in all."""
+    """Measure everything; call ``progress(done, total)`` after each measurement."""
     total = ENCODINGS + 1 + len(CASES)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
@@ -155,23 +144,16 @@ def measure(progress: Progress) -> DataBench:
             progress(len(encoded), total)
         deliveries: list[StreamRate] = []
         with connected():
-            for delivery in stream_rate.measure_stream_rates(place, CASES):
-                deliveries.append(delivery)
+            for rate in stream_rate.measure_stream_rates(place, CASES):
+                deliveries.append(rate)
                 progress(ENCODINGS + len(deliveries), total)
     training = _training(deliveries[0])
     progress(total, total)
-    return DataBench(
-        hardware(),
-        environment.versions(),
-        environment.code_version(),
-        deliveries,
-        training,
-        encoded,
-    )
+    return DataBench(*Benchmark.machine(), deliveries, training, encoded)
 
 
 def _training(alone: StreamRate) -> Training:
-    """What the demo's model takes at the context of what one consumer was given ``alone``."""
+    """Measure the training of the demo's model at the context of the only consumer ``alone``."""
     model = dataclasses.replace(load.run(CLONE / MODEL).model, context=alone.window)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -188,22 +170,20 @@ def _training(alone: StreamRate) -> Training:
         optimizer.step()
         rates.append(1 / (time.perf_counter() - began))
     torch.set_num_threads(threads)
-    # The first step also starts what the others find.
+    # The first step also allocates memory that the others reuse.
     rate = Spread.of(rates[1:])
     return Training(MODEL, alone.window, rate, alone.rate.median / rate.median)
 
 
-def _delivery_table(bench: DataBench) -> Table:
-    table = Table(
-        title=f"{bench.hardware['processor']}, {bench.hardware['cores']} cores; wall time, windows "
-        "of 8-bit samples; plain: slices of a memory map in the same processes",
-        title_justify="left",
+def _stream_table(bench: DataBench) -> Table:
+    table = terminal_table(
+        f"{bench.hardware['processor']}, {bench.hardware['cores']} cores; wall time, windows of "
+        "8-bit samples; plain: slices of a memory map in the same processes",
+        (
+            *("rows with", "consumers", "window", "windows/s", "MB/s", "plain windows/s"),
+            *("of plain", "range", "of plain in CPU time", "first batch"),
+        ),
     )
-    for heading in (
-        *("rows are", "consumers", "window", "windows/s", "MB/s", "plain", "of plain", "range"),
-        *("of plain in CPU time", "first batch"),
-    ):
-        table.add_column(heading, justify="left" if heading == "rows are" else "right")
     for row in bench.deliveries:
         table.add_row(
             "positions" if row.way == "mapped" else "codes",
@@ -221,12 +201,10 @@ def _delivery_table(bench: DataBench) -> Table:
 
 
 def _encoding_table(bench: DataBench) -> Table:
-    table = Table(
-        title="files to mono codes at 16,000 Hz: seconds of audio a second of one core's time",
-        title_justify="left",
+    table = terminal_table(
+        "files to mono codes at 16,000 Hz: seconds of audio per second of one core's time",
+        ("format", "Hz", "channels", "times real time", "range", "decoding alone"),
     )
-    for heading in ("format", "Hz", "channels", "times real time", "range", "decoded only"):
-        table.add_column(heading, justify="left" if heading == "format" else "right")
     for row in bench.encodings:
         table.add_row(
             row.format,

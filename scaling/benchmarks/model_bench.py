@@ -1,14 +1,12 @@
-"""How many times the naive way each fast path is, on this machine, with the paper's model.
+"""Speedup of each fast path of the paper's model over the naive way, on this machine.
 
-The naive way is what a reader of the paper would write first: one window of the full context for
-each target, all its chunks at once through the convolutions, keys and values of every latent; only
-the queries that nobody reads are left out. Dropout is off. Needs neither Ray nor DeepSpeed.
+The naive way is a direct implementation of the paper: each target has a window of the full context,
+all its chunks pass the convolutions at once, and every latent has keys and values. Only unused
+queries are left out. Dropout is off. The module needs neither Ray nor DeepSpeed.
 """
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from rich.table import Table
@@ -22,23 +20,20 @@ from model.inference.streams import Streams
 from model.network import LatentTransformer
 from model.sampling import Sampling, Uniforms, draw
 from model.targets import Targets
-from scaling.benchmarks.timing import Timed, matmul_ceiling, side_by_side
-from scaling.common import environment
-from scaling.common.hardware import hardware
+from scaling.benchmarks.timing import Benchmark, Progress, Timed, matmul_ceiling, side_by_side
+from scaling.common.terminal import terminal_table
 
 CONTEXT = 128_000
 REPEATS = 3
 LONG_REPEATS = 2
 STEPS = 200
 LONG_PHASES = 250
-"""Phases of a window of `samples` at long contexts, where all of them would take minutes."""
-
-Progress = Callable[[int, int], None]
+"""Phases per window of the mode `samples` at long contexts; all of them would take minutes."""
 
 
 @dataclass(frozen=True)
 class BenchRow:
-    """One comparison: what was done, how fast, and the share of the machine's own ceiling."""
+    """Comparison of two ways: the work, its times, and its share of the matrix-product rate."""
 
     what: str
     context: int
@@ -48,32 +43,24 @@ class BenchRow:
 
 
 @dataclass(frozen=True)
-class Bench:
+class Bench(Benchmark):
     """All comparisons on one machine."""
 
-    hardware: dict[str, Any]
-    versions: dict[str, str]
-    code_version: str
     ceilings: dict[str, float]
     rows: list[BenchRow]
 
-    def as_json(self) -> dict[str, Any]:
-        """All values as plain JSON types; seconds, bytes and operations a second."""
-        return dataclasses.asdict(self)
-
     def table(self) -> Table:
-        """The comparisons as a table for a terminal."""
+        """Return the comparisons as a table for a terminal."""
         clock = "wall time" if torch.cuda.is_available() else "CPU time of one thread"
         ceilings = ", ".join(f"{k} {v / 1e9:,.0f} GFLOP/s" for k, v in self.ceilings.items())
-        table = Table(
-            title=f"{self.hardware['processor']}, GPUs: {self.hardware['gpus']}; {clock}; "
+        table = terminal_table(
+            f"{self.hardware['processor']}, GPUs: {self.hardware['gpus']}; {clock}; "
             f"matrix product: {ceilings}",
-            title_justify="left",
+            (
+                *("work", "context", "speedup", "range", "per second", "naive per second"),
+                *("of ceiling", "peak memory"),
+            ),
         )
-        table.add_column("what")
-        table.add_column("context", justify="right")
-        for heading in ("times naive", "range", "a second", "naive", "of ceiling", "peak memory"):
-            table.add_column(heading, justify="right")
         for row in self.rows:
             timed = row.timed
             table.add_row(
@@ -90,7 +77,7 @@ class Bench:
 
 
 def measure(progress: Progress) -> Bench:
-    """Measure every row; ``progress`` is called with rows done and rows in all."""
+    """Measure every row; call ``progress(done, total)`` after each."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -105,18 +92,12 @@ def _measure(progress: Progress) -> Bench:
         name: matmul_ceiling(dtype, device)
         for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16))
     }
-    cases = [*_training_cases(), *_evaluation_cases(), *_generation_cases(), *_precision_cases()]
+    cases = list(_cases())
     rows = []
     for number, case in enumerate(cases):
         rows.append(case(ceilings))
         progress(number + 1, len(cases))
-    return Bench(
-        hardware(),
-        environment.versions(),
-        environment.code_version(),
-        ceilings,
-        rows,
-    )
+    return Bench(*Benchmark.machine(), ceilings, rows)
 
 
 Case = Callable[[dict[str, float]], BenchRow]
@@ -127,7 +108,7 @@ def _device() -> str:
 
 
 def _network(context: int, attention: str = "bidirectional") -> LatentTransformer:
-    """The paper's model without dropout, at any context."""
+    """Return the paper's model without dropout, at any context."""
     quiet = {"dropout": 0.0, "encoder_dropout": 0.0, "head_dropout": 0.0, "token_drop": 0.0}
     torch.manual_seed(0)
     architecture = Architecture(context=context, attention=attention, **quiet)  # type: ignore[arg-type]
@@ -135,7 +116,7 @@ def _network(context: int, attention: str = "bidirectional") -> LatentTransforme
 
 
 def _naive(network: LatentTransformer) -> LatentTransformer:
-    """The paper's model at this context, in the plain order of its products."""
+    """Return the same model with its products in the plain order, without the fast paths."""
     plain = _network(network.architecture.context)
     plain.encoder.stack.cached_runs = None
     plain.transformer.latents_are_keys = False
@@ -152,7 +133,7 @@ def _codes(*shape: int) -> Tensor:
 def _training(
     network: LatentTransformer, targets: Targets, positions: int, dtype: torch.dtype
 ) -> tuple[Callable[[], None], int]:
-    """A step's forward and backward pass on one window, and its number of targets."""
+    """Return the forward and backward pass on one window, and its number of targets."""
     window = _codes(1, targets.samples(positions, network.architecture))
 
     def step() -> None:
@@ -164,7 +145,8 @@ def _training(
     return step, positions * targets.phases
 
 
-def _training_cases() -> Iterator[Case]:
+def _cases() -> Iterator[Case]:
+    """Yield all comparisons, in the order of the table."""
     for context, last in ((128_000, (64, 256)), (512_000, (64,)), (1_024_000, (256,))):
         latents = context // 2_000
         for positions in last:
@@ -172,6 +154,15 @@ def _training_cases() -> Iterator[Case]:
         yield _training_case(context, "causal", Targets("chunks", 2_000), latents)
         phases = 2_000 if context == CONTEXT else LONG_PHASES
         yield _training_case(context, "causal", Targets("samples", 2_000, phases), latents)
+    yield _evaluation_case
+    for attention in ("bidirectional", "causal"):
+        for batch in (1, 16):
+            yield _generation_case(attention, batch, compiled=False)
+    if _device() == "cpu":
+        for attention, batch in (("bidirectional", 1), ("causal", 1), ("causal", 16)):
+            yield _generation_case(attention, batch, compiled=True)
+    yield _precision_case("bidirectional", Targets("last", 2_000), 64)
+    yield _precision_case("causal", Targets("chunks", 2_000), 64)
 
 
 def _training_case(context: int, attention: str, targets: Targets, positions: int) -> Case:
@@ -180,7 +171,7 @@ def _training_case(context: int, attention: str, targets: Targets, positions: in
         alone = accounting.naive_targets(network.architecture)
         naive, _ = _training(_naive(network), alone, 1, torch.float32)
         fast, count = _training(network, targets, positions, torch.float32)
-        # Long windows take minutes: by then shorter ones have warmed what they run.
+        # Long windows take minutes, and shorter ones before them have warmed the same code.
         long = context > CONTEXT
         repeats = REPEATS if not long else 1 if targets.mode == "samples" else LONG_REPEATS
         timed = side_by_side(naive, 1, fast, count, repeats, warm=not long)
@@ -198,10 +189,6 @@ def _training_case(context: int, attention: str, targets: Targets, positions: in
     return case
 
 
-def _evaluation_cases() -> Iterator[Case]:
-    yield _evaluation_case
-
-
 def _evaluation_case(_ceilings: dict[str, float]) -> BenchRow:
     network = _network(CONTEXT).eval()
     plain = _naive(network).eval()
@@ -209,22 +196,13 @@ def _evaluation_case(_ceilings: dict[str, float]) -> BenchRow:
     window = _codes(1, CONTEXT + 1)
     block = SHARED_CONTEXTS * network.architecture.chunk
     values = dense_nats(network, _codes(CONTEXT + (REPEATS + 2) * block).split(block))
-    # The first block's context is encoded with it; afterwards each block costs the same.
+    # The first block costs more, because its context is encoded with it.
     next(values)
     with torch.no_grad():
         timed = side_by_side(
             lambda: plain(window, alone), 1, lambda: next(values), block, REPEATS, warm=False
         )
     return BenchRow("evaluate every sample, bidirectional", CONTEXT, "samples", timed, None)
-
-
-def _generation_cases() -> Iterator[Case]:
-    for attention in ("bidirectional", "causal"):
-        for batch in (1, 16):
-            yield _generation_case(attention, batch, compiled=False)
-    if _device() == "cpu":
-        for attention, batch in (("bidirectional", 1), ("causal", 1), ("causal", 16)):
-            yield _generation_case(attention, batch, compiled=True)
 
 
 def _generation_case(attention: str, batch: int, *, compiled: bool) -> Case:
@@ -243,10 +221,8 @@ def _generation_case(attention: str, batch: int, *, compiled: bool) -> Case:
         def fast() -> None:
             with torch.no_grad():
                 for _ in range(STEPS):
-                    distribution_BO = step(state["codes"])
-                    state["codes"] = draw(
-                        distribution_BO, uniforms.step().to(distribution_BO.device), sampling
-                    )
+                    logits = step(state["codes"])
+                    state["codes"] = draw(logits, uniforms.step().to(logits.device), sampling)
 
         plain = _naive(network).eval()
         window, alone = _codes(1, CONTEXT + 1), accounting.naive_targets(network.architecture)
@@ -266,25 +242,17 @@ def _generation_case(attention: str, batch: int, *, compiled: bool) -> Case:
 
 
 def _pretend_full(streams: Streams) -> None:
-    """Stand where the context is full, without a prompt that long: steps cost what they cost."""
+    """Set the streams to a full context without such a prompt: steps then have their full cost."""
     streams.clock.fill_(CONTEXT)
     streams.pushed = CONTEXT
     for tensor in streams.state:
         if tensor.is_floating_point():
-            # Memory that was never written would be read from one page of zeros.
+            # Memory that was never written is read from a single page of zeros, which is faster.
             tensor.add_(0.01)
 
 
-def _precision_cases() -> Iterator[Case]:
-    for attention, targets, positions in (
-        ("bidirectional", Targets("last", 2_000), 64),
-        ("causal", Targets("chunks", 2_000), 64),
-    ):
-        yield _precision_case(attention, targets, positions)
-
-
 def _precision_case(attention: str, targets: Targets, positions: int) -> Case:
-    """bfloat16 products against float32 ones, otherwise the same."""
+    """Compare bfloat16 products with float32 ones in the same model."""
 
     def case(ceilings: dict[str, float]) -> BenchRow:
         network = _network(CONTEXT, attention)
@@ -295,7 +263,7 @@ def _precision_case(attention: str, targets: Targets, positions: int) -> Case:
             network.architecture, targets, positions
         )
         share = operations / timed.fast_seconds / ceilings["bfloat16"]
-        what = f"train {targets.mode} in bfloat16 (naive: float32)"
-        return BenchRow(what, CONTEXT, "targets", timed, share)
+        work = f"train {targets.mode} in bfloat16 (naive: float32)"
+        return BenchRow(work, CONTEXT, "targets", timed, share)
 
     return case

@@ -1,18 +1,16 @@
-"""Windows a second that workers are given by the stream, and by slicing a memory map.
+"""Windows per second that workers get from the stream, and by slicing a memory map.
 
-A consumer is a process like a worker of a run and takes batches as the training loop does. Plain
-slicing is what a single process would do without any of this: the same windows in the same order,
-each copied from a memory map of all codes straight into its row of a new batch. Both ways a batch
-is kept until the next one is there, as a loop does: into memory that was just freed, and lies in
-the processor's cache, copies are faster.
+A consumer is a process like a worker of a run, and takes batches like the training loop. Plain
+slicing copies the same windows in the same order from a memory map of all codes, each into its row
+of a new batch. Both ways keep a batch until the next one exists, as the loop does: copies into
+memory that was just freed, and is still in the processor's cache, would be faster.
 """
 
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import ray
@@ -25,43 +23,33 @@ from datasets.manifest import Recording
 from datasets.storage import Folder
 from datasets.stream import Stream
 from datasets.windows import Windows
+from scaling.benchmarks.timing import Spread
 from scaling.training.batches import AHEAD, batches, iterate_blocks
 
 SHARD, RAW = "codes.parquet", "codes.raw"
 SAMPLES = 2**27
-"""Samples of the recording that windows are cut from."""
+"""Samples of the recording from which windows are cut."""
 BLOCK = 2**22
 BATCH = 8
 ROUND_BYTES = 2**30
-"""Bytes of codes that a consumer takes in one round."""
+"""Bytes of codes that a consumer takes per round."""
 DRAINED = 4
-"""A round is preceded by this share of its batches, which are not counted."""
+"""Before each round, one batch in this many is taken without being counted."""
 REPEATS = 5
 SEED = 0
 
 
 @dataclass(frozen=True)
-class Spread:
-    """The median of some measurements, and their range."""
-
-    median: float
-    lowest: float
-    highest: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Self:
-        """The spread of one value or more."""
-        return cls(median(values), min(values), max(values))
-
-
-@dataclass(frozen=True)
 class StreamRate:
-    """What so many consumers at once were given, of windows of ``window`` 8-bit samples.
+    """Rates of the stream for consumers of windows of 8-bit samples.
 
-    ``way`` is "mapped" or "carried" (:mod:`datasets.stream`). ``rate`` and ``plain_rate`` are
-    windows a second of all consumers together, in the steady state; ``of_plain`` are the ratios of
-    neighbouring rounds, ``of_plain_cpu`` those of windows a second of CPU time of the consumers.
-    ``first_seconds`` is how long a running consumer waits for its first batch.
+    Attributes:
+        way: "mapped" or "carried" (:mod:`datasets.stream`).
+        window: Samples per window.
+        rate, plain_rate: Windows per second of all consumers together, in the steady state.
+        of_plain: Ratios of the two in neighbouring rounds.
+        of_plain_cpu: The same ratios per second of the consumers' CPU time.
+        first_seconds: Seconds that a running consumer waits for its first batch.
     """
 
     way: str
@@ -76,12 +64,12 @@ class StreamRate:
 
     @property
     def bytes_per_second(self) -> float:
-        """Bytes of codes a second, of all consumers together."""
+        """Return the bytes of codes per second, of all consumers together."""
         return self.rate.median * self.window
 
 
 def write_random_recording(folder: Path) -> Recording:
-    """Random codes in ``folder``: as a shard with one recording, and as bytes one after another."""
+    """Write random codes to ``folder``, as a shard with one recording and as raw bytes."""
     draws = np.random.default_rng(SEED)
     with (folder / RAW).open("wb") as file:
         for begin in range(0, SAMPLES, BLOCK):
@@ -97,16 +85,16 @@ def write_random_recording(folder: Path) -> Recording:
 def measure_stream_rates(
     folder: Path, cases: Sequence[tuple[str, int, int]], repeats: int = REPEATS
 ) -> Iterator[StreamRate]:
-    """Measure each (way, consumers, window) on codes made in ``folder``; Ray must be connected."""
+    """Measure each (way, consumers, window) on codes in ``folder``; Ray must be connected."""
     only = write_random_recording(folder)
     for way, consumers, window in cases:
         place = Folder.of(f"file://{folder}" if way == "carried" else folder)
         windows = Windows((only,), ((0, only.samples),), window - 1, 1, 1, window - 1)
         stream = Stream(place, windows, SEED, BATCH * consumers, consumers)
-        yield _delivery(stream, folder / RAW, repeats)
+        yield _measure(stream, folder / RAW, repeats)
 
 
-def _delivery(stream: Stream, raw: Path, repeats: int) -> StreamRate:
+def _measure(stream: Stream, raw: Path, repeats: int) -> StreamRate:
     window = stream.windows.length
     count = max(1, ROUND_BYTES // (BATCH * window))
     drained = max(AHEAD, count // DRAINED)
@@ -117,7 +105,7 @@ def _delivery(stream: Stream, raw: Path, repeats: int) -> StreamRate:
     parts = dataset.streaming_split(stream.workers, equal=True)
 
     def together(method: str, *arguments: Any) -> np.ndarray:
-        """What each consumer answers [consumers, ...]."""
+        """Call a method of all consumers at once; return their results [consumers, ...]."""
         return np.array(ray.get([getattr(c, method).remote(*arguments) for c in consumers]))
 
     together("ready")
@@ -147,7 +135,7 @@ def _delivery(stream: Stream, raw: Path, repeats: int) -> StreamRate:
 
 
 class Consumer:
-    """A worker that takes batches and does nothing with them."""
+    """Worker that takes batches and discards them."""
 
     def __init__(self, stream: Stream, raw: Path) -> None:
         torch.set_num_threads(1)
@@ -156,11 +144,11 @@ class Consumer:
         self._positions: list[np.ndarray] = []
 
     def ready(self) -> bool:
-        """Answer once the process has started."""
+        """Return after the process has started."""
         return True
 
     def first(self, part: Any) -> float:
-        """Begin to take this part of the stream; seconds until the first batch is there."""
+        """Begin with this part of the stream; return the seconds until the first batch."""
         began = time.perf_counter()
         blocks = iterate_blocks(part, self._stream)
         self._batches = batches(blocks, self._stream, BATCH, torch.device("cpu"))
@@ -168,9 +156,9 @@ class Consumer:
         return time.perf_counter() - began
 
     def streamed(self, drained: int, count: int) -> tuple[float, float]:
-        """Take batches from the stream, and so many more; the wall and CPU seconds of the latter.
+        """Take ``drained`` and then ``count`` batches; return wall and CPU seconds of the latter.
 
-        The first ones were made ready while nobody took any.
+        The first ones were prepared while no consumer took any.
         """
         for _ in range(drained):
             next(self._batches)
@@ -182,7 +170,7 @@ class Consumer:
         return time.perf_counter() - began, time.process_time() - used
 
     def plain(self) -> tuple[float, float]:
-        """Cut the windows of the last round by plain slicing; the wall and the CPU seconds."""
+        """Slice the windows of the last round from the memory map; return wall and CPU seconds."""
         windows, length = self._stream.windows, self._stream.windows.length
         firsts = [
             (windows.locate(self._stream.indexes(positions))[1] - windows.context).tolist()
@@ -196,7 +184,7 @@ class Consumer:
 
 
 def slice_windows(codes: np.ndarray, begins: Sequence[int], length: int) -> torch.Tensor:
-    """The batch (B, length) of the windows that begin there."""
+    """Return the batch (B, length) of the windows that begin at ``begins``."""
     batch = np.empty((len(begins), length), dtype=codes.dtype)
     for row, begin in enumerate(begins):
         batch[row] = codes[begin : begin + length]

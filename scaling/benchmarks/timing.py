@@ -1,28 +1,66 @@
-"""How a benchmark measures: two ways in turn, in one process, with medians and peak memory."""
+"""Times and peak memory of two ways that run in turn in one process, and the spread of repeats."""
 
+import dataclasses
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
+from typing import Any, Self
 
 import psutil
 import torch
+from torch.utils import benchmark
 
+from scaling.common import environment
+from scaling.common.hardware import hardware
 from scaling.common.polling import polling_every
 
 Work = Callable[[], object]
+Progress = Callable[[int, int], None]
 POLL_SECONDS = 0.005
 CEILING_SIZE = {"cpu": 1_024, "cuda": 8_192}
 
 
 @dataclass(frozen=True)
-class Timed:
-    """Seconds a unit of the naive and of the fast way, and their ratio, over the repeats.
+class Spread:
+    """The median of some measurements, and their range."""
 
-    ``ratio`` is the median of the ratios of neighbouring runs, ``lowest`` and ``highest`` their
-    range. ``peak_bytes`` is what the fast way took on top of what was there.
+    median: float
+    lowest: float
+    highest: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Self:
+        """Return the spread of one value or more."""
+        return cls(median(values), min(values), max(values))
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Measurements of one machine, with its hardware and the code that was measured."""
+
+    hardware: dict[str, Any]
+    versions: dict[str, str]
+    code_version: str
+
+    @staticmethod
+    def machine() -> tuple[dict[str, Any], dict[str, str], str]:
+        """Return the values of these fields for this machine."""
+        return hardware(), environment.versions(), environment.code_version()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all values as plain JSON types; seconds, bytes, and operations per second."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Seconds per unit of the naive and of the fast way (medians), and their ratio.
+
+    `ratio` is the median of the ratios of neighbouring runs, `lowest` and `highest` their range.
+    `peak_bytes` is the memory that the fast way took beyond what was in use before.
     """
 
     naive_seconds: float
@@ -33,25 +71,29 @@ class Timed:
     peak_bytes: int
 
 
+def clock() -> float:
+    """Return seconds: CPU time of the process, or wall time after the GPU has become idle."""
+    return float(benchmark.timer()) if torch.cuda.is_available() else time.process_time()
+
+
 def seconds(work: Work) -> float:
-    """Seconds of one run: CPU time of the process, or wall time of the GPU until it is idle."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-        began = time.perf_counter()
-        work()
-        torch.cuda.synchronize()
-        return time.perf_counter() - began
-    began = time.process_time()
+    """Return the seconds of one run.
+
+    `benchmark.Timer.timeit` cannot replace this: its two warm-up runs take minutes for some works.
+    """
+    began = clock()
     work()
-    return time.process_time() - began
+    return clock() - began
 
 
 def side_by_side(
     naive: Work, naive_units: int, fast: Work, fast_units: int, repeats: int, warm: bool = True
 ) -> Timed:
-    """The two ways in turn, ``repeats`` times, after a first run of each that does not count.
+    """Run the two ways in turn, `repeats` times, after one run of each that does not count.
 
-    ``units`` are what one run does. ``warm`` is false where a first run would take minutes.
+    Args:
+        naive_units, fast_units: Units of work in one run, such as targets.
+        warm: False skips the first run, where it would take minutes.
     """
     if warm:
         naive()
@@ -63,28 +105,24 @@ def side_by_side(
         with _peak_memory() as peak:
             of_fast.append(seconds(fast) / fast_units)
         peaks.append(peak[0])
-    ratios = [one / other for one, other in zip(of_naive, of_fast, strict=True)]
+    ratio = Spread.of([one / other for one, other in zip(of_naive, of_fast, strict=True)])
     return Timed(
-        naive_seconds=median(of_naive),
-        fast_seconds=median(of_fast),
-        ratio=median(ratios),
-        lowest=min(ratios),
-        highest=max(ratios),
-        peak_bytes=max(peaks),
+        median(of_naive), median(of_fast), ratio.median, ratio.lowest, ratio.highest, max(peaks)
     )
 
 
 def matmul_ceiling(dtype: torch.dtype, device: str) -> float:
-    """Floating-point operations a second of a square matrix product: what kernels can reach."""
+    """Return the floating-point operations per second of a square matrix product on one thread."""
     size = CEILING_SIZE[device]
     left, right = torch.randn(2, size, size, device=device, dtype=dtype)
-    torch.mm(left, right)
-    return 2 * size**3 / min(seconds(lambda: torch.mm(left, right)) for _ in range(7))
+    work = {"left": left, "right": right, "mm": torch.mm}
+    timer = benchmark.Timer("mm(left, right)", timer=clock, globals=work)
+    return 2 * size**3 / min(timer.blocked_autorange().times)
 
 
 @contextmanager
 def _peak_memory() -> Iterator[list[int]]:
-    """The bytes that the block takes at most, beyond those of its beginning, as its one element."""
+    """Yield a list whose only element becomes the peak bytes of the block beyond its start."""
     found = [0]
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()

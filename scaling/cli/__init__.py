@@ -1,4 +1,4 @@
-"""The command line: one module for each group of verbs, the tables that they print, and progress.
+"""The command line: a module for each group of verbs, their tables, and the progress of runs.
 
 May import every package.
 """

@@ -1,4 +1,4 @@
-"""What the verbs of the command line have in common: arguments, where they print, and Ctrl-C."""
+"""Arguments and options that several verbs share, printing, and Ctrl-C."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -6,42 +6,57 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.console import Console
+from typer import Argument, Exit, Option
 
 from scaling.config.load import ConfigError
 
-Config = Annotated[Path | None, typer.Option(help="YAML file; it may also be the first argument.")]
+Config = Annotated[Path | None, Option(help="Read this YAML file, such as configs/runs/demo.yaml.")]
 Words = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[FILE.yaml] [KEY=VALUE]...", help="Overrides by dotted keys: model.layers=6."
+    Argument(
+        metavar="FILE.yaml KEY=VALUE",
+        help="Name the YAML file if --config does not, and override keys, such as model.layers=6.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Json = Annotated[bool, Option("--json", help="Print JSON instead of text.")]
+Run = Annotated[Path, Argument(help="Name the folder of a finished run, such as runs/demo/ID.")]
+Seed = Annotated[int, Option(help="Seed the random numbers.")]
+Out = Annotated[Path | None, Option(help="Write to this folder, such as results/demo.")]
 
-# Tables that no terminal shows are read in files and logs, where nothing need be cut.
+# Files and logs have no width that a table must fit.
 console = Console(width=None if sys.stdout.isatty() else 160)
 
 INTERRUPTED = 130
-"""The exit code of what Ctrl-C ended, as shells have it."""
+"""The exit code of shells for a command that Ctrl-C ended."""
+
+
+def print_line(text: object) -> None:
+    """Print the text as it is: unwrapped, and without markup."""
+    console.print(str(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def file_and_overrides(config: Path | None, words: Sequence[str] | None) -> tuple[Path, list[str]]:
-    """The configuration file, from the option or the first argument, and the overrides."""
+    """Return the configuration file, from the option or the first argument, and the overrides.
+
+    Raises:
+        ConfigError: No file is named.
+    """
     rest = list(words or [])
     if config is None and rest and "=" not in rest[0]:
         config = Path(rest.pop(0))
     if config is None:
-        raise ConfigError(["no configuration file: name one, as --config configs/runs/demo.yaml"])
+        raise ConfigError(
+            ["no configuration file is named: add one, such as --config configs/runs/demo.yaml"]
+        )
     return config, rest
 
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Say how training goes on where Ctrl-C ends the block."""
+    """Explain how to resume the training if Ctrl-C ends the block, and exit."""
     try:
         yield
     except KeyboardInterrupt:
-        console.print("interrupted: the same command goes on from the newest checkpoints")
-        raise typer.Exit(INTERRUPTED) from None
+        console.print("interrupted: run the same command to resume from the newest checkpoints")
+        raise Exit(INTERRUPTED) from None

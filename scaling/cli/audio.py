@@ -1,48 +1,69 @@
-"""The verbs that make audio: continue a file, let a study be heard."""
+"""The verbs that make audio: continue a file, and continue held-out prompts with many runs."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
-from scaling.cli.arguments import console
-from scaling.cli.models import Run
+from scaling.cli.arguments import Out, Run, Seed, console, print_line
 from scaling.config.load import ConfigError
+
+Prompt = Annotated[
+    Path | None, Option(help="Continue this audio file instead of silence, such as prompt.wav.")
+]
+Temperature = Annotated[
+    float, Option(help="Divide the logits by this, such as 0.8; 0 takes the likeliest code.")
+]
+Temperatures = Annotated[
+    str, Option(help="Generate at each of these, such as 0.8,1.0; 0 takes the likeliest code.")
+]
+TopK = Annotated[int | None, Option(help="Draw from the k likeliest codes, such as 50.")]
+TopP = Annotated[
+    float | None,
+    Option(help="Draw from the likeliest codes of this joint probability, such as 0.9."),
+]
+MinP = Annotated[
+    float | None,
+    Option(
+        help="Draw from codes with at least this share of the highest probability, such as 0.05."
+    ),
+]
+TypicalP = Annotated[
+    float | None,
+    Option(help="Draw from codes of typical surprise with this joint probability, such as 0.9."),
+]
+Silence = Annotated[
+    float | None, Option(help="Stop after all were silent for this many seconds, such as 0.5.")
+]
+Most = Annotated[
+    int, Option(min=1, help="Take at most this many runs, the best per depth and context.")
+]
 
 
 def generate(
     run: Run,
-    prompt: Annotated[
-        Path | None, typer.Option(help="An audio file to continue; without it, silence.")
-    ] = None,
-    seconds: Annotated[float, typer.Option(help="Seconds to add.")] = 1.0,
-    temperature: Annotated[float, typer.Option(help="0 takes the likeliest code.")] = 1.0,
-    top_k: Annotated[int | None, typer.Option(help="Only the k likeliest codes.")] = None,
-    top_p: Annotated[
-        float | None, typer.Option(help="Only the likeliest codes of this joint probability.")
-    ] = None,
-    min_p: Annotated[
-        float | None, typer.Option(help="Only codes of this share of the likeliest's probability.")
-    ] = None,
-    typical_p: Annotated[
-        float | None, typer.Option(help="Only codes of typical surprise, of this probability.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the random numbers.")] = 0,
-    batch: Annotated[int, typer.Option(help="Continuations at once.")] = 1,
-    silence: Annotated[
-        float | None, typer.Option(help="End after so many seconds in which all are silent.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="A folder; without it the run's `generated`.")
-    ] = None,
+    prompt: Prompt = None,
+    seconds: Annotated[float, Option(help="Generate this many seconds of audio.")] = 1.0,
+    temperature: Temperature = 1.0,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    min_p: MinP = None,
+    typical_p: TypicalP = None,
+    seed: Seed = 0,
+    batch: Annotated[int, Option(help="Generate this many continuations at once.")] = 1,
+    silence: Silence = None,
+    out: Out = None,
 ) -> None:
-    """Continuations of an audio file or of silence: WAV files with pictures of their spectrograms.
+    """Continue an audio file or silence.
 
-    The likeliest is named first. Ctrl-C ends them early, and what is there is kept.
+    Write WAV files and pictures of their spectrograms to --out, or to `generated` in the run's
+    folder. Print the likeliest first.
+    Ctrl-C stops early and keeps the audio made so far.
     """
     from model.sampling import Sampling
-    from scaling.cli.progress import bars
+    from scaling.cli.progress import progress_bars
     from scaling.inference.continuation import GenerationRequest, continue_prompt, summary_lines
     from scaling.runs.trained_model import TrainedModel
 
@@ -52,41 +73,38 @@ def generate(
     trained = TrainedModel.load(run)
     step = f"samples ({trained.record.corpus.rate:,}/s is real time)"
     begun = time.monotonic()
-    with bars(console) as show:
+    with progress_bars(console) as show:
         written, made = continue_prompt(
             trained,
             prompt,
             GenerationRequest(seconds, sampling, seed, batch, silence),
             out or run / "generated",
-            lambda done, total: show(step, done, total),
+            partial(show, step),
         )
     for line in summary_lines(written):
-        console.print(line, markup=False, soft_wrap=True, highlight=False)
+        print_line(line)
     took = time.monotonic() - begun
-    console.print(
+    print_line(
         f"{made:.4g} s of audio{'' if batch == 1 else ' each'} in {took:.4g} s: "
-        f"{batch * made / took:.3g} times real time",
-        soft_wrap=True,
-        highlight=False,
+        f"{batch * made / took:.3g} times real time"
     )
 
 
 def listen(
     folders: Annotated[
-        list[Path], typer.Argument(help="A study's folder, such as runs/demo, or runs' folders.")
+        list[Path], Argument(help="Name a study's folder, such as runs/demo, or folders of runs.")
     ],
-    seconds: Annotated[float, typer.Option(help="Seconds that each run adds.")] = 1.0,
-    temperatures: Annotated[
-        str, typer.Option(help="Such as 0.8,1.0; 0 takes the likeliest.")
-    ] = "1.0",
-    seed: Annotated[int, typer.Option(help="Of the random numbers, the same for every run.")] = 0,
-    prompts: Annotated[int, typer.Option(min=1, help="Places of the test split.")] = 1,
-    most: Annotated[
-        int, typer.Option(min=1, help="Runs of a study, the best of each depth and context.")
-    ] = 4,
+    seconds: Annotated[float, Option(help="Let each run add this many seconds.")] = 1.0,
+    temperatures: Temperatures = "1.0",
+    seed: Seed = 0,
+    prompts: Annotated[int, Option(min=1, help="Take this many prompts of the test split.")] = 1,
+    most: Most = 4,
 ) -> None:
-    """Let runs continue held-out prompts: listen.html, and the players of the study's report."""
-    from scaling.cli.progress import bars
+    """Continue held-out prompts with the runs of a study.
+
+    Write listen.html, and players for the study's report.
+    """
+    from scaling.cli.progress import progress_bars
     from scaling.inference.listen import ListeningRequest
     from scaling.inference.listen import listen as continue_all
     from scaling.reporting.clips import write_page
@@ -95,15 +113,13 @@ def listen(
         drawn_at = tuple(float(one) for one in temperatures.split(","))
     except ValueError as error:
         raise ConfigError(
-            [f"temperatures is {temperatures!r}: write numbers, as 0.8,1.0"]
+            [f"--temperatures is {temperatures!r}: write numbers, such as 0.8,1.0"]
         ) from error
     asked = ListeningRequest(seconds, drawn_at, seed, prompts, most)
-    with bars(console) as show:
-        index, skipped = continue_all(
-            folders, asked, lambda done, total: show("samples", done, total)
-        )
+    with progress_bars(console) as show:
+        index, skipped = continue_all(folders, asked, partial(show, "samples"))
     for sentence in skipped:
-        console.print(f"left out: {sentence}", markup=False, highlight=False, soft_wrap=True)
+        print_line(f"left out: {sentence}")
     study = index.parent.parent
-    console.print(str(write_page(study).resolve()), soft_wrap=True, highlight=False)
-    console.print(f"{index}: python -m scaling report {study}", soft_wrap=True, highlight=False)
+    print_line(write_page(study).resolve())
+    print_line(f"{index}: python -m scaling report {study}")

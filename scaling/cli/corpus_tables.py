@@ -1,4 +1,4 @@
-"""Tables for a terminal of a prepared corpus: its splits, and what is in it."""
+"""Tables of a prepared corpus: its splits and its content."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,10 +14,11 @@ HEIGHTS = " ▁▂▃▄▅▆▇█"
 
 
 def corpus_table(corpus: Corpus) -> Table:
-    """The splits of a corpus, with the two plain references in bits a sample."""
-    table = Table(title=f"{corpus.folder}: {corpus.name}", title_justify="left")
-    for heading in ("split", "recordings", "seconds", "histogram bits", "AR(32) bits"):
-        table.add_column(heading, justify="left" if heading == "split" else "right")
+    """Return the splits of a corpus, with two reference models in bits per sample."""
+    table = terminal_table(
+        f"{corpus.folder}: {corpus.name}",
+        ("split", "recordings", "seconds", "histogram bits", "AR(32) bits"),
+    )
     for name, split in corpus.splits.items():
         table.add_row(
             name,
@@ -30,14 +31,14 @@ def corpus_table(corpus: Corpus) -> Table:
 
 
 def description_tables(described: Description) -> Iterator[Table]:
-    """A corpus: what it is, its splits, codes, recordings, contexts, and the files left out."""
+    """Yield a corpus's properties, splits, codes, recordings, contexts, and the files left out."""
     yield _identity(described)
     yield _splits(described)
     yield _codes(described)
     yield _recordings(described)
     yield _contexts(described)
     if described.left_out:
-        table = terminal_table("left out", ("files", "such as", "for the first, because"), text=3)
+        table = terminal_table("left out", ("files", "examples", "reason of the first"), text=3)
         for kind in described.left_out:
             names = ", ".join(map(repr, kind.names))
             table.add_row(*map(escape, (f"{kind.files:,}", names, kind.reason)))
@@ -62,7 +63,7 @@ def _identity(described: Description) -> Table:
         "fingerprint": corpus["fingerprint"],
     }
     if corpus["contexts_cross_splits"]:
-        rows["split"] += ", so that contexts reach back over the cuts"
+        rows["split"] += "; contexts cross the cuts"
     table = Table(
         title=escape(f"{described.folder}: {corpus['name']}"),
         title_justify="left",
@@ -94,9 +95,7 @@ def _copies(described: Description) -> str:
 
 def _splits(described: Description) -> Table:
     headings = ("split", "recordings", "copies", "hours", "order 0", "order 1", "AR(32)")
-    table = terminal_table(
-        "splits, with copies, and what their codes take in bits a sample", headings
-    )
+    table = terminal_table("splits with copies; reference models in bits per sample", headings)
     for name, split in described.splits.items():
         table.add_row(
             name,
@@ -121,7 +120,7 @@ def _codes(described: Description) -> Table:
 
 
 def _bars(histogram: Sequence[int]) -> str:
-    """A histogram as a line of bars; one that is not empty is seen."""
+    """Return a histogram as a line of bars, where every non-empty bin is visible."""
     size = len(histogram) // BARS
     sums = [sum(histogram[i : i + size]) for i in range(0, len(histogram), size)]
     return "".join(HEIGHTS[-(-count * (len(HEIGHTS) - 1) // max(sums))] for count in sums)

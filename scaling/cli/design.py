@@ -1,25 +1,61 @@
-"""The verbs before anything is spent: a sweep from a budget, and the power of a comparison."""
+"""The verbs before a study: design a sweep for a budget, and find the power of a comparison."""
 
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
-from scaling.cli.arguments import Config, Json, Words, console, file_and_overrides
+from scaling.cli.arguments import Config, Json, Words, console, file_and_overrides, print_line
 from scaling.config.load import ConfigError
 
 if TYPE_CHECKING:
     from scaling.planning.design_errors import AssumedEffect
 
-    pass
-
 Axes = Annotated[
-    list[str] | None, typer.Option(help="KEY=VALUE,VALUE,...: model.context=8000,64000; again.")
+    list[str] | None,
+    Option(
+        metavar="KEY=VALUE,VALUE,...",
+        help="Vary a key, such as model.context=8000,64000. Repeat it for further keys.",
+    ),
 ]
 Guesses = Annotated[
     list[str] | None,
-    typer.Option(help="KEY=NATS,EXPONENT: what an axis adds at its smallest value; again."),
+    Option(
+        metavar="KEY=NATS,EXPONENT",
+        help="Assume a key's nats at its smallest value, and its exponent, such as "
+        "model.context=0.05,0.3. Repeat it for further keys.",
+    ),
+]
+Flops = Annotated[float | None, Option(help="Spend this many training operations, such as 1e18.")]
+Dollars = Annotated[
+    float | None, Option(help="Spend this many dollars, such as 200; needs --hardware.")
+]
+Hardware = Annotated[
+    Path | None, Option(help="Take the price from this file, such as configs/hardware/a100.yaml.")
+]
+IsoFlop = Annotated[
+    bool, Option("--isoflop", help="Vary sizes at equal budgets instead of equal data.")
+]
+Noise = Annotated[float, Option(help="Assume this standard deviation of a run's loss, in nats.")]
+Runs = Annotated[Path | None, Option(help="Estimate the noise from this study, such as runs/demo.")]
+SeedNoise = Annotated[
+    float | None,
+    Option(help="Assume this standard deviation between seeds, in nats, such as 0.004."),
+]
+TargetNoise = Annotated[
+    float | None,
+    Option(
+        help="Assume this standard deviation of a target's paired difference, in nats, such as 0.4."
+    ),
+]
+Correlation = Annotated[
+    float, Option(help="Assume this correlation of two differences in a recording.")
+]
+Recordings = Annotated[int | None, Option(help="Use this many held-out recordings, such as 60.")]
+PerRecording = Annotated[
+    int | None,
+    Option(help="Take this many targets per recording, such as 100, and find the recordings."),
 ]
 
 
@@ -27,19 +63,17 @@ def design(
     words: Words = None,
     config: Config = None,
     axis: Axes = None,
-    flops: Annotated[float | None, typer.Option(help="The budget in training operations.")] = None,
-    dollars: Annotated[float | None, typer.Option(help="The budget; needs --hardware.")] = None,
-    hardware: Annotated[Path | None, typer.Option(help="What trains, with its price.")] = None,
-    isoflop: Annotated[
-        bool, typer.Option("--isoflop", help="Sizes at equal budgets, not at equal data.")
-    ] = False,
-    budgets: Annotated[int, typer.Option(help="Budgets of --isoflop, three times apart.")] = 4,
-    seeds: Annotated[int, typer.Option(help="Runs to add where they tell most.")] = 4,
-    noise: Annotated[float, typer.Option(help="Standard deviation of a run, in nats.")] = 0.004,
+    flops: Flops = None,
+    dollars: Dollars = None,
+    hardware: Hardware = None,
+    isoflop: IsoFlop = False,
+    budgets: Annotated[int, Option(help="Use this many budgets with --isoflop.")] = 4,
+    seeds: Annotated[int, Option(help="Repeat this many runs with further seeds.")] = 4,
+    noise: Noise = 0.004,
     guess: Guesses = None,
-    out: Annotated[Path | None, typer.Option(help="The sweep's YAML file; else printed.")] = None,
+    out: Annotated[Path | None, Option(help="Write the sweep here, such as sweep.yaml.")] = None,
 ) -> None:
-    """A sweep that fits a budget, with the standard errors to expect (docs/planning.md)."""
+    """Design a sweep for a budget, with its expected errors. See docs/planning.md."""
     from datasets.files import replacing
     from scaling.cli.design_tables import design_tables, sweep_text
     from scaling.config import load
@@ -49,20 +83,25 @@ def design(
 
     path, overrides = file_and_overrides(config, words)
     axes, guesses = _axes(axis or []), _guesses(guess or [])
-    if (flops is None) == (dollars is None):
+    budget = dollars if flops is None else flops
+    if budget is None or None not in (flops, dollars):
         raise ConfigError(["give one budget: --flops 1e18, or --dollars 200 with --hardware"])
-    if min(flops or dollars or 0.0, noise) <= 0 or seeds < 0 or budgets < 2:
-        raise ConfigError(
-            ["--flops, --dollars and --noise: above 0; --seeds: 0 or more; --budgets: 2 or more"]
-        )
+    unit = "dollars" if flops is None else "FLOP"
+    problems = _wrong_values(
+        ("--dollars" if flops is None else "--flops", budget, "write more than 0", budget <= 0),
+        ("--noise", noise, "write nats above 0, such as 0.004", noise <= 0),
+        ("--seeds", seeds, "write 0 or more", seeds < 0),
+        ("--budgets", budgets, "write 2 or more", budgets < 2),
+    )
+    if problems:
+        raise ConfigError(problems)
     content = load.content(path, overrides)
     content.pop("sweep", None)
-    price = operations if flops else _dollars(hardware)
+    price = _dollars(hardware) if flops is None else operations
     kind: Any = "isoflop" if isoflop else "equal-data"
-    made = make(content, axes, kind, flops or dollars or 0.0, price, seeds=seeds, budgets=budgets)
+    made = make(content, axes, kind, budget, price, seeds=seeds, budgets=budgets)
     errors = expected_errors(made, noise, guesses)
     text = sweep_text(made, content, str(path))
-    unit = "FLOP" if flops else "dollars"
     for table in design_tables(made, errors, unit, noise, guesses):
         console.print(table)
     if out is None:
@@ -70,49 +109,48 @@ def design(
         return
     with replacing(out) as partial:
         partial.write_text(text)
-    console.print(f"{out}: type `python -m scaling plan {out}`", soft_wrap=True, markup=False)
+    print_line(f"{out}: type `python -m scaling plan {out}`")
+
+
+def _wrong_values(*values: tuple[str, float | None, str, bool]) -> list[str]:
+    """Return a sentence for each (option, value, what to write, is wrong) that is wrong."""
+    return [f"{name} is {value}: {allowed}" for name, value, allowed, wrong in values if wrong]
 
 
 def power(
-    difference: Annotated[float, typer.Option(help="What is to be told apart, in nats a sample.")],
-    runs: Annotated[Path | None, typer.Option(help="A study whose runs tell the noise.")] = None,
-    seed_noise: Annotated[
-        float | None, typer.Option(help="Standard deviation between seeds, in nats.")
-    ] = None,
-    target_noise: Annotated[
-        float | None, typer.Option(help="Of one target's paired difference, in nats.")
-    ] = None,
-    correlation: Annotated[
-        float, typer.Option(help="Of two targets' differences within a recording.")
-    ] = 0.0,
-    recordings: Annotated[int | None, typer.Option(help="Held-out recordings there are.")] = None,
-    per_recording: Annotated[
-        int | None, typer.Option(help="Targets of each, where recordings can be added.")
-    ] = None,
+    difference: Annotated[float, Option(help="Detect this many nats per sample, such as 0.01.")],
+    runs: Runs = None,
+    seed_noise: SeedNoise = None,
+    target_noise: TargetNoise = None,
+    correlation: Correlation = 0.0,
+    recordings: Recordings = None,
+    per_recording: PerRecording = None,
     as_json: Json = False,
 ) -> None:
-    """Seeds and targets that tell two contexts apart in four of five tries, at the 5 % level."""
+    """Find the seeds and targets that detect a difference.
+
+    The power is 0.8 at the 5 % level.
+    """
     from dataclasses import asdict
 
     from scaling.analysis.power_analysis import required_runs
     from scaling.cli.design_tables import power_table
 
-    problems = [
-        f"{name} is {value}: {allowed}"
-        for name, value, allowed, wrong in (
-            ("--difference", difference, "write nats above 0, such as 0.01", difference <= 0),
-            ("--seed-noise", seed_noise, "write 0 or more", (seed_noise or 0) < 0),
-            ("--target-noise", target_noise, "write 0 or more", (target_noise or 0) < 0),
-            ("--correlation", correlation, "write 0 to 1", not 0 <= correlation <= 1),
-            ("--recordings", recordings, "write 2 or more", (recordings or 2) < 2),
-            ("--per-recording", per_recording, "write 1 or more", (per_recording or 1) < 1),
-        )
-        if wrong
-    ]
+    problems = _wrong_values(
+        ("--difference", difference, "write nats above 0, such as 0.01", difference <= 0),
+        ("--seed-noise", seed_noise, "write 0 or more", (seed_noise or 0) < 0),
+        ("--target-noise", target_noise, "write 0 or more", (target_noise or 0) < 0),
+        ("--correlation", correlation, "write 0 to 1", not 0 <= correlation <= 1),
+        ("--recordings", recordings, "write 2 or more", (recordings or 2) < 2),
+        ("--per-recording", per_recording, "write 1 or more", (per_recording or 1) < 1),
+    )
     if runs is None and (seed_noise is None or target_noise is None):
         problems.append("give --seed-noise and --target-noise, or --runs with a study's folder")
     if recordings and per_recording:
-        problems.append("--recordings and --per-recording: give one, the other is what is found")
+        problems.append(
+            "--recordings and --per-recording are both given: give one, and the command finds the "
+            "other"
+        )
     if problems:
         raise ConfigError(problems)
     noise, size = _noise(runs, seed_noise, target_noise, correlation)
@@ -128,7 +166,7 @@ def power(
 def _noise(
     runs: Path | None, seeds: float | None, targets: float | None, correlation: float
 ) -> tuple[Any, int]:
-    """The noise as a study's runs tell it or as it is given, and targets of a recording."""
+    """Return the noise, given or estimated from a study's runs, and the targets per recording."""
     from math import inf
 
     from scaling.analysis.power_analysis import Noise
@@ -143,7 +181,7 @@ def _noise(
 
 
 def _axes(texts: list[str]) -> dict[str, list[Any]]:
-    """``KEY=VALUE,VALUE`` options by key; ConfigError where there are none or they are no such."""
+    """Parse the ``KEY=VALUE,VALUE`` options into values by key; at least one is required."""
     import yaml
 
     axes = {}
@@ -167,7 +205,7 @@ def _axes(texts: list[str]) -> dict[str, list[Any]]:
 
 
 def _guesses(texts: list[str]) -> "dict[str, AssumedEffect]":
-    """``KEY=NATS,EXPONENT`` options by key."""
+    """Parse the ``KEY=NATS,EXPONENT`` options into effects by key."""
     from scaling.planning.design_errors import AssumedEffect
 
     guesses = {}
@@ -186,7 +224,7 @@ def _guesses(texts: list[str]) -> "dict[str, AssumedEffect]":
 
 
 def _dollars(path: Path | None) -> Any:
-    """The price of a run in dollars on this hardware."""
+    """Return a function that prices a run in dollars on this hardware."""
     from scaling.config import load
     from scaling.planning.cost import cost
     from scaling.planning.data_throughput import STREAM_RECORD, StreamMeasurement, window_bytes

@@ -1,4 +1,4 @@
-"""A designed sweep and the power of a comparison: as tables for a terminal, and as YAML."""
+"""Tables of a designed sweep and of the power of a comparison, and the sweep as YAML."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import inf
@@ -23,12 +23,12 @@ def design_tables(
     noise: float,
     guesses: Mapping[str, AssumedEffect],
 ) -> Iterator[Table]:
-    """The cells of a design, and what its fits are expected to come to."""
+    """Yield the cells of a design, and the expected results of its fits."""
     axes = list(made.axes)
     table = terminal_table(
         f"{made.kind} design of {sum(cell.seeds for cell in made.cells)} runs: {made.price:.4g} of "
         f"{made.budget:.4g} {unit}",
-        (*axes, "steps", "targets", "seeds", f"{unit} a run"),
+        (*axes, "steps", "targets", "seeds", f"{unit} per run"),
         text=0,
     )
     for cell in made.cells:
@@ -47,10 +47,9 @@ def design_tables(
         for name, guess in ((name, guesses.get(name, AssumedEffect())) for name in names)
     )
     table = terminal_table(
-        f"what its fits would come to, if {assumed or 'no axis carries a law'}, and a run's noise "
+        f"expected results of its fits, if {assumed or 'no axis carries a law'}, and a run's noise "
         f"is {noise:g} nats ({bits(noise):.2g} bits)",
         ("quantity", "without noise", "standard error", "95 % of the fits"),
-        text=1,
     )
     for one in errors:
         table.add_row(
@@ -63,7 +62,7 @@ def design_tables(
 
 
 def sweep_text(made: Design, content: Mapping[str, Any], source: str) -> str:
-    """The design as the YAML file of a sweep, whole: it extends nothing."""
+    """Return the design as the YAML file of a sweep, which extends no other file."""
     if CONTEXT in made.axes and not content.get("windows", {}).get("history"):
         content = with_values(content, {HISTORY: max(made.axes[CONTEXT])})
     whole = {**content, "sweep": {"points": made.points()}}
@@ -72,19 +71,19 @@ def sweep_text(made: Design, content: Mapping[str, Any], source: str) -> str:
 
 
 def power_table(difference: float, noise: Noise, found: Sequence[RequiredRuns]) -> Table:
-    """What each number of seeds needs."""
+    """Return the targets that each number of seeds requires."""
     known = "" if noise.freedom == inf else f" from {noise.freedom:g} degrees of freedom"
     table = terminal_table(
-        f"to tell {difference:g} nats ({bits(difference):.2g} bits) with power {POWER:g} at the "
-        f"5 % level: seeds differ by {noise.seeds:.4g} nats{known}, a target's difference by "
-        f"{noise.targets:.4g}, correlation {noise.correlation:g}",
-        ("seeds of each", "targets", "in recordings", "least difference with all targets"),
+        f"to detect {difference:g} nats ({bits(difference):.2g} bits) with power {POWER:g} at the "
+        f"5 % level: standard deviation {noise.seeds:.4g} nats between seeds{known}, "
+        f"{noise.targets:.4g} of a target's difference, correlation {noise.correlation:g}",
+        ("seeds each", "targets", "recordings", "smallest difference with all targets"),
         text=0,
     )
     for need in found:
         table.add_row(
             f"{need.seeds}",
-            "no number" if need.targets is None else f"{need.targets:,}",
+            "never enough" if need.targets is None else f"{need.targets:,}",
             "" if need.recordings is None else f"{need.recordings:,}",
             f"{need.detectable:.4f}",
         )

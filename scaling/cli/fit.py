@@ -1,64 +1,86 @@
-"""The verb that fits a table of runs, or the runs of a study."""
+"""The verb that fits a law to a table of runs or to a study, and the tables that it prints."""
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-import typer
+from rich.markup import escape
+from rich.table import Table
+from typer import Argument, Option
 
-from scaling.cli.arguments import console
+from scaling.cli.arguments import Seed, console, print_line
+from scaling.common.terminal import terminal_table
 from scaling.config.load import ConfigError
 
-Table = Annotated[
-    Path,
-    typer.Argument(
-        help="A CSV with a line of column names, or a study's folder, such as runs/demo."
-    ),
+TablePath = Annotated[
+    Path, Argument(metavar="TABLE", help="Name a CSV file, or a study's folder, such as runs/demo.")
 ]
-Loss = Annotated[str, typer.Option(help="The column of the loss.")]
+Loss = Annotated[str, Option(help="Name the column of the loss, such as nats.")]
 Terms = Annotated[
     list[str] | None,
-    typer.Option(help="NAME=COLUMN of a power law; again for each. COLUMN may be arithmetic."),
+    Option(
+        metavar="NAME=COLUMN",
+        help="Add a power law in a column or arithmetic of columns, such as N=params. Repeat it.",
+    ),
 ]
 Quadratics = Annotated[
     list[str] | None,
-    typer.Option(help="NAME=COLUMN in whose logarithm the loss is a parabola (a chunk)."),
+    Option(
+        metavar="NAME=COLUMN", help="Add a parabola in a column's logarithm, such as chunk=chunk."
+    ),
 ]
 Form = Annotated[
     Literal["additive", "shifted", "coupled", "overtraining"],
-    typer.Option(help="E + sum of A/x^a, or another of docs/fitting.md."),
+    Option(help="Fit this form (docs/fitting.md); additive is E + sum of A/x^a."),
 ]
-Irreducible = Annotated[bool, typer.Option(help="Whether E is fitted, or 0.")]
+Irreducible = Annotated[bool, Option(help="Fit the irreducible loss E, or set it to 0.")]
 Kind = Annotated[
     Literal["huber", "mse", "asymmetric"],
-    typer.Option(help="asymmetric: absolute errors, over-prediction counted ten times."),
+    Option(
+        help="Minimise this loss of the residuals; asymmetric counts over-predictions ten times."
+    ),
 ]
-Delta = Annotated[float, typer.Option(help="Half-width of the Huber loss's quadratic part.")]
+Delta = Annotated[float, Option(help="Set the half-width of the Huber loss's quadratic part.")]
 Space = Annotated[
-    Literal["log", "raw"], typer.Option(help="Residuals of the log loss, or of the loss.")
+    Literal["log", "raw"], Option(help="Take residuals of the log loss, or of the loss.")
 ]
-Where = Annotated[str | None, typer.Option(help="Rows to use, as a pandas query: 'loss < 5'.")]
+Where = Annotated[str | None, Option(help="Use the rows of this pandas query, such as 'loss < 5'.")]
 Group = Annotated[
-    str | None, typer.Option(help="Column of the configuration; its rows are redrawn together.")
+    str | None, Option(help="Redraw rows with equal values of this column together, such as run.")
 ]
 Holdout = Annotated[
-    str | None, typer.Option(help="Rows to predict and not to fit, as a pandas query.")
+    str | None,
+    Option(
+        help="Predict the rows of this pandas query instead of fitting them, such as 'N > 1e9'."
+    ),
 ]
-Bootstrap = Annotated[int, typer.Option(help="Redraws for the intervals; 0 for Wald's.")]
-Seed = Annotated[int, typer.Option(help="Of the starts and the redraws.")]
-Compare = Annotated[bool, typer.Option("--compare", help="Set the other forms beside it.")]
+Bootstrap = Annotated[
+    int, Option(help="Redraw configurations this often for intervals; 0 takes Wald intervals.")
+]
+Compare = Annotated[bool, Option("--compare", help="Fit the other forms for comparison.")]
 IsoFlop = Annotated[
-    str | None, typer.Option(help="Column of the budget: best sizes at equal budgets.")
+    str | None,
+    Option(help="Find best sizes at equal budgets, which this column has, such as budget."),
 ]
 Cost = Annotated[
-    str | None, typer.Option(help="Cost by the terms' names, '6 * N * D': best sizes for budgets.")
+    str | None,
+    Option(help="Find best sizes for this cost by the terms' names, such as '6 * N * D'."),
 ]
-At = Annotated[list[float] | None, typer.Option(help="A budget to look at; again for each.")]
-Out = Annotated[Path | None, typer.Option("--json", help="A file for all, instead of tables.")]
+At = Annotated[
+    list[float] | None, Option(help="Predict at this budget, such as 1e24. Repeat it for others.")
+]
+Out = Annotated[
+    Path | None,
+    Option(
+        "--json",
+        help="Write everything to this file, such as fit.json, instead of printing tables.",
+    ),
+]
 
 
 def fit(
-    table: Table,
+    table: TablePath,
     loss: Loss,
     term: Terms = None,
     quadratic: Quadratics = None,
@@ -78,11 +100,9 @@ def fit(
     at: At = None,
     out: Out = None,
 ) -> None:
-    """Fit a scaling law to a study or any CSV of runs, with what its points cannot tell
-    (docs/fitting.md)."""
+    """Fit a scaling law to a study or to a CSV of runs. See docs/fitting.md."""
     from datasets.files import replacing
     from scaling.analysis.run_table import read_run_table
-    from scaling.cli.fit_tables import fit_tables, warnings
     from scaling.fitting.table_fit import FitRequest, fit_table
 
     asked = FitRequest(
@@ -111,8 +131,148 @@ def fit(
     for part in () if out else fit_tables(content):
         console.print(part)
     for sentence in warnings(content):
-        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        print_line(sentence)
     if out:
         with replacing(out) as partial:
             partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-        console.print(str(out.resolve()), soft_wrap=True, highlight=False, markup=False)
+        print_line(out.resolve())
+
+
+def fit_tables(content: dict[str, Any]) -> Iterator[Table]:
+    """Yield the tables of a fit's JSON values: parameters, goodness of fit, and optional parts."""
+    yield _parameters(content)
+    yield _goodness(content)
+    if content["holdout"]:
+        yield _holdout(content["holdout"])
+    if content["forms"]:
+        yield _forms(content["forms"])
+    if content["isoflop"]:
+        yield _isoflop(content["isoflop"])
+    if content["frontier"]:
+        yield _frontier(content["frontier"])
+
+
+def warnings(content: dict[str, Any]) -> Iterator[str]:
+    """Yield a fit's warnings as lines."""
+    for warning in content["warnings"]:
+        yield f"warning: {warning['text']} ({warning['code']})"
+    if not content["converged"]:
+        yield "warning: the fit did not converge: do not read it."
+
+
+def _parameters(content: dict[str, Any]) -> Table:
+    asked = content["asked"]
+    objective = asked["objective"]
+    if objective == "huber":
+        objective += f" (delta {asked['delta']:g})"
+    table = terminal_table(
+        f"{asked['loss']} = {content['formula']}, {objective} on the {asked['space']} loss, "
+        f"{content['n']} rows in {content['configurations']} configurations",
+        ("parameter", "value", "standard error", "95% interval"),
+    )
+    values = content["parameters"] | {
+        f"{name}.compute_exponent": value
+        for name, value in (content["frontier"] or {"exponents": {}})["exponents"].items()
+    }
+    for name, value in values.items():
+        interval, error = content["intervals"][name], content["standard_errors"][name]
+        table.add_row(escape(name), _number(value), _number(error), _interval(interval))
+    method = content["interval_method"]
+    if method == "bootstrap":
+        table.caption = f"Intervals: {content['redraws']} redraws of configurations."
+    elif method == "wald":
+        table.caption = "Intervals: curvature at the optimum, with Student t."
+    return table
+
+
+def _goodness(content: dict[str, Any]) -> Table:
+    table = terminal_table("", ("goodness of fit", "value"))
+    table.add_row("objective (sum)", _number(content["objective"]))
+    for name, value in content["goodness"].items():
+        table.add_row(name.replace("_", " "), _number(value))
+    starts = content["starts"]
+    table.add_row("starts at the optimum", f"{starts['agreeing']} of {starts['number']}")
+    return table
+
+
+def _holdout(holdout: dict[str, Any]) -> Table:
+    inside = "" if holdout["inside"] is None else f", {holdout['inside']} inside their interval"
+    table = terminal_table(
+        f"held out: {holdout['rows']} rows, mean absolute error "
+        f"{holdout['mean_abs_relative_error']:.2%}{inside}",
+        ("line", "loss", "predicted", "95% interval", "error", "times beyond"),
+    )
+    for row in holdout["predictions"]:
+        table.add_row(
+            str(row["line"]),
+            _number(row["loss"]),
+            _number(row["predicted"]),
+            _interval(row["interval"]),
+            f"{row['relative_error']:+.2%}",
+            _number(row["reach"]),
+        )
+    return table
+
+
+def _forms(forms: list[dict[str, Any]]) -> Table:
+    table = terminal_table(
+        "forms beside each other", ("form", "parameters", "AICc", "error on left-out", "problem")
+    )
+    for score in forms:
+        error = score["left_out_error"]
+        table.add_row(
+            escape(score["name"]),
+            str(score["parameters"]),
+            _number(score["aicc"]),
+            "" if error is None else f"{error:.3%}",
+            escape(score["problem"] or ""),
+        )
+    return table
+
+
+def _isoflop(found: dict[str, Any]) -> Table:
+    table = terminal_table(
+        "best size at each budget, and the exponent of its growth",
+        ("column", "budget", "parabola", "cubic", "joint fit"),
+    )
+    methods = ("parabola", "cubic", "joint")
+    for profile in found["profiles"]:
+        best = (_number(profile["best"].get(method)) for method in methods)
+        table.add_row(escape(profile["name"]), _number(profile["budget"]), *best)
+    for point in found["at"]:
+        for name, best in point.items():
+            if name != "budget":
+                sizes = (_number(best.get(method)) for method in methods)
+                table.add_row(escape(name), _number(point["budget"]), *sizes)
+    for name, exponents in found["exponents"].items():
+        powers = [_number(exponents.get(method)) for method in methods]
+        powers[-1] += f" {_interval(exponents['joint_interval'])}"
+        table.add_row(escape(name), "exponent", *powers)
+    return table
+
+
+def _frontier(found: dict[str, Any]) -> Table:
+    table = terminal_table(
+        "best sizes for a budget", ("budget", "loss", "best sizes (95% interval)", "times beyond")
+    )
+    for point in found["best"]:
+        sizes = ", ".join(
+            f"{name} {_number(size)} {_interval(point['intervals'][name])}".strip()
+            for name, size in point["sizes"].items()
+        )
+        beyond = max(point["reach"], point["cost_reach"])
+        table.add_row(
+            _number(point["budget"]), _number(point["loss"]), escape(sizes), _number(beyond)
+        )
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.5g}"
+
+
+def _interval(interval: Sequence[float | None] | None) -> str:
+    if interval is None or None in interval:
+        return ""
+    low, high = interval
+    return f"{low:.4g} to {high:.4g}"

@@ -1,13 +1,13 @@
-"""The verb that plans a run or a sweep, and finds the value that gives a number of parameters."""
+"""The verb that plans a run or a sweep."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
-from scaling.cli.arguments import Config, Json, Words, console, file_and_overrides
+from scaling.cli.arguments import Config, Json, Words, console, file_and_overrides, print_line
 from scaling.config.load import ConfigError
 
 if TYPE_CHECKING:
@@ -17,37 +17,41 @@ if TYPE_CHECKING:
     from scaling.planning.plan import Plan
 
 Parameters = Annotated[
-    str | None, typer.Option(help="With --vary: as near to so many as can be, such as 3.14M.")
+    str | None,
+    Option(help="Change the key of --vary to get about this many parameters, such as 3.14M."),
 ]
-Vary = Annotated[
-    str | None, typer.Option(help="The key that --parameters sets, such as model.width.")
+Vary = Annotated[str | None, Option(help="Name the key that changes, such as model.width.")]
+HardwareFile = Annotated[
+    Path | None,
+    Option(help="Forecast time and cost on this hardware, such as configs/hardware/a100.yaml."),
 ]
+Measured = Annotated[
+    Path | None, Option(help="Read the stream's speed from a record of `bench data --json`.")
+]
+StepRates = Annotated[
+    Path | None, Option(help="Read the steps' speed from a record of `bench --json`, or a study.")
+]
+Nodes = Annotated[str | None, Option(help="Forecast on these numbers of nodes, such as 1,8,64.")]
 
 
 def plan(
     words: Words = None,
     config: Config = None,
-    hardware: Annotated[
-        Path | None, typer.Option(help="What trains, such as configs/hardware/a100.yaml.")
-    ] = None,
-    measured: Annotated[
-        Path | None, typer.Option(help="A record of `bench data --json`; else the one in docs.")
-    ] = None,
-    rates: Annotated[
-        Path | None,
-        typer.Option(help="A record of `bench --json`, or a study: how fast steps were there."),
-    ] = None,
-    nodes: Annotated[
-        str | None, typer.Option(help="Forecast each run on these numbers of nodes, as 1,8,64.")
-    ] = None,
+    hardware: HardwareFile = None,
+    measured: Measured = None,
+    rates: StepRates = None,
+    nodes: Nodes = None,
     parameters: Parameters = None,
     vary: Vary = None,
     as_json: Json = False,
 ) -> None:
-    """What a run or a sweep would do: parameters, operations, memory, cost, and every problem."""
+    """Print what a run or a sweep needs, and its problems.
+
+    The needs are parameters, operations, memory, time and cost.
+    """
     from dataclasses import replace
 
-    from scaling.cli.multi_node_tables import figures_table, node_tables
+    from scaling.cli.plan_tables import figures_table, node_tables
     from scaling.config import load
     from scaling.planning.calibration import Calibration, Rates
     from scaling.planning.data_throughput import STREAM_RECORD, StreamMeasurement
@@ -85,11 +89,11 @@ def plan(
 
 
 def _show(planned: "Plan", of_nodes: "Sequence[Table]") -> None:
-    """Print the plan, with the tables of its runs on numbers of nodes where there are any."""
+    """Print the plan, and its tables of runs on several nodes if there are any."""
     from scaling.cli.plan_tables import cost_tables, forecast_table, plan_table
 
     if planned.match:
-        console.print(planned.match.sentence, markup=False, highlight=False, soft_wrap=True)
+        print_line(planned.match.sentence)
     if not planned.runs:
         return
     console.print(plan_table(planned))
@@ -100,15 +104,15 @@ def _show(planned: "Plan", of_nodes: "Sequence[Table]") -> None:
     for table in of_nodes:
         console.print(table)
     for sentence in planned.verdicts:
-        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        print_line(sentence)
     for note in planned.notes:
-        console.print(f"note: {note}", markup=False, soft_wrap=True)
+        print_line(f"note: {note}")
 
 
 def _match(
     path: Path, overrides: Sequence[str], parameters: str | None, vary: str | None
 ) -> "Match | None":
-    """What --parameters and --vary ask for; None where neither is given."""
+    """Find the value of the key of --vary that gives --parameters; None without either option."""
     from scaling.config import load
     from scaling.planning.match_parameters import nearest_value, parse_count
 

@@ -1,4 +1,4 @@
-"""What a person sees while runs train: a live table on a terminal, plain lines elsewhere."""
+"""Progress of runs and of long steps: live on a terminal, in plain lines elsewhere."""
 
 import threading
 import time
@@ -13,6 +13,7 @@ from rich.progress import Progress, ProgressColumn, Task, TaskID
 from rich.table import Table
 from rich.text import Text
 
+from scaling.common.terminal import terminal_table
 from scaling.runs.record import bits
 from scaling.runs.study import RunState, State, StudyError, read_states
 
@@ -21,8 +22,8 @@ PLAIN_SECONDS = 15.0
 
 
 @contextmanager
-def shown(folder: Path, concurrent: int, console: Console) -> Iterator[None]:
-    """Show the study's runs while the block runs, ``concurrent`` of them at once."""
+def show_runs(folder: Path, concurrent: int, console: Console) -> Iterator[None]:
+    """Show the progress of a study during the block; ``concurrent`` runs train at once."""
     over = threading.Event()
     follow = _live if console.is_terminal else _plain
     thread = threading.Thread(target=follow, args=(folder, concurrent, console, over), daemon=True)
@@ -35,8 +36,8 @@ def shown(folder: Path, concurrent: int, console: Console) -> Iterator[None]:
 
 
 @contextmanager
-def bars(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """What to call with (step, parts done, parts) to show how far a work of several steps is."""
+def progress_bars(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a function of (step, parts done, parts) that shows one bar per step."""
     columns = (*Progress.get_default_columns(), _Speed())
     hidden = not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
@@ -51,35 +52,38 @@ def bars(console: Console) -> Iterator[Callable[[str, int, int], None]]:
 
 
 class _Speed(ProgressColumn):
-    """Parts a second."""
+    """Column of the parts per second."""
 
     def render(self, task: Task) -> Text:
         return Text("" if task.speed is None else f"{task.speed:,.0f}/s")
 
 
-def table(states: Sequence[RunState], title: str) -> Table:
-    """The runs of a study as a table: axes, state, step, loss, speed, data wait, time left."""
+def states_table(states: Sequence[RunState], title: str) -> Table:
+    """Return the runs of a study: axes, state, step, loss, speed, wait for data, and time left."""
     axes = list(states[0].axes) if states else []
-    shown_table = Table(title=title, title_justify="left")
-    for heading in ("run", *(axis.split(".")[-1] for axis in axes), "state"):
-        shown_table.add_column(heading)
-    for heading in ("step", "bits/sample", "nats/sample", "targets/s", "data wait", "left"):
-        shown_table.add_column(heading, justify="right")
+    shown = terminal_table(
+        title,
+        (
+            *("run", *(axis.split(".")[-1] for axis in axes), "state"),
+            *("step", "bits/sample", "nats/sample", "targets/s", "data wait", "left"),
+        ),
+        text=2 + len(axes),
+    )
     for state in states:
-        shown_table.add_row(
+        shown.add_row(
             state.id,
             *(str(state.axes.get(axis, "")) for axis in axes),
             state.state,
             f"{state.step}/{state.steps}",
             *_figures(state),
         )
-    return shown_table
+    return shown
 
 
 def seconds_left(states: Sequence[RunState], concurrent: int) -> float | None:
-    """Seconds of training until all runs have ended; None before a speed is known.
+    """Return the seconds until all runs have ended, or None before any speed is known.
 
-    A run that has not begun is taken to last as long as the known ones do on average.
+    A run that has not begun is expected to take the mean time of the others.
     """
     known = [state.step_seconds * state.steps for state in states if state.step_seconds]
     if not known:
@@ -109,10 +113,11 @@ def _live(folder: Path, concurrent: int, console: Console, over: threading.Event
     with Live(console=console, refresh_per_second=2) as live:
         while True:
             if states := _read(folder):
-                live.update(table(states, _headline(states, concurrent)))
+                live.update(states_table(states, _headline(states, concurrent)))
             if over.wait(LIVE_SECONDS):
                 break
-        live.update(table(_read(folder), _headline(_read(folder), concurrent)))
+        states = _read(folder)
+        live.update(states_table(states, _headline(states, concurrent)))
 
 
 def _plain(folder: Path, concurrent: int, console: Console, over: threading.Event) -> None:

@@ -1,4 +1,4 @@
-"""Tables for a terminal of losses: a comparison, contexts, and the use of a context."""
+"""Tables of losses: a comparison, contexts, the use of a context, and forecasts of a series."""
 
 from collections.abc import Sequence
 
@@ -14,10 +14,10 @@ from scaling.runs.record import bits
 
 
 def comparison_table(found: Comparison) -> Table:
-    """The rows of a comparison, their losses in bits (nats) with half of a 95 % interval."""
+    """Return the rows of a comparison, with losses in bits (nats) and half of a 95 % interval."""
     table = terminal_table(
-        f"{found.study}: bits (nats) a sample on {found.split}, with half of a 95% interval; "
-        f"differences are paired, to {found.best}",
+        f"{found.study}: bits (nats) per sample on {found.split} ± half of a 95% interval; paired "
+        f"differences from {found.best}",
         (
             *("model", "parameters", "context", "targets", "TFLOP", "seconds"),
             *("full context", "difference", "from silence", "difference", "published bits"),
@@ -42,10 +42,10 @@ def comparison_table(found: Comparison) -> Table:
 
 
 def contexts_table(curve: Sequence[ContextScore], first: Evaluation) -> Table:
-    """The losses of one run over contexts, each beside that of its own context."""
+    """Return the losses of one run at several contexts, and their differences from its own."""
     table = terminal_table(
-        f"{first.run} on {first.split}: bits (nats) a sample over the same {first.targets:,} "
-        "targets, with half of a 95% interval; differences are paired, to its own context",
+        f"{first.run} on {first.split}: bits (nats) per sample over the same {first.targets:,} "
+        "targets ± half of a 95% interval; paired differences from its own context",
         ("context", "seconds", "loss", "difference", ""),
         text=0,
     )
@@ -54,7 +54,7 @@ def contexts_table(curve: Sequence[ContextScore], first: Evaluation) -> Table:
         table.add_row(
             f"{one.context:,}",
             f"{one.seconds:.3g}",
-            f"{one.loss.bits:.3f} ± {bits(half):.3f} ({one.loss.nats:.3f})",
+            _loss(one.loss, half),
             _difference(one.difference, one.difference_half_interval),
             "extrapolates" if one.extrapolates else "",
         )
@@ -62,11 +62,11 @@ def contexts_table(curve: Sequence[ContextScore], first: Evaluation) -> Table:
 
 
 def probe_table(found: ContextUse) -> Table:
-    """What replacing all that is older than the newest samples costs, and what attention reads."""
+    """Return the loss without the older samples, and the attention on the newest ones."""
     table = terminal_table(
-        f"{found.run} on {found.split}: bits a sample lost over {found.targets:,} targets where "
-        "all that is older is replaced, with half of a 95% interval",
-        ("newest samples", "seconds", *KINDS, "attention on them, by layer"),
+        f"{found.run} on {found.split}: bits per sample lost over {found.targets:,} targets if "
+        "everything older is replaced, ± half of a 95% interval",
+        ("newest samples", "seconds", *KINDS, "attention on them by layer"),
         text=0,
     )
     costs = {(one.kept, one.kind): one for one in found.replaced}
@@ -81,11 +81,11 @@ def probe_table(found: ContextUse) -> Table:
 
 
 def forecast_table(found: SeriesForecast) -> Table:
-    """Every way to say the next value of a series, in its own unit."""
+    """Return the errors of every method that forecasts a series, in its own unit."""
     table = terminal_table(
         f"{found.run} on {found.split}: the next {found.column} over {found.values:,} values, with "
-        f"the absolute error's paired difference to the value {found.season} before",
-        ("way", "mean absolute error", "root mean square", "difference"),
+        f"the absolute error's paired difference from the value {found.season} rows before",
+        ("method", "mean absolute error", "root mean square", "difference"),
     )
     for way in found.ways:
         table.add_row(
@@ -98,13 +98,17 @@ def forecast_table(found: SeriesForecast) -> Table:
 
 
 def _scored(score: ScoredLoss) -> tuple[str, str]:
-    """A loss and its difference to the best row's."""
-    loss = f"{score.loss.bits:.3f} ± {bits(score.half_interval):.3f} ({score.loss.nats:.3f})"
+    """Return a loss, and its difference from the best row's."""
+    loss = _loss(score.loss, score.half_interval)
     return loss, _difference(score.difference, score.difference_half_interval)
 
 
+def _loss(loss: Loss, half: float) -> str:
+    return f"{loss.bits:.3f} ± {bits(half):.3f} ({loss.nats:.3f})"
+
+
 def _difference(difference: Loss | None, half: float | None) -> str:
-    """A paired difference with half of its interval; nothing where there is none."""
+    """Return a paired difference with half of its interval, or an empty text without one."""
     if difference is None or half is None:
         return ""
     return f"{difference.bits:+.3f} ± {bits(half):.3f}"

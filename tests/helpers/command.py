@@ -23,7 +23,7 @@ def scaling(*words, **environment):
     words = ["scaling", *map(str, words)]
     forks = multiprocessing.get_context("forkserver")
     multiprocessing.set_forkserver_preload(
-        ["scaling.benchmarks.worker_trial", "pandas", "matplotlib.figure"]
+        ["scaling.benchmarks.worker_bench", "pandas", "matplotlib.figure"]
     )
     with tempfile.TemporaryDirectory() as folder:
         said = [Path(folder) / name for name in ("stdout", "stderr")]

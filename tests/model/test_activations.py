@@ -13,9 +13,9 @@ from model.architecture import Architecture
 from model.baselines.shapes import WaveNetArchitecture
 from model.network import LatentTransformer
 from model.targets import Targets
-from scaling.benchmarks.traffic import peak_bytes
 from tests.helpers.architectures import QUIET
 from tests.helpers.clone import CLONE
+from tests.helpers.memory import peak_bytes
 
 SHAPE = {
     "context": 16_000,

@@ -24,7 +24,7 @@ LONGEST_FUNCTION = 60
 # Files of commands, which import inside their functions.
 COMMANDS = {
     f"scaling/cli/{name}.py"
-    for name in "audio corpora design fit main models plan rehearse report".split()
+    for name in "audio corpora design fit machine main models plan studies".split()
 }
 # The CUDA build of torch installs these in the releases that torch itself pins.
 CUDA_LIBRARIES = ("cuda-", "nvidia-", "triton")

@@ -11,14 +11,14 @@ from datasets.storage import Folder
 from datasets.stream import Stream
 from datasets.windows import Windows
 from scaling.benchmarks import data_bench, stream_rate
-from scaling.benchmarks.stream_rate import Spread
+from scaling.benchmarks.timing import Spread
 
 SPREADS = ("rate", "plain_rate", "of_plain", "of_plain_cpu")
 
 
 @pytest.fixture
 def small(monkeypatch):
-    """Measurements of seconds; their figures mean nothing."""
+    """Shrink the measurements to seconds; their figures have no meaning."""
     monkeypatch.setattr(stream_rate, "SAMPLES", 2**17)
     monkeypatch.setattr(stream_rate, "BLOCK", 2**15)
     monkeypatch.setattr(stream_rate, "ROUND_BYTES", 2**18)
@@ -28,7 +28,7 @@ def ordered(spread):
     return 0 < spread.lowest <= spread.median <= spread.highest
 
 
-def test_plain_slicing_cuts_the_windows_that_the_stream_gives(small, tmp_path):
+def test_plain_slicing_gives_the_windows_of_the_stream(small, tmp_path):
     only = stream_rate.write_random_recording(tmp_path)
     windows = Windows((only,), ((0, only.samples),), 1_999, 1, 1, 1_999)
     stream = Stream(Folder.of(tmp_path), windows, 0, stream_rate.BATCH, 1)

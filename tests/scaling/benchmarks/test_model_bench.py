@@ -18,7 +18,7 @@ CEILINGS = {"float32": 1e11, "bfloat16": 2e11}
 
 @pytest.fixture(autouse=True)
 def small_models(monkeypatch):
-    """The measurements on models of a second, in place of the paper's."""
+    """Measure small models, which take a second, instead of the paper's."""
 
     def network(context, attention="bidirectional"):
         torch.manual_seed(0)

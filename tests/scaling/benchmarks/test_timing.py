@@ -9,7 +9,7 @@ from scaling.benchmarks.timing import matmul_ceiling, seconds, side_by_side
 from scaling.common.paths import CLONE
 
 
-def test_a_ratio_is_of_the_seconds_of_a_unit_run_by_run(monkeypatch):
+def test_the_ratio_is_of_seconds_per_unit_in_neighbouring_runs(monkeypatch):
     measured = iter([4.0, 10.0, 9.0, 10.0, 6.0, 30.0])
     monkeypatch.setattr(timing, "seconds", lambda work: next(measured))
     # Naive: 2 units in 4, 9 and 6 seconds; fast: 10 units in 10, 10 and 30.
@@ -37,15 +37,15 @@ print(side_by_side(lambda: sum(range(10**5)), 1, fast, 1, repeats=1, warm=False)
 """
 
 
-def test_what_the_fast_way_takes_in_memory_is_seen():
-    # In a process of its own, as `bench` is: what other tests give back meanwhile would hide it.
+def test_the_memory_of_the_fast_way_is_measured():
+    # Memory that other tests free in this process would hide the peak, so it has a new process.
     shown = subprocess.run(
         [sys.executable, "-c", HOLDING], check=True, capture_output=True, text=True, cwd=CLONE
     )
     assert 2**26 * 0.8 < int(shown.stdout) < 2**26 * 2
 
 
-def test_seconds_are_those_of_the_process_that_works():
+def test_seconds_are_above_zero_for_work_of_this_process():
     assert seconds(lambda: sum(range(10**6))) > 0
 
 

@@ -3,14 +3,16 @@ import gc
 import pytest
 import torch
 import torch.distributed as distributed
+
+# PyTorch has no public way to make the fake tensors that its tracers leave behind.
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from scaling.benchmarks.traffic import Traffic, held_bytes
+from scaling.benchmarks.worker_bench import Traffic, held_bytes
 
 
 @pytest.fixture
 def alone(tmp_path):
-    """A process group of this process alone."""
+    """Join a process group with this process as its only worker."""
     distributed.init_process_group(
         "gloo", init_method=f"file://{tmp_path / 'meeting'}", rank=0, world_size=1
     )
@@ -18,7 +20,7 @@ def alone(tmp_path):
     distributed.destroy_process_group()
 
 
-def test_every_collective_is_counted_by_its_kind_and_the_whole_of_its_bytes(alone):
+def test_every_collective_is_counted_by_kind_with_all_its_bytes(alone):
     with Traffic() as traffic:
         distributed.all_reduce(torch.zeros(10))
         distributed.all_reduce(torch.zeros(3, dtype=torch.bfloat16))
@@ -34,8 +36,8 @@ def test_every_collective_is_counted_by_its_kind_and_the_whole_of_its_bytes(alon
     }
 
 
-def test_what_is_held_is_taken_at_the_first_reduction_of_more_than_a_number(alone):
-    # What is freed meanwhile, of this test or of one before it, would be missing from what is held.
+def test_bytes_held_are_read_at_the_first_reduction_of_more_than_a_number(alone):
+    # Garbage of earlier tests that is freed during the block would reduce the bytes held.
     number = torch.zeros(1)
     gc.collect()
     with Traffic() as traffic:
@@ -49,7 +51,8 @@ def test_what_is_held_is_taken_at_the_first_reduction_of_more_than_a_number(alon
     assert traffic.held - before == 4_000
 
 
-def test_what_a_tracer_left_behind_is_no_memory():
+def test_fake_tensors_of_a_tracer_have_no_memory():
+    gc.collect()
     before = held_bytes()
     with FakeTensorMode():
         left = torch.zeros(1_000)
@@ -57,7 +60,8 @@ def test_what_a_tracer_left_behind_is_no_memory():
     assert held_bytes() == before
 
 
-def test_memory_is_counted_once_however_many_views_it_has_and_gradients_with_it():
+def test_memory_is_counted_once_for_all_views_and_includes_gradients():
+    gc.collect()
     before = held_bytes()
     weights = torch.zeros(100, requires_grad=True)
     views = [weights.detach()[:10], weights.detach().view(10, 10)]

@@ -6,8 +6,7 @@ import pytest
 from rich.console import Console
 
 from scaling.benchmarks import worker_bench
-from scaling.benchmarks.worker_bench import RESUMED, StageCounts, counts
-from scaling.benchmarks.worker_trial import Case
+from scaling.benchmarks.worker_bench import RESUMED, Case, StageCounts, combine_workers
 
 
 def found(seconds, given, saved):
@@ -24,7 +23,7 @@ def found(seconds, given, saved):
 def test_the_slowest_worker_of_each_save_counts_and_the_first_workers_bytes():
     given = {"all_reduced": 40, "gathered": 8, "broadcast_": 3}
     workers = [found([1.0, 5.0], given, 70), found([2.0, 4.0], {"all_reduced": 1}, 30)]
-    counted = counts(Case(1, "float32"), workers)
+    counted = combine_workers(Case(1, "float32"), workers)
     assert isinstance(counted, StageCounts)
     assert dataclasses.asdict(counted.volume) == {
         "all_reduced": 40.0,

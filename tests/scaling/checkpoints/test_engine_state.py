@@ -12,7 +12,7 @@ import torch.distributed
 
 from model.build import build
 from model.targets import Targets
-from scaling.benchmarks.worker_trial import run_forked
+from scaling.benchmarks.worker_bench import run_forked
 from scaling.checkpoints import engine_state
 from scaling.checkpoints.checkpoint import Checkpoint, Writer, committed
 from scaling.checkpoints.train_state import TrainState

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: in processes of its own."""
+"""The command line, in processes of its own as for a user."""
 
 import json
 import subprocess
@@ -70,7 +70,7 @@ def test_a_plan_for_hardware_says_whether_the_stream_keeps_up():
 
 
 @pytest.mark.parametrize(("option", "value"), [("--measured", "record.json"), ("--nodes", "1")])
-def test_rates_and_nodes_without_hardware_are_refused_with_what_to_type(option, value):
+def test_rates_and_nodes_without_hardware_are_refused(option, value):
     done = scaling_in_new_process("plan", "configs/runs/paper.yaml", option, value)
     assert done.returncode == 2
     assert done.stderr == (
@@ -81,7 +81,7 @@ def test_rates_and_nodes_without_hardware_are_refused_with_what_to_type(option, 
 def test_a_plan_for_numbers_of_nodes_is_printed_and_is_json():
     done = scaling_in_new_process("plan", "configs/runs/paper.yaml", *A100, "--nodes", "2,1")
     assert done.returncode == 0
-    for shown in ("what the tables rest on", "no whole number", "note: run", "simulation of"):
+    for shown in ("figures behind the tables", "not whole", "note: run", "simulation of"):
         assert shown in done.stdout
     done = scaling_in_new_process(
         "plan", "configs/runs/paper.yaml", *A100, "--nodes", "2,1", "--json"
@@ -111,7 +111,7 @@ def test_all_problems_of_a_run_are_printed_before_anything_starts(embedded_corpu
     assert len(done.stderr.splitlines()) == 3
 
 
-def test_no_configuration_is_said_with_what_to_type():
+def test_a_missing_configuration_is_reported_with_what_to_type():
     done = scaling_in_new_process("plan")
     assert done.returncode == 2
     assert "--config configs/runs/demo.yaml" in done.stderr

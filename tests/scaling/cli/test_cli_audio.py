@@ -1,4 +1,4 @@
-"""The verb generate as a user meets it: what it continues, in which order it tells, its alarms."""
+"""The verb generate: its prompts, the order of its lines, and its alarms."""
 
 from itertools import repeat
 from pathlib import Path
@@ -87,7 +87,7 @@ def test_the_likeliest_is_named_first_and_each_alarm_below_its_file():
 
 def test_generate_without_a_prompt_prints_a_likelihood_and_an_alarm(tmp_path, monkeypatch, capsys):
     def generate(network, prompt_S, sampling, seed, batch, compiled):
-        """Silence that costs less from one continuation to the next."""
+        """Yield silence whose nats decrease from one continuation to the next."""
         yield from repeat((torch.full((batch,), 128), 3.0 - torch.arange(batch)))
 
     monkeypatch.setattr(continuation, "generate", generate)

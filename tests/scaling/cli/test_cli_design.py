@@ -28,7 +28,7 @@ def test_a_design_is_printed_and_written(tmp_path, capsys):
     assert f"python -m scaling plan {out}" in printed.replace("\n", "")
 
 
-def test_dollars_buy_runs_on_hardware_with_a_price(capsys):
+def test_a_budget_in_dollars_needs_hardware_with_a_price(capsys):
     widths = ("--axis", "model.width=16,32,64,128", "--isoflop", "--budgets", "2")
     ran("design", DEMO, *widths, "--dollars", "5", "--hardware", A100)
     printed = capsys.readouterr().out
@@ -37,27 +37,27 @@ def test_dollars_buy_runs_on_hardware_with_a_price(capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("--flops", "1e15"), "no axis"),
         ((*AXIS,), "give one budget"),
         ((*AXIS, "--flops", "1", "--dollars", "1"), "give one budget"),
         ((*AXIS, "--dollars", "1"), "needs hardware with a price"),
-        ((*AXIS, "--flops", "1e15", "--noise", "0"), "--noise: above 0"),
+        ((*AXIS, "--flops", "1e15", "--noise", "0"), "--noise is 0.0: write nats above 0"),
         (("--axis", "model.context=8000", "--flops", "1e15"), "two or more different numbers"),
         (("--axis", "model.context=a,b", "--flops", "1e15"), "two or more different numbers"),
         ((*AXIS, "--flops", "1e15", "--guess", "model.context=1"), "write KEY=NATS,EXPONENT"),
     ],
 )
-def test_a_design_that_is_asked_for_wrongly_is_refused_with_what_to_write(words, said):
-    with pytest.raises(ConfigError, match=said):
+def test_a_wrong_request_for_a_design_is_refused_with_what_to_write(words, message):
+    with pytest.raises(ConfigError, match=message):
         ran("design", DEMO, *words)
 
 
 def test_the_power_of_a_comparison_is_printed_and_given_as_json(capsys):
     stated = ("--seed-noise", "0.004", "--target-noise", "0.4")
     ran("power", "--difference", "0.02", *stated, "--recordings", "30", "--correlation", "0.001")
-    assert "seeds of each" in capsys.readouterr().out
+    assert "seeds each" in capsys.readouterr().out
     ran("power", "--difference", "0.02", *stated, "--per-recording", "10", "--json")
     content = json.loads(capsys.readouterr().out)
     assert [need["seeds"] for need in content["needs"]] == list(range(1, 11))
@@ -70,15 +70,15 @@ def test_the_noise_of_a_studys_runs_is_read_from_its_folder(tmp_path, capsys):
     ran("power", "--difference", "0.02", "--runs", str(tmp_path))
     assert "from 2 degrees of freedom" in " ".join(capsys.readouterr().out.split())
     ran("power", "--difference", "0.02", "--runs", str(tmp_path), "--target-noise", "0.3")
-    assert "difference by 0.3" in " ".join(capsys.readouterr().out.split())
+    assert "0.3 of a target's difference" in " ".join(capsys.readouterr().out.split())
     ran("power", "--difference", "0.02", "--runs", str(tmp_path), "--seed-noise", "0.001")
     assert "degrees of freedom" not in " ".join(capsys.readouterr().out.split())
 
 
-def test_all_that_is_wrong_with_a_question_of_power_is_said_at_once():
+def test_all_problems_of_a_request_for_power_are_reported_at_once():
     with pytest.raises(ConfigError) as caught:
         ran("power", "--difference", "-1", "--correlation", "2", "--recordings", "1")
     assert len(caught.value.problems) == 4
     both = ("--recordings", "3", "--per-recording", "3", "--runs", "x")
-    with pytest.raises(ConfigError, match="give one, the other is what is found"):
+    with pytest.raises(ConfigError, match="both given: give one"):
         ran("power", "--difference", "1", *both)

@@ -1,4 +1,4 @@
-"""The verb fit as a user meets it: its table, its file, its exit codes."""
+"""The verb fit: its tables, its file, and its exit codes."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def test_without_a_file_the_terminal_shows_intervals_and_warnings(tmp_path):
     assert "warning: N spans a factor of 6.31, less than one decade. (narrow_range)" in done.stdout
 
 
-def test_everything_that_can_be_asked_is_shown(tmp_path, capsys):
+def test_every_optional_table_is_shown(tmp_path, capsys):
     words = ("--holdout", "tokens > 5e11", "--compare", "--cost", "6 * N * D", "--at", "1e24")
     path = str(table(tmp_path))
     budget = ("--isoflop", "Model Size * tokens")

@@ -1,4 +1,4 @@
-"""The next step, as a newcomer goes from an empty clone to a report."""
+"""The next step of a newcomer, from an empty clone to a report."""
 
 import json
 import os
@@ -16,15 +16,15 @@ def test_each_step_is_named_when_the_one_before_is_done(tmp_path):
     assert "`python -m scaling plan configs/sweeps/demo.yaml`" in next_step(tmp_path)
     run = tmp_path / "runs/demo/1f"
     run.mkdir(parents=True)
-    told = {"runs": {"1f": {"axes": {}, "steps": 4, "seconds": None}}}
-    (run.parent / STUDY_NAME).write_text(json.dumps(told))
+    states = {"runs": {"1f": {"axes": {}, "steps": 4, "seconds": None}}}
+    (run.parent / STUDY_NAME).write_text(json.dumps(states))
     assert "Type `python -m scaling status runs/demo`" in next_step(tmp_path)
     (run / FILE_NAME).touch()
     assert "Type `python -m scaling report runs/demo`" in next_step(tmp_path)
     page = run.parent / "report.html"
     page.touch()
     assert "open runs/demo/report.html" in next_step(tmp_path)
-    # A record that is newer than the page is not in it.
+    # The page does not include a newer record.
     os.utime(page, (1, 1))
     assert "Type `python -m scaling report runs/demo`" in next_step(tmp_path)
 

@@ -97,6 +97,6 @@ def test_the_command_prints_the_curve_and_keeps_every_evaluation(chunks_run):
     assert [one["context"] for one in found] == [500, 4_000, 8_000]
     kept = sorted(path.name for path in chunks_run.folder.glob("evaluation-*"))
     assert kept == [f"evaluation-test-full-context-64-8000-{n}.json" for n in (4_000, 500, 8_000)]
-    for wrong, said in (("500,x", "write samples, as 16000,32000"), ("700", "not a multiple")):
+    for wrong, said in (("500,x", "write samples, such as 16000,32000"), ("700", "not a multiple")):
         refused = scaling(*words[:-1], wrong)
         assert refused.returncode in (1, 2) and said in refused.stderr

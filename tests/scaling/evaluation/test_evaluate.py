@@ -170,7 +170,7 @@ def test_two_runs_are_scored_on_the_same_targets_and_their_difference_is_paired(
     assert f"{abs(found['difference']['bits']):.4f} bits" in output.splitlines()[-1]
     refused = scaling(*words, "--contexts", "500")
     assert refused.returncode == 2
-    assert "contexts and against are both given" in refused.stderr
+    assert "--contexts and --against are both given" in refused.stderr
 
 
 @pytest.mark.filterwarnings("error::UserWarning")

@@ -3,9 +3,8 @@
 import pytest
 from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
 
-from scaling.benchmarks import worker_trial
-from scaling.benchmarks.worker_bench import counts
-from scaling.benchmarks.worker_trial import Case, Trial
+from scaling.benchmarks import worker_bench
+from scaling.benchmarks.worker_bench import Case, Trial, combine_workers
 from scaling.planning import footprint
 from scaling.planning.footprint import Volume, checkpoint, volume
 from scaling.training import engine
@@ -24,7 +23,7 @@ SCALARS = 64
 def trial(tmp_path_factory):
     """Run three steps at each stage in four gloo processes with the project's engine."""
     trial = Trial(WORKERS, CASES, 1, tmp_path_factory.mktemp("trial"))
-    return trial, dict(zip(CASES, zip(*worker_trial.run(trial), strict=True), strict=True))
+    return trial, dict(zip(CASES, zip(*worker_bench.run_trial(trial), strict=True), strict=True))
 
 
 @pytest.fixture(params=CASES, ids=IDS)
@@ -32,7 +31,7 @@ def case(request, trial):
     """Return a case, its number of parameters, and its counts."""
     _, found = trial
     workers = found[request.param]
-    return request.param, workers[0]["parameters"], counts(request.param, list(workers))
+    return request.param, workers[0]["parameters"], combine_workers(request.param, list(workers))
 
 
 @pytest.mark.slow
@@ -82,8 +81,10 @@ def test_a_checkpoint_has_the_bytes_that_the_formula_counts(case):
 @pytest.mark.slow
 def test_new_processes_go_on_from_what_a_trial_saved(trial):
     done, _ = trial
-    (again,) = zip(*worker_trial.resume(Trial(WORKERS, CASES[1:2], 0, done.folder)), strict=True)
-    assert [found["step"] for found in again] == [worker_trial.STEPS] * WORKERS
+    (again,) = zip(
+        *worker_bench.resume_trial(Trial(WORKERS, CASES[1:2], 0, done.folder)), strict=True
+    )
+    assert [found["step"] for found in again] == [worker_bench.STEPS] * WORKERS
     assert all(0 < found["restored"] < found["seconds"] for found in again)
 
 
@@ -91,11 +92,11 @@ def test_new_processes_go_on_from_what_a_trial_saved(trial):
 @pytest.mark.parametrize("distance", [0, 4_000_000])
 def test_stage_3_gathers_again_what_was_used_too_long_ago(tmp_path, distance):
     trial = Trial(2, (Case(3, "float32"),), 0, tmp_path)
-    worker_trial.run_forked(_forgetful, (trial, "meeting", distance), 2)
+    worker_bench.run_forked(_forgetful, (trial, "meeting", distance), 2)
     found = trial.found()[0][0]
     given, parameters = found["given"]["gathered"], found["parameters"]
     # DeepSpeed counts to the end of a module, here of up to 4.2 M parameters.
-    slack = 2 * worker_trial.MODEL.width * worker_trial.MODEL.feed_forward if distance else 0
+    slack = 2 * worker_bench.MODEL.width * worker_bench.MODEL.feed_forward if distance else 0
     most = volume(3, parameters, reuse_distance=distance).gathered
     least = volume(3, parameters, reuse_distance=distance + slack).gathered
     assert 0.999 * least <= given <= most
@@ -116,7 +117,7 @@ def _forgetful(rank: int, trial: Trial, meeting: str, distance: int) -> None:
         return found
 
     engine._settings = short
-    worker_trial._train(rank, trial, meeting)
+    worker_bench.train_cases(rank, trial, meeting)
 
 
 def test_the_formulas_know_deepspeeds_defaults():

@@ -161,7 +161,7 @@ def test_a_plan_adds_up_what_its_runs_cost_and_says_what_does_not_fit(run, embed
     assert planned.accelerator_hours == pytest.approx(2 * planned.runs[0].cost.accelerator_hours)
     assert sum("make the model smaller" in note for note in planned.notes) == 2
     titles = [table.title for table in plan_tables.cost_tables(planned)]
-    assert [title.split()[0] for title in titles] == ["parameters", "operations", "GB", "on"]
+    assert [title.split()[0] for title in titles] == ["parameters", "operations", "peak", "on"]
     json.dumps(planned.as_json())
     unpriced = plan.make_plan([({}, run)])
     assert unpriced.dollars is unpriced.accelerator_hours is None

@@ -11,13 +11,12 @@ from model.activations import estimate_activations
 from model.architecture import Architecture
 from model.build import build
 from model.targets import Targets
-from scaling.benchmarks import worker_trial
-from scaling.benchmarks.traffic import held_bytes, peak_bytes
-from scaling.benchmarks.worker_trial import Case, Trial
+from scaling.benchmarks.worker_bench import Case, Trial, held_bytes, run_forked, trial_group
 from scaling.config.run_config import TrainConfig
 from scaling.planning.footprint import footprint, peak
 from scaling.training import engine
 from tests.helpers.architectures import QUIET
+from tests.helpers.memory import peak_bytes
 
 WORKERS, WINDOWS, POSITIONS = 2, 8, 32
 CASES = (
@@ -39,7 +38,7 @@ TARGETS = Targets("chunks", 2_000)
 
 
 def _worker(rank, trial, meeting):
-    with worker_trial._group(rank, trial, meeting):
+    with trial_group(rank, trial, meeting):
         found = [_peak_of(case) for case in trial.cases]
         (trial.folder / f"found-{rank:03}.json").write_text(json.dumps(found))
 
@@ -67,7 +66,7 @@ def _peak_of(case):
 @pytest.fixture(scope="module")
 def peaks(tmp_path_factory):
     trial = Trial(WORKERS, CASES, 0, tmp_path_factory.mktemp("peaks"))
-    worker_trial.run_forked(_worker, (trial, "meeting"), WORKERS)
+    run_forked(_worker, (trial, "meeting"), WORKERS)
     return dict(zip(CASES, trial.found()[0], strict=True))
 
 

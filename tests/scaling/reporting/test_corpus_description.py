@@ -168,7 +168,7 @@ def test_the_tables_say_what_a_researcher_asks_for(corpus):
     for words in (
         "by hand",
         "mulaw, 256 levels, 16,000 Hz",
-        "time 0.50/0.00/0.50, so that contexts reach back over the cuts",
+        "time 0.50/0.00/0.50; contexts cross the cuts",
         "1 of each training recording, by hashing: gain within 6 dB",
         "3 at 44,100 Hz (channels: 2), 1 at 16,000 Hz (channels: 1)",
         "4.76% of the samples",

@@ -135,7 +135,7 @@ def test_what_is_interrupted_says_how_to_go_on_and_is_no_success(embedded_corpus
     driver.send_signal(signal.SIGINT)
     said, _ = driver.communicate(timeout=120)
     assert driver.returncode == INTERRUPTED
-    assert "interrupted: the same command goes on from the newest checkpoints" in said
+    assert "interrupted: run the same command to resume from the newest checkpoints" in said
     assert "ended" not in said
 
 

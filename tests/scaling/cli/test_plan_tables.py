@@ -1,4 +1,4 @@
-"""docs/scale.md holds the tables that its commands print."""
+"""The tables of docs/scale.md are those that its commands print."""
 
 import json
 import re
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from scaling.benchmarks.stream_rate import Spread
+from scaling.benchmarks.timing import Spread
 from scaling.benchmarks.worker_bench import StageCounts, TimedRestart, WorkerBench
-from scaling.cli.multi_node_tables import figures_table, node_tables
+from scaling.cli.plan_tables import figures_table, node_tables
 from scaling.config import load
 from scaling.planning import plan
 from scaling.planning.calibration import WORKERS_RECORD, Calibration
@@ -26,11 +26,11 @@ SECTIONS = re.findall(
     re.DOTALL | re.MULTILINE,
 )
 SHORT = ("1", "8", "64")
-"""Nodes in the tables after the first: the document leaves the rows between them out."""
+"""Numbers of nodes in the tables after the first; the document omits the other rows."""
 
 
 def printed(command):
-    """The figures' table of a document's command, and those of its only run."""
+    """Return the table of figures of a document's command, and the tables of its only run."""
     _, _, _, _, path, *words = shlex.split(command)
     options = {words.pop(i): words.pop(i) for i in (words.index("--hardware"),)}
     options |= {words.pop(i): words.pop(i) for i in (words.index("--nodes"),)}
@@ -47,7 +47,7 @@ def printed(command):
 
 
 def workers_bench():
-    """The record of `bench workers` as what was measured."""
+    """Return the record of `bench workers` as a WorkerBench."""
     content = json.loads(WORKERS_RECORD.read_text())
     content["counted"] = [
         StageCounts(**{**row, "volume": Volume(**row["volume"]), **spreads(row, "save_seconds")})
@@ -62,7 +62,7 @@ def spreads(row, *names):
     return {name: Spread(**row[name]) for name in names}
 
 
-def test_the_document_has_the_paper_s_model_and_three_larger_ones():
+def test_the_document_has_the_papers_model_and_three_larger_ones():
     assert [Path(name).name for _, name, _ in SECTIONS] == ["paper", "100m", "1b", "10b"]
 
 
@@ -74,23 +74,23 @@ def test_the_tables_of_the_document_are_those_that_its_commands_print(command, n
     assert tables == expected, "write instead:\n\n" + "\n".join(expected)
 
 
-def test_the_document_has_every_figure_that_its_tables_rest_on():
+def test_the_document_has_every_figure_behind_its_tables():
     figures, _ = printed(SECTIONS[0][0])
     assert markdown(figures) in DOCUMENT, f"write instead:\n\n{markdown(figures)}"
 
 
-def test_the_document_has_what_the_workers_were_counted_to_say():
+def test_the_document_has_the_table_of_the_workers():
     table = workers_bench().table()
     assert markdown(table) in DOCUMENT, f"write instead:\n\n{markdown(table)}"
 
 
-def test_the_record_of_the_workers_is_the_formulas_to_a_hundredth():
+def test_the_record_of_the_workers_agrees_with_the_formulas_to_a_hundredth():
     table = workers_bench().table()
     cells = {str(column.header): [] for column in table.columns}
     for column in table.columns:
         cells[str(column.header)].append([*column._cells])
     (sent,), (of_sent, of_saved), (saved,) = (
-        cells[name] for name in ("a worker sends", "by formula", "saved")
+        cells[name] for name in ("sent by a worker", "by formula", "saved")
     )
     for counted, formula in ((sent, of_sent), (saved, of_saved)):
         assert list(map(float, counted)) == pytest.approx(list(map(float, formula)), rel=0.01)
