@@ -1,48 +1,38 @@
-"""The known ways in which scaling studies mislead, each held against this one: pass or warn."""
+"""Checklist of the known ways in which scaling studies mislead: each check passes or warns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from scaling.analysis.provenance import count_noun
-from scaling.analysis.series import varied
-from scaling.fitting.diagnostics import Diagnostic
+from scaling.analysis.series import RATE, varied
+from scaling.analysis.study_law import unreadable
 from scaling.fitting.table_fit import TableFit
-from scaling.runs.record import RunRecord, bits
+from scaling.runs.record import RunRecord, bits, in_both_units
 
 Verdict = Literal["pass", "warn"]
-STRICT = 0.2  # of the scatter between seeds: what the error of a validation should stay below
-REPEATED = 4.0  # passes over the data, from which on repetition bends the law
+STRICT = 0.2  # largest validation error, as a share of the scatter between seeds
+REPEATED = 4.0  # passes over the data beyond which repetition bends the law
 FAR_OFF = 4.0  # times the noise of one run
 INSIDE = 0.8  # of the held-out runs
-RATE = "train.learning_rate"
-
-UNREADABLE = {
-    *("few_configurations", "no_fall", "small_fall", "irreducible_at_zero"),
-    *("exponent_implausible", "no_agreement", "not_converged", "several_optima"),
-    *("design_ridge", "not_convex"),
-}
-"""Codes of findings with which a law must not be read; the others say how to read it."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that can mislead, with its verdict and what was seen."""
+    """One way to mislead, with the verdict and the observation."""
 
     name: str
     verdict: Verdict
     text: str
 
 
-def unreadable(warnings: Sequence[Diagnostic]) -> list[Diagnostic]:
-    """The findings with which the law must not be read."""
-    return [warning for warning in warnings if warning.code in UNREADABLE]
-
-
 def checklist(
     records: Sequence[RunRecord], law: TableFit | None, noise: float | None, lost: int
 ) -> list[Check]:
-    """Every check, in the order of a study: what was run, how it was scored, how it was fitted."""
+    """Run all checks: of the runs, of their scores and of the fit.
+
+    ``noise`` is the scatter between seeds (nats), ``lost`` the number of unfinished runs.
+    """
     return [
         *_of_runs(records, lost),
         *_of_scores(records, noise),
@@ -108,9 +98,9 @@ def _of_scores(records: Sequence[RunRecord], noise: float | None) -> list[Check]
     seeds = "No configuration was run twice: how far runs scatter is not known."
     fine = "The scatter between seeds, which it should be held against, is not known."
     if noise is not None:
-        seeds = f"Seeds scatter by {bits(noise):.4f} bits ({noise:.4f} nats)."
+        seeds = f"Seeds scatter by {in_both_units(noise)}."
         fine = (
-            f"Its standard error, {bits(error):.4f} bits ({error:.4f} nats), should stay below a "
+            f"Its standard error, {in_both_units(error)}, should stay below a "
             f"fifth of the scatter between seeds, {bits(noise):.4f} bits. Targets are shared, so "
             "differences between runs are known better than that."
         )
@@ -181,7 +171,7 @@ def _of_law(law: TableFit) -> list[Check]:
             worst <= FAR_OFF * goodness["noise"],
             f"Root mean square of the log residuals {goodness['rmse_log']:.5f}, largest relative "
             f"error {goodness['max_abs_relative_error']:.3%}; one run scatters by "
-            f"{bits(goodness['noise']):.4f} bits ({goodness['noise']:.4f} nats).",
+            f"{in_both_units(goodness['noise'])}.",
         ),
         _check(
             "The most expensive runs were held out",

@@ -1,11 +1,11 @@
-"""How many seeds and targets tell two contexts apart: the power of the comparison, on paper.
+"""Power analysis: the seeds and targets that are needed to distinguish two contexts.
 
-Two configurations are trained with k seeds each and scored on the same targets. Their difference
-has the variance ``2 s^2 / k`` of the seeds and ``d^2 / n (1 + (m - 1) r)`` of the targets: s is the
-standard deviation between seeds, d that of a target's paired difference, and targets come in
-recordings of m whose differences correlate by r (the design effect of Kish 1965, Survey Sampling,
-section 5.4). The test is a two-sided t-test whose degrees of freedom are those of Satterthwaite
-(1946, Biometrics Bulletin 2, 110-114); its power is that of the noncentral t distribution.
+Two configurations are trained with k seeds each and scored on the same targets. The variance of
+their difference is ``2 s^2 / k`` from the seeds plus ``d^2 / n (1 + (m - 1) r)`` from the targets.
+Here s is the standard deviation between seeds, d that of a target's paired difference. Targets come
+in recordings of m, whose differences correlate by r (design effect: Kish 1965, Survey Sampling,
+section 5.4). The test is a two-sided t-test with the degrees of freedom of Satterthwaite (1946,
+Biometrics Bulletin 2, 110-114); its power follows from the noncentral t distribution.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,9 +16,8 @@ from typing import Self
 
 from scipy import stats
 
-from scaling.analysis.series import configuration, varied
+from scaling.analysis.series import seed_noise
 from scaling.config.load import ConfigError
-from scaling.fitting.slope import replicate_noise
 from scaling.runs.record import RunRecord
 
 LEVEL = 0.05
@@ -26,16 +25,16 @@ POWER = 0.8
 MOST_SEEDS = 10
 MOST_TARGETS = 10**9
 NEARLY_NORMAL = 1e4
-"""Degrees of freedom beyond which t is taken for normal: the noncentral t has no numbers there."""
+"""Degrees of freedom beyond which t counts as normal: scipy's noncentral t gives NaN there."""
 
 
 @dataclass(frozen=True)
 class Noise:
-    """What keeps two configurations apart or not, in nats a sample.
+    """Noise of the difference between two configurations, in nats a sample.
 
-    ``seeds`` is the standard deviation of a run's loss between seeds, known from so many degrees of
-    ``freedom``; ``targets`` that of the difference that one target makes between the two, and
-    ``correlation`` that of two targets of a recording.
+    ``seeds`` is the standard deviation of a run's loss between seeds, estimated with ``freedom``
+    degrees of freedom. ``targets`` is that of one target's paired difference, ``correlation`` that
+    between two targets of a recording.
     """
 
     seeds: float
@@ -50,17 +49,13 @@ class Noise:
         seeds: float | None = None,
         targets: float | None = None,
     ) -> tuple[Self, int]:
-        """The noise of a study's runs, and targets a cluster; ConfigError where it has none.
+        """Return the noise of a study's runs, and its targets a cluster.
 
-        The targets' is that of the difference between a run's contexts on the same targets, which
-        is clustered in the records already: so much is the same for every further cluster. What is
-        given need not be in the records.
+        The noise of the targets is that between two contexts of one run on the same targets; the
+        records already account for clusters. ``seeds`` and ``targets`` (nats) replace estimates.
+        Raises ConfigError if the records have no estimate and none is given.
         """
-        keys = varied(records)
-        losses = [run.validation.nats for run in records]
-        spread: tuple[float, float] | None = replicate_noise(
-            losses, [configuration(run, keys) for run in records]
-        )
+        spread: tuple[float, float] | None = seed_noise(records)
         if seeds is not None:
             spread = (seeds, inf)
         errors = [
@@ -72,13 +67,13 @@ class Noise:
         problems = []
         if spread is None:
             problems.append(
-                "no configuration was run with two seeds, so nothing tells the noise between "
-                "them: add --seed-noise NATS"
+                "no configuration was run with two seeds, so the noise between seeds is unknown: "
+                "add --seed-noise NATS"
             )
         if not errors and targets is None:
             problems.append(
-                "no run was scored at several contexts, so nothing tells how targets differ "
-                "between them: add --target-noise NATS"
+                "no run was scored at several contexts, so the noise of a target's difference is "
+                "unknown: add --target-noise NATS"
             )
         if spread is None or problems:
             raise ConfigError(problems)
@@ -91,9 +86,10 @@ class Noise:
 
 @dataclass(frozen=True)
 class RequiredRuns:
-    """What so many ``seeds`` of each configuration need: None where no number of targets is enough.
+    """Recordings and targets that ``seeds`` runs of each configuration need.
 
-    ``detectable`` is the least difference (nats) that they would tell with all targets there are.
+    Both are None if no number of targets is enough. ``detectable`` is the least difference (nats)
+    that these seeds detect with unlimited targets.
     """
 
     seeds: int
@@ -105,7 +101,7 @@ class RequiredRuns:
 def power_of(
     difference: float, noise: Noise, seeds: int, recordings: int, per_recording: float
 ) -> float:
-    """The chance that a difference (nats) is found at the 5 % level, two-sided."""
+    """Return the chance to detect a difference (nats) at the 5 % level, two-sided."""
     of_seeds, of_targets = _variances(noise, seeds, recordings, per_recording)
     variance = of_seeds + of_targets
     if variance == 0:
@@ -129,19 +125,18 @@ def required_runs(
     recordings: int | None = None,
     per_recording: int = 1,
 ) -> list[RequiredRuns]:
-    """What 1 to 10 seeds need to find a difference with the power 0.8.
+    """Return the targets that 1 to 10 seeds need to detect a difference (nats) with power 0.8.
 
-    With ``recordings`` there are so many, from which more targets are taken; else there are
-    ``per_recording`` targets in each of as many recordings as it takes.
+    If ``recordings`` is given, their number is fixed and each gives more targets. Otherwise each
+    recording gives ``per_recording`` targets and their number grows.
     """
-    return [_need(difference, noise, seeds, recordings, per_recording) for seeds in _seeds()]
+    return [
+        _required_targets(difference, noise, seeds, recordings, per_recording)
+        for seeds in range(1, MOST_SEEDS + 1)
+    ]
 
 
-def _seeds() -> range:
-    return range(1, MOST_SEEDS + 1)
-
-
-def _need(
+def _required_targets(
     difference: float, noise: Noise, seeds: int, recordings: int | None, per_recording: int
 ) -> RequiredRuns:
     def shape(targets: int) -> tuple[int, float]:
@@ -165,7 +160,7 @@ def _need(
 
 
 def _between(enough: Callable[[float], bool]) -> tuple[float, float]:
-    """Neighbouring sizes of which the upper one is enough."""
+    """Return two neighbouring sizes, of which only the upper one is enough."""
     low, high = 0.0, 1e-6
     while not enough(high):
         low, high = high, 2 * high
@@ -178,7 +173,7 @@ def _between(enough: Callable[[float], bool]) -> tuple[float, float]:
 def _variances(
     noise: Noise, seeds: int, recordings: int, per_recording: float
 ) -> tuple[float, float]:
-    """Variances of the difference by the seeds and by the targets."""
+    """Return the variances of the difference from the seeds and from the targets."""
     effect = 1 + (per_recording - 1) * noise.correlation
     return (
         2 * noise.seeds**2 / seeds,

@@ -81,7 +81,7 @@ def fit(
     """Fit a scaling law to a study or any CSV of runs, with what its points cannot tell
     (docs/fitting.md)."""
     from datasets.files import replacing
-    from scaling.analysis.run_table import read_run_table
+    from scaling.analysis.records import read_run_table
     from scaling.cli.fit_tables import fit_tables, warnings
     from scaling.fitting.fit_request import FitRequest
     from scaling.fitting.table_fit import fit_table

@@ -1,4 +1,4 @@
-"""What compute and time buy: equal budgets, the frontier, the best runs, the chunk, the clock."""
+"""Figures of the loss against compute and time: equal budgets, frontier, best runs and chunk."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -6,9 +6,9 @@ from itertools import groupby
 import numpy as np
 import plotly.graph_objects as go
 
-from scaling.analysis.budgets import CHUNK, PROFILES, budgets
-from scaling.analysis.series import PANEL, setting
-from scaling.analysis.specification_curve import Specification
+from scaling.analysis.records import PROFILES, budgets
+from scaling.analysis.series import CHUNK, PANEL, setting
+from scaling.config.hardware import SECONDS_PER_HOUR
 from scaling.fitting.frontier import Frontier
 from scaling.fitting.isoflop import IsoFlop
 from scaling.fitting.table_fit import TableFit
@@ -16,26 +16,26 @@ from scaling.reporting.drawing import (
     GREY,
     PALETTE,
     Panel,
+    add_scale_buttons,
     axis_title,
     band,
     colours_of,
     empty_figure,
     explain_repeats,
+    in_bits,
     line,
-    points,
-    scales,
-    symbol_of,
+    run_points,
     symbols_of,
 )
-from scaling.reporting.figures_loss import LN2
-from scaling.runs.record import RunRecord, bits
+from scaling.runs.record import RunRecord
 
-SECONDS = 3_600.0
-NUM_DRAWN = 40
+BUDGET_CAPTION = (
+    "A colour for each budget (operations); lines: the joint fit at the runs' own sizes."
+)
 
 
 def profile_panels(law: TableFit, records: Sequence[RunRecord]) -> list[Panel]:
-    """Loss against each size at equal budgets, with the lowest points by each method."""
+    """Draw the loss against each size at equal budgets, with the growth of the best size."""
     found = law.profiles
     if found is None:
         return []
@@ -57,32 +57,27 @@ def profile_panels(law: TableFit, records: Sequence[RunRecord]) -> list[Panel]:
             rows.sort(key=lambda row: law.fit.points.x[row, index])
             x = law.fit.points.x[rows, index]
             label = f"{profile.budget:.2g}"
-            line(figure, x, law.fit.predicted[rows] / LN2, colour)
-            says = [f"run {records[fitted[row]].id}, {label} operations" for row in rows]
+            line(figure, x, in_bits(law.fit.predicted[rows]), colour)
             runs = [records[fitted[row]] for row in rows]
-            marker = {"symbol": [symbol_of("circle", run) for run in runs]}
-            nats = law.fit.points.loss[rows].tolist()
-            points(figure, x, nats, says, colour, name=label, marker=marker)
+            run_points(figure, x, runs, f"{label} operations", colour, name=label)
         explain_repeats(figure, [records[at] for at in fitted if budget[at]])
         figure.update_xaxes(type="log")
-        caption = (
-            "A colour for each budget (operations); lines: the joint fit at the runs' own sizes. "
-            + _agree(found, name)
-        )
+        caption = f"{BUDGET_CAPTION} {_growth_sentence(found, name)}"
         panels.append(Panel(f"equal budgets over {name}", figure, caption))
     return panels
 
 
-def _agree(found: IsoFlop, name: str) -> str:
+def _growth_sentence(found: IsoFlop, name: str) -> str:
+    """Return a sentence on the growth of the best size by each method."""
     powers = found.powers.get(name, {})
     if not powers:
         return "No best size grows over these budgets."
-    said = ", ".join(f"{power.exponent:.3f} by the {method}" for method, power in powers.items())
-    return f"The best {name} grows with the budget to the power of {said}."
+    exponents = [f"{power.exponent:.3f} by the {method}" for method, power in powers.items()]
+    return f"The best {name} grows with the budget to the power of {', '.join(exponents)}."
 
 
 def frontier_panels(best: Frontier, found: IsoFlop | None) -> list[Panel]:
-    """The best value of each column against the budget, by the joint fit and by profiles."""
+    """Draw the best value of each column against the budget, by the joint fit and by profiles."""
     ordered = sorted(best.best, key=lambda point: point.budget)
     panels = []
     for number, (name, exponent) in enumerate(best.exponents.items()):
@@ -123,7 +118,7 @@ def frontier_panels(best: Frontier, found: IsoFlop | None) -> list[Panel]:
 
 
 def compute_panel(records: Sequence[RunRecord]) -> Panel:
-    """Loss against the operations of each run, with those that nothing cheaper beats."""
+    """Draw the loss against the operations of each run, with the Pareto front."""
     cost = [run.operations.total for run in records]
     figure = empty_figure("operations, forward and backward")
     _draw_runs(figure, records, cost)
@@ -131,25 +126,25 @@ def compute_panel(records: Sequence[RunRecord]) -> Panel:
     line(
         figure,
         [cost[at] for at in hull],
-        [bits(records[at].validation.nats) for at in hull],
+        in_bits([records[at].validation.nats for at in hull]),
         GREY,
         name="nothing cheaper is better",
         showlegend=True,
         dash="dot",
     )
     figure.update_xaxes(type="log", exponentformat="power")
-    scales(figure)
+    add_scale_buttons(figure)
     named = ", ".join(records[at].id for at in hull)
     return Panel("loss against compute", figure, f"Runs that no cheaper one beats: {named}.")
 
 
 def time_panel(records: Sequence[RunRecord]) -> Panel:
-    """Loss against the hours that each run took."""
-    hours = [run.throughput.wall_seconds / SECONDS for run in records]
+    """Draw the loss against the hours of each run."""
+    hours = [run.throughput.wall_seconds / SECONDS_PER_HOUR for run in records]
     figure = empty_figure("hours from start to end")
     _draw_runs(figure, records, hours)
     figure.update_xaxes(type="log")
-    scales(figure)
+    add_scale_buttons(figure)
     caption = (
         f"{sum(hours):,.2f} hours in all. Records hold no price, so there is no axis in dollars."
     )
@@ -157,7 +152,7 @@ def time_panel(records: Sequence[RunRecord]) -> Panel:
 
 
 def pareto(cost: Sequence[float], loss: Sequence[float]) -> list[int]:
-    """Numbers of the runs that no cheaper one beats, by cost."""
+    """Return the indices of the runs that no cheaper run beats, by cost."""
     found: list[int] = []
     for at in sorted(range(len(cost)), key=lambda at: (cost[at], loss[at])):
         if not found or loss[at] < loss[found[-1]]:
@@ -166,110 +161,54 @@ def pareto(cost: Sequence[float], loss: Sequence[float]) -> list[int]:
 
 
 def chunk_panel(law: TableFit | None, records: Sequence[RunRecord]) -> Panel | None:
-    """Loss against the chunk at equal cost; None where no budget has several chunks."""
+    """Draw the loss against the chunk at equal cost; None if no budget has several chunks."""
     budget = budgets(records, PROFILES["chunk"])
     of = sorted((at for at, one in enumerate(budget) if one), key=lambda at: budget[at] or 0)
     if not of:
         return None
     figure = empty_figure(axis_title(CHUNK))
-    names = {column: name for name, column in _columns(law).items()}
     for number, (one, members) in enumerate(groupby(of, key=lambda at: budget[at])):
         colour = PALETTE[number % len(PALETTE)]
         rows = sorted(members, key=lambda at: setting(records[at], CHUNK))
         x = [setting(records[at], CHUNK) for at in rows]
-        says = [f"run {records[at].id}, {one:.3g} operations" for at in rows]
-        nats = [records[at].validation.nats for at in rows]
-        marker = {"symbol": [symbol_of("circle", records[at]) for at in rows]}
-        points(figure, x, nats, says, colour, name=f"{one:.2g}", marker=marker)
+        runs = [records[at] for at in rows]
+        run_points(figure, x, runs, f"{one:.3g} operations", colour, name=f"{one:.2g}")
         if law:
             values = np.array(
                 [[law.table.values[name][at] for name in law.fit.points.names] for at in rows]
             )
-            line(figure, x, law.fit.at(values) / LN2, colour)
+            line(figure, x, in_bits(law.fit.at(values)), colour)
     explain_repeats(figure, [records[at] for at in of])
     figure.update_xaxes(type="log")
-    caption = "A colour for each budget (operations); lines: the joint fit at the runs' own sizes."
-    optimum = f"{names.get(CHUNK)}.optimum"
-    if (
-        law
-        and optimum in law.fit.named_parameters
-        and np.isfinite(law.fit.named_parameters[optimum])
-    ):
-        caption += (
-            f" At equal targets its best chunk is {law.fit.named_parameters[optimum]:,.0f} samples"
-        )
-        interval = law.known.intervals[optimum]
-        caption += f" (95% {interval[0]:,.0f} to {interval[1]:,.0f})." if interval else "."
+    caption = BUDGET_CAPTION + (_best_chunk_sentence(law) if law else "")
     return Panel("loss against the chunk at equal compute", figure, caption)
 
 
-def choice_panels(found: Sequence[Specification]) -> list[Panel]:
-    """Each exponent, and E, under every choice, in the order of their size."""
-    made = [choice for choice in found if choice.values]
-    panels = []
-    for key in made[0].values:
-        ordered = sorted(made, key=lambda choice: choice.values[key])
-        scale = LN2 if key == "E" else 1.0
-        values = [choice.values[key] / scale for choice in ordered]
-        figure = empty_figure(
-            "E, bits a sample" if key == "E" else key.replace(".", ", "), vertical=""
-        )
-        for reported in (False, True):
-            of = [at for at, choice in enumerate(ordered) if (choice is made[0]) == reported]
-            limits = [ordered[at].intervals[key] for at in of]
-            figure.add_scatter(
-                x=[values[at] for at in of],
-                y=[ordered[at].name for at in of],
-                error_x={
-                    "array": [
-                        limit[1] / scale - values[at] if limit else 0
-                        for limit, at in zip(limits, of, strict=True)
-                    ],
-                    "thickness": 1.2,
-                },
-                mode="markers",
-                marker={
-                    "color": PALETTE[1] if reported else PALETTE[0],
-                    "symbol": "diamond" if reported else "circle",
-                    "size": 9,
-                },
-                hovertemplate="%{y}: %{x:.4f}<extra></extra>",
-                showlegend=False,
-            )
-        names = [choice.name for choice in ordered]
-        figure.update_yaxes(
-            title=None, categoryorder="array", categoryarray=names, nticks=len(names) + 1
-        )
-        figure.update_layout(margin={"l": 190, "r": 18, "t": 10, "b": 56})
-        caption = (
-            f"From {values[0]:.4f} to {values[-1]:.4f} over {len(ordered)} choices; diamond: as "
-            "reported. Bars: 95% by the curvature at the optimum."
-        )
-        panels.append(Panel(key.replace(".exponent", ", exponent"), figure, caption))
-    return panels
-
-
-def _columns(law: TableFit | None) -> dict[str, str]:
-    return law.table.covariates if law else {}
+def _best_chunk_sentence(law: TableFit) -> str:
+    names = {column: name for name, column in law.table.covariates.items()}
+    optimum = f"{names.get(CHUNK)}.optimum"
+    best = law.fit.named_parameters.get(optimum, np.nan)
+    if not np.isfinite(best):
+        return ""
+    interval = law.known.intervals[optimum]
+    within = f" (95% {interval[0]:,.0f} to {interval[1]:,.0f})" if interval else ""
+    return f" At equal targets its best chunk is {best:,.0f} samples{within}."
 
 
 def _draw_runs(figure: go.Figure, records: Sequence[RunRecord], x: Sequence[float]) -> None:
-    """All runs, a colour and a symbol for each depth."""
+    """Draw all runs, with a colour and a symbol for each depth."""
     depths = [f"layers {setting(run, PANEL)}" for run in records]
     colours, symbols = colours_of(depths), symbols_of(depths)
     for depth in sorted(colours, key=lambda text: (len(text), text)):
         of = [at for at, one in enumerate(depths) if one == depth]
-        points(
+        run_points(
             figure,
             [x[at] for at in of],
-            [records[at].validation.nats for at in of],
-            [f"run {records[at].id}, {depth}" for at in of],
+            [records[at] for at in of],
+            depth,
             colours[depth],
+            symbol=symbols[depth],
+            marker={"size": 6, "opacity": 0.75},
             name=depth,
-            marker={
-                "symbol": [symbol_of(symbols[depth], records[at]) for at in of],
-                "size": 6,
-                "opacity": 0.75,
-            },
         )
     explain_repeats(figure, records)

@@ -24,8 +24,13 @@ class RecordError(ValueError):
 
 
 def bits(nats: float) -> float:
-    """Nats to bits: ``nats / ln 2``."""
+    """Convert nats to bits: ``nats / ln 2``."""
     return nats / math.log(2)
+
+
+def in_both_units(nats: float, digits: int = 4, sign: str = "") -> str:
+    """Return a loss as text in bits and nats; ``sign`` is empty or ``+``."""
+    return f"{bits(nats):{sign}.{digits}f} bits ({nats:{sign}.{digits}f} nats)"
 
 
 class RecordPart(BaseModel):

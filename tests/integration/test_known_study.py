@@ -16,7 +16,8 @@ from scaling.cli.main import app
 from scaling.config.load import with_values
 from scaling.config.run_config import RunConfig
 from scaling.reporting.figure_list import numbered_figures
-from scaling.reporting.report import analyse_study, write
+from scaling.reporting.report import write
+from scaling.reporting.study import analyse_study
 from tests.helpers import known_laws
 from tests.helpers.browser import opened
 from tests.helpers.known_laws import LAW, RUNS
@@ -35,12 +36,12 @@ def folder(tmp_path_factory):
 def found(folder):
     records, skipped = load_records(folder)
     assert len(records) == RUNS and not skipped
-    return analyse_study(records, folder)
+    return analyse_study(records, folder, name="known")
 
 
 @pytest.fixture(scope="module")
-def paths(found, folder):
-    return write(found, folder, study="known")
+def paths(found):
+    return write(found)
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,7 @@ def test_records_are_loaded_and_broken_ones_named(tmp_path):
 
 
 def test_a_folder_without_a_finished_run_is_refused(tmp_path):
-    with pytest.raises(ReportError, match="holds no finished run"):
+    with pytest.raises(ReportError, match="has no finished run"):
         load_records(tmp_path)
     with pytest.raises(ReportError, match="no run record"):
         write_report([], tmp_path, study="demo")

@@ -9,7 +9,11 @@ import yaml
 from scaling.config import load
 from scaling.config.run_config import RunConfig
 from scaling.reporting.report import write_report
-from scaling.reporting.reproducibility import SHORT, run_reproducibility, study_reproducibility
+from scaling.reporting.reproducibility import (
+    SHORT,
+    reproducibility_content,
+    run_reproducibility,
+)
 from scaling.runs.log import LOG_NAME, RunLog
 from scaling.runs.record import Restart
 from scaling.runs.study import CONFIG_NAME
@@ -82,8 +86,8 @@ def test_a_step_that_is_twice_in_the_log_counts_its_targets_twice(tmp_path):
     ],
 )
 def test_a_log_that_is_not_the_record_s_is_said_to_be_so(tmp_path, steps, problem):
-    write(tmp_path / disturbed().id, steps)
-    found = study_reproducibility(tmp_path, [disturbed()])
+    write(tmp_path, steps)
+    found = reproducibility_content([run_reproducibility(tmp_path, disturbed())])
     (one,) = found["runs"]
     assert one["log_problem"] == problem and (one["targets_twice"] is None) == (not steps)
     assert "of which 0 of 1 have every step" in found["sentence"]
