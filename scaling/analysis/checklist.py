@@ -49,88 +49,83 @@ def _of_runs(records: Sequence[RunRecord], lost: int) -> list[Check]:
     passes = max(run.targets.passes for run in records)
     tuned = RATE in varied(records)
     warned = [run.id for run in records if run.warnings]
+    others = f"; {count_noun(lost, 'other')} did not finish and are listed below T4" if lost else ""
     return [
         _check(
             "Every run is accounted for",
             not lost,
-            f"{count_noun(len(records), 'finished run')}"
-            + (
-                f"; {count_noun(lost, 'other')} did not finish and stand under the runs."
-                if lost
-                else "."
-            )
-            + " Each finished run counts: no best of several was taken.",
+            f"{count_noun(len(records), 'finished run')}{others}. All finished runs are used: no "
+            "best run was selected.",
         ),
         _check(
-            "Runs ended undisturbed",
+            "Runs ended without warnings",
             not warned,
-            f"Warned on the way: {', '.join(warned)}." if warned else "None of them warned.",
+            f"Runs with warnings: {', '.join(warned)}." if warned else "No run has a warning.",
         ),
         _check(
-            "Targets an optimizer step are the same",
+            "All runs have the same targets per step",
             len(sizes) == 1,
-            f"{', '.join(f'{size:,}' for size in sizes)} targets a step.",
+            f"{', '.join(f'{size:,}' for size in sizes)} targets per optimizer step.",
         ),
         _check(
-            "Data is not repeated",
+            "Data is repeated little or not at all",
             passes <= REPEATED,
-            f"Targets were seen up to {passes:.3g} times; beyond {REPEATED:g} repetition bends "
-            "the law.",
+            f"Targets were seen up to {passes:.3g} times on average; beyond {REPEATED:g} passes, "
+            "repetition bends the law.",
         ),
         _check(
-            "Schedules fit each run's length",
+            "Learning-rate schedules match the lengths of the runs",
             True,
-            "The learning rate falls at a share of each run's own steps; losses are final ones.",
+            "Each schedule ends with its own run, and the final losses are compared.",
         ),
         _check(
             "The learning rate is tuned at each size",
             tuned,
             "It was varied."
             if tuned
-            else "One learning rate served all sizes: larger ones may "
-            "stand above what they can reach.",
+            else "All sizes share one learning rate, so large models may miss their best loss.",
         ),
     ]
 
 
 def _of_scores(records: Sequence[RunRecord], noise: float | None) -> list[Check]:
     error = sorted(run.validation.standard_error for run in records)[len(records) // 2]
-    seeds = "No configuration was run twice: how far runs scatter is not known."
-    fine = "The scatter between seeds, which it should be held against, is not known."
+    seeds = "No configuration was run twice, so the scatter between seeds is unknown."
+    fine = "Its limit, a fifth of the scatter between seeds, is unknown."
     if noise is not None:
         seeds = f"Seeds scatter by {in_both_units(noise)}."
         fine = (
             f"Its standard error, {in_both_units(error)}, should stay below a "
-            f"fifth of the scatter between seeds, {bits(noise):.4f} bits. Targets are shared, so "
-            "differences between runs are known better than that."
+            f"fifth of the scatter between seeds, {bits(noise):.4f} bits. All runs share their "
+            "targets, so differences between runs have smaller errors."
         )
     return [
         Check(
             "One unit and one list of targets",
             "pass",
             f"{records[0].validation.targets:,} targets of the {records[0].validation.split} "
-            "split, the same for every run; others, and records in other units, are refused.",
+            "split, the same for every run. Records with other targets or units are refused.",
         ),
-        _check("Seeds were repeated", noise is not None, seeds),
+        _check("A configuration was run with several seeds", noise is not None, seeds),
         _check(
-            "The validation is fine enough", noise is not None and error <= STRICT * noise, fine
+            "The validation has enough targets", noise is not None and error <= STRICT * noise, fine
         ),
         Check(
-            "Operations are counted, not 6 N D",
+            "Operations are exact, not 6 N D",
             "pass",
-            "By the model's own formula, forward and backward, with attention and convolutions.",
+            "By the formula of the model, forward and backward, with attention and convolutions.",
         ),
         Check(
-            "Which parameters count is said",
+            "The number of parameters is defined",
             "pass",
-            "All that are trained, the chunk encoder's among them; codes have no embedding table.",
+            "All trained parameters count, with the chunk encoder; there is no embedding table.",
         ),
     ]
 
 
 def _no_law() -> Check:
     return Check(
-        "A law of the whole study", "warn", "There is none; the curves of single axes stand alone."
+        "A law of the whole study", "warn", "There is none, only the curves of single axes."
     )
 
 
@@ -141,36 +136,36 @@ def _of_law(law: TableFit) -> list[Check]:
     bad = unreadable(law.warnings)
     held = law.held_out
     inside = held.inside if held else None
-    asked = law.asked
+    request = law.asked
     return [
         _check(
-            "The form is stated, and E is free",
-            asked.irreducible,
+            "The form is given, and E is a free parameter",
+            request.irreducible,
             f"{made.form.formula}; {count_noun(made.form.num_free, 'parameter')} for "
             f"{count_noun(made.points.num_configurations, 'configuration')}.",
         ),
         _check(
-            "The fit came to rest",
+            "The fit converged",
             made.converged,
-            f"{asked.objective} on the {asked.space} loss, delta {asked.delta:g}, plain sum; "
-            f"{starts['agreeing']} of {starts['number']} starts at the optimum.",
+            f"{request.objective} on the {request.space} loss, delta {request.delta:g}, summed; "
+            f"{starts['agreeing']} of {starts['number']} starts reached the optimum.",
         ),
         _check(
             "The points determine the law",
             not bad,
-            " ".join(finding.text for finding in bad) or "Nothing speaks against reading it.",
+            " ".join(finding.text for finding in bad) or "No diagnostic forbids reading the law.",
         ),
         _check(
-            "Intervals are those of configurations",
+            "Intervals come from redrawn configurations",
             law.known.method == "bootstrap",
             f"{law.known.method or 'none'}: {len(made.redraws)} redraws of configurations, seed "
-            f"{asked.seed}; Wald's with Student t beside.",
+            f"{request.seed}. T1 also has Wald intervals with Student t.",
         ),
         _check(
-            "The fit is as near as the noise lets it",
+            "Residuals are within the noise",
             worst <= FAR_OFF * goodness["noise"],
             f"Root mean square of the log residuals {goodness['rmse_log']:.5f}, largest relative "
-            f"error {goodness['max_abs_relative_error']:.3%}; one run scatters by "
+            f"error {goodness['max_abs_relative_error']:.3%}; the noise of one run is "
             f"{in_both_units(goodness['noise'])}.",
         ),
         _check(
@@ -178,6 +173,6 @@ def _of_law(law: TableFit) -> list[Check]:
             held is not None and (inside or 0) >= INSIDE * len(held.seen),
             "Too few runs to hold any out."
             if held is None
-            else f"{inside} of {len(held.seen)} lie inside the interval of a new run.",
+            else f"{inside} of {len(held.seen)} lie inside the 95% interval of a new run.",
         ),
     ]

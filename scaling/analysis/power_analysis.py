@@ -8,6 +8,7 @@ section 5.4). The test is a two-sided t-test with the degrees of freedom of Satt
 Biometrics Bulletin 2, 110-114); its power follows from the noncentral t distribution.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, inf, sqrt
@@ -147,27 +148,23 @@ def _required_targets(
     def power(targets: int, size: float = difference) -> float:
         return power_of(size, noise, seeds, *shape(targets))
 
-    least, most = _between(lambda size: power(MOST_TARGETS, size) >= POWER)
-    detectable = (least + most) / 2
+    detectable = _least(lambda size: power(MOST_TARGETS, size) >= POWER)
     if power(MOST_TARGETS) < POWER:
         return RequiredRuns(seeds, None, None, detectable)
-    low, high = 0, MOST_TARGETS
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if power(middle) >= POWER else (middle, high)
-    groups, each = shape(high)
+    targets = 1 + bisect_left(range(1, MOST_TARGETS), POWER, key=power)
+    groups, each = shape(targets)
     return RequiredRuns(seeds, groups, ceil(groups * each), detectable)
 
 
-def _between(enough: Callable[[float], bool]) -> tuple[float, float]:
-    """Return two neighbouring sizes, of which only the upper one is enough."""
+def _least(enough: Callable[[float], bool]) -> float:
+    """Return the least size that is enough, by bisection."""
     low, high = 0.0, 1e-6
     while not enough(high):
         low, high = high, 2 * high
     for _ in range(40):
         middle = (low + high) / 2
         low, high = (low, middle) if enough(middle) else (middle, high)
-    return low, high
+    return (low + high) / 2
 
 
 def _variances(

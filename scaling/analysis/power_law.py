@@ -35,10 +35,6 @@ class PowerLaw:
     reducible: float
     exponent: float
     centre: float
-    objective: float
-    num_points: int
-    num_configurations: int
-    starts_agreeing: int
     intervals: dict[str, Interval]
     findings: tuple[Diagnostic, ...]
     fitted: Fit = field(repr=False, compare=False)
@@ -127,10 +123,6 @@ def fit_power_law(
         reducible=reducible,
         exponent=exponent,
         centre=float(points.centres[0]),
-        objective=fitted.value,
-        num_points=len(x),
-        num_configurations=points.num_configurations,
-        starts_agreeing=fitted.starts_agreeing,
         intervals={key: interval for key, interval in drawn.items() if interval},
         findings=findings,
         fitted=fitted,

@@ -20,36 +20,36 @@ def departures(records: Sequence[RunRecord]) -> list[str]:
     sizes = [run.total_parameters for run in records]
     if max(sizes) < paper / 2:
         sentences.append(
-            f"The models are slim: {min(sizes):,} to {max(sizes):,} parameters, where the paper's "
-            f"has {paper:,}."
+            f"The models are small: {min(sizes):,} to {max(sizes):,} parameters, against {paper:,} "
+            "in the paper."
         )
     recent = sorted({setting(run, RECENT) for run in records} - {0})
     if recent:
         sentences.append(
-            f"The newest {_listed(recent)} codes reach the head by a path of their own with a "
-            "linear-predictive start: this is not the paper's model, which has no such path."
+            f"The newest {_listed(recent)} codes have a separate path to the head, initialised as "
+            "a linear predictor: this is not the paper's model, which has no such path."
         )
     heads = {run.config["model"].get("likelihood", "categorical") for run in records}
     if heads != {"categorical"}:
         sentences.append(
-            f"The head says a {_listed(heads)} distribution; the paper's says a logit for each "
+            f"The head predicts a {_listed(heads)} distribution; the paper's has a logit for each "
             "code."
         )
     modes = {run.targets.mode for run in records} - {"last"}
     if modes:
         sentences.append(
-            f"The runs train {_listed(modes)} as targets; the paper trains one prediction from "
-            "one full context."
+            f"The targets of the runs are {_listed(modes)}; the paper trains one prediction for "
+            "each full context."
         )
     if any(setting(run, "model.attention") == "causal" for run in records):
         sentences.append(
-            "Attention is causal, with positions by rotation; the paper's is bidirectional within "
-            "one context. Held-out targets see their full context all the same, and no more."
+            "Attention is causal with rotary positions; the paper's is bidirectional within one "
+            "context. Held-out targets still see exactly their full context."
         )
     if any(run.corpus.contexts_cross_splits for run in records):
         sentences.append(
-            "The recordings are cut in time, so the contexts of the first held-out targets reach "
-            "back over the cut into training audio."
+            "The split cuts recordings in time, so the contexts of the first held-out targets "
+            "reach back over the cut into training audio."
         )
     return sentences
 
@@ -77,8 +77,8 @@ def setup(records: Sequence[RunRecord], keys: list[str]) -> dict[str, str]:
         "Trained on": f"{_listed(sorted({run.targets.steps for run in records}))} steps; "
         + each(
             lambda run: (
-                f"{run.targets.per_step:,} targets a step "
-                f"({run.targets.mode}, {run.targets.positions * run.targets.phases:,} a window)"
+                f"{run.targets.per_step:,} targets per step "
+                f"({run.targets.mode}, {run.targets.positions * run.targets.phases:,} per window)"
             )
         ),
         "Validated on": each(

@@ -158,11 +158,11 @@ def _columns(
     """Return the columns of the fit by name, and the reason if they cannot carry one."""
     keys = varied(records)
     if not keys:
-        return {}, "No law: no setting but the seed was varied."
+        return {}, "No law: only the seed was varied."
     texts = [key for key in keys if any(_is_no_size(setting(run, key)) for run in records)]
     if texts:
         named = " and ".join(map(setting_name, texts))
-        return {}, f"No law of the whole study: {named} is no size that a law can take."
+        return {}, f"No law of the whole study: it needs positive numbers, unlike {named}."
     columns: dict[str, str] = {}
     for key in keys:
         if key in LENGTH:
@@ -179,8 +179,8 @@ def _columns(
     ]
     if few:
         return columns, (
-            f"No law of the whole study: {' and '.join(few)} took too few values for a law in all "
-            f"that was varied; it takes {Additive.least_values} of each."
+            f"No law of the whole study: {' and '.join(few)} took too few values; each setting "
+            f"that varied needs at least {Additive.least_values}."
         )
     return columns, None
 
@@ -246,20 +246,20 @@ def _specifications(request: FitRequest, frame: pd.DataFrame) -> Iterator[tuple[
     """
     yield "as reported", request
     yield f"Huber, delta {WIDE_DELTA:g}", replace(request, delta=WIDE_DELTA)
-    yield "squares of log loss", replace(request, objective="mse")
-    yield "squares of the loss", replace(request, objective="mse", space="raw")
-    yield "over-prediction counts ten times", replace(request, objective="asymmetric")
+    yield "least squares of the log loss", replace(request, objective="mse")
+    yield "least squares of the loss", replace(request, objective="mse", space="raw")
+    yield "over-prediction weighted ten times", replace(request, objective="asymmetric")
     yield "coupled form", replace(request, form="coupled")
     yield "shifted form", replace(request, form="shifted")
     if request.holdout:
-        yield "held-out runs fitted too", replace(request, holdout=None)
+        yield "held-out runs included", replace(request, holdout=None)
     if frame["seed"].nunique() > 1:
-        yield "first seeds only", replace(request, where=f"seed == {frame['seed'].min()}")
+        yield "first seed only", replace(request, where=f"seed == {frame['seed'].min()}")
     least = float(f"{np.quantile(frame['operations'], CHEAPEST):.3g}")
     yield f"without the cheapest {CHEAPEST:.0%}", replace(request, where=f"operations >= {least:g}")
     for counted, other, name in (
-        (PARAMETERS, TRANSFORMER, "only the Transformer's parameters"),
-        (TARGETS, UNIQUE, "only different targets"),
+        (PARAMETERS, TRANSFORMER, "Transformer parameters only"),
+        (TARGETS, UNIQUE, "different targets only"),
     ):
         terms = [
             f"{text.partition('=')[0]}={other}" if text.endswith(f"={counted}") else text

@@ -66,26 +66,26 @@ def _headlines(content: dict[str, Any], axis: str) -> list[str]:
     )
     side = "below" if best["margin_bits"] < 0 else "above"
     lines = [
-        f"Best of {count_noun(len(content['runs']), 'run')}: {best['bits']:.3f} bits "
-        f"({best['nats']:.3f} nats) a sample with {settings}; that is "
-        f"{abs(best['margin_bits']):.3f} bits "
-        f"({abs(best['margin_nats']):.3f} nats) {side} a linear AR(32) predictor on the same "
-        f"targets (standard error {best['margin_bits_standard_error']:.3f} bits)."
+        f"Best of {count_noun(len(content['runs']), 'run')}: {in_both_units(best['nats'], 3)} "
+        f"a sample with {settings}. That is {in_both_units(abs(best['margin_nats']), 3)} {side} a "
+        "linear AR(32) predictor on the same targets (standard error "
+        f"{best['margin_bits_standard_error']:.3f} bits)."
     ]
     law = _law_headlines(content["law"]) or [
         _curves_headline([fit for fit in content["fits"] if fit["axis"] == axis], name)
     ]
     if slope is None:
-        text = f"What {name} buys: not enough runs with different values of it to tell."
+        text = f"Effect of {name}: not enough runs with different values to estimate it."
         return [*lines, text, *law]
     low, high = slope["interval"]["bits"]
-    verdict = "no effect that these runs can tell from chance"
+    verdict = "no effect that differs from chance"
     if low > 0 or high < 0:
         verdict = f"more {name} predicts {'better' if high < 0 else 'worse'}"
     lines.append(
-        f"Each doubling of {name} changes the loss by {slope['per_doubling']['bits']:+.4f} bits "
-        f"({slope['per_doubling']['nats']:+.4f} nats) a sample (95% interval {low:+.4f} to "
-        f"{high:+.4f} bits; {slope['configurations']} configurations in {slope['groups']} groups): "
+        f"Each doubling of {name} changes the loss by "
+        f"{in_both_units(slope['per_doubling']['nats'], sign='+')} a sample (95% interval "
+        f"{low:+.4f} to {high:+.4f} bits; {slope['configurations']} configurations in "
+        f"{slope['groups']} groups): "
         f"{verdict}.{_doublings_sentence(content['doublings'])}"
     )
     return [*lines, *law]
@@ -117,7 +117,7 @@ def _curves_headline(fits: list[dict[str, Any]], name: str) -> str:
         return f"{text} With {first['panel']}, {first['label']}: {first['sentence']}"
     found = [[finding["text"] for finding in fit["findings"]] for fit in fits]
     common = [text for text in found[0] if all(text in texts for texts in found)]
-    reasons = " ".join(common) or "The table of fits gives the reason for each."
+    reasons = " ".join(common) or "The table of fits gives the reason for each group."
     return f"No power law in {name} is determined (0 of {len(fits)} groups). {reasons}"
 
 
@@ -187,8 +187,8 @@ def _fit(series: Series) -> dict[str, Any]:
             }
             if law.intervals
             else None,
-            "objective": law.objective,
-            "starts_agreeing": law.starts_agreeing,
+            "objective": law.fitted.value,
+            "starts_agreeing": law.fitted.starts_agreeing,
         },
         "findings": [asdict(finding) for finding in law.findings] if law else [],
         "sentence": law.sentence if law else " ".join(series.reasons),
@@ -197,10 +197,10 @@ def _fit(series: Series) -> dict[str, Any]:
 
 def _noise(study: Study) -> dict[str, Any]:
     """Return the scatter between seeds, and the median error of a validation."""
-    noise = study.noise
     errors = [run.validation.standard_error for run in study.records]
+    between = study.noise and {**_both(study.noise[0]), "degrees_of_freedom": study.noise[1]}
     return {
-        "between_seeds": noise and {**_both(noise[0]), "degrees_of_freedom": noise[1]},
+        "between_seeds": between,
         "validation": _both(float(np.median(errors))),
     }
 
@@ -268,7 +268,7 @@ def _law_sentence(content: dict[str, Any], fit: dict[str, Any]) -> str:
     verdict = (
         ""
         if content["readable"]
-        else " It must not be read: "
+        else " It must not be used: "
         + " ".join(one["text"] for one in fit["warnings"] if one["code"] in UNREADABLE)
     )
     return (
@@ -288,7 +288,7 @@ def _held_out_sentence(held: dict[str, Any]) -> str:
         else "The most expensive run was"
     )
     return (
-        f"{runs} not fitted: the law predicts them with a mean error of "
+        f"{runs} held out: the law predicts them with a mean absolute error of "
         f"{100 * held['mean_abs_relative_error']:.2f}%{within}."
     )
 
@@ -299,12 +299,12 @@ def _best_sizes_sentence(content: dict[str, Any]) -> str:
         f"{name} {size:,.3g}" if size >= 1e6 else f"{name} {size:,.0f}"
         for name, size in point["sizes"].items()
     )
-    seen = "" if TARGETS in content["columns"].values() else " at the targets that were trained"
+    fixed = "" if TARGETS in content["columns"].values() else " at the targets of the best run"
     return (
-        f"For {point['times']:.0f} times the largest budget spent, {point['budget']:.2g} "
-        f"operations a run, the lowest loss is expected with {sizes}{seen}: "
-        f"{point['loss']['bits']:.3f} bits ({point['loss']['nats']:.3f} nats), "
-        f"{point['extrapolation']:.3g} times beyond the runs."
+        f"For {point['times']:.0f} times the largest budget of the runs, {point['budget']:.2g} "
+        f"operations a run, the lowest loss is expected with {sizes}{fixed}: "
+        f"{in_both_units(point['loss']['nats'], 3)}, {point['extrapolation']:.3g} times beyond "
+        "the runs."
     )
 
 

@@ -93,7 +93,7 @@ def explain_repeats(figure: go.Figure, runs: Sequence[RunRecord]) -> None:
             y=[None],
             mode="markers",
             marker={"color": GREY, "size": 9, "symbol": "circle-open-dot"},
-            name="hollow, with a dot: repeated data",
+            name="hollow with a dot: repeated data",
         )
 
 

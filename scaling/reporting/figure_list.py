@@ -36,7 +36,7 @@ def _against_axes(study: Study) -> list[NumberedFigure]:
         values = {x for one in series for x in one.positions}
         missing = (
             f"Not enough runs for a curve: all of them have {setting_name(axis)} "
-            f"{min(values):,.6g}. It takes at least two values of it to draw one."
+            f"{min(values):,.6g}. A curve needs at least two values."
         )
         panels = figures_loss.loss_panels(series) if len(values) > 1 else []
         found.append(_figure("F1", f"Loss against {setting_name(axis)}", panels, missing))
@@ -47,10 +47,10 @@ def _marginal(study: Study) -> NumberedFigure:
     panel = figures_law.marginal_of_law(study.law, study.records, study.seed_noise)
     panel = panel or figures_law.marginal_of_curves(study.curves.get(CONTEXT, []), study.seed_noise)
     missing = (
-        "Not enough runs: neither a law of the whole study in context nor a power law of one curve "
-        "is determined, so the gain has no curve. The slopes of F1 say what the runs can tell."
+        "Not enough runs: neither a law of the whole study with the context nor a power law of one "
+        "curve is determined. The captions of F1 give the slopes."
     )
-    return _figure("F2", "What a doubling of context buys", [panel] if panel else [], missing)
+    return _figure("F2", "Gain of a doubled context", [panel] if panel else [], missing)
 
 
 def _positions(study: Study) -> NumberedFigure:
@@ -59,7 +59,7 @@ def _positions(study: Study) -> NumberedFigure:
         *figures_loss.context_panels(series),
         *figures_loss.overlaid_panels([run for one in series for run in one.records]),
     ]
-    missing = "Not enough contexts: no run was scored from several of them."
+    missing = "Not enough contexts: no run was scored at several contexts."
     return _figure("F3", "Loss against the context seen, within one run", panels, missing)
 
 
@@ -83,8 +83,8 @@ def _equal_budgets(study: Study) -> NumberedFigure:
 def _chunk(study: Study) -> NumberedFigure:
     panel = figures_cost.chunk_panel(study.law.analysis, study.records)
     missing = (
-        "Not enough runs: it takes four chunks at one budget, with all else but the length of "
-        "training the same."
+        "Not enough runs: this figure needs four chunks at one budget, with equal settings except "
+        "the length of training."
     )
     title = "Loss against the chunk at equal compute"
     return _figure("F7", title, [panel] if panel else [], missing)
@@ -97,7 +97,7 @@ def _of_law(study: Study) -> list[NumberedFigure]:
     residuals: list[Panel] = []
     exponents: list[Panel] = []
     if law:
-        few = "Not enough configurations to redraw: their intervals are those of the curvature."
+        few = "Not enough configurations for a bootstrap: intervals follow from the curvature."
         reducible = [figures_law.reducible(law, study.records)]
         residuals = figures_law.residuals(law)
         exponents = figures_law.exponent_panels(law.fit)
@@ -106,7 +106,7 @@ def _of_law(study: Study) -> list[NumberedFigure]:
     return [
         _figure("F8", "Reducible loss, and the held-out runs", reducible, missing),
         _figure("F9", "Residuals of the law", residuals, missing),
-        _figure("F10", "How E and the exponents hang together", exponents, few),
+        _figure("F10", "E against the exponents", exponents, few),
         _figure("F11", "The law under other choices", curve, missing),
     ]
 

@@ -30,7 +30,7 @@ from scaling.reporting.drawing import (
 from scaling.runs.record import RunRecord
 
 BUDGET_CAPTION = (
-    "A colour for each budget (operations); lines: the joint fit at the runs' own sizes."
+    "A colour for each budget (operations); lines: the joint fit at the sizes of the runs."
 )
 
 
@@ -71,7 +71,7 @@ def _growth_sentence(found: IsoFlop, name: str) -> str:
     """Return a sentence on the growth of the best size by each method."""
     powers = found.powers.get(name, {})
     if not powers:
-        return "No best size grows over these budgets."
+        return "Too few budgets have a best size to fit its growth."
     exponents = [f"{power.exponent:.3f} by the {method}" for method, power in powers.items()]
     return f"The best {name} grows with the budget to the power of {', '.join(exponents)}."
 
@@ -103,16 +103,16 @@ def frontier_panels(best: Frontier, found: IsoFlop | None) -> list[Panel]:
                 y=[size for _, size in cubic],
                 mode="markers",
                 marker={"color": GREY, "symbol": "diamond-open", "size": 10},
-                name="lowest points of the profiles (cubic)",
+                name="minima of the profiles (cubic)",
                 hovertemplate="%{y:,.4g} at %{x:.3g} operations<extra></extra>",
             )
         figure.update_xaxes(type="log", exponentformat="power")
         figure.update_yaxes(type="log", exponentformat="power")
         interval = best.intervals[name]
         within = f" (95% {interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
-        caption = f"Grows with the budget to the power of {exponent:.3f}{within} within the data."
+        caption = f"Grows with the budget to the power of {exponent:.3f}{within} within the runs."
         if cubic:
-            caption += " Profiles keep all other sizes as they are; the joint fit moves them too."
+            caption += " Profiles keep all other sizes fixed; the joint fit varies them too."
         panels.append(Panel(f"best {name}", figure, caption))
     return panels
 
@@ -128,14 +128,14 @@ def compute_panel(records: Sequence[RunRecord]) -> Panel:
         [cost[at] for at in hull],
         in_bits([records[at].validation.nats for at in hull]),
         GREY,
-        name="nothing cheaper is better",
+        name="Pareto front",
         showlegend=True,
         dash="dot",
     )
     figure.update_xaxes(type="log", exponentformat="power")
     add_scale_buttons(figure)
     named = ", ".join(records[at].id for at in hull)
-    return Panel("loss against compute", figure, f"Runs that no cheaper one beats: {named}.")
+    return Panel("loss against compute", figure, f"Runs that no cheaper run beats: {named}.")
 
 
 def time_panel(records: Sequence[RunRecord]) -> Panel:
@@ -146,7 +146,7 @@ def time_panel(records: Sequence[RunRecord]) -> Panel:
     figure.update_xaxes(type="log")
     add_scale_buttons(figure)
     caption = (
-        f"{sum(hours):,.2f} hours in all. Records hold no price, so there is no axis in dollars."
+        f"{sum(hours):,.2f} hours in total. Records have no prices, so there is no axis in dollars."
     )
     return Panel("loss against time", figure, caption)
 
@@ -192,7 +192,7 @@ def _best_chunk_sentence(law: TableFit) -> str:
         return ""
     interval = law.known.intervals[optimum]
     within = f" (95% {interval[0]:,.0f} to {interval[1]:,.0f})" if interval else ""
-    return f" At equal targets its best chunk is {best:,.0f} samples{within}."
+    return f" At equal targets the best chunk is {best:,.0f} samples{within}."
 
 
 def _draw_runs(figure: go.Figure, records: Sequence[RunRecord], x: Sequence[float]) -> None:

@@ -46,7 +46,7 @@ def reducible(law: TableFit, records: Sequence[RunRecord]) -> Panel:
         if not fitted and law.held_out:
             errors = [f"{error:+.2%}" for error in law.held_out.relative_errors]
             hover_text = [
-                f"{text}, predicted {error} off"
+                f"{text}, predicted less measured {error}"
                 for text, error in zip(hover_text, errors, strict=True)
             ]
         points(
@@ -93,7 +93,7 @@ def _draw_best_losses(
             name="best sizes" + (", extrapolated" if beyond else ""),
             showlegend=True,
         )
-    return " Line: the lowest loss that each budget buys by the fit, dashed beyond its runs."
+    return " Line: the lowest loss at each budget by the fit, dashed beyond its runs."
 
 
 def residuals(law: TableFit) -> list[Panel]:
@@ -152,7 +152,7 @@ def exponent_panels(made: Fit) -> list[Panel]:
             figure,
             exponent,
             values["E"],
-            ["a redraw"] * len(exponent),
+            ["redraw"] * len(exponent),
             PALETTE[index % len(PALETTE)],
             marker={"symbol": SYMBOLS[index % len(SYMBOLS)], "size": 5, "opacity": 0.5},
             showlegend=False,
@@ -161,15 +161,15 @@ def exponent_panels(made: Fit) -> list[Panel]:
             figure,
             [made.named_parameters[f"{name}.exponent"]],
             [made.named_parameters["E"]],
-            ["the fit"],
+            ["fit"],
             GREY,
             marker={"symbol": "x", "size": 11},
             showlegend=False,
         )
         correlation = float(np.corrcoef(exponent, values["E"])[0, 1])
         caption = (
-            f"{len(exponent)} redraws; the cross is the fit. Correlation {correlation:+.2f}: "
-            "the nearer to 1 or -1, the less can either be read alone."
+            f"{len(exponent)} redraws; the cross is the fit. Correlation {correlation:+.2f}: near "
+            "1 or -1, neither can be read alone."
         )
         panels.append(Panel(f"E and the exponent of {name}", figure, caption))
     return panels
@@ -188,14 +188,16 @@ def marginal_of_law(
     row = np.array([law.analysis.table.values[name][reference] for name in made.points.names])
     figure = _gain_figure()
     contexts, gain = _draw_gain(figure, made, row, index, PALETTE[0], "context, joint fit")
-    caption = f"All else as in run {records[reference].id}; band: 95%."
+    caption = f"Other settings as in run {records[reference].id}; band: 95%."
     other = None if law.sizes is None else size_instead_of_context(made, law.sizes, row, contexts)
     if other is not None:
         name, instead = other
         _gain_line(figure, contexts, instead, PALETTE[1], f"the same operations on {name}", "dash")
-        caption += _crossing(contexts, gain, instead, f"what the same operations buy in {name}")
+        caption += _crossing(
+            contexts, gain, instead, f"the gain of the same operations spent on {name}"
+        )
     caption += _noise_line(figure, contexts, gain, noise)
-    return Panel("what a doubling of context buys", figure, caption)
+    return Panel("gain of a doubled context", figure, caption)
 
 
 def marginal_of_curves(series: Sequence[Series], noise: float | None) -> Panel | None:
@@ -208,12 +210,12 @@ def marginal_of_curves(series: Sequence[Series], noise: float | None) -> Panel |
     if not laws:
         return None
     figure = _gain_figure()
-    caption = "Each curve's own power law; bands: 95%."
+    caption = "The power law of each curve; bands: 95%."
     for number, (one, made) in enumerate(laws):
         colour, name = PALETTE[number % len(PALETTE)], f"{one.panel}, {one.label}"
         contexts, gain = _draw_gain(figure, made, made.points.x[0], 0, colour, name)
     caption += _noise_line(figure, contexts, gain, noise) if len(laws) == 1 else ""
-    return Panel("what a doubling of context buys", figure, caption)
+    return Panel("gain of a doubled context", figure, caption)
 
 
 def _gain_figure() -> go.Figure:
@@ -261,7 +263,7 @@ def _gain_line(
 def _noise_line(figure: go.Figure, contexts: Floats, gain: Floats, noise: float | None) -> str:
     """Draw the scatter between seeds, and return a sentence on where the gain falls below it."""
     if noise is None:
-        return " No configuration was run twice, so the scatter between seeds is not drawn."
+        return " No configuration was run twice, so the scatter between seeds is unknown."
     line(
         figure,
         _ends(contexts),
@@ -278,10 +280,10 @@ def _crossing(contexts: Floats, gain: Floats, other: Floats, name: str) -> str:
     """Return a sentence on where the gain falls below another one."""
     below = np.flatnonzero(gain < other)
     if not len(below):
-        return f" Within these contexts it stays above {name}."
+        return f" At all these contexts the gain is above {name}."
     if below[0] == 0:
-        return f" It lies below {name} from the shortest context on."
-    return f" From {contexts[below[0]]:,.0f} samples on it lies below {name}."
+        return f" The gain is below {name} already at the shortest context."
+    return f" From {contexts[below[0]]:,.0f} samples on, the gain is below {name}."
 
 
 def _ends(values: Floats) -> tuple[float, float]:
@@ -326,7 +328,7 @@ def specification_panels(found: Sequence[Specification]) -> list[Panel]:
         figure.update_layout(margin={"l": 190, "r": 18, "t": 10, "b": 56})
         caption = (
             f"From {values[0]:.4f} to {values[-1]:.4f} over {len(ordered)} choices; diamond: as "
-            "reported. Bars: 95% by the curvature at the optimum."
+            "reported. Bars: 95% Wald intervals."
         )
         panels.append(Panel(key.replace(".exponent", ", exponent"), figure, caption))
     return panels

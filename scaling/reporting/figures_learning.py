@@ -38,7 +38,7 @@ def learning_panels(series: Sequence[Series]) -> list[Panel]:
     shown = [*heights, *lines.values()]
     room = 0.08 * (max(shown) - min(shown))
     with_training = len(records) <= MOST_WITH_TRAINING
-    training = f"dotted: training, in means over {STRETCHES} stretches of the run."
+    training = f"dotted: training, averaged over {STRETCHES} stretches of the run."
     kinds = f"Thick: validation; {training}" if with_training else "Validation."
     panels = []
     for name in dict.fromkeys(one.panel for one in series):
@@ -96,17 +96,17 @@ def collapsed(records: Sequence[RunRecord], floor: float) -> tuple[Panel, list[s
             line={"color": PALETTE[1] if far else GREY, "width": 2 if far else 1},
             opacity=1.0 if far else 0.45,
             hovertemplate="%{y:.4f} at %{x:.3f}<br>%{customdata}<extra></extra>",
-            name="apart" if far else "the others",
+            name="outliers" if far else "other runs",
         )
     figure.update_xaxes(type="log")
     figure.update_yaxes(type="log")
     verdict = (
-        f"Coloured: {', '.join(outliers)}, further from the others half-way than "
-        f"{OUTLYING:g} median deviations."
+        f"Outliers (coloured), half-way more than {OUTLYING:g} median deviations from the median: "
+        f"{', '.join(outliers)}."
         if outliers
-        else "No run falls otherwise than the rest."
+        else "No run is an outlier."
     )
-    over = f"above E = {in_both_units(floor, 3)}" if floor else "as it is: E is not known"
+    over = f"above E = {in_both_units(floor, 3)}" if floor else "in full, because E is unknown"
     caption = f"{len(drawn)} runs; the loss {over}. {verdict}"
     return Panel("all runs, collapsed", figure, caption), outliers
 

@@ -7,7 +7,6 @@ import plotly.graph_objects as go
 
 from scaling.analysis.series import CONTEXT, Series, configuration, setting, setting_name, varied
 from scaling.reporting.drawing import (
-    HOVER,
     PALETTE,
     SYMBOLS,
     Panel,
@@ -18,6 +17,7 @@ from scaling.reporting.drawing import (
     explain_repeats,
     in_bits,
     line,
+    points,
     symbol_of,
     tick_label,
 )
@@ -27,8 +27,8 @@ MOST_TICKS = 12
 MOST_CAPTIONED = 4  # curves in a caption
 NUM_DRAWN = 60  # points along a drawn line
 CONTEXTS_CAPTION = (
-    "The held-out targets scored by one run from fewer samples, pair by pair with its longest "
-    "context; bars are standard errors. Contexts are the octaves of chunks that it trained."
+    "Loss of one run on the held-out targets with fewer samples of context, less its loss with the "
+    "longest; bars are paired standard errors. Contexts are the octaves of chunks that it trained."
 )
 
 
@@ -59,7 +59,7 @@ def loss_panels(series: Sequence[Series]) -> list[Panel]:
         sentences = [*map(_curve_sentence, members[:MOST_CAPTIONED])]
         if len(members) > MOST_CAPTIONED:
             more = len(members) - MOST_CAPTIONED
-            sentences.append(f"{more} more curves stand in the table of fits.")
+            sentences.append(f"The table of fits has {more} more curves.")
         panels.append(Panel(name, figure, " ".join([*sentences, note])))
     return panels
 
@@ -74,9 +74,9 @@ def context_panels(series: Sequence[Series]) -> list[Panel]:
     curves = [run.validation.by_context for run in longest]
     drawn = [(one, curve) for one, curve in zip(series, curves, strict=True) if len(curve) > 1]
     heights = [
-        bits(point.excess + sign * (point.excess_standard_error or 0))
-        for _, points in drawn
-        for point in points
+        bits(score.excess + sign * (score.excess_standard_error or 0))
+        for _, scored in drawn
+        for score in scored
         for sign in (-1, 1)
     ]
     panels = []
@@ -85,9 +85,9 @@ def context_panels(series: Sequence[Series]) -> list[Panel]:
         figure = empty_figure(axis_title(CONTEXT), (min(heights) - room, max(heights) + room))
         figure.update_yaxes(title_text="bits above the longest context", exponentformat="power")
         figure.update_xaxes(type="log")
-        for one, points in drawn:
+        for one, scored in drawn:
             if one.panel == name:
-                _draw_contexts(figure, one, points, colours[one.label])
+                _draw_contexts(figure, one, scored, colours[one.label])
         panels.append(Panel(name, figure, CONTEXTS_CAPTION))
     return panels
 
@@ -110,40 +110,40 @@ def overlaid_panels(records: Sequence[RunRecord]) -> list[Panel]:
         return []
     figure = empty_figure("samples of context seen")
     for number, (context, run) in enumerate(sorted(runs.items())):
-        points = run.validation.by_context
-        figure.add_scatter(
-            x=[point.longest for point in points],
-            y=[bits(point.nats) for point in points],
-            customdata=[
-                (point.nats, f"trained with {context:,}, run {run.id}") for point in points
-            ],
-            hovertemplate=HOVER,
+        scored, colour = run.validation.by_context, PALETTE[number % len(PALETTE)]
+        points(
+            figure,
+            [score.longest for score in scored],
+            [score.nats for score in scored],
+            [f"trained with {context:,} samples, run {run.id}"] * len(scored),
+            colour,
             mode="lines+markers",
             marker={"symbol": SYMBOLS[number % len(SYMBOLS)], "size": 7},
-            line={"color": PALETTE[number % len(PALETTE)], "width": 1.5},
+            line={"color": colour, "width": 1.5},
             name=tick_label(context),
         )
     figure.update_xaxes(type="log")
     shared = ", ".join(f"{setting_name(key)} {setting(run, key)}" for key in others)
     caption = (
-        f"A colour for each context that was trained{', all with ' + shared if shared else ''}. "
-        "Where a curve lies above that of a shorter context, training with more of it cost the "
-        "near context."
+        f"A colour for each context of training{', all with ' + shared if shared else ''}. If a "
+        "curve lies above that of a shorter context, training with more context worsened the use "
+        "of the near context."
     )
-    return [Panel("all contexts over each other", figure, caption)]
+    return [Panel("all contexts overlaid", figure, caption)]
 
 
 def _draw_contexts(
-    figure: go.Figure, one: Series, points: Sequence[ContextLoss], colour: str
+    figure: go.Figure, one: Series, scored: Sequence[ContextLoss], colour: str
 ) -> None:
     """Draw the excess loss of one run at each context, with its paired standard error."""
-    errors = in_bits([point.excess_standard_error or 0 for point in points])
-    figure.add_scatter(
-        x=[point.longest for point in points],
-        y=[bits(point.excess) for point in points],
+    errors = in_bits([score.excess_standard_error or 0 for score in scored])
+    points(
+        figure,
+        [score.longest for score in scored],
+        [score.excess for score in scored],
+        [f"{one.label}, {score.longest:,} samples" for score in scored],
+        colour,
         error_y={"array": errors, "thickness": 1.2},
-        customdata=[(point.excess, f"{one.label}, {point.longest:,} samples") for point in points],
-        hovertemplate=HOVER,
         mode="lines+markers",
         line={"color": colour, "width": 1.5},
         name=one.label,
@@ -164,21 +164,17 @@ def _draw(figure: go.Figure, one: Series, colour: str, symbol: str, dodge: float
     for position, record in zip(one.positions, one.records, strict=True):
         cells.setdefault(position, []).append(record)
     losses = [float(np.mean([run.validation.nats for run in runs])) for runs in cells.values()]
-    figure.add_scatter(
-        x=[position * dodge for position in cells],
-        y=in_bits(losses),
-        error_y={"array": in_bits([*map(_error, cells.values())]), "thickness": 1.2},
-        customdata=[
-            (loss, f"{one.label}, {setting_name(one.axis)} {position:,.6g}, runs: {len(runs)}")
-            for loss, (position, runs) in zip(losses, cells.items(), strict=True)
+    points(
+        figure,
+        [position * dodge for position in cells],
+        losses,
+        [
+            f"{one.label}, {setting_name(one.axis)} {position:,.6g}, runs: {len(runs)}"
+            for position, runs in cells.items()
         ],
-        hovertemplate=HOVER,
-        mode="markers",
-        marker={
-            "color": colour,
-            "size": 9,
-            "symbol": [symbol_of(symbol, *runs) for runs in cells.values()],
-        },
+        colour,
+        error_y={"array": in_bits([*map(_error, cells.values())]), "thickness": 1.2},
+        marker={"size": 9, "symbol": [symbol_of(symbol, *runs) for runs in cells.values()]},
         name=one.label,
     )
 

@@ -50,7 +50,7 @@ def write(study: Study) -> ReportPaths:
     content, figures, folder = report_content(study), numbered_figures(study), study.folder
     shown = content | {
         "kicker": "Longwave scaling report",
-        "plates": figures_as_json(figures),
+        "figures": figures_as_json(figures),
         "clips": study.clips,
     }
     paths = ReportPaths(

@@ -78,14 +78,14 @@ def _log_problem(steps: list[dict[str, Any]], numbers: set[int], run: RunRecord)
     if not steps:
         return "no log"
     if missing := set(range(1, run.targets.steps + 1)) - numbers:
-        return f"{len(missing):,} steps are not in the log"
+        return f"{len(missing):,} steps are missing from the log"
     if steps[-1]["order_digest"] != run.targets.order_digest:
-        return "the log ends in another order of data than the record"
+        return "the log ends with another order of data than the record"
     return None
 
 
 def _short(why: str | None) -> str:
-    text = why or "no reason is known"
+    text = why or "unknown reason"
     return text if len(text) <= SHORT else f"{text[: SHORT - 3].rstrip()}..."
 
 
@@ -97,8 +97,8 @@ def _sentence(found: Sequence[RunReproducibility]) -> str:
     repeated = sum(one.repeated > 0 for one in found)
     orders = len({one.order_digest for one in found})
     return (
-        f"{count_noun(restarts, 'restart')}; {count_noun(again, 'step')} lost and done again; "
-        f"{count_noun(twice, 'target')} counted twice by the logs, of which {len(whole):,} of "
-        f"{len(found):,} have every step of their record. Runs trained on repeated data: "
-        f"{repeated:,}; different orders of data: {orders:,}."
+        f"{count_noun(restarts, 'restart')}; {count_noun(again, 'step')} lost and repeated; "
+        f"{count_noun(twice, 'target')} counted twice by the logs. Logs with every step of their "
+        f"record: {len(whole):,} of {len(found):,}. Runs trained on repeated data: {repeated:,}; "
+        f"different orders of data: {orders:,}."
     )

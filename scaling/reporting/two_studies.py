@@ -178,27 +178,29 @@ def _headlines(content: dict[str, Any]) -> list[str]:
     lines = []
     mean = content["mean_difference"]
     if content["incomparable"]:
-        lines.append(f"Losses are not set against each other. {content['incomparable']}")
+        lines.append(f"The losses of the two studies are not compared. {content['incomparable']}")
     elif mean:
-        verdict = "no difference that can be told from chance"
+        verdict = "no difference beyond chance"
         if abs(mean["nats"]) > mean["half_interval_nats"]:
             verdict = f"{second} predicts {'better' if mean['nats'] < 0 else 'worse'}"
         lines.append(
-            f"Over {mean['pairs']} runs of the same settings, {second} less {first} is "
-            f"{mean['bits']:+.4f} bits ({mean['nats']:+.4f} nats) a sample (95% interval "
+            f"Over {mean['pairs']} pairs of runs with equal settings, {second} less {first} is "
+            f"{in_both_units(mean['nats'], sign='+')} a sample (95% interval "
             f"{mean['bits'] - mean['half_interval_bits']:+.4f} to "
             f"{mean['bits'] + mean['half_interval_bits']:+.4f} bits): {verdict}."
         )
     else:
         lines.append(
-            f"{len(content['pairs'])} runs have the same settings in both: too few to compare runs."
+            f"{len(content['pairs'])} pairs of runs have equal settings: too few to compare runs."
         )
     apart = [row["name"].replace(".", ", ") for row in content["parameters"] if row["differs"]]
     if content["parameters"]:
         verdict = f"differ in {'; '.join(apart)}" if apart else "do not differ beyond chance"
         lines.append(f"The laws of the two studies {verdict}.")
     else:
-        lines.append("Not both studies have a law of the whole study, so none are compared.")
+        lines.append(
+            "At most one of the studies has a law of the whole study, so no laws are compared."
+        )
     return lines
 
 

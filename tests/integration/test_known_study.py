@@ -74,7 +74,7 @@ def test_the_answer_says_the_law_its_test_and_what_to_buy(paths, content):
     law, held, best = paths.headlines[2:]
     for name in ("parameters", "targets", "context"):
         assert f"{name} {content['law']['fit']['terms'][name]['exponent']:.3f} (" in law
-    assert "6 most expensive runs were not fitted" in held
+    assert "6 most expensive runs were held out" in held
     assert "10 times the largest budget" in best and "times beyond the runs" in best
 
 
@@ -92,7 +92,7 @@ def test_held_out_runs_are_predicted_and_not_fitted(content):
 
 
 def test_the_command_beside_the_law_fits_the_same(content, folder, tmp_path):
-    """The report has no fit of its own: `fit` on the folder gives every number again."""
+    """`fit` on the folder gives the same numbers as the report."""
     _, _, _, verb, *words = shlex.split(content["law"]["command"])
     out = tmp_path / "out.json"
     done = CliRunner().invoke(app, [verb, *words, "--json", str(out)])
@@ -109,16 +109,16 @@ def test_the_command_beside_the_law_fits_the_same(content, folder, tmp_path):
 
 def test_every_figure_is_drawn_and_none_is_missing(found):
     drawn = numbered_figures(found)
-    assert list(dict.fromkeys(plate.code for plate in drawn)) == CODES
-    assert [plate.code for plate in drawn if not plate.panels or plate.missing] == []
-    for plate in drawn:
-        for panel in plate.panels:
+    assert list(dict.fromkeys(figure.code for figure in drawn)) == CODES
+    assert [figure.code for figure in drawn if not figure.panels or figure.missing] == []
+    for figure in drawn:
+        for panel in figure.panels:
             assert panel.caption and panel.figure.data
             assert panel.figure.layout.xaxis.title.text
 
 
 def test_recommended_sizes_have_no_better_neighbour_of_the_same_cost(found):
-    """The slow twin: sizes drawn at random, priced by the formula, within the same budget."""
+    """Random sizes within the same budget, priced by the formula, are no better."""
     analysis, sizes = found.law.analysis, found.law.sizes
     best = analysis.best.best[-2]
     names = analysis.fit.points.names
@@ -144,7 +144,7 @@ def test_recommended_sizes_have_no_better_neighbour_of_the_same_cost(found):
             "parameters": sum(accounting.parameters(made.model).values()),
         }
         losses.append(analysis.fit.at(np.array([[row[name] for name in names]]))[0])
-    # Between the grid's levels the parabola stands in for the formula.
+    # Between the levels of the grid a parabola replaces the formula, hence the tolerance.
     assert best.loss < min(losses) * 1.001
     assert min(losses) < best.loss * 1.02
 
@@ -171,7 +171,7 @@ def test_runs_without_a_record_are_listed_with_their_reason(content, paths):
     assert verdicts["Every run is accounted for"] == "warn"
     assert verdicts["The points determine the law"] == "pass"
     assert verdicts["The most expensive runs were held out"] == "pass"
-    assert verdicts["Targets an optimizer step are the same"] == "pass"
+    assert verdicts["All runs have the same targets per step"] == "pass"
 
 
 def test_the_files_beside_the_page_hold_its_runs_points_and_words(paths, folder):

@@ -1,4 +1,4 @@
-"""Profiles of equal cost: which runs make one, and which do not."""
+"""Profiles of equal cost: runs that form one, and runs that do not."""
 
 from scaling.analysis.records import PROFILES, budgets
 from tests.helpers import known_laws

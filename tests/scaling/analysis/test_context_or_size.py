@@ -1,4 +1,4 @@
-"""What a doubling of context buys: known laws are met, and what cannot be read says nothing."""
+"""Gain of a doubled context: known laws are recovered, unreadable laws give no gain."""
 
 import numpy as np
 import pytest

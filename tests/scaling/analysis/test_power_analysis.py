@@ -13,7 +13,7 @@ REPEATS = 4_000
 
 
 def found_in_simulation(difference, noise, seeds, recordings, per_recording):
-    """The share of simulated comparisons in which the test finds the difference."""
+    """Return the share of simulated comparisons in which the test detects the difference."""
     generator = np.random.default_rng(0)
     found = 0
     counts = np.full(recordings, per_recording)
