@@ -66,9 +66,8 @@ def per_doubling(
 
 
 def _last_and_next(name: str, made: Fit, index: int, longest: float) -> list[Doubling]:
-    if len(made.redraws) < 2:
-        return []
-    return [_doubling(name, made, index, start) for start in (longest / 2, longest)]
+    starts = (longest / 2, longest) if len(made.redraws) > 1 else ()
+    return [_doubling(name, made, index, start) for start in starts]
 
 
 def _doubling(name: str, made: Fit, index: int, start: float) -> Doubling:

@@ -8,7 +8,7 @@ from datasets.files import replacing
 from scaling.analysis.series import CONTEXT, Series, setting
 from scaling.comparison.table import PROTOCOLS, Comparison, ComparisonRow, ScoredLoss
 from scaling.reporting import figures_learning
-from scaling.reporting.page import plain, render
+from scaling.reporting.page import panels_as_json, render
 from scaling.reporting.report import ReportPaths, table_text
 from scaling.runs.record import RunRecord, bits
 
@@ -31,7 +31,9 @@ def write_page(found: Comparison, records: Sequence[RunRecord], folder: Path) ->
         "setup": _setup(found),
         "rows": rows,
         "best": found.best,
-        "learning_panels": plain(figures_learning.learning_panels(_curves(found, records))),
+        "learning_panels": panels_as_json(
+            figures_learning.learning_panels(_curves(found, records))
+        ),
         "provenance": _provenance(found),
         "reproduce": f"python -m scaling report {folder}",
     }

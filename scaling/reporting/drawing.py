@@ -97,7 +97,7 @@ def explain_repeats(figure: go.Figure, runs: Sequence[RunRecord]) -> None:
         )
 
 
-def points(
+def draw_points(
     figure: go.Figure,
     x: Values,
     nats: Values,
@@ -117,7 +117,7 @@ def points(
     )
 
 
-def run_points(
+def draw_runs(
     figure: go.Figure,
     x: Values,
     runs: Sequence[RunRecord],
@@ -128,7 +128,7 @@ def run_points(
     **options: Any,
 ) -> None:
     """Draw the final losses of runs; ``hover_text`` follows the id of each run."""
-    points(
+    draw_points(
         figure,
         x,
         [run.validation.nats for run in runs],
@@ -144,7 +144,7 @@ def in_bits(nats: Values) -> list[float]:
     return [bits(value) for value in nats]
 
 
-def band(figure: go.Figure, x: Values, low: Values, high: Values, colour: str) -> None:
+def draw_band(figure: go.Figure, x: Values, low: Values, high: Values, colour: str) -> None:
     """Fill the area between two curves, in the unit of the axis."""
     red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
     figure.add_scatter(
@@ -159,7 +159,7 @@ def band(figure: go.Figure, x: Values, low: Values, high: Values, colour: str) -
     )
 
 
-def line(figure: go.Figure, x: Values, y: Values, colour: str, **options: Any) -> None:
+def draw_line(figure: go.Figure, x: Values, y: Values, colour: str, **options: Any) -> None:
     """Draw a line in the unit of the axis, by default without hover text and legend."""
     figure.add_scatter(
         x=list(x),

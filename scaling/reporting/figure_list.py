@@ -6,7 +6,7 @@ from typing import Any
 from scaling.analysis.series import CONTEXT, setting_name
 from scaling.reporting import figures_cost, figures_law, figures_learning, figures_loss
 from scaling.reporting.drawing import NumberedFigure, Panel
-from scaling.reporting.page import plain
+from scaling.reporting.page import panels_as_json
 from scaling.reporting.study import Study
 
 
@@ -14,7 +14,7 @@ def numbered_figures(study: Study) -> list[NumberedFigure]:
     """Return all figures in their order; a figure that cannot be drawn has a sentence instead."""
     return [
         *_against_axes(study),
-        _marginal(study),
+        _context_gain(study),
         _positions(study),
         _learning(study),
         _equal_budgets(study),
@@ -43,9 +43,11 @@ def _against_axes(study: Study) -> list[NumberedFigure]:
     return found
 
 
-def _marginal(study: Study) -> NumberedFigure:
-    panel = figures_law.marginal_of_law(study.law, study.records, study.seed_noise)
-    panel = panel or figures_law.marginal_of_curves(study.curves.get(CONTEXT, []), study.seed_noise)
+def _context_gain(study: Study) -> NumberedFigure:
+    panel = figures_law.gain_panel_by_law(study.law, study.records, study.seed_noise)
+    panel = panel or figures_law.gain_panel_by_curves(
+        study.curves.get(CONTEXT, []), study.seed_noise
+    )
     missing = (
         "Not enough runs: neither a law of the whole study with the context nor a power law of one "
         "curve is determined. The captions of F1 give the slopes."
@@ -65,7 +67,7 @@ def _positions(study: Study) -> NumberedFigure:
 
 def _learning(study: Study) -> NumberedFigure:
     floor = study.law.analysis.fit.named_parameters["E"] if study.law.analysis else 0.0
-    together = figures_learning.collapsed(study.records, floor)
+    together = figures_learning.collapsed_panel(study.records, floor)
     panels = figures_learning.learning_panels(study.curves[study.main_axis])
     return NumberedFigure("F4", "Learning curves", panels + ([together[0]] if together else []))
 
@@ -74,14 +76,14 @@ def _equal_budgets(study: Study) -> NumberedFigure:
     law = study.law.analysis
     panels: list[Panel] = []
     if law:
-        panels += figures_cost.profile_panels(law, study.records)
+        panels += figures_cost.profile_panels(law, study.records, study.budgets("shape"))
         panels += figures_cost.frontier_panels(law.best, law.profiles) if law.best else []
     missing = "Not enough runs: " + (" ".join(study.law.notes) or "no runs share a budget.")
     return _figure("F5", "Best sizes for a budget", panels, missing)
 
 
 def _chunk(study: Study) -> NumberedFigure:
-    panel = figures_cost.chunk_panel(study.law.analysis, study.records)
+    panel = figures_cost.chunk_panel(study.law.analysis, study.records, study.budgets("chunk"))
     missing = (
         "Not enough runs: this figure needs four chunks at one budget, with equal settings except "
         "the length of training."
@@ -98,8 +100,8 @@ def _of_law(study: Study) -> list[NumberedFigure]:
     exponents: list[Panel] = []
     if law:
         few = "Not enough configurations for a bootstrap: intervals follow from the curvature."
-        reducible = [figures_law.reducible(law, study.records)]
-        residuals = figures_law.residuals(law)
+        reducible = [figures_law.reducible_panel(law, study.records)]
+        residuals = figures_law.residual_panels(law)
         exponents = figures_law.exponent_panels(law.fit)
     others = any(one.values for one in specifications)
     curve = figures_law.specification_panels(specifications) if others else []
@@ -118,7 +120,7 @@ def figures_as_json(figures: Sequence[NumberedFigure]) -> list[dict[str, Any]]:
             "code": figure.code,
             "first": figure.code not in [other.code for other in figures[:at]],
             "title": figure.title,
-            "panels": plain(figure.panels),
+            "panels": panels_as_json(figure.panels),
             "missing": figure.missing,
         }
         for at, figure in enumerate(figures)

@@ -6,7 +6,6 @@ from itertools import groupby
 import numpy as np
 import plotly.graph_objects as go
 
-from scaling.analysis.records import PROFILES, budgets
 from scaling.analysis.series import CHUNK, PANEL, setting
 from scaling.config.hardware import SECONDS_PER_HOUR
 from scaling.fitting.frontier import Frontier
@@ -18,13 +17,13 @@ from scaling.reporting.drawing import (
     Panel,
     add_scale_buttons,
     axis_title,
-    band,
     colours_of,
+    draw_band,
+    draw_line,
+    draw_runs,
     empty_figure,
     explain_repeats,
     in_bits,
-    line,
-    run_points,
     symbols_of,
 )
 from scaling.runs.record import RunRecord
@@ -34,13 +33,17 @@ BUDGET_CAPTION = (
 )
 
 
-def profile_panels(law: TableFit, records: Sequence[RunRecord]) -> list[Panel]:
-    """Draw the loss against each size at equal budgets, with the growth of the best size."""
+def profile_panels(
+    law: TableFit, records: Sequence[RunRecord], budget: Sequence[float | None]
+) -> list[Panel]:
+    """Draw the loss against each size at equal budgets, with the growth of the best size.
+
+    ``budget`` (operations) is that of each record; None outside of profiles.
+    """
     found = law.profiles
     if found is None:
         return []
     fitted = np.flatnonzero(law.table.fitted).tolist()
-    budget = budgets(records, PROFILES["shape"])
     panels = []
     for index, name in enumerate(law.fit.points.names):
         profiles = [profile for profile in found.profiles if profile.name == name]
@@ -57,9 +60,9 @@ def profile_panels(law: TableFit, records: Sequence[RunRecord]) -> list[Panel]:
             rows.sort(key=lambda row: law.fit.points.x[row, index])
             x = law.fit.points.x[rows, index]
             label = f"{profile.budget:.2g}"
-            line(figure, x, in_bits(law.fit.predicted[rows]), colour)
+            draw_line(figure, x, in_bits(law.fit.predicted[rows]), colour)
             runs = [records[fitted[row]] for row in rows]
-            run_points(figure, x, runs, f"{label} operations", colour, name=label)
+            draw_runs(figure, x, runs, f"{label} operations", colour, name=label)
         explain_repeats(figure, [records[at] for at in fitted if budget[at]])
         figure.update_xaxes(type="log")
         caption = f"{BUDGET_CAPTION} {_growth_sentence(found, name)}"
@@ -72,8 +75,8 @@ def _growth_sentence(found: IsoFlop, name: str) -> str:
     powers = found.powers.get(name, {})
     if not powers:
         return "Too few budgets have a best size to fit its growth."
-    exponents = [f"{power.exponent:.3f} by the {method}" for method, power in powers.items()]
-    return f"The best {name} grows with the budget to the power of {', '.join(exponents)}."
+    exponents = [f"{power.exponent:.3f} ({method})" for method, power in powers.items()]
+    return f"The best size in {name} grows with the budget to the power of {', '.join(exponents)}."
 
 
 def frontier_panels(best: Frontier, found: IsoFlop | None) -> list[Panel]:
@@ -86,7 +89,7 @@ def frontier_panels(best: Frontier, found: IsoFlop | None) -> list[Panel]:
         limits = [point.intervals[name] for point in ordered]
         if all(limits):
             low, high = np.array([limit for limit in limits if limit]).T
-            band(figure, [point.budget for point in ordered], low, high, colour)
+            draw_band(figure, [point.budget for point in ordered], low, high, colour)
         figure.add_scatter(
             x=[point.budget for point in ordered],
             y=[point.sizes[name] for point in ordered],
@@ -121,9 +124,9 @@ def compute_panel(records: Sequence[RunRecord]) -> Panel:
     """Draw the loss against the operations of each run, with the Pareto front."""
     cost = [run.operations.total for run in records]
     figure = empty_figure("operations, forward and backward")
-    _draw_runs(figure, records, cost)
+    _draw_runs_by_depth(figure, records, cost)
     hull = pareto(cost, [run.validation.nats for run in records])
-    line(
+    draw_line(
         figure,
         [cost[at] for at in hull],
         in_bits([records[at].validation.nats for at in hull]),
@@ -142,7 +145,7 @@ def time_panel(records: Sequence[RunRecord]) -> Panel:
     """Draw the loss against the hours of each run."""
     hours = [run.throughput.wall_seconds / SECONDS_PER_HOUR for run in records]
     figure = empty_figure("hours from start to end")
-    _draw_runs(figure, records, hours)
+    _draw_runs_by_depth(figure, records, hours)
     figure.update_xaxes(type="log")
     add_scale_buttons(figure)
     caption = (
@@ -160,9 +163,10 @@ def pareto(cost: Sequence[float], loss: Sequence[float]) -> list[int]:
     return found
 
 
-def chunk_panel(law: TableFit | None, records: Sequence[RunRecord]) -> Panel | None:
+def chunk_panel(
+    law: TableFit | None, records: Sequence[RunRecord], budget: Sequence[float | None]
+) -> Panel | None:
     """Draw the loss against the chunk at equal cost; None if no budget has several chunks."""
-    budget = budgets(records, PROFILES["chunk"])
     of = sorted((at for at, one in enumerate(budget) if one), key=lambda at: budget[at] or 0)
     if not of:
         return None
@@ -172,12 +176,12 @@ def chunk_panel(law: TableFit | None, records: Sequence[RunRecord]) -> Panel | N
         rows = sorted(members, key=lambda at: setting(records[at], CHUNK))
         x = [setting(records[at], CHUNK) for at in rows]
         runs = [records[at] for at in rows]
-        run_points(figure, x, runs, f"{one:.3g} operations", colour, name=f"{one:.2g}")
+        draw_runs(figure, x, runs, f"{one:.3g} operations", colour, name=f"{one:.2g}")
         if law:
             values = np.array(
                 [[law.table.values[name][at] for name in law.fit.points.names] for at in rows]
             )
-            line(figure, x, in_bits(law.fit.at(values)), colour)
+            draw_line(figure, x, in_bits(law.fit.at(values)), colour)
     explain_repeats(figure, [records[at] for at in of])
     figure.update_xaxes(type="log")
     caption = BUDGET_CAPTION + (_best_chunk_sentence(law) if law else "")
@@ -195,13 +199,15 @@ def _best_chunk_sentence(law: TableFit) -> str:
     return f" At equal targets the best chunk is {best:,.0f} samples{within}."
 
 
-def _draw_runs(figure: go.Figure, records: Sequence[RunRecord], x: Sequence[float]) -> None:
+def _draw_runs_by_depth(
+    figure: go.Figure, records: Sequence[RunRecord], x: Sequence[float]
+) -> None:
     """Draw all runs, with a colour and a symbol for each depth."""
     depths = [f"layers {setting(run, PANEL)}" for run in records]
     colours, symbols = colours_of(depths), symbols_of(depths)
     for depth in sorted(colours, key=lambda text: (len(text), text)):
         of = [at for at, one in enumerate(depths) if one == depth]
-        run_points(
+        draw_runs(
             figure,
             [x[at] for at in of],
             [records[at] for at in of],

@@ -20,12 +20,12 @@ from scaling.reporting.drawing import (
     SYMBOLS,
     Panel,
     axis_title,
-    band,
+    draw_band,
+    draw_line,
+    draw_points,
     empty_figure,
     explain_repeats,
     in_bits,
-    line,
-    points,
     symbol_of,
 )
 from scaling.runs.record import RunRecord, bits, in_both_units
@@ -33,7 +33,7 @@ from scaling.runs.record import RunRecord, bits, in_both_units
 NUM_DRAWN = 40  # points along a drawn line
 
 
-def reducible(law: TableFit, records: Sequence[RunRecord]) -> Panel:
+def reducible_panel(law: TableFit, records: Sequence[RunRecord]) -> Panel:
     """Draw the loss above E against compute, with fitted runs filled and held-out runs open."""
     floor = law.fit.named_parameters["E"]
     figure = empty_figure("operations, forward and backward", vertical="bits a sample above E")
@@ -49,7 +49,7 @@ def reducible(law: TableFit, records: Sequence[RunRecord]) -> Panel:
                 f"{text}, predicted less measured {error}"
                 for text, error in zip(hover_text, errors, strict=True)
             ]
-        points(
+        draw_points(
             figure,
             [records[at].operations.total for at in chosen],
             [records[at].validation.nats - floor for at in chosen],
@@ -84,7 +84,7 @@ def _draw_best_losses(
     for beyond in (False, True):
         part = [point for point in best if (point.budget > dearest) == beyond]
         part = [best[len(best) - len(part) - 1], *part] if beyond else part
-        line(
+        draw_line(
             figure,
             [point.budget for point in part],
             in_bits([point.loss - floor for point in part]),
@@ -96,7 +96,7 @@ def _draw_best_losses(
     return " Line: the lowest loss at each budget by the fit, dashed beyond its runs."
 
 
-def residuals(law: TableFit) -> list[Panel]:
+def residual_panels(law: TableFit) -> list[Panel]:
     """Draw relative residuals of the fitted runs against each column and a normal distribution."""
     made = law.fit
     relative = 100 * (made.predicted / made.points.loss - 1)
@@ -121,7 +121,9 @@ def residuals(law: TableFit) -> list[Panel]:
     figure = empty_figure("standard normal", vertical="predicted less measured, %")
     marker = {"color": PALETTE[0], "size": 6, "opacity": 0.7}
     _draw_residuals(figure, normal, np.sort(relative), marker, ".2f")
-    line(figure, [normal[0], normal[-1]], [deviation * normal[0], deviation * normal[-1]], GREY)
+    draw_line(
+        figure, [normal[0], normal[-1]], [deviation * normal[0], deviation * normal[-1]], GREY
+    )
     caption = f"Line: a normal distribution with their standard deviation, {deviation:.3f}%."
     return [*panels, Panel("against a normal distribution", figure, caption)]
 
@@ -148,7 +150,7 @@ def exponent_panels(made: Fit) -> list[Panel]:
     for index, name in enumerate(made.form.terms):
         exponent = values[f"{name}.exponent"]
         figure = empty_figure(f"exponent of {name}", vertical="E, bits a sample")
-        points(
+        draw_points(
             figure,
             exponent,
             values["E"],
@@ -157,7 +159,7 @@ def exponent_panels(made: Fit) -> list[Panel]:
             marker={"symbol": SYMBOLS[index % len(SYMBOLS)], "size": 5, "opacity": 0.5},
             showlegend=False,
         )
-        points(
+        draw_points(
             figure,
             [made.named_parameters[f"{name}.exponent"]],
             [made.named_parameters["E"]],
@@ -175,7 +177,7 @@ def exponent_panels(made: Fit) -> list[Panel]:
     return panels
 
 
-def marginal_of_law(
+def gain_panel_by_law(
     law: StudyLaw, records: Sequence[RunRecord], noise: float | None
 ) -> Panel | None:
     """Draw the gain of one more doubling of context by the joint fit; None without a context."""
@@ -194,13 +196,13 @@ def marginal_of_law(
         name, instead = other
         _gain_line(figure, contexts, instead, PALETTE[1], f"the same operations on {name}", "dash")
         caption += _crossing(
-            contexts, gain, instead, f"the gain of the same operations spent on {name}"
+            contexts, gain, instead, f"that of the same operations spent on {name}"
         )
     caption += _noise_line(figure, contexts, gain, noise)
     return Panel("gain of a doubled context", figure, caption)
 
 
-def marginal_of_curves(series: Sequence[Series], noise: float | None) -> Panel | None:
+def gain_panel_by_curves(series: Sequence[Series], noise: float | None) -> Panel | None:
     """Draw the same gain by the determined power laws of single curves; None without any."""
     laws = [
         (one, one.law.fitted)
@@ -239,7 +241,7 @@ def _draw_gain(
     drawn = per_doubling(made, rows, index, made.redraws)
     if len(drawn) > 1:
         low, high = np.percentile(drawn, PERCENTILES, axis=0)
-        band(figure, contexts, in_bits(low), in_bits(high), colour)
+        draw_band(figure, contexts, in_bits(low), in_bits(high), colour)
     _gain_line(figure, contexts, gain, colour, name)
     return contexts, gain
 
@@ -247,7 +249,7 @@ def _draw_gain(
 def _gain_line(
     figure: go.Figure, contexts: Floats, gain: Floats, colour: str, name: str, dash: str = "solid"
 ) -> None:
-    line(
+    draw_line(
         figure,
         contexts,
         in_bits(gain),
@@ -264,7 +266,7 @@ def _noise_line(figure: go.Figure, contexts: Floats, gain: Floats, noise: float 
     """Draw the scatter between seeds, and return a sentence on where the gain falls below it."""
     if noise is None:
         return " No configuration was run twice, so the scatter between seeds is unknown."
-    line(
+    draw_line(
         figure,
         _ends(contexts),
         [bits(noise)] * 2,
@@ -280,10 +282,10 @@ def _crossing(contexts: Floats, gain: Floats, other: Floats, name: str) -> str:
     """Return a sentence on where the gain falls below another one."""
     below = np.flatnonzero(gain < other)
     if not len(below):
-        return f" At all these contexts the gain is above {name}."
+        return f" The gain is above {name} at all these contexts."
     if below[0] == 0:
-        return f" The gain is below {name} already at the shortest context."
-    return f" From {contexts[below[0]]:,.0f} samples on, the gain is below {name}."
+        return f" The gain is below {name} from the shortest context on."
+    return f" The gain is below {name} from {contexts[below[0]]:,.0f} samples on."
 
 
 def _ends(values: Floats) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from scaling.reporting.drawing import (
     empty_figure,
     in_bits,
 )
-from scaling.reporting.figures_loss import draw_references, references
+from scaling.reporting.figures_loss import draw_references, reference_lines
 from scaling.runs.record import CurvePoint, RunRecord, in_both_units
 
 STRETCHES = 8  # of a run, over which its training loss is averaged
@@ -34,12 +34,12 @@ def learning_panels(series: Sequence[Series]) -> list[Panel]:
         for point in (*record.validation_curve, *_smoothed(record.training_curve))
     ]
     heights = in_bits([point.nats for point in points])
-    lines, note = references(records[0], min(heights), max(heights), 0.0)
+    lines, note = reference_lines(records[0], min(heights), max(heights), 0.0)
     shown = [*heights, *lines.values()]
     room = 0.08 * (max(shown) - min(shown))
     with_training = len(records) <= MOST_WITH_TRAINING
     training = f"dotted: training, averaged over {STRETCHES} stretches of the run."
-    kinds = f"Thick: validation; {training}" if with_training else "Validation."
+    kinds = f"Thick: validation; {training}" if with_training else "Validation losses."
     panels = []
     for name in dict.fromkeys(one.panel for one in series):
         figure = empty_figure("targets seen", (min(shown) - room, max(shown) + room))
@@ -53,7 +53,7 @@ def learning_panels(series: Sequence[Series]) -> list[Panel]:
     return panels
 
 
-def collapsed(records: Sequence[RunRecord], floor: float) -> tuple[Panel, list[str]] | None:
+def collapsed_panel(records: Sequence[RunRecord], floor: float) -> tuple[Panel, list[str]] | None:
     """Draw all runs as shares of their length and reducible loss, and list the outliers' ids.
 
     ``floor`` is the irreducible loss (nats), 0 if it is unknown. None if no run was validated

@@ -11,13 +11,13 @@ from scaling.reporting.drawing import (
     SYMBOLS,
     Panel,
     axis_title,
-    band,
     colours_of,
+    draw_band,
+    draw_line,
+    draw_points,
     empty_figure,
     explain_repeats,
     in_bits,
-    line,
-    points,
     symbol_of,
     tick_label,
 )
@@ -39,7 +39,7 @@ def loss_panels(series: Sequence[Series]) -> list[Panel]:
     records = [record for one in series for record in one.records]
     losses = in_bits([record.validation.nats for record in records])
     errors = in_bits([record.validation.standard_error for record in records])
-    lines, note = references(records[0], min(losses), max(losses), max(errors))
+    lines, note = reference_lines(records[0], min(losses), max(losses), max(errors))
     shown = [*losses, *lines.values()]
     room = 0.06 * (max(shown) - min(shown)) + max(errors)
     limits = (min(shown) - room, max(shown) + room)
@@ -111,7 +111,7 @@ def overlaid_panels(records: Sequence[RunRecord]) -> list[Panel]:
     figure = empty_figure("samples of context seen")
     for number, (context, run) in enumerate(sorted(runs.items())):
         scored, colour = run.validation.by_context, PALETTE[number % len(PALETTE)]
-        points(
+        draw_points(
             figure,
             [score.longest for score in scored],
             [score.nats for score in scored],
@@ -137,7 +137,7 @@ def _draw_contexts(
 ) -> None:
     """Draw the excess loss of one run at each context, with its paired standard error."""
     errors = in_bits([score.excess_standard_error or 0 for score in scored])
-    points(
+    draw_points(
         figure,
         [score.longest for score in scored],
         [score.excess for score in scored],
@@ -157,14 +157,14 @@ def _draw(figure: go.Figure, one: Series, colour: str, symbol: str, dodge: float
         x = np.geomspace(min(one.positions), max(one.positions), NUM_DRAWN)
         limits = fitted.band(x)
         if limits:
-            band(figure, x, in_bits(limits[0]), in_bits(limits[1]), colour)
+            draw_band(figure, x, in_bits(limits[0]), in_bits(limits[1]), colour)
         dash = "solid" if fitted is one.law else "dash"
-        line(figure, x, in_bits(fitted.at(x)), colour, dash=dash)
+        draw_line(figure, x, in_bits(fitted.at(x)), colour, dash=dash)
     cells: dict[float, list[RunRecord]] = {}
     for position, record in zip(one.positions, one.records, strict=True):
         cells.setdefault(position, []).append(record)
     losses = [float(np.mean([run.validation.nats for run in runs])) for runs in cells.values()]
-    points(
+    draw_points(
         figure,
         [position * dodge for position in cells],
         losses,
@@ -185,7 +185,7 @@ def _error(runs: Sequence[RunRecord]) -> float:
     return float(np.std(losses, ddof=1)) if len(runs) > 1 else runs[0].validation.standard_error
 
 
-def references(
+def reference_lines(
     record: RunRecord, low: float, high: float, error: float
 ) -> tuple[dict[str, float], str]:
     """Return the reference lines (bits) that at most double the axis, and a note on the others."""

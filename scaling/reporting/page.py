@@ -33,7 +33,7 @@ def render(template: str, content: dict[str, Any]) -> str:
     return environment.get_template(template).render(**content, **library)
 
 
-def plain(panels: Sequence[Panel]) -> list[dict[str, Any]]:
+def panels_as_json(panels: Sequence[Panel]) -> list[dict[str, Any]]:
     """Return panels as plain JSON values."""
     return [
         {

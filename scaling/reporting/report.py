@@ -42,10 +42,10 @@ def write_report(
     ``skipped`` are sentences on records that could not be read. Raises :class:`ReportError` if
     there is no record, or if the losses of two records are not comparable.
     """
-    return write(analyse_study(records, folder, name=study, skipped=skipped))
+    return write_study_report(analyse_study(records, folder, name=study, skipped=skipped))
 
 
-def write(study: Study) -> ReportPaths:
+def write_study_report(study: Study) -> ReportPaths:
     """Write ``report.html``, ``.md`` and ``.json``, ``runs.csv`` and ``figures.csv``."""
     content, figures, folder = report_content(study), numbered_figures(study), study.folder
     shown = content | {

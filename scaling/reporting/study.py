@@ -50,6 +50,10 @@ class Study:
         """Standard deviation between seeds (nats); None if no configuration was run twice."""
         return self.noise[0] if self.noise else None
 
+    def budgets(self, profile: str) -> list[float | None]:
+        """Return the budget (operations) of each run in the profiles of this name, else None."""
+        return [row.get(f"isoflop_{profile}") for row in self.table]
+
     @property
     def main_axis(self) -> str:
         """The axis of the headlines and of the first figures."""

@@ -15,10 +15,10 @@ from scaling.reporting.drawing import (
     Panel,
     add_scale_buttons,
     axis_title,
+    draw_points,
     empty_figure,
-    points,
 )
-from scaling.reporting.page import plain, render
+from scaling.reporting.page import panels_as_json, render
 from scaling.reporting.report import ReportPaths, json_text, table_text, write_files
 from scaling.reporting.study import Study, analyse_study
 from scaling.runs.record import RunRecord, bits, in_both_units
@@ -43,7 +43,7 @@ def write_two(first: Path, second: Path) -> ReportPaths:
     content["reproduce"] = f"python -m scaling report --compare {first} {second}"
     shown = content | {
         "kicker": "Longwave: two studies",
-        "panels": plain(_panels(studies)) if not content["incomparable"] else [],
+        "panels": panels_as_json(_panels(studies)) if not content["incomparable"] else [],
     }
     stem = first / f"compared-with-{second.resolve().name}"
     paths = ReportPaths(
@@ -223,7 +223,7 @@ def _panels(studies: Pair) -> list[Panel]:
     for title, horizontal, position in axes:
         figure = empty_figure(horizontal)
         for number, study in enumerate(studies):
-            points(
+            draw_points(
                 figure,
                 [position(run) for run in study.records],
                 [run.validation.nats for run in study.records],

@@ -16,7 +16,7 @@ from scaling.cli.main import app
 from scaling.config.load import with_values
 from scaling.config.run_config import RunConfig
 from scaling.reporting.figure_list import numbered_figures
-from scaling.reporting.report import write
+from scaling.reporting.report import write_study_report
 from scaling.reporting.study import analyse_study
 from tests.helpers import known_laws
 from tests.helpers.browser import opened
@@ -41,7 +41,7 @@ def found(folder):
 
 @pytest.fixture(scope="module")
 def paths(found):
-    return write(found)
+    return write_study_report(found)
 
 
 @pytest.fixture(scope="module")
