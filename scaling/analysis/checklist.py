@@ -34,9 +34,9 @@ def checklist(
     ``noise`` is the scatter between seeds (nats), ``lost`` the number of unfinished runs.
     """
     return [
-        *_of_runs(records, lost),
-        *_of_scores(records, noise),
-        *(_of_law(law) if law else [_no_law()]),
+        *_check_runs(records, lost),
+        *_check_scores(records, noise),
+        *(_check_law(law) if law else [_no_law()]),
     ]
 
 
@@ -44,7 +44,7 @@ def _check(name: str, good: bool, text: str) -> Check:
     return Check(name, "pass" if good else "warn", text)
 
 
-def _of_runs(records: Sequence[RunRecord], lost: int) -> list[Check]:
+def _check_runs(records: Sequence[RunRecord], lost: int) -> list[Check]:
     sizes = sorted({run.targets.per_step for run in records})
     passes = max(run.targets.passes for run in records)
     tuned = RATE in varied(records)
@@ -88,7 +88,7 @@ def _of_runs(records: Sequence[RunRecord], lost: int) -> list[Check]:
     ]
 
 
-def _of_scores(records: Sequence[RunRecord], noise: float | None) -> list[Check]:
+def _check_scores(records: Sequence[RunRecord], noise: float | None) -> list[Check]:
     error = sorted(run.validation.standard_error for run in records)[len(records) // 2]
     seeds = "No configuration was run twice, so the scatter between seeds is unknown."
     fine = "Its limit, a fifth of the scatter between seeds, is unknown."
@@ -129,7 +129,7 @@ def _no_law() -> Check:
     )
 
 
-def _of_law(law: TableFit) -> list[Check]:
+def _check_law(law: TableFit) -> list[Check]:
     made, content = law.fit, law.content()
     goodness, starts = content["goodness"], content["starts"]
     worst = max(abs(made.predicted - made.points.loss))

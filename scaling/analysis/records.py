@@ -102,7 +102,7 @@ def read_run_table(path: Path) -> pd.DataFrame:
         return read(path)
     records, _ = load_records(path)
     check_records_comparable(records)
-    return pd.DataFrame(rows(sorted_records(records)))
+    return pd.DataFrame(table_rows(sorted_records(records)))
 
 
 def budgets(records: Sequence[RunRecord], free: Sequence[str]) -> list[float | None]:
@@ -139,7 +139,7 @@ def _equal_costs(records: Sequence[RunRecord], members: Sequence[int]) -> list[l
     return groups
 
 
-def rows(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
+def table_rows(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
     """Return a row for each record: its settings, targets, losses and speed.
 
     If runs form profiles of equal cost, the columns ``isoflop_*`` have their budgets.

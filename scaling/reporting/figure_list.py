@@ -15,12 +15,12 @@ def numbered_figures(study: Study) -> list[NumberedFigure]:
     return [
         *_against_axes(study),
         _context_gain(study),
-        _positions(study),
+        _contexts_seen(study),
         _learning(study),
         _equal_budgets(study),
         NumberedFigure("F6", "Loss against compute", [figures_cost.compute_panel(study.records)]),
         _chunk(study),
-        *_of_law(study),
+        *_law_figures(study),
         NumberedFigure("F12", "Loss against time", [figures_cost.time_panel(study.records)]),
     ]
 
@@ -55,7 +55,7 @@ def _context_gain(study: Study) -> NumberedFigure:
     return _figure("F2", "Gain of a doubled context", [panel] if panel else [], missing)
 
 
-def _positions(study: Study) -> NumberedFigure:
+def _contexts_seen(study: Study) -> NumberedFigure:
     series = study.curves[study.main_axis]
     panels = [
         *figures_loss.context_panels(series),
@@ -92,7 +92,7 @@ def _chunk(study: Study) -> NumberedFigure:
     return _figure("F7", title, [panel] if panel else [], missing)
 
 
-def _of_law(study: Study) -> list[NumberedFigure]:
+def _law_figures(study: Study) -> list[NumberedFigure]:
     law, specifications = study.law.analysis, study.law.specifications
     missing = few = "Not enough runs: " + " ".join(study.law.notes)
     reducible: list[Panel] = []

@@ -145,6 +145,7 @@ def _draw_contexts(
         colour,
         error_y={"array": errors, "thickness": 1.2},
         mode="lines+markers",
+        marker={"size": 6},
         line={"color": colour, "width": 1.5},
         name=one.label,
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from scaling.analysis.checklist import Check, checklist
 from scaling.analysis.context_or_size import Doubling, longest_doublings
-from scaling.analysis.records import check_records_comparable, rows, sorted_records
+from scaling.analysis.records import check_records_comparable, sorted_records, table_rows
 from scaling.analysis.series import CONTEXT, Series, seed_noise, study_curves, varied
 from scaling.analysis.study_law import StudyLaw, study_law
 from scaling.evaluation.context_use import ContextUse, context_uses
@@ -69,7 +69,7 @@ def analyse_study(
     """
     check_records_comparable(records)
     records = sorted_records(records)
-    table, curves, noise = rows(records), study_curves(records), seed_noise(records)
+    table, curves, noise = table_rows(records), study_curves(records), seed_noise(records)
     law = study_law(records, table, folder)
     unfinished = _unfinished_runs(folder, records)
     return Study(
