@@ -1,8 +1,8 @@
 """Best sizes for a budget among sizes that can be built, priced by the model's own formula.
 
-The formula counts whole chunks, kernels and latents, so its cost has steps and no slope to follow.
-So every size of a grid is priced exactly, each with as many targets as the budget then leaves, and
-the lowest fitted loss is taken, between the grid's sizes by the parabola through its neighbours.
+The formula counts whole chunks, kernels and latents, so the cost has steps and no useful slope.
+Therefore each size of a grid is priced exactly and gets the targets that the budget leaves.
+A parabola through the neighbours of the lowest fitted loss refines the grid point.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from model.accounting import parameters, training_operations_per_target
 from model.architecture import Architecture
-from scaling.analysis.budgets import CHUNK, WIDTH
-from scaling.analysis.series import CONTEXT, setting
+from scaling.analysis.series import CHUNK, CONTEXT, WIDTH, setting
 from scaling.config.run_config import RunConfig
 from scaling.fitting.fit import Fit
 from scaling.fitting.frontier import BUDGETS, Frontier, OptimalSizes
@@ -30,18 +29,18 @@ from scaling.runs.record import RunRecord
 
 TARGETS, PARAMETERS = "targets_seen", "parameters"
 BEYOND = (0.5, 30.0)  # of the smallest and the largest size among the runs
-BEYOND_CHUNK = (0.5, 2.0)  # which has a best value, and does not grow without end
-LEVELS = {1: 200, 2: 60, 3: 24}  # of each column, by how many columns there are
+BEYOND_CHUNK = (0.5, 2.0)  # narrower: the chunk has a best value
+LEVELS = {1: 200, 2: 60, 3: 24}  # of each column, by the number of columns
 FEWER_LEVELS = 10
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """A grid of sizes with what a target costs at each.
+    """A grid of sizes with the cost of one target at each.
 
-    ``config`` is that of the reference run, ``columns`` are the fit's by name. ``x`` has shape
-    (*levels, columns) with NaN for the targets, ``per_target`` (operations) shape (*levels,).
-    ``targets`` are those of the reference run, for fits in which they are no column.
+    ``config`` and ``targets`` are those of the reference run. ``columns`` maps the names of the fit
+    to its columns; ``trained`` is the name of the targets, None if they are no column. ``x`` has
+    shape (*levels, columns), NaN for the targets; ``per_target`` (operations) shape (*levels,).
     """
 
     config: RunConfig
@@ -55,14 +54,14 @@ class Sizes:
     def of(
         cls, columns: Mapping[str, str], records: Sequence[RunRecord], reference: RunRecord
     ) -> "Sizes":
-        """The grid for the columns of a fit, by name, around these records.
+        """Build the grid for the columns of a fit around the sizes of these records.
 
-        ``reference`` has every setting that no column names; the column ``parameters`` is reached
-        through the width, at its depth. Raises ValueError where its configuration is not priced.
+        ``reference`` gives all settings that no column names. The column ``parameters`` varies
+        with the width, at the depth of the reference. Raises ValueError if it cannot be priced.
         """
         config = RunConfig.model_validate(reference.config)
         if not isinstance(config.model, Architecture):
-            raise ValueError(f"the best run is a {config.model.kind}, whose shape is no grid")
+            raise ValueError(f"the best run is a {config.model.kind}, which no formula prices")
         keys = [
             WIDTH if column == PARAMETERS else column
             for column in columns.values()
@@ -94,11 +93,11 @@ class Sizes:
 
     @property
     def names(self) -> list[str]:
-        """The fit's columns, in the order of ``x``."""
+        """Names of the fit's columns, in the order of ``x``."""
         return list(self.columns)
 
     def at(self, budget: float) -> tuple[Floats, NDArray[np.bool_]]:
-        """Rows of the fit's columns that cost the budget at most, and whether each can be had."""
+        """Return the grid's rows at a budget (operations), and whether each is affordable."""
         x = self.x.copy()
         if self.trained is None:
             return x, self.per_target * self.targets <= budget
@@ -108,16 +107,16 @@ class Sizes:
 
 
 def best_sizes(fit: Fit, sizes: Sizes, costs: Floats, further: tuple[float, ...]) -> Frontier:
-    """The frontier of a fit over a grid, at budgets inside its rows' costs and at further ones.
+    """Return the frontier of a fit over a grid, at budgets inside ``costs`` and at further ones.
 
-    ``costs`` (operations) has shape (rows,). Raises :class:`FitError` where a budget buys nothing.
+    ``costs`` (operations) has shape (rows,). Raises :class:`FitError` if a budget affords no run.
     """
     inside = np.geomspace(costs.min(), costs.max(), BUDGETS + 2)[1:-1]
-    asked = [*inside.tolist(), *further]
+    requested = [*inside.tolist(), *further]
     order = [sizes.names.index(name) for name in fit.points.names]
     parameters_of = np.vstack([fit.parameters[None], fit.redraws])
     found = np.stack(
-        [_lowest(fit, sizes, budget, parameters_of)[:, order] for budget in asked], axis=1
+        [_lowest(fit, sizes, budget, parameters_of)[:, order] for budget in requested], axis=1
     )
     names = fit.points.names
     slopes = np.array(
@@ -126,8 +125,8 @@ def best_sizes(fit: Fit, sizes: Sizes, costs: Floats, further: tuple[float, ...]
     drawn = slopes[1:]
     return Frontier(
         best=[
-            _described(fit, budget, found[:, index], float(costs.max()))
-            for index, budget in enumerate(asked)
+            _optimal_sizes(fit, budget, found[:, index], float(costs.max()))
+            for index, budget in enumerate(requested)
         ],
         exponents=dict(zip(names, slopes[0].tolist(), strict=True)),
         standard_errors={name: standard_deviation(drawn[:, at]) for at, name in enumerate(names)},
@@ -135,7 +134,7 @@ def best_sizes(fit: Fit, sizes: Sizes, costs: Floats, further: tuple[float, ...]
     )
 
 
-def _described(fit: Fit, budget: float, sizes: Floats, dearest: float) -> OptimalSizes:
+def _optimal_sizes(fit: Fit, budget: float, sizes: Floats, dearest: float) -> OptimalSizes:
     names = fit.points.names
     return OptimalSizes(
         budget=budget,
@@ -148,11 +147,11 @@ def _described(fit: Fit, budget: float, sizes: Floats, dearest: float) -> Optima
 
 
 def _lowest(fit: Fit, sizes: Sizes, budget: float, parameters_of: Floats) -> Floats:
-    """Sizes of the lowest loss for each set of parameters, shape (sets, the grid's columns)."""
+    """Return the sizes of lowest loss for each set of parameters, shape (sets, columns)."""
     x, possible = sizes.at(budget)
     if not possible.any():
         raise FitError(
-            f"a budget of {budget:.3g} operations buys no run of any size that was tried"
+            f"a budget of {budget:.3g} operations is too small for a run of any size in the grid"
         )
     shape, columns = possible.shape, x.shape[-1]
     order = [sizes.names.index(name) for name in fit.points.names]
@@ -164,13 +163,13 @@ def _lowest(fit: Fit, sizes: Sizes, budget: float, parameters_of: Floats) -> Flo
         at = np.unravel_index(int(np.argmin(losses)), shape)
         position = log_x[at].copy()
         for axis in range(len(shape)):
-            position += _aside(losses, log_x, at, axis)
+            position += _parabola_step(losses, log_x, at, axis)
         found[index] = np.exp(position)
     return found
 
 
-def _aside(losses: Floats, log_x: Floats, at: tuple[np.intp, ...], axis: int) -> Floats:
-    """How far the lowest point of the parabola along one axis lies from a cell, in logarithms."""
+def _parabola_step(losses: Floats, log_x: Floats, at: tuple[np.intp, ...], axis: int) -> Floats:
+    """Return the step from a cell to the lowest point of the parabola along one axis, in logs."""
     nothing = np.zeros(log_x.shape[-1])
     if not 0 < at[axis] < losses.shape[axis] - 1:
         return nothing
@@ -185,15 +184,19 @@ def _aside(losses: Floats, log_x: Floats, at: tuple[np.intp, ...], axis: int) ->
 
 
 def _levels(key: str, seen: Sequence[float], levels: int) -> list[int]:
-    """Settings from below the runs' smallest to far above their largest."""
+    """Return settings from below the smallest of the runs to far above the largest."""
     below, above = BEYOND_CHUNK if key == CHUNK else BEYOND
     ends = below * min(seen), above * max(seen)
     return sorted({max(1, round(size)) for size in np.geomspace(*ends, levels)})
 
 
 def price_sizes(config: RunConfig, settings: Mapping[str, int]) -> dict[str, float]:
-    """Settings (dotted keys) as they can be built, with ``parameters`` and ``cost``, a target's
-    operations."""
+    """Return settings (dotted keys) as they can be built, with their price.
+
+    Returns:
+        The settings with the context in whole chunks, ``parameters``, and ``cost`` in operations
+        a target, forward and backward.
+    """
     shape = config.model
     assert isinstance(shape, Architecture)
     chunk = settings.get(CHUNK, shape.chunk)
@@ -203,7 +206,7 @@ def price_sizes(config: RunConfig, settings: Mapping[str, int]) -> dict[str, flo
     made = config.model_copy(update={"model": shape})
     positions = made.positions
     if made.windows.targets in ("chunks", "samples"):
-        # A window holds whole contexts: as many as come nearest to what was configured.
+        # A window has whole contexts: the number nearest to the configured one.
         positions = shape.latents * max(1, round(positions / shape.latents))
     return {
         **settings,

@@ -1,4 +1,4 @@
-"""What a doubling of context buys by the fitted law, with what the law's redraws leave open."""
+"""Gain of a doubled context by a fitted law, and of a larger model for the same operations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +7,7 @@ from math import sqrt
 import numpy as np
 
 from scaling.analysis.best_sizes import BEYOND, PARAMETERS, TARGETS, Sizes, price_sizes
-from scaling.analysis.budgets import WIDTH
-from scaling.analysis.checklist import unreadable
-from scaling.analysis.series import CONTEXT, PANEL, Series, setting_of
+from scaling.analysis.series import CONTEXT, PANEL, WIDTH, Series, setting_of
 from scaling.analysis.study_law import StudyLaw
 from scaling.fitting.fit import Fit
 from scaling.fitting.slope import Floats, Interval
@@ -19,15 +17,16 @@ from scaling.fitting.uncertainty import (
     standard_deviation,
 )
 
-SLOPE = 0.01  # of a doubling to either side, over which a slope is taken
+SLOPE = 0.01  # of a doubling to either side, for the slope at a point
+LEVELS = 60  # sizes tried for one context
 
 
 @dataclass(frozen=True)
 class Doubling:
-    """Change of the loss (nats a sample) with the context doubled from ``start`` samples.
+    """Change of the loss (nats a sample) if the context is doubled from ``start`` samples.
 
-    ``standard_error`` and the 95% ``interval`` are those over the redraws of ``law``; ``beyond`` is
-    the factor by which the doubled context leaves its runs.
+    ``standard_error`` and the 95% ``interval`` come from the redraws of ``law``. ``beyond`` is the
+    extrapolation factor of the doubled context.
     """
 
     law: str
@@ -39,13 +38,13 @@ class Doubling:
 
 
 def longest_doublings(law: StudyLaw, series: Sequence[Series]) -> list[Doubling]:
-    """The last doubling within the study's contexts, and the next one after its longest.
+    """Return the last doubling within the study's contexts, and the first one beyond them.
 
-    By the law of the whole study, else by the first curve whose own power law is determined; empty
-    where neither may be read.
+    They follow the law of the whole study, or else the first curve with a determined power law.
+    The list is empty if neither is readable.
     """
-    index = context_column(law)
-    if law.analysis and index is not None and not unreadable(law.analysis.warnings):
+    index = law.context_column
+    if law.analysis and index is not None and law.is_readable:
         table, made = law.analysis.table, law.analysis.fit
         longest = float(table.values[made.points.names[index]][table.usable].max())
         return _last_and_next("the law of the whole study", made, index, longest)
@@ -56,20 +55,12 @@ def longest_doublings(law: StudyLaw, series: Sequence[Series]) -> list[Doubling]
     return []
 
 
-def context_column(law: StudyLaw) -> int | None:
-    """Which column of the law's points is the context; None where it is no term of a law."""
-    names = {column: name for name, column in law.columns.items()}
-    if law.analysis is None or names.get(CONTEXT) not in law.analysis.fit.form.terms:
-        return None
-    return law.analysis.fit.points.names.index(names[CONTEXT])
-
-
 def per_doubling(
     made: Fit, rows: Floats, index: int, parameters: Floats, around: float = SLOPE
 ) -> Floats:
-    """Fall of the loss (nats) with a doubling of one column, shape (sets, rows).
+    """Return the fall of the loss (nats) for a doubling of one column, shape (sets, rows).
 
-    It is taken over ``around`` doublings to either side: at the column's own slope, unless told.
+    ``around`` is the distance to either side in doublings; the default gives the local slope.
     """
     step = np.ones(rows.shape[1])
     step[index] = 2**around
@@ -78,13 +69,12 @@ def per_doubling(
 
 
 def _last_and_next(name: str, made: Fit, index: int, longest: float) -> list[Doubling]:
-    if len(made.redraws) < 2:
-        return []
-    return [_doubling(name, made, index, start) for start in (longest / 2, longest)]
+    starts = (longest / 2, longest) if len(made.redraws) > 1 else ()
+    return [_doubling(name, made, index, start) for start in starts]
 
 
 def _doubling(name: str, made: Fit, index: int, start: float) -> Doubling:
-    # The terms of the form add up, so the difference is the same at every size of the others.
+    # The terms of the form add up, so the difference does not depend on the other columns.
     middle, end = made.points.x[:1].copy(), made.points.x[:1].copy()
     middle[:, index], end[:, index] = sqrt(2) * start, 2 * start
     changes = -per_doubling(
@@ -103,17 +93,18 @@ def _doubling(name: str, made: Fit, index: int, start: float) -> Doubling:
     )
 
 
-LEVELS = 60
-
-
 def size_instead_of_context(
     fit: Fit, sizes: Sizes, row: Floats, contexts: Floats
 ) -> tuple[str, Floats] | None:
-    """Nats that the operations of one more doubling of context buy in another size.
+    """Return the gain if the operations of a doubled context are spent on another size.
 
-    ``row`` holds the fit's columns at the run that stays as it is; each of the contexts (samples)
-    is doubled in turn. The other size is the parameters, the depth or the width, whichever is a
-    column: its name comes back with the gains, shape (contexts,). None where none of them is one.
+    Args:
+        row: The fit's columns at the reference run, shape (columns,).
+        contexts: Contexts before the doubling (samples), shape (contexts,).
+
+    Returns:
+        The name of the other size (parameters, depth or width, whichever is a column) and the
+        gains (nats), shape (contexts,); None if none of them is a column.
     """
     names = {column: name for name, column in sizes.columns.items()}
     other = next((column for column in (PARAMETERS, PANEL, WIDTH) if column in names), None)

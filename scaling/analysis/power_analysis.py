@@ -19,9 +19,8 @@ from typing import Self
 import numpy as np
 from scipy import stats
 
-from scaling.analysis.series import configuration, varied
 from scaling.config.load import ConfigError
-from scaling.fitting.slope import contrast_variances, replicate_noise
+from scaling.fitting.slope import contrast_variances
 from scaling.runs.record import RunRecord
 
 LEVEL = 0.05
@@ -55,10 +54,8 @@ class Noise:
         clustered in the records, so each cluster adds the same information. ConfigError if the
         records lack a noise that is not given.
         """
-        keys = varied(records)
-        labels = [configuration(run, keys) for run in records]
         spread: tuple[float, float] | None = (seeds, inf) if seeds is not None else None
-        spread = spread or replicate_noise([run.validation.nats for run in records], labels)
+        spread = spread or seed_noise(records)
         errors = [
             (other.excess_standard_error * sqrt(run.validation.targets), run)
             for run in records

@@ -1,8 +1,8 @@
-"""Loss against one swept axis: a power law with an irreducible term, for the reports.
+"""Power law with an irreducible term, fitted to the loss against one axis.
 
-Few runs over a short range rarely determine three parameters, so a fit carries what its points
-cannot tell as typed findings; :mod:`scaling.fitting.slope` has what they can tell all the same.
-Losses are nats a sample throughout; sentences give bits as well.
+Few runs over a short range rarely determine three parameters. A fit therefore has typed findings
+that list what its points leave open; :mod:`scaling.fitting.slope` needs fewer points.
+Losses are in nats a sample; sentences give bits as well.
 """
 
 from collections.abc import Hashable, Sequence
@@ -18,16 +18,16 @@ from scaling.fitting.objective import Objective
 from scaling.fitting.points import Points
 from scaling.fitting.slope import FitError, Floats, Interval, checked_points
 from scaling.fitting.uncertainty import PERCENTILES, percentile_interval, uncertainty
-from scaling.runs.record import bits
+from scaling.runs.record import bits, in_both_units
 
 
 @dataclass(frozen=True)
 class PowerLaw:
     """``L(x) = irreducible + reducible (x / centre)^-exponent``, in nats a sample.
 
-    ``reducible`` is the part at the centre, which the points determine far better than the usual
-    coefficient at x = 1. ``intervals`` holds 95% percentile intervals under the names of the three
-    fields, and is empty where the configurations are too few to redraw.
+    ``reducible`` is the term at the centre, which points determine far better than the usual
+    coefficient at x = 1. ``intervals`` has the 95% percentile intervals of the three fields; it is
+    empty if the configurations are too few for a bootstrap.
     """
 
     name: str
@@ -35,38 +35,34 @@ class PowerLaw:
     reducible: float
     exponent: float
     centre: float
-    objective: float
-    num_points: int
-    num_configurations: int
-    starts_agreeing: int
     intervals: dict[str, Interval]
     findings: tuple[Diagnostic, ...]
     fitted: Fit = field(repr=False, compare=False)
 
     @property
     def determined(self) -> bool:
-        """Whether nothing speaks against reading the parameters."""
+        """Whether no finding forbids reading the parameters."""
         return not self.findings
 
     @property
     def sentence(self) -> str:
-        """What the fit says, or why it says nothing."""
+        """The result of the fit, or why the points do not determine it."""
         if not self.determined:
             reasons = " ".join(finding.text for finding in self.findings)
             return f"The points do not determine a power law. {reasons}"
         (floor, ceiling), (low, high) = self.intervals["irreducible"], self.intervals["exponent"]
         return (
-            f"As the {self.name} grows, the loss falls towards {_both_units(self.irreducible)} "
+            f"As the {self.name} grows, the loss falls towards {in_both_units(self.irreducible)} "
             f"a sample (95% interval {bits(floor):.3f} to {bits(ceiling):.3f} bits) with exponent "
             f"{self.exponent:.3f} ({low:.3f} to {high:.3f})."
         )
 
     def at(self, x: ArrayLike) -> Floats:
-        """The curve at x, in nats."""
+        """Return the curve at x, in nats."""
         return self.fitted.at(_column(x))
 
     def band(self, x: ArrayLike) -> tuple[Floats, Floats] | None:
-        """Lower and upper 95% limits of the curve at x (nats); None without redraws."""
+        """Return the 95% limits of the curve at x (nats); None without redraws."""
         if not len(self.fitted.redraws):
             return None
         curves = self.fitted.curves(_column(x), self.fitted.redraws)
@@ -86,11 +82,16 @@ def fit_power_law(
 ) -> PowerLaw:
     """Fit a power law to positive x and losses in nats a sample, both of shape (points,).
 
-    ``configurations`` labels the points: replicates share a label and are redrawn together; by
-    default each different x is one. ``name`` is what the sentences call x. ``noise`` is the
-    standard deviation of one point in nats, by default that of the replicates or else of the
-    residuals. ``seed`` is that of the starts and of the bootstrap's ``num_redraws``. Raises
-    :class:`FitError` for fewer than three different x or values not positive and finite.
+    Args:
+        configurations: Labels of the points; replicates share one and are redrawn together. By
+            default each different x is one configuration.
+        name: Name of x in sentences.
+        noise: Standard deviation of one point (nats), by default that of the replicates or else of
+            the residuals.
+        seed: Seed of the starts and of the bootstrap.
+
+    Raises:
+        FitError: There are fewer than three different x, or values not positive and finite.
     """
     x, nats, labels = checked_points(x, nats, configurations)
     form = Additive((name,))
@@ -113,7 +114,7 @@ def fit_power_law(
             fitted,
             uncertainty(fitted),
             row_noise(fitted) if noise is None else noise,
-            _both_units,
+            in_both_units,
         ),
     )
     return PowerLaw(
@@ -122,10 +123,6 @@ def fit_power_law(
         reducible=reducible,
         exponent=exponent,
         centre=float(points.centres[0]),
-        objective=fitted.value,
-        num_points=len(x),
-        num_configurations=points.num_configurations,
-        starts_agreeing=fitted.starts_agreeing,
         intervals={key: interval for key, interval in drawn.items() if interval},
         findings=findings,
         fitted=fitted,
@@ -134,7 +131,3 @@ def fit_power_law(
 
 def _column(x: ArrayLike) -> Floats:
     return np.asarray(x, float).reshape(-1, 1)
-
-
-def _both_units(nats: float) -> str:
-    return f"{bits(nats):.4f} bits ({nats:.4f} nats)"

@@ -1,4 +1,4 @@
-"""What was run and on what, and where it leaves the paper: the report's words on its origin."""
+"""Setup of a study, its departures from the paper, and what identifies data and code, as text."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -10,51 +10,52 @@ from scaling.analysis.series import SEED, setting, setting_name, setting_text
 from scaling.runs.record import RunRecord
 
 RECENT = "model.recent"
-MOST_LISTED = 8  # numbers, before only their ends are said
+MOST_LISTED = 8  # different numbers; of more only the ends are given
 
 
 def departures(records: Sequence[RunRecord]) -> list[str]:
-    """Where the runs leave the paper's model, objective or split, in sentences."""
+    """Return a sentence for each departure from the paper's model, objective or split."""
     sentences = []
     paper = sum(parameters(Architecture()).values())
     sizes = [run.total_parameters for run in records]
     if max(sizes) < paper / 2:
         sentences.append(
-            f"The models are slim: {min(sizes):,} to {max(sizes):,} parameters, where the paper's "
-            f"has {paper:,}."
+            f"The models are small: {min(sizes):,} to {max(sizes):,} parameters, against {paper:,} "
+            "in the paper."
         )
     recent = sorted({setting(run, RECENT) for run in records} - {0})
     if recent:
         sentences.append(
-            f"The newest {_listed(recent)} codes reach the head by a path of their own with a "
-            "linear-predictive start: this is not the paper's model, which has no such path."
+            f"The newest {_listed(recent)} codes have a separate path to the head, initialised as "
+            "a linear predictor: this is not the paper's model, which has no such path."
         )
-    said = {run.config["model"].get("likelihood", "categorical") for run in records}
-    if said != {"categorical"}:
+    heads = {run.config["model"].get("likelihood", "categorical") for run in records}
+    if heads != {"categorical"}:
         sentences.append(
-            f"The head says a {_listed(said)} distribution; the paper's says a logit for each code."
+            f"The head predicts a {_listed(heads)} distribution; the paper's has a logit for each "
+            "code."
         )
     modes = {run.targets.mode for run in records} - {"last"}
     if modes:
         sentences.append(
-            f"The runs train {_listed(modes)} as targets; the paper trains one prediction from "
-            "one full context."
+            f"The targets of the runs are {_listed(modes)}; the paper trains one prediction for "
+            "each full context."
         )
     if any(setting(run, "model.attention") == "causal" for run in records):
         sentences.append(
-            "Attention is causal, with positions by rotation; the paper's is bidirectional within "
-            "one context. Held-out targets see their full context all the same, and no more."
+            "Attention is causal with rotary positions; the paper's is bidirectional within one "
+            "context. Held-out targets still see exactly their full context."
         )
     if any(run.corpus.contexts_cross_splits for run in records):
         sentences.append(
-            "The recordings are cut in time, so the contexts of the first held-out targets reach "
-            "back over the cut into training audio."
+            "The split cuts recordings in time, so the contexts of the first held-out targets "
+            "reach back over the cut into training audio."
         )
     return sentences
 
 
 def setup(records: Sequence[RunRecord], keys: list[str]) -> dict[str, str]:
-    """What was run, as labels and texts; values that differ between runs are all listed."""
+    """Return the setup as labels and texts; all values that differ between runs are listed."""
 
     def each(text: Callable[[RunRecord], str]) -> str:
         return "; ".join(dict.fromkeys(text(run) for run in records))
@@ -76,8 +77,8 @@ def setup(records: Sequence[RunRecord], keys: list[str]) -> dict[str, str]:
         "Trained on": f"{_listed(sorted({run.targets.steps for run in records}))} steps; "
         + each(
             lambda run: (
-                f"{run.targets.per_step:,} targets a step "
-                f"({run.targets.mode}, {run.targets.positions * run.targets.phases:,} a window)"
+                f"{run.targets.per_step:,} targets per step "
+                f"({run.targets.mode}, {run.targets.positions * run.targets.phases:,} per window)"
             )
         ),
         "Validated on": each(
@@ -95,7 +96,7 @@ def setup(records: Sequence[RunRecord], keys: list[str]) -> dict[str, str]:
 
 
 def provenance(records: Sequence[RunRecord]) -> dict[str, Any]:
-    """What identifies data, code and settings; the settings are those that all runs share."""
+    """Return what identifies data, code and the settings that all runs share."""
     flat = [_flattened(run.config) for run in records]
     return {
         "Corpus fingerprint": _listed(run.corpus.fingerprint for run in records),
@@ -111,7 +112,7 @@ def provenance(records: Sequence[RunRecord]) -> dict[str, Any]:
 
 
 def _flattened(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """A nested configuration as dotted keys and texts."""
+    """Return a nested configuration as dotted keys and texts."""
     flat: dict[str, str] = {}
     for key, value in config.items():
         if isinstance(value, dict):
@@ -122,7 +123,7 @@ def _flattened(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def _listed(values: Iterable[Any]) -> str:
-    """The different values; of many numbers only the ends."""
+    """List the different values; of many numbers only the ends."""
     known = list(dict.fromkeys(values))
     if len(known) > MOST_LISTED and all(isinstance(value, int | float) for value in known):
         return f"{setting_text(min(known))} to {setting_text(max(known))} ({len(known)} values)"
@@ -130,7 +131,7 @@ def _listed(values: Iterable[Any]) -> str:
 
 
 def _pairs(values: dict[str, Any]) -> str:
-    """Labelled values as text, bytes in GiB."""
+    """Return labelled values as text, bytes in GiB."""
     texts = []
     for key, value in values.items():
         if key.endswith("_bytes"):
@@ -140,7 +141,7 @@ def _pairs(values: dict[str, Any]) -> str:
 
 
 def count_noun(number: int, noun: str) -> str:
-    """A number and its noun, in the plural where it is not one."""
+    """Return a number and its noun, in the plural unless the number is one."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 

@@ -1,17 +1,41 @@
-"""A study's records: read from its folder, held to one unit, and as a table with a row a run."""
+"""The records of a study: reading, comparability, equal budgets, and a table with a row a run."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
-from scaling.analysis.budgets import PROFILES, budgets
-from scaling.analysis.series import CONTEXT, SEED, SHAPE_AXES, setting, setting_sort_key, varied
+import numpy as np
+import pandas as pd
+
+from scaling.analysis.series import (
+    CHUNK,
+    CONTEXT,
+    PANEL,
+    RATE,
+    SEED,
+    SHAPE_AXES,
+    WIDTH,
+    configuration,
+    setting,
+    setting_sort_key,
+    varied,
+)
+from scaling.fitting.loss_table import read
 from scaling.runs.record import FILE_NAME, RecordError, RunRecord, bits
 
-SHAPE = (CONTEXT, *SHAPE_AXES, "model.width")  # in every table of runs, varied or not
-RATE = "train.learning_rate"
+SHAPE = (CONTEXT, *SHAPE_AXES, WIDTH)
+"""Settings with a column in every table of runs, varied or not."""
+LENGTH = ("train.steps", "train.batch")
+"""Settings that change the number of targets of a run."""
+SIZE = (PANEL, WIDTH)
+"""Settings that change the number of parameters."""
+EQUAL = 1.02  # costs within this factor of the lowest are one budget
+LEAST_SIZES = 4  # at a budget, for a profile
+TRADED = 1.1  # least factor between the targets of a profile's runs
 
-# What has to be the same for two losses to be compared.
+PROFILES: dict[str, tuple[str, ...]] = {"shape": SIZE, "chunk": (CHUNK,), "context": (CONTEXT,)}
+"""Settings that may differ within a profile, besides the length of training, by its name."""
+
 COMPARED: dict[str, Callable[[RunRecord], Any]] = {
     "validation targets": lambda run: run.validation.targets_hash,
     "codec": lambda run: run.corpus.codec,
@@ -20,21 +44,27 @@ COMPARED: dict[str, Callable[[RunRecord], Any]] = {
     "chunk of samples scaled together": lambda run: run.corpus.chunk,
     "rate": lambda run: run.corpus.rate,
 }
+"""Facts that must agree if two losses are to be compared."""
 
 
 class ReportError(ValueError):
-    """Records that cannot stand in one report, with the reason."""
+    """Records that cannot share one report, with the reason."""
 
 
 def load_records(study_folder: Path) -> tuple[list[RunRecord], list[str]]:
-    """All records of a study (``<study>/<id>/record.json``), and a sentence for each unusable one.
+    """Read all records of a study (``<study>/<id>/record.json``).
 
-    Raises :class:`ReportError` where the folder holds no record at all.
+    Returns:
+        The records, and a sentence for each one that is unusable.
+
+    Raises:
+        ReportError: The folder has no record at all.
     """
     paths = sorted(study_folder.glob(f"*/{FILE_NAME}"))
     if not paths:
         raise ReportError(
-            f"{study_folder} holds no finished run: a run ends with {FILE_NAME} in its own folder."
+            f"{study_folder} has no finished run: a run that ends writes {FILE_NAME} into its own "
+            f"folder. Run `python -m scaling status {study_folder}` to see its runs."
         )
     records, skipped = [], []
     for path in paths:
@@ -46,29 +76,73 @@ def load_records(study_folder: Path) -> tuple[list[RunRecord], list[str]]:
 
 
 def check_records_comparable(records: Sequence[RunRecord]) -> None:
-    """Refuse losses that were not measured on the same targets in the same units."""
+    """Raise ReportError unless all losses were measured on the same targets in the same units."""
     if not records:
-        raise ReportError("There is no run record to report on.")
+        raise ReportError("There is no run record to report on. Train a run first.")
     first = records[0]
     for other in records[1:]:
-        for what, get in COMPARED.items():
-            if get(other) != get(first):
+        for fact, read_fact in COMPARED.items():
+            if read_fact(other) != read_fact(first):
                 raise ReportError(
-                    f"Run {first.id} has {what} {get(first)} and run {other.id} has {get(other)}: "
-                    "their losses must not share a table or a fit. Report them as two studies."
+                    f"Run {first.id} has {fact} {read_fact(first)} and run {other.id} has "
+                    f"{read_fact(other)}: their losses cannot share a table or a fit. Put the runs "
+                    "into two studies."
                 )
 
 
 def sorted_records(records: Sequence[RunRecord]) -> list[RunRecord]:
-    """Records in the order of what varies among them, then of their seeds."""
+    """Sort records by the settings that vary among them, then by seed."""
     keys = [*varied(records), SEED]
     return sorted(records, key=lambda run: [setting_sort_key(setting(run, key)) for key in keys])
 
 
-def rows(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
-    """The records as rows: what varies and the shape, what was trained, losses, speed.
+def read_run_table(path: Path) -> pd.DataFrame:
+    """Read a CSV file, or the finished runs of a study's folder, as a table with a row a run."""
+    if not path.is_dir():
+        return read(path)
+    records, _ = load_records(path)
+    check_records_comparable(records)
+    return pd.DataFrame(table_rows(sorted_records(records)))
 
-    Where runs make profiles of equal cost, ``isoflop_shape`` and its like are their budgets.
+
+def budgets(records: Sequence[RunRecord], free: Sequence[str]) -> list[float | None]:
+    """Return the budget (operations) of each run in a profile of these settings, else None.
+
+    The runs of a profile cost the same to within 2 %. They agree in every setting except ``free``
+    and the length of training, take at least four values of ``free``, and differ in targets.
+    """
+    fixed = [key for key in varied(records) if key not in (*free, *LENGTH)]
+    groups: dict[tuple[Hashable, ...], list[int]] = {}
+    for index, run in enumerate(records):
+        groups.setdefault(configuration(run, fixed), []).append(index)
+    found: list[float | None] = [None] * len(records)
+    for members in groups.values():
+        for profile in _equal_costs(records, members):
+            sizes = {configuration(records[index], free) for index in profile}
+            seen = [records[index].targets.seen for index in profile]
+            if len(sizes) >= LEAST_SIZES and max(seen) > TRADED * min(seen):
+                costs = [np.log(records[index].operations.total) for index in profile]
+                for index in profile:
+                    found[index] = float(np.exp(np.mean(costs)))
+    return found
+
+
+def _equal_costs(records: Sequence[RunRecord], members: Sequence[int]) -> list[list[int]]:
+    """Split runs (indices) into groups of equal cost, from the cheapest to the dearest."""
+    groups: list[list[int]] = []
+    lowest = 0.0
+    for index in sorted(members, key=lambda index: records[index].operations.total):
+        if records[index].operations.total > EQUAL * lowest:
+            groups.append([])
+            lowest = records[index].operations.total
+        groups[-1].append(index)
+    return groups
+
+
+def table_rows(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
+    """Return a row for each record: its settings, targets, losses and speed.
+
+    If runs form profiles of equal cost, the columns ``isoflop_*`` have their budgets.
     """
     keys = dict.fromkeys([*varied(records), *SHAPE])
     known = [key for key in keys if all(_has(run, key) for run in records)]
@@ -90,7 +164,6 @@ def _has(run: RunRecord, key: str) -> bool:
 
 
 def _row(run: RunRecord, keys: list[str]) -> dict[str, Any]:
-    """One run in the table and in the CSV."""
     final, margin = run.validation, run.validation.references
     return {
         "id": run.id,

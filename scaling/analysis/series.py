@@ -1,4 +1,4 @@
-"""Records into series: the runs that differ in one axis only, each with what is fitted to them."""
+"""Series of records: runs that differ in one setting and the seed, with the fits to them."""
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -6,21 +6,22 @@ from typing import Any
 
 from scaling.analysis.power_law import PowerLaw, fit_power_law
 from scaling.fitting.slope import FitError, Slope, fit_slope, replicate_noise
-from scaling.runs.record import RunRecord, bits
+from scaling.runs.record import RunRecord, bits, in_both_units
 
-CONTEXT, PANEL, SEED = "model.context", "model.layers", "seed"
-SHAPE_AXES = ("model.chunk", PANEL)  # what colours and panels stand for, not the horizontal axis
-
-WHAT_IS_TRAINED = ("model", "windows", "train")
-"""Sections of a configuration whose settings can change what a run comes to."""
+CONTEXT, CHUNK, PANEL = "model.context", "model.chunk", "model.layers"
+WIDTH, RATE, SEED = "model.width", "train.learning_rate", "seed"
+SHAPE_AXES = (CHUNK, PANEL)
+"""Settings drawn as colours and panels, not along the horizontal axis."""
+TRAINED_SECTIONS = ("model", "windows", "train")
+"""Sections of a configuration whose settings can change the loss of a run."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """One curve: the runs that differ only in ``axis`` and seed, and what is fitted to them.
+    """One curve: the runs that differ only in ``axis`` and seed, and the fits to them.
 
-    ``panel`` and ``label`` name the values that they share. ``slope`` and ``law`` are None where
-    the runs are too few to draw them; ``reasons`` then says so in sentences.
+    ``panel`` and ``label`` name the settings that the runs share. ``slope`` and ``law`` are None
+    if the runs are too few to fit them; ``reasons`` then explains why, in sentences.
     """
 
     axis: str
@@ -38,25 +39,25 @@ class Series:
 
     @property
     def nats(self) -> list[float]:
-        """Final validation loss of each record, in nats a sample."""
+        """Final held-out loss of each record, in nats a sample."""
         return [record.validation.nats for record in self.records]
 
     @property
     def losses(self) -> str:
-        """Where these losses lie, in bits and nats."""
+        """Range of these losses as text, in bits and nats."""
         low, high = min(self.nats), max(self.nats)
         if low == high:
-            return f"{bits(low):.3f} bits ({low:.3f} nats)"
+            return in_both_units(low, 3)
         return f"{bits(low):.3f} to {bits(high):.3f} bits ({low:.3f} to {high:.3f} nats)"
 
 
 def setting(record: RunRecord, key: str) -> Any:
-    """Value of a dotted configuration key in a record; lists as tuples."""
+    """Return the value of a dotted configuration key of a record; lists as tuples."""
     return setting_of(record.config, key)
 
 
 def setting_of(config: dict[str, Any], key: str) -> Any:
-    """Value of a dotted key in a configuration; lists as tuples."""
+    """Return the value of a dotted key of a configuration; lists as tuples."""
     value: Any = config
     for part in key.split("."):
         value = value[part]
@@ -64,23 +65,29 @@ def setting_of(config: dict[str, Any], key: str) -> Any:
 
 
 def setting_name(key: str) -> str:
-    """What text calls a dotted key: its last part in words."""
+    """Return the name of a dotted key in text: its last part in words."""
     return key.rpartition(".")[2].replace("_", " ")
 
 
 def setting_text(value: Any) -> str:
-    """A setting in text: whole numbers with thousands separators."""
+    """Return a setting as text, whole numbers with thousands separators."""
     whole = isinstance(value, int) and not isinstance(value, bool)
     return f"{value:,}" if whole else str(value)
 
 
-def varied(records: Sequence[RunRecord]) -> list[str]:
-    """Keys with more than one value: those of the records' axes, seed left out, and then others.
+def setting_sort_key(value: Any) -> tuple[bool, float, str]:
+    """Return the sort key of a setting: numbers by size, then all else by its text."""
+    numeric = isinstance(value, int | float)
+    return (not numeric, float(value) if numeric else 0.0, str(value))
 
-    Runs that were trained one by one have no axes, and differ in what was written for each.
+
+def varied(records: Sequence[RunRecord]) -> list[str]:
+    """Return the keys with more than one value, the axes of the records first, the seed left out.
+
+    Runs that were trained one by one have no axes; their configurations are compared.
     """
     keys = dict.fromkeys(key for record in records for key in record.axes if key != SEED)
-    for section in WHAT_IS_TRAINED:
+    for section in TRAINED_SECTIONS:
         parts = [record.config.get(section, {}) for record in records]
         shared = [name for name in parts[0] if all(name in part for part in parts)] if parts else []
         keys |= dict.fromkeys(f"{section}.{name}" for name in shared)
@@ -88,12 +95,27 @@ def varied(records: Sequence[RunRecord]) -> list[str]:
 
 
 def configuration(record: RunRecord, keys: Iterable[str]) -> tuple[Hashable, ...]:
-    """What replicates share: the values of all varied keys."""
+    """Return the values of these keys, which replicates share."""
     return tuple(setting(record, key) for key in keys)
 
 
+def seed_noise(records: Sequence[RunRecord]) -> tuple[float, int] | None:
+    """Return the standard deviation between seeds (nats) and its degrees of freedom.
+
+    None if no configuration was run twice.
+    """
+    keys = varied(records)
+    return replicate_noise(
+        [record.validation.nats for record in records],
+        [configuration(record, keys) for record in records],
+    )
+
+
 def curve_axes(records: Sequence[RunRecord]) -> list[str]:
-    """The numeric axes to draw the loss against: all that are no shape axis, else those."""
+    """Return the numeric settings to draw the loss against.
+
+    Settings in ``SHAPE_AXES`` are returned only if no other numeric setting was varied.
+    """
     numeric = [
         key
         for key in varied(records)
@@ -102,11 +124,25 @@ def curve_axes(records: Sequence[RunRecord]) -> list[str]:
     return [key for key in numeric if key not in SHAPE_AXES] or numeric
 
 
-def curves(records: Sequence[RunRecord], axis: str) -> list[Series]:
-    """The records grouped into curves against one axis, each with its slope and power law.
+def study_curves(records: Sequence[RunRecord]) -> dict[str, list[Series]]:
+    """Return the curves of each axis for which some group of runs has three values.
 
-    Where some groups have several values of the axis, those that have one are no curves and are
-    left out.
+    If no axis has such a group, return those of the first axis. The context comes first.
+    """
+    swept = sorted(curve_axes(records) or [CONTEXT], key=lambda axis: axis != CONTEXT)
+    found = {axis: curves(records, axis) for axis in swept}
+    drawn = {
+        axis: series
+        for axis, series in found.items()
+        if any(len(set(one.positions)) > 2 for one in series)
+    }
+    return drawn or {swept[0]: found[swept[0]]}
+
+
+def curves(records: Sequence[RunRecord], axis: str) -> list[Series]:
+    """Group the records into curves against one axis, each with its slope and power law.
+
+    If some groups have several values of the axis, groups with one value are left out.
     """
     others = [key for key in varied(records) if key != axis]
     groups: dict[tuple[Hashable, ...], list[RunRecord]] = {}
@@ -117,37 +153,30 @@ def curves(records: Sequence[RunRecord], axis: str) -> list[Series]:
         for key, members in groups.items()
         if len({setting(record, axis) for record in members}) > 1
     ]
-    noise = replicate_noise(
-        [record.validation.nats for record in records],
-        [configuration(record, varied(records)) for record in records],
-    )
+    noise = seed_noise(records)
     chosen = sorted(
         several or groups, key=lambda values: [setting_sort_key(value) for value in values]
     )
-    told = [
+    named = [
         other
-        for at, other in enumerate(others)
-        if other == PANEL or len({key[at] for key in chosen}) > 1
+        for index, other in enumerate(others)
+        if other == PANEL or len({key[index] for key in chosen}) > 1
     ]
     return [
-        _fitted(axis, told, sorted(groups[key], key=lambda run: setting(run, axis)), noise)
+        _fit_series(
+            axis,
+            named,
+            sorted(groups[key], key=lambda run: setting(run, axis)),
+            noise[0] if noise else None,
+        )
         for key in chosen
     ]
 
 
-def setting_sort_key(value: Any) -> tuple[bool, float, str]:
-    """Sort key of a setting: numbers by size, then everything else by its text."""
-    numeric = isinstance(value, int | float)
-    return (not numeric, float(value) if numeric else 0.0, str(value))
-
-
-def _fitted(
-    axis: str,
-    others: Sequence[str],
-    records: list[RunRecord],
-    noise: tuple[float, int] | None,
+def _fit_series(
+    axis: str, others: Sequence[str], records: list[RunRecord], noise: float | None
 ) -> Series:
-    """One curve with as much of slope and power law as its runs carry."""
+    """Fit a slope and a power law to one curve, as far as its runs allow."""
     x = [float(setting(record, axis)) for record in records]
     nats = [record.validation.nats for record in records]
     slope, law, reasons = None, None, []
@@ -156,20 +185,20 @@ def _fitted(
     except FitError as error:
         reasons.append(str(error))
     try:
-        law = fit_power_law(x, nats, name=setting_name(axis), noise=noise[0] if noise else None)
+        law = fit_power_law(x, nats, name=setting_name(axis), noise=noise)
     except FitError as error:
         reasons.append(str(error))
-    values = {
-        key: f"{setting_name(key)} {setting_text(setting(records[0], key))}"
+    texts = [
+        f"{setting_name(key)} {setting_text(setting(records[0], key))}"
         for key in others
         if key != PANEL
-    }
+    ]
     return Series(
         axis=axis,
         panel="all depths"
         if axis == PANEL
         else f"{setting_name(PANEL)} {setting(records[0], PANEL)}",
-        label=", ".join(values.values()) or "all runs",
+        label=", ".join(texts) or "all runs",
         records=tuple(records),
         slope=slope,
         law=law,

@@ -1,37 +1,65 @@
-"""The law of a whole study: its records through the fitter of tables, with what that needs."""
+"""The law of a whole study: the joint fit of its losses, and the same fit under other choices."""
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from scaling.analysis.best_sizes import PARAMETERS, TARGETS, Sizes, best_sizes
-from scaling.analysis.budgets import CHUNK, LENGTH, SHAPE
-from scaling.analysis.records import rows
-from scaling.analysis.series import setting, setting_name, varied
+from scaling.analysis.records import LENGTH, SIZE
+from scaling.analysis.series import CHUNK, CONTEXT, setting, setting_name, varied
 from scaling.config.load import ConfigError
-from scaling.fitting.fit import MORE_CONFIGURATIONS, Fit
-from scaling.fitting.forms import Additive
+from scaling.fitting.diagnostics import Diagnostic
+from scaling.fitting.fit import MORE_CONFIGURATIONS, Fit, fit
+from scaling.fitting.forms import FORMS, Additive
 from scaling.fitting.frontier import Frontier
 from scaling.fitting.loss_table import LossTable
-from scaling.fitting.slope import FitError
+from scaling.fitting.objective import Objective
+from scaling.fitting.slope import FitError, Interval
 from scaling.fitting.table_fit import FitRequest, TableFit, fit_table
+from scaling.fitting.uncertainty import wald
 from scaling.runs.record import RunRecord
 
 NEAR_LARGEST = 0.7  # of the largest cost: runs from here on are predicted and not fitted
 MOST_HELD_OUT = 0.15  # of the runs
 REDRAWS = 200
 FURTHER = (1.0, 10.0, 100.0)  # times the largest cost: the budgets of the recommendation
+WIDE_DELTA = 1e-2  # of the Huber loss, in one of the specifications
+CHEAPEST = 0.25  # of the runs, left out in one of the specifications
+TRANSFORMER, UNIQUE = "parameters.transformer", "targets_unique"
+
+UNREADABLE = {
+    *("few_configurations", "no_fall", "small_fall", "irreducible_at_zero"),
+    *("exponent_implausible", "no_agreement", "not_converged", "several_optima"),
+    *("design_ridge", "not_convex"),
+}
+"""Codes of diagnostics that forbid reading a law; the others say how to read it."""
+
+
+@dataclass(frozen=True)
+class Specification:
+    """The law under one choice of the analyst: values and Wald intervals, or the problem.
+
+    ``values`` has E (nats) and the exponents by name, ``n`` the number of runs.
+    """
+
+    name: str
+    n: int
+    values: dict[str, float]
+    intervals: dict[str, Interval | None]
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
 class StudyLaw:
-    """The joint fit of a study, or the sentence that says why there is none.
+    """The joint fit of a study; ``analysis`` is None if there is none, and ``notes`` say why.
 
-    ``columns`` gives each name of the fit its column, ``notes`` what could not be asked for.
+    ``columns`` maps each name of the fit to its column. ``command`` makes the same fit.
+    ``specifications`` has the fit as reported first, then under each other choice.
     """
 
     columns: dict[str, str]
@@ -39,97 +67,128 @@ class StudyLaw:
     command: str | None
     notes: list[str]
     sizes: Sizes | None = None
+    specifications: list[Specification] = field(default_factory=list)
 
     def content(self) -> dict[str, Any] | None:
-        """The fit as plain JSON values, by the names of docs/fitting.md; None without one."""
+        """Return the fit as plain JSON values, by the names of docs/fitting.md."""
         return self.analysis.content() if self.analysis else None
 
+    @property
+    def is_readable(self) -> bool:
+        """Whether there is a fit and no diagnostic forbids reading it."""
+        return self.analysis is not None and not unreadable(self.analysis.warnings)
 
-def study_law(records: Sequence[RunRecord], folder: Path) -> StudyLaw:
-    """Fit the losses of sorted records against everything that varied among them."""
-    columns, problem = _columns(records)
+    @property
+    def context_column(self) -> int | None:
+        """Index of the context among the columns of the fit; None if it is no term of a law."""
+        names = {column: name for name, column in self.columns.items()}
+        if self.analysis is None or names.get(CONTEXT) not in self.analysis.fit.form.terms:
+            return None
+        return self.analysis.fit.points.names.index(names[CONTEXT])
+
+
+def unreadable(warnings: Sequence[Diagnostic]) -> list[Diagnostic]:
+    """Return the diagnostics that forbid reading the law."""
+    return [warning for warning in warnings if warning.code in UNREADABLE]
+
+
+def study_law(
+    records: Sequence[RunRecord], table: Sequence[dict[str, Any]], folder: Path
+) -> StudyLaw:
+    """Fit the losses of sorted records against all settings that varied among them.
+
+    ``table`` has the row of each record; ``folder`` is named in the command.
+    """
+    columns, problem = _columns(records, table)
     if problem:
         return StudyLaw(columns, None, None, [problem])
-    frame = pd.DataFrame(rows(records))
-    asked = _asked(columns, records, frame, folder)
+    frame = pd.DataFrame(table)
+    request = _request(columns, frame, folder)
     notes: list[str] = []
     sizes = None
     try:
         best = min(records, key=lambda run: run.validation.nats)
         sizes = Sizes.of(columns, records, best)
-        asked = replace(asked, at=[factor * frame["operations"].max() for factor in FURTHER])
+        request = replace(request, at=[factor * frame["operations"].max() for factor in FURTHER])
     except (ValueError, KeyError) as error:
         reason = str(error).splitlines()[0]
         notes.append(f"No best sizes: the runs' configurations cannot be priced ({reason}).")
     try:
-        analysis = _analysed(asked, frame, sizes, notes)
+        analysis = _fit_law(request, frame, sizes, notes)
     except (FitError, ConfigError) as error:
         return StudyLaw(columns, None, None, [*notes, f"No law of the whole study: {error}"])
-    return StudyLaw(columns, analysis, _command(analysis.request), notes, sizes)
+    request = analysis.request
+    return StudyLaw(
+        columns=columns,
+        analysis=analysis,
+        command=_command(request),
+        notes=notes,
+        sizes=sizes,
+        specifications=[
+            _fit_specification(name, other, frame)
+            for name, other in _specifications(request, frame)
+        ],
+    )
 
 
-def _analysed(
-    asked: FitRequest, frame: pd.DataFrame, sizes: Sizes | None, notes: list[str]
+def _fit_law(
+    request: FitRequest, frame: pd.DataFrame, sizes: Sizes | None, notes: list[str]
 ) -> TableFit:
-    """The fit with as much beside it as its points carry; what they do not is noted."""
+    """Fit the law with best sizes; if they fail, add a note and fit without them."""
 
     def search(made: Fit, table: LossTable) -> Frontier:
         assert sizes is not None
         costs = table.frame["operations"].to_numpy(float)[table.fitted]
-        return best_sizes(made, sizes, costs, tuple(asked.at))
+        return best_sizes(made, sizes, costs, tuple(request.at))
 
     try:
-        return fit_table(asked, frame, search if sizes else None)
+        return fit_table(request, frame, search if sizes else None)
     except FitError as error:
-        if sizes is None and asked.isoflop is None:
+        if sizes is None and request.isoflop is None:
             raise
-        plainer = fit_table(replace(asked, isoflop=None, at=[]), frame)
+        plainer = fit_table(replace(request, isoflop=None, at=[]), frame)
         notes.append(f"No best sizes: {error}")
         return plainer
 
 
-def _columns(records: Sequence[RunRecord]) -> tuple[dict[str, str], str | None]:
-    """Columns of the fit by name, and why they cannot carry one."""
+def _columns(
+    records: Sequence[RunRecord], table: Sequence[dict[str, Any]]
+) -> tuple[dict[str, str], str | None]:
+    """Return the columns of the fit by name, and the reason if they cannot carry one."""
     keys = varied(records)
     if not keys:
-        return {}, "No law: no setting but the seed was varied."
-    texts = [key for key in keys if any(_no_number(setting(run, key)) for run in records)]
+        return {}, "No law: only the seed was varied."
+    texts = [key for key in keys if any(_is_no_size(setting(run, key)) for run in records)]
     if texts:
-        return {}, f"No law of the whole study: {_listed(texts)} is no size that a law can take."
+        named = " and ".join(map(setting_name, texts))
+        return {}, f"No law of the whole study: it needs positive numbers, unlike {named}."
     columns: dict[str, str] = {}
     for key in keys:
         if key in LENGTH:
             columns["targets"] = TARGETS
-        elif key in SHAPE and set(SHAPE) <= set(keys):
+        elif key in SIZE and set(SIZE) <= set(keys):
             columns["parameters"] = PARAMETERS
         else:
             columns[setting_name(key)] = key
-    table = rows(records)
-    few = {
-        name: len({row[column] for row in table})
-        for name, column in columns.items()
-        if len({row[column] for row in table}) < Additive.least_values
-    }
+    counts = {name: len({row[column] for row in table}) for name, column in columns.items()}
+    few = [
+        f"{name} ({count} values)"
+        for name, count in counts.items()
+        if count < Additive.least_values
+    ]
     if few:
-        names = " and ".join(f"{name} ({count} values)" for name, count in few.items())
         return columns, (
-            f"No law of the whole study: {names} took too few values for a law in all that was "
-            f"varied; it takes {Additive.least_values} of each."
+            f"No law of the whole study: {' and '.join(few)} took too few values; each setting "
+            f"that varied needs at least {Additive.least_values}."
         )
     return columns, None
 
 
-def _no_number(value: Any) -> bool:
+def _is_no_size(value: Any) -> bool:
     return isinstance(value, bool) or not isinstance(value, int | float) or value <= 0
 
 
-def _listed(keys: Sequence[str]) -> str:
-    return " and ".join(map(setting_name, keys))
-
-
-def _asked(
-    columns: dict[str, str], records: Sequence[RunRecord], frame: pd.DataFrame, folder: Path
-) -> FitRequest:
+def _request(columns: dict[str, str], frame: pd.DataFrame, folder: Path) -> FitRequest:
     quadratic = [name for name, column in columns.items() if column == CHUNK]
     terms = [name for name in columns if name not in quadratic]
     if not terms:
@@ -158,7 +217,7 @@ def _asked(
 
 
 def _held_out(columns: list[str], frame: pd.DataFrame, parameters: int) -> str | None:
-    """The query for the most expensive runs, where enough others are left to fit."""
+    """Return the query for the most expensive runs; None if too few others would remain."""
     least = float(f"{NEAR_LARGEST * frame['operations'].max():.2g}")
     held = frame["operations"] >= least
     left = len(frame[~held].drop_duplicates(columns))
@@ -167,13 +226,74 @@ def _held_out(columns: list[str], frame: pd.DataFrame, parameters: int) -> str |
     return f"operations >= {least:g}"
 
 
-def _command(asked: FitRequest) -> str:
-    """What to type to fit the same; best sizes are sought under the model's own cost here only."""
-    words = ["python", "-m", "scaling", "fit", str(asked.table), "--loss", asked.loss]
-    for option, named in (("--term", asked.terms), ("--quadratic", asked.quadratics)):
+def _command(request: FitRequest) -> str:
+    """Return the command that makes the same fit, without the search for best sizes."""
+    words = ["python", "-m", "scaling", "fit", str(request.table), "--loss", request.loss]
+    for option, named in (("--term", request.terms), ("--quadratic", request.quadratics)):
         words += [word for text in named for word in (option, text)]
-    if asked.holdout:
-        words += ["--holdout", asked.holdout]
-    if asked.isoflop:
-        words += ["--isoflop", asked.isoflop]
+    if request.holdout:
+        words += ["--holdout", request.holdout]
+    if request.isoflop:
+        words += ["--isoflop", request.isoflop]
     return shlex.join([*words, "--compare"])
+
+
+def _specifications(request: FitRequest, frame: pd.DataFrame) -> Iterator[tuple[str, FitRequest]]:
+    """Yield the fit as requested, then under each other choice that the table allows.
+
+    This is a specification curve (Simonsohn et al. 2020, Nature Human Behaviour 4, 1208-1214).
+    """
+    yield "as reported", request
+    yield f"Huber, delta {WIDE_DELTA:g}", replace(request, delta=WIDE_DELTA)
+    yield "least squares of the log loss", replace(request, objective="mse")
+    yield "least squares of the loss", replace(request, objective="mse", space="raw")
+    yield "over-prediction weighted ten times", replace(request, objective="asymmetric")
+    yield "coupled form", replace(request, form="coupled")
+    yield "shifted form", replace(request, form="shifted")
+    if request.holdout:
+        yield "held-out runs included", replace(request, holdout=None)
+    if frame["seed"].nunique() > 1:
+        yield "first seed only", replace(request, where=f"seed == {frame['seed'].min()}")
+    least = float(f"{np.quantile(frame['operations'], CHEAPEST):.3g}")
+    yield f"without the cheapest {CHEAPEST:.0%}", replace(request, where=f"operations >= {least:g}")
+    for counted, other, name in (
+        (PARAMETERS, TRANSFORMER, "Transformer parameters only"),
+        (TARGETS, UNIQUE, "different targets only"),
+    ):
+        terms = [
+            f"{text.partition('=')[0]}={other}" if text.endswith(f"={counted}") else text
+            for text in request.terms
+        ]
+        differs = other in frame and not np.array_equal(frame[counted], frame[other])
+        if terms != request.terms and differs:
+            yield name, replace(request, terms=terms)
+
+
+def _fit_specification(name: str, request: FitRequest, frame: pd.DataFrame) -> Specification:
+    terms, quadratics = request.columns_by_name()
+    table = LossTable(
+        frame, request.loss, terms | quadratics, request.where, request.holdout, request.group
+    )
+    form = FORMS[request.form](tuple(terms), tuple(quadratics), request.irreducible)
+    objective = Objective(request.objective, request.space, request.delta)
+    try:
+        made = fit(table.points(), form, objective, num_redraws=0, seed=request.seed)
+    except (FitError, ConfigError) as error:
+        return Specification(name, 0, {}, {}, str(error))
+    names = ["E", *(f"{term}.exponent" for term in form.terms)]
+    intervals = wald(made).intervals
+    return Specification(
+        name=name,
+        n=len(made.points.loss),
+        values={key: made.named_parameters[key] for key in names},
+        intervals={key: intervals[key] for key in names},
+    )
+
+
+def specification_range(found: Sequence[Specification]) -> dict[str, tuple[float, float]]:
+    """Return the lowest and highest value of each parameter over the specifications, by name."""
+    made = [one.values for one in found if one.values]
+    return {
+        key: (min(values[key] for values in made), max(values[key] for values in made))
+        for key in (made[0] if made else ())
+    }

@@ -102,7 +102,7 @@ def fit(
 ) -> None:
     """Fit a scaling law to a study or to a CSV of runs. See docs/fitting.md."""
     from datasets.files import replacing
-    from scaling.analysis.run_table import read_run_table
+    from scaling.analysis.records import read_run_table
     from scaling.fitting.table_fit import FitRequest, fit_table
 
     asked = FitRequest(

@@ -8,7 +8,7 @@ from datasets.files import replacing
 from scaling.analysis.series import CONTEXT, Series, setting
 from scaling.comparison.table import PROTOCOLS, Comparison, ComparisonRow, ScoredLoss
 from scaling.reporting import figures_learning
-from scaling.reporting.page import plain, render
+from scaling.reporting.page import panels_as_json, render
 from scaling.reporting.report import ReportPaths, table_text
 from scaling.runs.record import RunRecord, bits
 
@@ -28,7 +28,9 @@ def write_page(comparison: Comparison, records: Sequence[RunRecord], folder: Pat
         "setup": _setup(comparison),
         "rows": rows,
         "best": comparison.best,
-        "learning_panels": plain(figures_learning.learning_panels(_curves(comparison, records))),
+        "learning_panels": panels_as_json(
+            figures_learning.learning_panels(_curves(comparison, records))
+        ),
         "provenance": _provenance(comparison),
         "reproduce": f"python -m scaling report {folder}",
     }

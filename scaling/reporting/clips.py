@@ -1,4 +1,4 @@
-"""What ``listen`` wrote into a study's folder, ready for a page; and a page of nothing else."""
+"""Audio clips that ``listen`` wrote into a study's folder, and the page of all of them."""
 
 import base64
 import json
@@ -14,11 +14,11 @@ FOLDER, INDEX, PAGE = "listen", "clips.json", "listen.html"
 
 @dataclass(frozen=True)
 class Clip:
-    """One player: what is heard, the sentence under it, sound and picture as data URLs.
+    """One clip: its name, the sentence under its player, and sound and picture as data URLs.
 
     ``kind`` is ``prompt``, ``anchor`` or ``continuation``, ``prompt`` the number of the prompt.
-    ``run``, ``temperature`` and ``nats`` (the run's loss on the true continuation) are None where
-    there is none.
+    ``nats`` is the run's loss on the true continuation (nats a sample). ``run``, ``temperature``
+    and ``nats`` are None for recordings.
     """
 
     kind: str
@@ -33,11 +33,11 @@ class Clip:
 
 
 def read_clips(folder: Path) -> list[Clip]:
-    """The clips of a study in the order in which they were written; none where there are none."""
+    """Read the clips of a study in the order in which they were written; empty without any."""
     index = folder / FOLDER / INDEX
     if not index.exists():
         return []
-    told: list[dict[str, Any]] = json.loads(index.read_text())
+    entries: list[dict[str, Any]] = json.loads(index.read_text())
     return [
         Clip(
             sound=_url(folder / FOLDER / one["file"], "audio/flac"),
@@ -47,12 +47,12 @@ def read_clips(folder: Path) -> list[Clip]:
                 for name in ("kind", "prompt", "name", "caption", "run", "temperature", "nats")
             },
         )
-        for one in told
+        for one in entries
     ]
 
 
 def first_prompt_clips(clips: list[Clip]) -> list[Clip]:
-    """Those of the first prompt at the first temperature: what a report has room for."""
+    """Return the clips of the first prompt at the first temperature, for a report."""
     temperatures = [clip.temperature for clip in clips if clip.temperature is not None]
     return [
         clip for clip in clips if clip.prompt == 0 and clip.temperature in (None, *temperatures[:1])
@@ -60,7 +60,7 @@ def first_prompt_clips(clips: list[Clip]) -> list[Clip]:
 
 
 def write_page(folder: Path) -> Path:
-    """Write ``listen.html`` into a study's folder: all clips, and a blind comparison of them."""
+    """Write ``listen.html`` into a study's folder, with all clips and a blind comparison."""
     clips = read_clips(folder)
     prompts: dict[int, list[Clip]] = {}
     for clip in clips:

@@ -1,156 +1,115 @@
-"""All that a report says, as plain JSON values: the page's words and tables are made from these."""
+"""The content of a report as plain JSON values, from which its words and tables are rendered."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from scaling.analysis.checklist import checklist
-from scaling.analysis.context_or_size import Doubling, longest_doublings
+from scaling.analysis.best_sizes import TARGETS
+from scaling.analysis.context_or_size import Doubling
 from scaling.analysis.provenance import count_noun, departures, provenance, setup
-from scaling.analysis.records import rows
-from scaling.analysis.series import (
-    CONTEXT,
-    SEED,
-    Series,
-    configuration,
-    setting_name,
-    setting_text,
-    varied,
-)
-from scaling.analysis.study_law import StudyLaw
-from scaling.fitting.slope import FitError, Slope, fit_slope, replicate_noise
-from scaling.planning.planned_and_measured import planned_content
-from scaling.reporting.figure_list import StudyAnalysis
-from scaling.reporting.law_content import law_content, law_sentences
-from scaling.runs.record import RunRecord, bits
-from scaling.runs.study import STUDY_NAME, read_states
+from scaling.analysis.series import SEED, Series, setting_name, setting_text
+from scaling.analysis.study_law import FURTHER, UNREADABLE, StudyLaw, specification_range
+from scaling.fitting.slope import FitError, Slope, fit_slope
+from scaling.fitting.table_fit import to_json_values
+from scaling.reporting.reproducibility import reproducibility_content
+from scaling.reporting.study import Study
+from scaling.runs.record import bits, in_both_units
+
+UNFINISHED = ("id", "axes", "state", "step", "steps", "problem")
+"""Facts of a run without a record."""
 
 
-def unfinished_runs(folder: Path, records: Sequence[RunRecord]) -> list[dict[str, Any]]:
-    """Runs that the study's folder names and that have no record: state, axes, and why."""
-    if not (folder / STUDY_NAME).exists():
-        return []
-    done = {run.id for run in records}
-    return [
-        {
-            "id": state.id,
-            "axes": state.axes,
-            "state": state.state,
-            "step": state.step,
-            "steps": state.steps,
-            "problem": state.problem,
-        }
-        for state in read_states(folder)
-        if state.id not in done
-    ]
-
-
-def run_usage(records: Sequence[RunRecord], law: StudyLaw) -> list[str]:
-    """For each sorted record, what the law of the whole study did with it."""
-    if law.analysis is None:
-        return ["single curves only"] * len(records)
-    table = law.analysis.table
-    return [
-        "fitted" if fitted else "held out" if held else "left aside"
-        for fitted, held in zip(table.fitted.tolist(), table.held_out.tolist(), strict=True)
-    ]
-
-
-def report_content(study: StudyAnalysis, lost: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """All that the report says, as plain JSON values; losses in nats and bits a sample.
-
-    ``lost`` are the runs of the study that did not finish.
-    """
-    records, axes = study.records, study.axes
-    keys = varied(records)
-    table = [
-        row | {"used": used}
-        for row, used in zip(rows(records), run_usage(records, study.law), strict=True)
-    ]
-    best = min(table, key=lambda row: float(row["nats"]))
+def report_content(study: Study) -> dict[str, Any]:
+    """Return all text and numbers of a report; losses in nats and bits a sample."""
+    records = study.records
     references = records[0].validation.references
     content: dict[str, Any] = {
-        "best": best,
+        "study": study.name,
+        "reproduce": f"python -m scaling report {study.folder}",
+        "skipped": list(study.skipped),
+        "best": min(study.table, key=lambda row: float(row["nats"])),
         "references": {
             name: _both(getattr(references, name))
             for name in ("linear_on_targets", "linear", "histogram")
         },
-        "slopes": {axis: _common_slope(series) for axis, series in axes.items()},
-        "doublings": [
-            _doubling(one) for one in longest_doublings(study.law, axes.get(CONTEXT, []))
-        ],
-        "fits": [_fit(series) for group in axes.values() for series in group],
-        "law": law_content(study.law, study.choices),
-        "noise": _noise(records, keys),
-        "checks": [
-            asdict(check)
-            for check in checklist(records, study.law.analysis, study.noise, len(lost))
-        ],
-        "setup": setup(records, keys),
+        "slopes": {axis: _common_slope(series) for axis, series in study.curves.items()},
+        "doublings": [_doubling(one) for one in study.doublings],
+        "fits": [_fit(series) for group in study.curves.values() for series in group],
+        "law": _law(study.law),
+        "noise": _noise(study),
+        "checks": [asdict(check) for check in study.checks],
+        "setup": setup(records, study.varied),
         "departures": departures(records),
-        "axes": keys,
-        "runs": table,
-        "planned": planned_content(records),
-        "unfinished": list(lost),
+        "axes": study.varied,
+        "runs": study.table,
+        "planned": study.planned,
+        "unfinished": [
+            {name: getattr(state, name) for name in UNFINISHED} for state in study.unfinished
+        ],
         "provenance": provenance(records),
     }
-    content["headlines"] = _headlines(content, next(iter(axes)))
+    content["headlines"] = _headlines(content, study.main_axis)
+    content["origins"] = reproducibility_content(study.reproducibility)
+    content["context_use"] = [
+        probe.model_dump() | {"sentence": probe.sentence} for probe in study.probes
+    ]
     return content
 
 
 def _headlines(content: dict[str, Any], axis: str) -> list[str]:
-    """The answer: the best run, what the axis buys, what the law says and recommends."""
+    """Return the answer: the best run, the effect of the axis, the law and its recommendation."""
     best, slope, name = content["best"], content["slopes"][axis], setting_name(axis)
-    where = ", ".join(
+    settings = ", ".join(
         f"{setting_name(key)} {setting_text(best[key])}" for key in [*content["axes"], SEED]
     )
     side = "below" if best["margin_bits"] < 0 else "above"
     lines = [
-        f"Best of {count_noun(len(content['runs']), 'run')}: {best['bits']:.3f} bits "
-        f"({best['nats']:.3f} nats) a sample with {where}; that is "
-        f"{abs(best['margin_bits']):.3f} bits "
-        f"({abs(best['margin_nats']):.3f} nats) {side} a linear AR(32) predictor on the same "
-        f"targets (standard error {best['margin_bits_standard_error']:.3f} bits)."
+        f"Best of {count_noun(len(content['runs']), 'run')}: {in_both_units(best['nats'], 3)} "
+        f"a sample with {settings}. That is {in_both_units(abs(best['margin_nats']), 3)} {side} a "
+        "linear AR(32) predictor on the same targets (standard error "
+        f"{best['margin_bits_standard_error']:.3f} bits)."
     ]
-    law = law_sentences(content["law"]) or [
-        _law_headline([fit for fit in content["fits"] if fit["axis"] == axis], name)
+    law = _law_headlines(content["law"]) or [
+        _curves_headline([fit for fit in content["fits"] if fit["axis"] == axis], name)
     ]
     if slope is None:
-        text = f"What {name} buys: not enough runs with different values of it to tell."
+        text = f"Effect of {name}: not enough runs with different values to estimate it."
         return [*lines, text, *law]
     low, high = slope["interval"]["bits"]
-    verdict = "no effect that these runs can tell from chance"
+    verdict = "no effect that differs from chance"
     if low > 0 or high < 0:
         verdict = f"more {name} predicts {'better' if high < 0 else 'worse'}"
     lines.append(
-        f"Each doubling of {name} changes the loss by {slope['per_doubling']['bits']:+.4f} bits "
-        f"({slope['per_doubling']['nats']:+.4f} nats) a sample (95% interval {low:+.4f} to "
-        f"{high:+.4f} bits; {slope['configurations']} configurations in {slope['groups']} groups): "
-        f"{verdict}.{_doublings_said(content['doublings'])}"
+        f"Each doubling of {name} changes the loss by "
+        f"{in_both_units(slope['per_doubling']['nats'], sign='+')} a sample (95% interval "
+        f"{low:+.4f} to {high:+.4f} bits; {slope['configurations']} configurations in "
+        f"{slope['groups']} groups): "
+        f"{verdict}.{_doublings_sentence(content['doublings'])}"
     )
     return [*lines, *law]
 
 
-def _doublings_said(doublings: Sequence[dict[str, Any]]) -> str:
-    """What the law says of single doublings of the context, after the slope over all of them."""
-    said = []
+def _doublings_sentence(doublings: Sequence[dict[str, Any]]) -> str:
+    """Return a sentence on single doublings of the context, to follow the slope over all."""
+    changes = []
     for one in doublings:
         change, error = one["change"], one["standard_error"]["bits"]
         low, high = one["interval"]["bits"]
         beyond = f" ({one['beyond']:.3g} times beyond its runs)" if one["beyond"] > 1 else ""
-        said.append(
+        changes.append(
             f"from {one['start']:,} to {2 * one['start']:,} samples{beyond} changes the loss by "
             f"{change['bits']:+.4f} \u00b1 {error:.4f} bits ({change['nats']:+.4f} nats; 95% "
             f"interval {low:+.4f} to {high:+.4f} bits)"
         )
-    return f" By {doublings[0]['law']}, doubling the context {', and '.join(said)}." if said else ""
+    if not changes:
+        return ""
+    return f" By {doublings[0]['law']}, doubling the context {', and '.join(changes)}."
 
 
-def _law_headline(fits: list[dict[str, Any]], name: str) -> str:
-    """What the power laws of one axis say, or what keeps all of them from saying anything."""
+def _curves_headline(fits: list[dict[str, Any]], name: str) -> str:
+    """Return the result of the power laws of one axis, or why none is determined."""
     determined = [fit for fit in fits if fit["law"] and fit["law"]["determined"]]
     if determined:
         first = determined[0]
@@ -158,7 +117,7 @@ def _law_headline(fits: list[dict[str, Any]], name: str) -> str:
         return f"{text} With {first['panel']}, {first['label']}: {first['sentence']}"
     found = [[finding["text"] for finding in fit["findings"]] for fit in fits]
     common = [text for text in found[0] if all(text in texts for texts in found)]
-    reasons = " ".join(common) or "The table of fits gives the reason for each."
+    reasons = " ".join(common) or "The table of fits gives the reason for each group."
     return f"No power law in {name} is determined (0 of {len(fits)} groups). {reasons}"
 
 
@@ -193,7 +152,7 @@ def _doubling(one: Doubling) -> dict[str, Any]:
 
 
 def _common_slope(series: list[Series]) -> dict[str, Any] | None:
-    """The slope that all curves of an axis share, each with a level of its own."""
+    """Return the slope that all curves of an axis share, each with its own level."""
     positions = [x for one in series for x in one.positions]
     groups = [index for index, one in enumerate(series) for _ in one.records]
     try:
@@ -203,7 +162,7 @@ def _common_slope(series: list[Series]) -> dict[str, Any] | None:
 
 
 def _fit(series: Series) -> dict[str, Any]:
-    """One row of the table of fits, with the points that it rests on."""
+    """Return one row of the table of fits, with its points."""
     law = series.law
     return {
         "axis": series.axis,
@@ -228,19 +187,128 @@ def _fit(series: Series) -> dict[str, Any]:
             }
             if law.intervals
             else None,
-            "objective": law.objective,
-            "starts_agreeing": law.starts_agreeing,
+            "objective": law.fitted.value,
+            "starts_agreeing": law.fitted.starts_agreeing,
         },
         "findings": [asdict(finding) for finding in law.findings] if law else [],
         "sentence": law.sentence if law else " ".join(series.reasons),
     }
 
 
-def _noise(records: Sequence[RunRecord], keys: list[str]) -> dict[str, Any]:
-    """How far runs scatter: between seeds, and by the choice of the validation targets."""
-    losses = [run.validation.nats for run in records]
-    spread = replicate_noise(losses, [configuration(run, keys) for run in records])
+def _noise(study: Study) -> dict[str, Any]:
+    """Return the scatter between seeds, and the median error of a validation."""
+    errors = [run.validation.standard_error for run in study.records]
+    between = study.noise and {**_both(study.noise[0]), "degrees_of_freedom": study.noise[1]}
     return {
-        "between_seeds": spread and {**_both(spread[0]), "degrees_of_freedom": spread[1]},
-        "validation": _both(float(np.median([run.validation.standard_error for run in records]))),
+        "between_seeds": between,
+        "validation": _both(float(np.median(errors))),
     }
+
+
+def _law(law: StudyLaw) -> dict[str, Any]:
+    """Return the fit by the names of docs/fitting.md, its specifications and best sizes."""
+    content: dict[str, Any] = {
+        "columns": law.columns,
+        "command": law.command,
+        "notes": law.notes,
+        "fit": law.content(),
+        "choices": [asdict(one) for one in law.specifications],
+        "spread": specification_range(law.specifications),
+        "recommended": _recommended(law),
+        "readable": law.is_readable,
+    }
+    result: dict[str, Any] = to_json_values(content)
+    return result
+
+
+def _recommended(law: StudyLaw) -> list[dict[str, Any]]:
+    """Return the best sizes at the largest budget of the runs and at multiples of it."""
+    if law.analysis is None or law.analysis.best is None:
+        return []
+    further = law.analysis.best.best[-len(FURTHER) :]
+    return [
+        {
+            "times": factor,
+            **asdict(point),
+            "loss": _both(point.loss),
+            "extrapolation": max(point.reach, point.cost_reach),
+        }
+        for factor, point in zip(FURTHER, further, strict=True)
+    ]
+
+
+def _law_headlines(content: dict[str, Any]) -> list[str]:
+    """Return sentences on the law, its held-out test and its recommendation."""
+    fit = content["fit"]
+    if fit is None:
+        return []
+    sentences = [_law_sentence(content, fit)]
+    if fit["holdout"]:
+        sentences.append(_held_out_sentence(fit["holdout"]))
+    if content["recommended"] and content["readable"]:
+        sentences.append(_best_sizes_sentence(content))
+    return sentences
+
+
+def _law_sentence(content: dict[str, Any], fit: dict[str, Any]) -> str:
+    exponents = [
+        f"{name} {term['exponent']:.3f}{_within(fit['intervals'][f'{name}.exponent'])}"
+        for name, term in fit["terms"].items()
+        if term.get("exponent") is not None
+    ]
+    optima = [
+        f" The best {name} is {term['optimum']:,.0f}"
+        f"{_within(fit['intervals'][f'{name}.optimum'], '{:,.0f}')} at equal targets."
+        for name, term in fit["terms"].items()
+        if term.get("optimum") is not None
+    ]
+    floor = ""
+    if low_high := fit["intervals"]["E"]:
+        floor = f" (95% interval {bits(low_high[0]):.3f} to {bits(low_high[1]):.3f} bits)"
+    verdict = (
+        ""
+        if content["readable"]
+        else " It must not be used: "
+        + " ".join(one["text"] for one in fit["warnings"] if one["code"] in UNREADABLE)
+    )
+    return (
+        f"Law of the whole study, {fit['n']} runs in {fit['configurations']} configurations: the "
+        f"loss falls towards {in_both_units(fit['E'], 3)} a sample"
+        f"{floor}, with exponents {', '.join(exponents)}.{''.join(optima)}"
+        f"{verdict}"
+    )
+
+
+def _held_out_sentence(held: dict[str, Any]) -> str:
+    inside = held["inside"]
+    within = "" if inside is None else f"; {inside} of them lie inside their 95% interval"
+    runs = (
+        f"The {held['rows']} most expensive runs were"
+        if held["rows"] > 1
+        else "The most expensive run was"
+    )
+    return (
+        f"{runs} held out: the law predicts them with a mean absolute error of "
+        f"{100 * held['mean_abs_relative_error']:.2f}%{within}."
+    )
+
+
+def _best_sizes_sentence(content: dict[str, Any]) -> str:
+    point = content["recommended"][1]
+    sizes = ", ".join(
+        f"{name} {size:,.3g}" if size >= 1e6 else f"{name} {size:,.0f}"
+        for name, size in point["sizes"].items()
+    )
+    fixed = "" if TARGETS in content["columns"].values() else " at the targets of the best run"
+    return (
+        f"For {point['times']:.0f} times the largest budget of the runs, {point['budget']:.2g} "
+        f"operations a run, the lowest loss is expected with {sizes}{fixed}: "
+        f"{in_both_units(point['loss']['nats'], 3)}, {point['extrapolation']:.3g} times beyond "
+        "the runs."
+    )
+
+
+def _within(interval: list[float] | None, form: str = "{:.3f}") -> str:
+    if interval is None:
+        return ""
+    return f" ({form.format(interval[0])} to {form.format(interval[1])})"

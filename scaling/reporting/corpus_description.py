@@ -1,4 +1,4 @@
-"""What is in a corpus, in figures: all from its manifest, no shard is read."""
+"""Description of a corpus in figures, from its manifest alone: no shard is read."""
 
 import re
 from collections import Counter
@@ -11,28 +11,28 @@ import numpy as np
 from datasets.manifest import Corpus, Recording, Rejected
 
 CONTEXTS = (16_000, 128_000, 512_000, 1_024_000)
-"""Samples of context for which it is said what a corpus offers."""
+"""Contexts (samples) for which a description gives windows and reach."""
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
-"""Shares of the recordings at which their figures are given."""
+"""Quantiles of the recordings that a description gives."""
 QUIETEST = 1e-6
-"""Amplitude (-120 dBFS) that stands for all below it."""
+"""Lowest amplitude that is distinguished (-120 dBFS)."""
 NAMED = 3
-"""Left-out files of a kind that are named."""
+"""Number of left-out files of one kind that are named."""
 KIND_WORDS = 4
-"""Reasons whose first words agree, whatever numbers are among them, are of a kind."""
+"""Reasons are of one kind if so many first words agree, apart from numbers."""
 IDENTITY = (
     "name fingerprint licence rate codec levels scaling chunk split_rule contexts_cross_splits "
     "augmentation differences versions"
 ).split()
-"""What a description repeats of the manifest."""
+"""Fields of the manifest that a description repeats."""
 
 
 @dataclass(frozen=True)
 class Measures:
-    """Of each recording (n,): samples, level in dBFS, and shares of silent and clipped samples.
+    """Samples, level (dBFS) and shares of silent and clipped samples of each recording, (n,).
 
-    0 dBFS is an amplitude of 1, so that a sine of full scale has a root mean square of -3 dBFS.
-    Changed copies are left out.
+    0 dBFS is an amplitude of 1, so a sine of full scale has a root mean square of -3 dBFS.
+    Augmented copies are left out.
     """
 
     samples: np.ndarray
@@ -43,7 +43,7 @@ class Measures:
 
     @classmethod
     def of(cls, corpus: Corpus) -> Self:
-        """Those of a corpus's recordings."""
+        """Return the measures of a corpus."""
         recordings = _originals(corpus)
         levels = [entry.level for entry in recordings]
         samples = np.array([entry.samples for entry in recordings])
@@ -58,12 +58,11 @@ class Measures:
 
 @dataclass(frozen=True)
 class SplitFigures:
-    """A split: its size, its references in bits a sample, and what it offers to each context.
+    """A split: its size, its references in bits a sample, and its use for each context.
 
-    ``recordings`` and ``hours`` include ``copies``, the changed ones. ``codes`` is the number of
-    bins of the ``histogram`` that hold any. By context (CONTEXTS): ``windowless`` recordings give
-    no window, and ``reached`` is the share of samples with that much of their recording before
-    them.
+    ``recordings`` and ``hours`` include ``copies``, the augmented ones. ``codes`` is the number of
+    non-empty bins of the ``histogram``. By context (CONTEXTS): ``windowless`` is the number of
+    recordings without a window, ``reached`` the share of samples that follow a full context.
     """
 
     recordings: int
@@ -89,7 +88,7 @@ class Format:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Files that were left out for one kind of reason: the first names, and the first's reason."""
+    """Files left out for one kind of reason: their number, first names and first reason."""
 
     files: int
     names: tuple[str, ...]
@@ -98,11 +97,11 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Description:
-    """A corpus in figures; what is said of its ``recordings`` leaves changed copies out.
+    """A corpus in figures; those of its ``recordings`` leave augmented copies out.
 
-    ``quantiles`` of the recordings (QUANTILES): seconds, and the :class:`Measures` by their names.
-    ``silent`` and ``clipped`` are shares of all samples, ``clipping`` recordings with a clipped
-    one. ``copies`` were made of each training recording.
+    ``quantiles`` (QUANTILES) are of seconds and of the :class:`Measures`, by name. ``silent`` and
+    ``clipped`` are shares of all samples, ``clipping`` is the number of recordings with a clipped
+    sample, ``copies`` the number of augmented copies of each training recording.
     """
 
     corpus: dict[str, Any]
@@ -121,7 +120,7 @@ class Description:
 
 
 def describe(corpus: Corpus) -> Description:
-    """The figures of a corpus."""
+    """Describe a corpus in figures."""
     measures = Measures.of(corpus)
     measured = {"seconds": measures.samples / corpus.rate, **vars(measures)}
     del measured["samples"]
@@ -148,7 +147,7 @@ def describe(corpus: Corpus) -> Description:
 
 
 def reached(corpus: Corpus, split: str, contexts: Sequence[int] | np.ndarray) -> np.ndarray:
-    """The samples [n] of a split that have each of these contexts [n] of their recording before."""
+    """Return the samples of a split that follow a full context, for each of the contexts, (n,)."""
     begins, ends = _ranges(corpus, split).T
     firsts = np.maximum(begins, np.asarray(contexts)[:, None])
     return np.asarray(np.maximum(ends - firsts, 0).sum(1))
@@ -173,7 +172,7 @@ def _split(corpus: Corpus, split: str) -> SplitFigures:
 
 
 def _ranges(corpus: Corpus, split: str) -> np.ndarray:
-    """The range [begin, end) of each recording in a split, [recordings, 2]."""
+    """Return the range [begin, end) of each recording in a split, (recordings, 2)."""
     return np.array([entry.ranges[split] for entry in corpus.recordings if split in entry.ranges])
 
 

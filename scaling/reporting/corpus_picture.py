@@ -1,4 +1,4 @@
-"""A corpus as one picture: lengths, level, what each context is left, and codes."""
+"""Picture of a corpus: lengths, level, targets that each context leaves, and codes."""
 
 import os
 from functools import partial
@@ -15,23 +15,23 @@ from datasets.manifest import Corpus
 from scaling.reporting.corpus_description import CONTEXTS, QUIETEST, Measures, reached
 
 BINS = 10
-"""Bins of a decade of lengths."""
+"""Bins per decade of lengths."""
 SHORTEST_CONTEXT = 1_000
-"""Samples at which the contexts of the picture begin."""
+"""Shortest context of the picture (samples)."""
 CONTEXT_POINTS = 200
 COLOURS = {"train": "#0072b2", "validation": "#e69f00", "test": "#009e73"}
 GREY = "#777777"
 AMPLITUDES = {"mulaw": (-1, -0.1, -0.01, 0.01, 0.1, 1), "linear": (-1, -0.5, 0, 0.5, 1)}
-"""Those that are marked above the codes."""
+"""Amplitudes marked above the codes, by codec."""
 PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 
 
 class PictureError(ValueError):
-    """A picture that cannot be written, with what to type."""
+    """A picture that cannot be written, with the remedy."""
 
 
 def draw(corpus: Corpus, path: Path) -> None:
-    """Write the picture of a corpus, a PNG; PictureError where it cannot be written."""
+    """Write the picture of a corpus as PNG; PictureError if it cannot be written."""
     figure = Figure(figsize=(13, 9), dpi=110, layout="constrained")
     lengths, level, reach, codes = figure.subplots(2, 2).ravel()
     measures = Measures.of(corpus)
@@ -51,7 +51,7 @@ def draw(corpus: Corpus, path: Path) -> None:
             figure.savefig(os.fspath(partial), format="png")
     except OSError as error:
         raise PictureError(
-            f"{path} cannot be written ({error.strerror}): name another file, as "
+            f"{path} cannot be written ({error.strerror}): name another file, such as "
             "`--out describe.png`."
         ) from error
 
@@ -62,8 +62,8 @@ def _draw_lengths(axes: Axes, measures: Measures, rate: int) -> None:
     axes.hist(measures.samples, (10**edges).tolist(), color=GREY)
     axes.set_xscale("log")
     _mark_contexts(axes)
-    to_and_fro = partial(np.multiply, 1 / rate), partial(np.multiply, rate)
-    seconds = axes.secondary_xaxis("top", functions=to_and_fro)
+    conversions = partial(np.multiply, 1 / rate), partial(np.multiply, rate)
+    seconds = axes.secondary_xaxis("top", functions=conversions)
     seconds.xaxis.set_major_formatter(PLAIN)
     seconds.set_xlabel("seconds")
     _name(axes, "Lengths", "samples of a recording", "recordings")
@@ -102,7 +102,7 @@ def _draw_reach(axes: Axes, corpus: Corpus) -> None:
 def _draw_codes(axes: Axes, corpus: Corpus) -> None:
     for split, summary in corpus.splits.items():
         shares = np.array(summary.histogram) / summary.samples
-        # Points, because a code that is alone among unused ones has no line.
+        # Points, because a used code between two unused ones has no line.
         used = np.where(shares > 0, shares, np.nan)
         axes.plot(used, ".-", color=COLOURS[split], label=split, linewidth=0.8, markersize=3)
     axes.set_yscale("log")

@@ -1,8 +1,7 @@
-"""What all figures share: colours, an empty figure, points with both units, and the captions' home.
+"""Parts of all figures: colours, an empty figure, points in both units, bands, lines and panels.
 
-Figures carry data and shapes only. Their colours come from a palette that colour-blind readers can
-tell apart and that stands out on white and on black, and every group has a symbol besides; the page
-that shows them sets the colours of text and grid to its own theme.
+Figures have data and shapes only. Colour-blind readers can distinguish the palette, it is visible
+on white and on black, and each group also has a symbol. The page sets the colours of text and grid.
 """
 
 from collections.abc import Sequence
@@ -11,13 +10,13 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from scaling.analysis.series import CONTEXT, setting_name
+from scaling.analysis.series import CHUNK, CONTEXT, setting_name
 from scaling.fitting.slope import Floats
 from scaling.runs.record import RunRecord, bits
 
 Values = Sequence[float] | Floats
-SAMPLES = (CONTEXT, "model.chunk")  # axes counted in samples
-# The hues of Okabe and Ito (2008) in tones that stand out on white and on black.
+SAMPLES = (CONTEXT, CHUNK)  # axes in samples
+# The hues of Okabe and Ito (2008) in tones that are visible on white and on black.
 PALETTE = ("#2B86C5", "#D9641A", "#12996F", "#C46FA3", "#C98A00", "#4FAEDC")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
 HOVER = "%{y:.4f} bits (%{customdata[0]:.4f} nats) a sample<br>%{customdata[1]}<extra></extra>"
@@ -36,7 +35,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class NumberedFigure:
-    """A numbered figure of the report: its panels, or the sentence that stands for them."""
+    """A numbered figure of the report: its panels, or the sentence ``missing`` in their place."""
 
     code: str
     title: str
@@ -47,7 +46,7 @@ class NumberedFigure:
 def empty_figure(
     horizontal: str, limits: tuple[float, float] | None = None, vertical: str = "bits a sample"
 ) -> go.Figure:
-    """An empty figure, transparent, themed by the page."""
+    """Return an empty, transparent figure; ``limits`` are those of the vertical axis."""
     figure = go.Figure()
     figure.update_layout(
         template="none",
@@ -67,57 +66,86 @@ def empty_figure(
 
 
 def colours_of(labels: Sequence[str]) -> dict[str, str]:
-    """A colour for each different label."""
-    known = dict.fromkeys(labels)
-    return {label: PALETTE[index % len(PALETTE)] for index, label in enumerate(known)}
+    """Return a colour for each different label."""
+    return {
+        label: PALETTE[index % len(PALETTE)] for index, label in enumerate(dict.fromkeys(labels))
+    }
 
 
 def symbols_of(labels: Sequence[str]) -> dict[str, str]:
-    """A symbol for each different label."""
-    known = dict.fromkeys(labels)
-    return {label: SYMBOLS[index % len(SYMBOLS)] for index, label in enumerate(known)}
+    """Return a symbol for each different label."""
+    return {
+        label: SYMBOLS[index % len(SYMBOLS)] for index, label in enumerate(dict.fromkeys(labels))
+    }
 
 
 def symbol_of(symbol: str, *runs: RunRecord) -> str:
-    """The symbol of a point: hollow with a dot where one of its runs saw its data repeatedly."""
+    """Return the symbol of a point: hollow with a dot if one of its runs repeated its data."""
     repeated = any(run.targets.passes > 1 for run in runs)
     return f"{symbol.removesuffix('-open')}-open-dot" if repeated else symbol
 
 
 def explain_repeats(figure: go.Figure, runs: Sequence[RunRecord]) -> None:
-    """An entry of the legend for :func:`symbol_of`, where a run of the figure needs it."""
+    """Add an entry to the legend for :func:`symbol_of` if a run of the figure repeated its data."""
     if any(run.targets.passes > 1 for run in runs):
         figure.add_scatter(
             x=[None],
             y=[None],
             mode="markers",
             marker={"color": GREY, "size": 9, "symbol": "circle-open-dot"},
-            name="hollow, with a dot: repeated data",
+            name="hollow with a dot: repeated data",
         )
 
 
-def points(
+def draw_points(
     figure: go.Figure,
     x: Values,
     nats: Values,
-    says: Sequence[str],
+    hover_text: Sequence[str],
     colour: str,
-    **how: Any,
+    **options: Any,
 ) -> None:
-    """Points of a loss in bits, whose hover gives nats and what each point is."""
-    marker = {"color": colour, "size": 8, **how.pop("marker", {})}
+    """Draw losses (nats) as points in bits; the hover gives nats and a text for each point."""
+    marker = {"color": colour, "size": 8, **options.pop("marker", {})}
     figure.add_scatter(
         x=list(x),
-        y=[bits(value) for value in nats],
-        customdata=[(float(value), text) for value, text in zip(nats, says, strict=True)],
+        y=in_bits(nats),
+        customdata=[(float(value), text) for value, text in zip(nats, hover_text, strict=True)],
         hovertemplate=HOVER,
         marker=marker,
-        **{"mode": "markers", **how},
+        **{"mode": "markers", **options},
     )
 
 
-def band(figure: go.Figure, x: Values, low: Floats, high: Floats, colour: str) -> None:
-    """The area between two curves, in the unit of the axis."""
+def draw_runs(
+    figure: go.Figure,
+    x: Values,
+    runs: Sequence[RunRecord],
+    hover_text: str,
+    colour: str,
+    symbol: str = "circle",
+    marker: dict[str, Any] | None = None,
+    **options: Any,
+) -> None:
+    """Draw the final losses of runs; ``hover_text`` follows the id of each run."""
+    draw_points(
+        figure,
+        x,
+        [run.validation.nats for run in runs],
+        [f"run {run.id}, {hover_text}" for run in runs],
+        colour,
+        marker={"symbol": [symbol_of(symbol, run) for run in runs], **(marker or {})},
+        **options,
+    )
+
+
+def in_bits(nats: Values) -> list[float]:
+    """Convert losses from nats to bits."""
+    return [bits(value) for value in nats]
+
+
+def draw_band(figure: go.Figure, x: Values, low: Values, high: Values, colour: str) -> None:
+    """Fill the area between two curves, in the unit of the axis."""
     red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
     figure.add_scatter(
         x=[*x, *x[::-1]],
@@ -131,20 +159,19 @@ def band(figure: go.Figure, x: Values, low: Floats, high: Floats, colour: str) -
     )
 
 
-def line(figure: go.Figure, x: Values, y: Values, colour: str, **how: Any) -> None:
-    """A line in the unit of the axis that says nothing on hover, unless told to."""
+def draw_line(figure: go.Figure, x: Values, y: Values, colour: str, **options: Any) -> None:
+    """Draw a line in the unit of the axis, by default without hover text and legend."""
     figure.add_scatter(
         x=list(x),
         y=list(y),
         mode="lines",
-        line={"color": colour, "width": 1.5, "dash": how.pop("dash", "solid")},
-        **{"hoverinfo": "skip", "showlegend": False, **how},
+        line={"color": colour, "width": 1.5, "dash": options.pop("dash", "solid")},
+        **{"hoverinfo": "skip", "showlegend": False, **options},
     )
 
 
-def scales(figure: go.Figure, vertical: bool = False) -> None:
-    """Buttons that switch an axis between logarithmic and linear."""
-    axis = "yaxis" if vertical else "xaxis"
+def add_scale_buttons(figure: go.Figure) -> None:
+    """Add buttons that switch the horizontal axis between logarithmic and linear."""
     figure.update_layout(
         updatemenus=[
             {
@@ -158,7 +185,7 @@ def scales(figure: go.Figure, vertical: bool = False) -> None:
                 "pad": {"r": 0, "t": 0},
                 "font": {"size": 11},
                 "buttons": [
-                    {"label": kind, "method": "relayout", "args": [{f"{axis}.type": kind}]}
+                    {"label": kind, "method": "relayout", "args": [{"xaxis.type": kind}]}
                     for kind in ("log", "linear")
                 ],
             }
@@ -167,10 +194,10 @@ def scales(figure: go.Figure, vertical: bool = False) -> None:
 
 
 def axis_title(key: str) -> str:
-    """What an axis of this setting is called, with its unit."""
+    """Return the title of the axis of a setting, with its unit."""
     return f"{setting_name(key)} (samples)" if key in SAMPLES else setting_name(key)
 
 
 def tick_label(value: float) -> str:
-    """A tick of an axis."""
+    """Return the label of a tick of an axis."""
     return f"{value / 1000:g}k" if value >= 1_000 else f"{value:g}"

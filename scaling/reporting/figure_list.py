@@ -1,138 +1,153 @@
-"""The numbered figures of a report, F1 to F12: each drawn, or the sentence that stands for it."""
+"""The numbered figures of a report, F1 to F12, as panels, JSON values and rows of a table."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from scaling.analysis.series import CONTEXT, Series, setting_name
-from scaling.analysis.specification_curve import Specification
-from scaling.analysis.study_law import StudyLaw
+from scaling.analysis.series import CONTEXT, setting_name
 from scaling.reporting import figures_cost, figures_law, figures_learning, figures_loss
 from scaling.reporting.drawing import NumberedFigure, Panel
-from scaling.runs.record import RunRecord
+from scaling.reporting.page import panels_as_json
+from scaling.reporting.study import Study
 
 
-@dataclass(frozen=True)
-class StudyAnalysis:
-    """All that figures are drawn from: sorted records, their curves by axis, and the law.
-
-    ``noise`` is the scatter between seeds in nats; None where no configuration was run twice.
-    """
-
-    records: Sequence[RunRecord]
-    axes: dict[str, list[Series]]
-    law: StudyLaw
-    choices: list[Specification]
-    noise: float | None
-
-
-def numbered_figures(study: StudyAnalysis) -> list[NumberedFigure]:
-    """All figures in their order."""
+def numbered_figures(study: Study) -> list[NumberedFigure]:
+    """Return all figures in their order; a figure that cannot be drawn has a sentence instead."""
     return [
         *_against_axes(study),
-        _marginal(study),
-        _positions(study),
+        _context_gain(study),
+        _contexts_seen(study),
         _learning(study),
         _equal_budgets(study),
         NumberedFigure("F6", "Loss against compute", [figures_cost.compute_panel(study.records)]),
         _chunk(study),
-        *_of_law(study),
-        _choices(study),
+        *_law_figures(study),
         NumberedFigure("F12", "Loss against time", [figures_cost.time_panel(study.records)]),
     ]
 
 
-def _against_axes(study: StudyAnalysis) -> list[NumberedFigure]:
+def _figure(code: str, title: str, panels: list[Panel], missing: str) -> NumberedFigure:
+    """Return a figure with its panels, or with the sentence ``missing`` if there are none."""
+    return NumberedFigure(code, title, panels, "" if panels else missing)
+
+
+def _against_axes(study: Study) -> list[NumberedFigure]:
     found = []
-    for axis, series in study.axes.items():
-        title = f"Loss against {setting_name(axis)}"
+    for axis, series in study.curves.items():
         values = {x for one in series for x in one.positions}
-        if len(values) > 1:
-            found.append(NumberedFigure("F1", title, figures_loss.loss_panels(series)))
-        else:
-            text = (
-                f"Not enough runs for a curve: all of them have {setting_name(axis)} "
-                f"{min(values):,.6g}. It takes at least two values of it to draw one."
-            )
-            found.append(NumberedFigure("F1", title, missing=text))
+        missing = (
+            f"Not enough runs for a curve: all of them have {setting_name(axis)} "
+            f"{min(values):,.6g}. A curve needs at least two values."
+        )
+        panels = figures_loss.loss_panels(series) if len(values) > 1 else []
+        found.append(_figure("F1", f"Loss against {setting_name(axis)}", panels, missing))
     return found
 
 
-def _marginal(study: StudyAnalysis) -> NumberedFigure:
-    title = "What a doubling of context buys"
-    panel = figures_law.marginal_of_law(study.law, study.records, study.noise)
-    panel = panel or figures_law.marginal_of_curves(study.axes.get(CONTEXT, []), study.noise)
-    if panel:
-        return NumberedFigure("F2", title, [panel])
-    text = (
-        "Not enough runs: neither a law of the whole study in context nor a power law of one curve "
-        "is determined, so the gain has no curve. The slopes of F1 say what the runs can tell."
+def _context_gain(study: Study) -> NumberedFigure:
+    panel = figures_law.gain_panel_by_law(study.law, study.records, study.seed_noise)
+    panel = panel or figures_law.gain_panel_by_curves(
+        study.curves.get(CONTEXT, []), study.seed_noise
     )
-    return NumberedFigure("F2", title, missing=text)
+    missing = (
+        "Not enough runs: neither a law of the whole study with the context nor a power law of one "
+        "curve is determined. The captions of F1 give the slopes."
+    )
+    return _figure("F2", "Gain of a doubled context", [panel] if panel else [], missing)
 
 
-def _positions(study: StudyAnalysis) -> NumberedFigure:
-    title = "Loss against the context seen, within one run"
-    first = next(iter(study.axes.values()))
-    found = [
-        *figures_loss.context_panels(first),
-        *figures_loss.overlaid_panels([run for one in first for run in one.records]),
+def _contexts_seen(study: Study) -> NumberedFigure:
+    series = study.curves[study.main_axis]
+    panels = [
+        *figures_loss.context_panels(series),
+        *figures_loss.overlaid_panels([run for one in series for run in one.records]),
     ]
-    text = "Not enough contexts: no run was scored from several of them."
-    return NumberedFigure("F3", title, found, "" if found else text)
+    missing = "Not enough contexts: no run was scored at several contexts."
+    return _figure("F3", "Loss against the context seen, within one run", panels, missing)
 
 
-def _learning(study: StudyAnalysis) -> NumberedFigure:
-    first = next(iter(study.axes.values()))
+def _learning(study: Study) -> NumberedFigure:
     floor = study.law.analysis.fit.named_parameters["E"] if study.law.analysis else 0.0
-    together = figures_learning.collapsed(study.records, floor)
-    found = [*figures_learning.learning_panels(first), *([together[0]] if together else [])]
-    return NumberedFigure("F4", "Learning curves", found)
+    together = figures_learning.collapsed_panel(study.records, floor)
+    panels = figures_learning.learning_panels(study.curves[study.main_axis])
+    return NumberedFigure("F4", "Learning curves", panels + ([together[0]] if together else []))
 
 
-def _equal_budgets(study: StudyAnalysis) -> NumberedFigure:
-    title = "Best sizes for a budget"
+def _equal_budgets(study: Study) -> NumberedFigure:
     law = study.law.analysis
-    found: list[Panel] = []
+    panels: list[Panel] = []
     if law:
-        found += figures_cost.profile_panels(law, study.records)
-        found += figures_cost.frontier_panels(law.best, law.profiles) if law.best else []
-    text = "Not enough runs: " + (" ".join(study.law.notes) or "no runs share a budget.")
-    return NumberedFigure("F5", title, found, "" if found else text)
+        panels += figures_cost.profile_panels(law, study.records, study.budgets("shape"))
+        panels += figures_cost.frontier_panels(law.best, law.profiles) if law.best else []
+    missing = "Not enough runs: " + (" ".join(study.law.notes) or "no runs share a budget.")
+    return _figure("F5", "Best sizes for a budget", panels, missing)
 
 
-def _chunk(study: StudyAnalysis) -> NumberedFigure:
-    panel = figures_cost.chunk_panel(study.law.analysis, study.records)
-    text = (
-        "Not enough runs: it takes four chunks at one budget, with all else but the length of "
-        "training the same."
+def _chunk(study: Study) -> NumberedFigure:
+    panel = figures_cost.chunk_panel(study.law.analysis, study.records, study.budgets("chunk"))
+    missing = (
+        "Not enough runs: this figure needs four chunks at one budget, with equal settings except "
+        "the length of training."
     )
     title = "Loss against the chunk at equal compute"
-    return (
-        NumberedFigure("F7", title, [panel]) if panel else NumberedFigure("F7", title, missing=text)
-    )
+    return _figure("F7", title, [panel] if panel else [], missing)
 
 
-def _of_law(study: StudyAnalysis) -> list[NumberedFigure]:
-    law = study.law.analysis
-    titles = {
-        "F8": "Reducible loss, and the held-out runs",
-        "F9": "Residuals of the law",
-        "F10": "How E and the exponents hang together",
-    }
-    if law is None:
-        text = "Not enough runs: " + " ".join(study.law.notes)
-        return [NumberedFigure(code, title, missing=text) for code, title in titles.items()]
-    drawn = figures_law.exponent_panels(law.fit)
-    few = "Not enough configurations to redraw: their intervals are those of the curvature."
+def _law_figures(study: Study) -> list[NumberedFigure]:
+    law, specifications = study.law.analysis, study.law.specifications
+    missing = few = "Not enough runs: " + " ".join(study.law.notes)
+    reducible: list[Panel] = []
+    residuals: list[Panel] = []
+    exponents: list[Panel] = []
+    if law:
+        few = "Not enough configurations for a bootstrap: intervals follow from the curvature."
+        reducible = [figures_law.reducible_panel(law, study.records)]
+        residuals = figures_law.residual_panels(law)
+        exponents = figures_law.exponent_panels(law.fit)
+    others = any(one.values for one in specifications)
+    curve = figures_law.specification_panels(specifications) if others else []
     return [
-        NumberedFigure("F8", titles["F8"], [figures_law.reducible(law, study.records)]),
-        NumberedFigure("F9", titles["F9"], figures_law.residuals(law)),
-        NumberedFigure("F10", titles["F10"], drawn, "" if drawn else few),
+        _figure("F8", "Reducible loss, and the held-out runs", reducible, missing),
+        _figure("F9", "Residuals of the law", residuals, missing),
+        _figure("F10", "E against the exponents", exponents, few),
+        _figure("F11", "The law under other choices", curve, missing),
     ]
 
 
-def _choices(study: StudyAnalysis) -> NumberedFigure:
-    title = "The law under other choices"
-    if any(choice.values for choice in study.choices):
-        return NumberedFigure("F11", title, figures_cost.choice_panels(study.choices))
-    return NumberedFigure("F11", title, missing="Not enough runs: " + " ".join(study.law.notes))
+def figures_as_json(figures: Sequence[NumberedFigure]) -> list[dict[str, Any]]:
+    """Return figures as plain JSON values; ``first`` is true for the first one of its code."""
+    return [
+        {
+            "code": figure.code,
+            "first": figure.code not in [other.code for other in figures[:at]],
+            "title": figure.title,
+            "panels": panels_as_json(figure.panels),
+            "missing": figure.missing,
+        }
+        for at, figure in enumerate(figures)
+    ]
+
+
+def figure_rows(figures: Sequence[NumberedFigure]) -> list[dict[str, Any]]:
+    """Return each drawn point as a row of a table, in the units of its axes."""
+    return list(_drawn_rows(figures)) or [{"figure": None}]
+
+
+def _drawn_rows(figures: Sequence[NumberedFigure]) -> Iterator[dict[str, Any]]:
+    for figure in figures:
+        for panel in figure.panels:
+            axes = panel.figure.layout.xaxis.title.text, panel.figure.layout.yaxis.title.text
+            for number, trace in enumerate(panel.figure.data):
+                error = getattr(trace, "error_y", None)
+                errors = error.array if error is not None and error.array is not None else None
+                for at, (x, y) in enumerate(zip(trace.x, trace.y, strict=True)):
+                    yield {
+                        "figure": figure.code,
+                        "panel": panel.title,
+                        "trace": number,
+                        "name": trace.name or ("band" if trace.fill else trace.mode),
+                        "x": x,
+                        "y": y,
+                        "error": None if errors is None else errors[at],
+                        "x_axis": axes[0],
+                        "y_axis": axes[1],
+                    }

@@ -1,14 +1,15 @@
-"""What the law of a whole study looks like: reducible loss, residuals, redraws, marginal gain."""
+"""Figures of the law of a study: reducible loss, residuals, redraws, specifications, gains."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from scipy.special import ndtri
 
-from scaling.analysis.context_or_size import context_column, per_doubling, size_instead_of_context
+from scaling.analysis.context_or_size import per_doubling, size_instead_of_context
 from scaling.analysis.series import CONTEXT, Series
-from scaling.analysis.study_law import StudyLaw
+from scaling.analysis.study_law import Specification, StudyLaw
 from scaling.fitting.fit import Fit
 from scaling.fitting.slope import Floats
 from scaling.fitting.table_fit import TableFit
@@ -19,21 +20,21 @@ from scaling.reporting.drawing import (
     SYMBOLS,
     Panel,
     axis_title,
-    band,
+    draw_band,
+    draw_line,
+    draw_points,
     empty_figure,
     explain_repeats,
-    line,
-    points,
+    in_bits,
     symbol_of,
 )
-from scaling.reporting.figures_loss import LN2
-from scaling.runs.record import RunRecord, bits
+from scaling.runs.record import RunRecord, bits, in_both_units
 
-NUM_DRAWN = 40
+NUM_DRAWN = 40  # points along a drawn line
 
 
-def reducible(law: TableFit, records: Sequence[RunRecord]) -> Panel:
-    """The loss above E against compute: fitted runs filled, held-out ones open with their error."""
+def reducible_panel(law: TableFit, records: Sequence[RunRecord]) -> Panel:
+    """Draw the loss above E against compute, with fitted runs filled and held-out runs open."""
     floor = law.fit.named_parameters["E"]
     figure = empty_figure("operations, forward and backward", vertical="bits a sample above E")
     errors: list[str] = []
@@ -41,17 +42,18 @@ def reducible(law: TableFit, records: Sequence[RunRecord]) -> Panel:
         chosen = np.flatnonzero(law.table.fitted if fitted else law.table.held_out).tolist()
         if not len(chosen):
             continue
-        says = [f"run {records[at].id}, {name}" for at in chosen]
+        hover_text = [f"run {records[at].id}, {name}" for at in chosen]
         if not fitted and law.held_out:
             errors = [f"{error:+.2%}" for error in law.held_out.relative_errors]
-            says = [
-                f"{text}, predicted {error} off" for text, error in zip(says, errors, strict=True)
+            hover_text = [
+                f"{text}, predicted less measured {error}"
+                for text, error in zip(hover_text, errors, strict=True)
             ]
-        points(
+        draw_points(
             figure,
             [records[at].operations.total for at in chosen],
             [records[at].validation.nats - floor for at in chosen],
-            says,
+            hover_text,
             PALETTE[0] if fitted else PALETTE[1],
             name=name,
             marker={
@@ -64,47 +66,50 @@ def reducible(law: TableFit, records: Sequence[RunRecord]) -> Panel:
             opacity=0.6 if fitted else 1.0,
         )
     explain_repeats(figure, [records[at] for at in np.flatnonzero(law.table.usable).tolist()])
-    note = ""
-    if law.best:
-        best = sorted(law.best.best, key=lambda point: point.budget)
-        dearest = max(
-            records[at].operations.total for at in np.flatnonzero(law.table.fitted).tolist()
-        )
-        for beyond in (False, True):
-            part = [point for point in best if (point.budget > dearest) == beyond]
-            part = [best[len(best) - len(part) - 1], *part] if beyond else part
-            line(
-                figure,
-                [point.budget for point in part],
-                [(point.loss - floor) / LN2 for point in part],
-                PALETTE[2],
-                dash="dash" if beyond else "solid",
-                name="best sizes" + (", extrapolated" if beyond else ""),
-                showlegend=True,
-            )
-        note = " Line: the lowest loss that each budget buys by the fit, dashed beyond its runs."
+    note = _draw_best_losses(figure, law, records, floor)
     figure.update_xaxes(type="log", exponentformat="power")
     figure.update_yaxes(type="log")
     off = f" Held out, predicted less measured: {', '.join(errors)}." if errors else ""
-    caption = f"E is {bits(floor):.3f} bits ({floor:.3f} nats).{off}{note}"
-    return Panel("reducible loss", figure, caption)
+    return Panel("reducible loss", figure, f"E is {in_both_units(floor, 3)}.{off}{note}")
 
 
-def residuals(law: TableFit) -> list[Panel]:
-    """Relative residuals of the fitted runs against every column, and against a normal's."""
+def _draw_best_losses(
+    figure: go.Figure, law: TableFit, records: Sequence[RunRecord], floor: float
+) -> str:
+    """Draw the lowest loss above E at each budget, and return a sentence for the caption."""
+    if not law.best:
+        return ""
+    best = sorted(law.best.best, key=lambda point: point.budget)
+    dearest = max(records[at].operations.total for at in np.flatnonzero(law.table.fitted).tolist())
+    for beyond in (False, True):
+        part = [point for point in best if (point.budget > dearest) == beyond]
+        part = [best[len(best) - len(part) - 1], *part] if beyond else part
+        draw_line(
+            figure,
+            [point.budget for point in part],
+            in_bits([point.loss - floor for point in part]),
+            PALETTE[2],
+            dash="dash" if beyond else "solid",
+            name="best sizes" + (", extrapolated" if beyond else ""),
+            showlegend=True,
+        )
+    return " Line: the lowest loss at each budget by the fit, dashed beyond its runs."
+
+
+def residual_panels(law: TableFit) -> list[Panel]:
+    """Draw relative residuals of the fitted runs against each column and a normal distribution."""
     made = law.fit
     relative = 100 * (made.predicted / made.points.loss - 1)
     deviation = float(relative.std(ddof=1))
     panels = []
     for index, name in enumerate(made.points.names):
         figure = empty_figure(name, vertical="predicted less measured, %")
-        figure.add_scatter(
-            x=made.points.x[:, index].tolist(),
-            y=relative.tolist(),
-            mode="markers",
-            marker={"color": PALETTE[index % len(PALETTE)], "size": 6, "opacity": 0.6},
-            hovertemplate="%{y:+.3f}% at %{x:,.6g}<extra></extra>",
-            showlegend=False,
+        _draw_residuals(
+            figure,
+            made.points.x[:, index],
+            relative,
+            {"color": PALETTE[index % len(PALETTE)], "size": 6, "opacity": 0.6},
+            ",.6g",
         )
         figure.add_hline(0, line={"color": GREY, "width": 1})
         figure.update_xaxes(type="log")
@@ -114,21 +119,30 @@ def residuals(law: TableFit) -> list[Panel]:
     ranks = (np.arange(len(relative)) + 0.5) / len(relative)
     normal = ndtri(ranks)
     figure = empty_figure("standard normal", vertical="predicted less measured, %")
-    figure.add_scatter(
-        x=normal.tolist(),
-        y=sorted(relative.tolist()),
-        mode="markers",
-        marker={"color": PALETTE[0], "size": 6, "opacity": 0.7},
-        hovertemplate="%{y:+.3f}% at %{x:.2f}<extra></extra>",
-        showlegend=False,
+    marker = {"color": PALETTE[0], "size": 6, "opacity": 0.7}
+    _draw_residuals(figure, normal, np.sort(relative), marker, ".2f")
+    draw_line(
+        figure, [normal[0], normal[-1]], [deviation * normal[0], deviation * normal[-1]], GREY
     )
-    line(figure, [normal[0], normal[-1]], [deviation * normal[0], deviation * normal[-1]], GREY)
     caption = f"Line: a normal distribution with their standard deviation, {deviation:.3f}%."
     return [*panels, Panel("against a normal distribution", figure, caption)]
 
 
+def _draw_residuals(
+    figure: go.Figure, x: Floats, relative: Floats, marker: dict[str, Any], form: str
+) -> None:
+    figure.add_scatter(
+        x=x.tolist(),
+        y=relative.tolist(),
+        mode="markers",
+        marker=marker,
+        hovertemplate=f"%{{y:+.3f}}% at %{{x:{form}}}<extra></extra>",
+        showlegend=False,
+    )
+
+
 def exponent_panels(made: Fit) -> list[Panel]:
-    """E against each exponent over the redrawn configurations; empty without redraws."""
+    """Draw E against each exponent over the redrawn configurations; empty without redraws."""
     if len(made.redraws) < 2:
         return []
     values = made.form.named_parameters(made.redraws, made.points.centres)
@@ -136,104 +150,109 @@ def exponent_panels(made: Fit) -> list[Panel]:
     for index, name in enumerate(made.form.terms):
         exponent = values[f"{name}.exponent"]
         figure = empty_figure(f"exponent of {name}", vertical="E, bits a sample")
-        points(
+        draw_points(
             figure,
             exponent,
             values["E"],
-            ["a redraw"] * len(exponent),
+            ["redraw"] * len(exponent),
             PALETTE[index % len(PALETTE)],
             marker={"symbol": SYMBOLS[index % len(SYMBOLS)], "size": 5, "opacity": 0.5},
             showlegend=False,
         )
-        points(
+        draw_points(
             figure,
             [made.named_parameters[f"{name}.exponent"]],
             [made.named_parameters["E"]],
-            ["the fit"],
+            ["fit"],
             GREY,
             marker={"symbol": "x", "size": 11},
             showlegend=False,
         )
         correlation = float(np.corrcoef(exponent, values["E"])[0, 1])
         caption = (
-            f"{len(exponent)} redraws; the cross is the fit. Correlation {correlation:+.2f}: "
-            "the nearer to 1 or -1, the less can either be read alone."
+            f"{len(exponent)} redraws; the cross is the fit. Correlation {correlation:+.2f}: near "
+            "1 or -1, neither can be read alone."
         )
         panels.append(Panel(f"E and the exponent of {name}", figure, caption))
     return panels
 
 
-def marginal_of_law(
+def gain_panel_by_law(
     law: StudyLaw, records: Sequence[RunRecord], noise: float | None
 ) -> Panel | None:
-    """What one more doubling of context buys by the joint fit; None where it knows no context."""
-    index = context_column(law)
+    """Draw the gain of one more doubling of context by the joint fit; None without a context."""
+    index = law.context_column
     if law.analysis is None or index is None:
         return None
     made = law.analysis.fit
     usable = np.flatnonzero(law.analysis.table.usable).tolist()
     reference = min(usable, key=lambda at: records[at].validation.nats)
     row = np.array([law.analysis.table.values[name][reference] for name in made.points.names])
+    figure = _gain_figure()
+    contexts, gain = _draw_gain(figure, made, row, index, PALETTE[0], "context, joint fit")
+    caption = f"Other settings as in run {records[reference].id}; band: 95%."
+    other = None if law.sizes is None else size_instead_of_context(made, law.sizes, row, contexts)
+    if other is not None:
+        name, instead = other
+        _gain_line(figure, contexts, instead, PALETTE[1], f"the same operations on {name}", "dash")
+        caption += _crossing(
+            contexts, gain, instead, f"that of the same operations spent on {name}"
+        )
+    caption += _noise_line(figure, contexts, gain, noise)
+    return Panel("gain of a doubled context", figure, caption)
+
+
+def gain_panel_by_curves(series: Sequence[Series], noise: float | None) -> Panel | None:
+    """Draw the same gain by the determined power laws of single curves; None without any."""
+    laws = [
+        (one, one.law.fitted)
+        for one in series
+        if one.axis == CONTEXT and one.law and one.law.determined
+    ]
+    if not laws:
+        return None
+    figure = _gain_figure()
+    caption = "The power law of each curve; bands: 95%."
+    for number, (one, made) in enumerate(laws):
+        colour, name = PALETTE[number % len(PALETTE)], f"{one.panel}, {one.label}"
+        contexts, gain = _draw_gain(figure, made, made.points.x[0], 0, colour, name)
+    caption += _noise_line(figure, contexts, gain, noise) if len(laws) == 1 else ""
+    return Panel("gain of a doubled context", figure, caption)
+
+
+def _gain_figure() -> go.Figure:
+    figure = empty_figure(axis_title(CONTEXT), vertical="bits a sample gained by a doubling")
+    figure.update_xaxes(type="log")
+    figure.update_yaxes(type="log")
+    return figure
+
+
+def _draw_gain(
+    figure: go.Figure, made: Fit, row: Floats, index: int, colour: str, name: str
+) -> tuple[Floats, Floats]:
+    """Draw the gain of a doubled context with its band, all else as in ``row``.
+
+    Returns the contexts (samples) and the gains (nats), both of shape (NUM_DRAWN,).
+    """
     contexts = np.geomspace(*_ends(made.points.x[:, index]), NUM_DRAWN)
     rows = np.tile(row, (len(contexts), 1))
     rows[:, index] = contexts
     gain = per_doubling(made, rows, index, made.parameters[None])[0]
     drawn = per_doubling(made, rows, index, made.redraws)
-    figure = empty_figure(axis_title(CONTEXT), vertical="bits a sample gained by a doubling")
     if len(drawn) > 1:
-        low, high = np.percentile(drawn, PERCENTILES, axis=0) / LN2
-        band(figure, contexts, low, high, PALETTE[0])
-    _gain_line(figure, contexts, gain, PALETTE[0], "context, joint fit")
-    caption = f"All else as in run {records[reference].id}; band: 95%."
-    if law.sizes is not None:
-        other = size_instead_of_context(made, law.sizes, row, contexts)
-        if other is not None:
-            name, instead = other
-            _gain_line(
-                figure, contexts, instead, PALETTE[1], f"the same operations on {name}", "dash"
-            )
-            caption += _crossing(contexts, gain, instead, f"what the same operations buy in {name}")
-    caption += _noise_line(figure, contexts, gain, noise)
-    figure.update_xaxes(type="log")
-    figure.update_yaxes(type="log")
-    return Panel("what a doubling of context buys", figure, caption)
-
-
-def marginal_of_curves(series: Sequence[Series], noise: float | None) -> Panel | None:
-    """The same from the curves whose own power laws are determined; None where there is none."""
-    laws = [one for one in series if one.axis == CONTEXT and one.law and one.law.determined]
-    if not laws:
-        return None
-    figure = empty_figure(axis_title(CONTEXT), vertical="bits a sample gained by a doubling")
-    caption = "Each curve's own power law; bands: 95%."
-    for number, one in enumerate(laws):
-        assert one.law is not None
-        made, colour = one.law.fitted, PALETTE[number % len(PALETTE)]
-        contexts = np.geomspace(*_ends(made.points.x[:, 0]), NUM_DRAWN)
-        gain = per_doubling(made, contexts[:, None], 0, made.parameters[None])[0]
-        drawn = per_doubling(made, contexts[:, None], 0, made.redraws)
-        if len(drawn) > 1:
-            low, high = np.percentile(drawn, PERCENTILES, axis=0) / LN2
-            band(figure, contexts, low, high, colour)
-        _gain_line(figure, contexts, gain, colour, f"{one.panel}, {one.label}")
-    caption += _noise_line(figure, contexts, gain, noise) if len(laws) == 1 else ""
-    figure.update_xaxes(type="log")
-    figure.update_yaxes(type="log")
-    return Panel("what a doubling of context buys", figure, caption)
+        low, high = np.percentile(drawn, PERCENTILES, axis=0)
+        draw_band(figure, contexts, in_bits(low), in_bits(high), colour)
+    _gain_line(figure, contexts, gain, colour, name)
+    return contexts, gain
 
 
 def _gain_line(
-    figure: go.Figure,
-    contexts: Floats,
-    gain: Floats,
-    colour: str,
-    name: str,
-    dash: str = "solid",
+    figure: go.Figure, contexts: Floats, gain: Floats, colour: str, name: str, dash: str = "solid"
 ) -> None:
-    line(
+    draw_line(
         figure,
         contexts,
-        gain / LN2,
+        in_bits(gain),
         colour,
         dash=dash,
         name=name,
@@ -244,10 +263,10 @@ def _gain_line(
 
 
 def _noise_line(figure: go.Figure, contexts: Floats, gain: Floats, noise: float | None) -> str:
-    """The scatter between seeds as a line, and where the gain falls below it, in a sentence."""
+    """Draw the scatter between seeds, and return a sentence on where the gain falls below it."""
     if noise is None:
-        return " No configuration was run twice, so the scatter between seeds is not drawn."
-    line(
+        return " No configuration was run twice, so the scatter between seeds is unknown."
+    draw_line(
         figure,
         _ends(contexts),
         [bits(noise)] * 2,
@@ -259,14 +278,59 @@ def _noise_line(figure: go.Figure, contexts: Floats, gain: Floats, noise: float 
     return _crossing(contexts, gain, np.full(len(gain), noise), "the scatter between seeds")
 
 
-def _crossing(contexts: Floats, gain: Floats, other: Floats, what: str) -> str:
+def _crossing(contexts: Floats, gain: Floats, other: Floats, name: str) -> str:
+    """Return a sentence on where the gain falls below another one."""
     below = np.flatnonzero(gain < other)
     if not len(below):
-        return f" Within these contexts it stays above {what}."
+        return f" The gain is above {name} at all these contexts."
     if below[0] == 0:
-        return f" It lies below {what} from the shortest context on."
-    return f" From {contexts[below[0]]:,.0f} samples on it lies below {what}."
+        return f" The gain is below {name} from the shortest context on."
+    return f" The gain is below {name} from {contexts[below[0]]:,.0f} samples on."
 
 
 def _ends(values: Floats) -> tuple[float, float]:
     return float(values.min()), float(values.max())
+
+
+def specification_panels(found: Sequence[Specification]) -> list[Panel]:
+    """Draw E and each exponent under every specification, in the order of their size."""
+    made = [one for one in found if one.values]
+    panels = []
+    for key in made[0].values:
+        ordered = sorted(made, key=lambda one: one.values[key])
+        values = [bits(one.values[key]) if key == "E" else one.values[key] for one in ordered]
+        figure = empty_figure(
+            "E, bits a sample" if key == "E" else key.replace(".", ", "), vertical=""
+        )
+        for reported in (False, True):
+            chosen = [at for at, one in enumerate(ordered) if (one is made[0]) == reported]
+            ends = [interval[1] if (interval := one.intervals[key]) else None for one in ordered]
+            if key == "E":
+                ends = [None if end is None else bits(end) for end in ends]
+            errors = [
+                0 if end is None else end - value for end, value in zip(ends, values, strict=True)
+            ]
+            figure.add_scatter(
+                x=[values[at] for at in chosen],
+                y=[ordered[at].name for at in chosen],
+                error_x={"array": [errors[at] for at in chosen], "thickness": 1.2},
+                mode="markers",
+                marker={
+                    "color": PALETTE[1] if reported else PALETTE[0],
+                    "symbol": "diamond" if reported else "circle",
+                    "size": 9,
+                },
+                hovertemplate="%{y}: %{x:.4f}<extra></extra>",
+                showlegend=False,
+            )
+        names = [one.name for one in ordered]
+        figure.update_yaxes(
+            title=None, categoryorder="array", categoryarray=names, nticks=len(names) + 1
+        )
+        figure.update_layout(margin={"l": 190, "r": 18, "t": 10, "b": 56})
+        caption = (
+            f"From {values[0]:.4f} to {values[-1]:.4f} over {len(ordered)} choices; diamond: as "
+            "reported. Bars: 95% Wald intervals."
+        )
+        panels.append(Panel(key.replace(".exponent", ", exponent"), figure, caption))
+    return panels

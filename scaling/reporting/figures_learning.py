@@ -1,4 +1,4 @@
-"""Learning curves: every run's, and all on one scale, where one that fell otherwise stands out."""
+"""Figures of learning curves: of each run, and of all runs on one scale to expose outliers."""
 
 from collections.abc import Sequence
 
@@ -6,18 +6,26 @@ import numpy as np
 import plotly.graph_objects as go
 
 from scaling.analysis.series import SEED, Series, setting, setting_name, setting_text
-from scaling.reporting.drawing import GREY, HOVER, PALETTE, Panel, colours_of, empty_figure
-from scaling.reporting.figures_loss import draw_references, references
-from scaling.runs.record import CurvePoint, RunRecord, bits
+from scaling.reporting.drawing import (
+    GREY,
+    HOVER,
+    PALETTE,
+    Panel,
+    colours_of,
+    empty_figure,
+    in_bits,
+)
+from scaling.reporting.figures_loss import draw_references, reference_lines
+from scaling.runs.record import CurvePoint, RunRecord, in_both_units
 
 STRETCHES = 8  # of a run, over which its training loss is averaged
 MOST_WITH_TRAINING = 60  # runs in a figure: with more, only validation is drawn
-OUTLYING = 8.0  # median deviations from the other runs, half-way through
-LEAST_APART = 0.02  # of the collapsed scale: closer is never an outlier
+OUTLYING = 8.0  # median deviations from the median run, half-way through the training
+LEAST_APART = 0.02  # of the collapsed scale: closer runs are no outliers
 
 
 def learning_panels(series: Sequence[Series]) -> list[Panel]:
-    """Validation loss (training loss thin) against targets seen: a panel for each depth."""
+    """Draw validation and training loss against the targets seen: a panel for each depth."""
     colours = colours_of([one.label for one in series])
     records = [record for one in series for record in one.records]
     points = [
@@ -25,13 +33,13 @@ def learning_panels(series: Sequence[Series]) -> list[Panel]:
         for record in records
         for point in (*record.validation_curve, *_smoothed(record.training_curve))
     ]
-    heights = [bits(point.nats) for point in points]
-    lines, note = references(records[0], min(heights), max(heights), 0.0)
+    heights = in_bits([point.nats for point in points])
+    lines, note = reference_lines(records[0], min(heights), max(heights), 0.0)
     shown = [*heights, *lines.values()]
     room = 0.08 * (max(shown) - min(shown))
     with_training = len(records) <= MOST_WITH_TRAINING
-    training = f"dotted: training, in means over {STRETCHES} stretches of the run."
-    kinds = f"Thick: validation; {training}" if with_training else "Validation."
+    training = f"dotted: training, averaged over {STRETCHES} stretches of the run."
+    kinds = f"Thick: validation; {training}" if with_training else "Validation losses."
     panels = []
     for name in dict.fromkeys(one.panel for one in series):
         figure = empty_figure("targets seen", (min(shown) - room, max(shown) + room))
@@ -45,11 +53,11 @@ def learning_panels(series: Sequence[Series]) -> list[Panel]:
     return panels
 
 
-def collapsed(records: Sequence[RunRecord], floor: float) -> tuple[Panel, list[str]] | None:
-    """All runs as shares of their length and of their reducible loss, and who falls otherwise.
+def collapsed_panel(records: Sequence[RunRecord], floor: float) -> tuple[Panel, list[str]] | None:
+    """Draw all runs as shares of their length and reducible loss, and list the outliers' ids.
 
-    ``floor`` is the irreducible loss (nats), 0 where it is not known. None where no run was
-    validated twice.
+    ``floor`` is the irreducible loss (nats), 0 if it is unknown. None if no run was validated
+    twice.
     """
     drawn = [run for run in records if len(run.validation_curve) > 1]
     if not drawn:
@@ -74,41 +82,37 @@ def collapsed(records: Sequence[RunRecord], floor: float) -> tuple[Panel, list[s
     for far in (False, True):
         x: list[float | None] = []
         y: list[float | None] = []
-        says: list[str | None] = []
+        hover_text: list[str] = []
         for run, (across, up) in zip(drawn, shares, strict=True):
             if (run.id in outliers) == far:
                 x += [*across, None]
                 y += [*up, None]
-                says += [f"run {run.id}"] * (len(across) + 1)
+                hover_text += [f"run {run.id}"] * (len(across) + 1)
         figure.add_scatter(
             x=x,
             y=y,
-            customdata=says,
+            customdata=hover_text,
             mode="lines",
             line={"color": PALETTE[1] if far else GREY, "width": 2 if far else 1},
             opacity=1.0 if far else 0.45,
             hovertemplate="%{y:.4f} at %{x:.3f}<br>%{customdata}<extra></extra>",
-            name="apart" if far else "the others",
+            name="outliers" if far else "other runs",
         )
     figure.update_xaxes(type="log")
     figure.update_yaxes(type="log")
-    said = (
-        f"Coloured: {', '.join(outliers)}, further from the others half-way than "
-        f"{OUTLYING:g} median deviations."
+    verdict = (
+        f"Outliers (coloured), half-way more than {OUTLYING:g} median deviations from the median: "
+        f"{', '.join(outliers)}."
         if outliers
-        else "No run falls otherwise than the rest."
+        else "No run is an outlier."
     )
-    over = (
-        f"above E = {bits(floor):.3f} bits ({floor:.3f} nats)"
-        if floor
-        else "as it is: E is not known"
-    )
-    caption = f"{len(drawn)} runs; the loss {over}. {said}"
+    over = f"above E = {in_both_units(floor, 3)}" if floor else "in full, because E is unknown"
+    caption = f"{len(drawn)} runs; the loss {over}. {verdict}"
     return Panel("all runs, collapsed", figure, caption), outliers
 
 
 def _draw(figure: go.Figure, one: Series, colour: str, training: bool) -> None:
-    """The learning curves of one series' runs: a trace of all, with gaps between runs."""
+    """Draw the learning curves of one series as one trace, with gaps between runs."""
     kinds = [("validation", "solid", [run.validation_curve for run in one.records])]
     if training:
         curves = [_smoothed(run.training_curve) for run in one.records]
@@ -116,17 +120,17 @@ def _draw(figure: go.Figure, one: Series, colour: str, training: bool) -> None:
     for kind, dash, all_points in kinds:
         x: list[float | None] = []
         y: list[float | None] = []
-        says: list[tuple[float, str] | None] = []
+        hover_text: list[tuple[float, str] | None] = []
         for record, points in zip(one.records, all_points, strict=True):
             axis = f"{setting_name(one.axis)} {setting_text(setting(record, one.axis))}"
             run = f"{kind}, {one.label}, {axis}, {SEED} {record.config[SEED]}<br>run {record.id}"
             x += [*(point.targets for point in points), None]
-            y += [*(bits(point.nats) for point in points), None]
-            says += [*((point.nats, run) for point in points), None]
+            y += [*in_bits([point.nats for point in points]), None]
+            hover_text += [*((point.nats, run) for point in points), None]
         figure.add_scatter(
             x=x,
             y=y,
-            customdata=says,
+            customdata=hover_text,
             hovertemplate=HOVER,
             mode="lines",
             line={"color": colour, "width": 1 if dash == "dot" else 2, "dash": dash},
@@ -138,7 +142,7 @@ def _draw(figure: go.Figure, one: Series, colour: str, training: bool) -> None:
 
 
 def _smoothed(curve: Sequence[CurvePoint]) -> list[CurvePoint]:
-    """Means over stretches of a curve: single steps scatter far beyond their trend."""
+    """Average a curve over stretches, because single steps scatter far beyond the trend."""
     stretches = np.array_split(np.arange(len(curve)), min(STRETCHES, len(curve)))
     return [
         curve[stretch[-1]].model_copy(

@@ -1,46 +1,45 @@
-"""Series into figures: loss against a swept axis with its fit, and against the context seen."""
+"""Figures of the loss against a swept axis with its fits, and against the context seen."""
 
 from collections.abc import Hashable, Sequence
-from math import log
 
 import numpy as np
 import plotly.graph_objects as go
 
 from scaling.analysis.series import CONTEXT, Series, configuration, setting, setting_name, varied
 from scaling.reporting.drawing import (
-    HOVER,
     PALETTE,
     SYMBOLS,
     Panel,
     axis_title,
-    band,
     colours_of,
+    draw_band,
+    draw_line,
+    draw_points,
     empty_figure,
     explain_repeats,
-    line,
+    in_bits,
     symbol_of,
     tick_label,
 )
-from scaling.runs.record import ContextLoss, RunRecord, bits
+from scaling.runs.record import ContextLoss, RunRecord, bits, in_both_units
 
-LN2 = log(2)
 MOST_TICKS = 12
-MOST_SAID = 4  # curves in a caption
+MOST_CAPTIONED = 4  # curves in a caption
 NUM_DRAWN = 60  # points along a drawn line
 CONTEXTS_CAPTION = (
-    "The held-out targets scored by one run from fewer samples, pair by pair with its longest "
-    "context; bars are standard errors. Contexts are the octaves of chunks that it trained."
+    "Loss of one run on the held-out targets with fewer samples of context, less its loss with the "
+    "longest; bars are paired standard errors. Contexts are the octaves of chunks that it trained."
 )
 
 
 def loss_panels(series: Sequence[Series]) -> list[Panel]:
-    """Loss against the series' axis: a panel for each depth, a colour for each remaining value."""
+    """Draw the loss against the axis of the series: panels by depth, colours by label."""
     names = list(dict.fromkeys(one.panel for one in series))
     colours = colours_of([one.label for one in series])
     records = [record for one in series for record in one.records]
-    losses = [bits(record.validation.nats) for record in records]
-    errors = [bits(record.validation.standard_error) for record in records]
-    lines, note = references(records[0], min(losses), max(losses), max(errors))
+    losses = in_bits([record.validation.nats for record in records])
+    errors = in_bits([record.validation.standard_error for record in records])
+    lines, note = reference_lines(records[0], min(losses), max(losses), max(errors))
     shown = [*losses, *lines.values()]
     room = 0.06 * (max(shown) - min(shown)) + max(errors)
     limits = (min(shown) - room, max(shown) + room)
@@ -57,26 +56,27 @@ def loss_panels(series: Sequence[Series]) -> list[Panel]:
         if len(ticks) <= MOST_TICKS:
             figure.update_xaxes(tickvals=ticks, ticktext=[tick_label(tick) for tick in ticks])
         draw_references(figure, lines)
-        said = [*map(_drawn_as, members[:MOST_SAID])]
-        if len(members) > MOST_SAID:
-            said.append(f"{len(members) - MOST_SAID} more curves stand in the table of fits.")
-        panels.append(Panel(name, figure, " ".join([*said, note])))
+        sentences = [*map(_curve_sentence, members[:MOST_CAPTIONED])]
+        if len(members) > MOST_CAPTIONED:
+            more = len(members) - MOST_CAPTIONED
+            sentences.append(f"The table of fits has {more} more curves.")
+        panels.append(Panel(name, figure, " ".join([*sentences, note])))
     return panels
 
 
 def context_panels(series: Sequence[Series]) -> list[Panel]:
-    """What shorter contexts cost single runs that trained them: a panel for each depth.
+    """Draw the excess loss of shorter contexts within single runs: a panel for each depth.
 
-    Of each curve the run of the longest context is drawn; empty where no run trained several.
+    Each curve gives its run of the longest context; empty if no run trained several contexts.
     """
     colours = colours_of([one.label for one in series])
     longest = [max(one.records, key=lambda run: setting(run, CONTEXT)) for one in series]
     curves = [run.validation.by_context for run in longest]
     drawn = [(one, curve) for one, curve in zip(series, curves, strict=True) if len(curve) > 1]
     heights = [
-        bits(point.excess + sign * (point.excess_standard_error or 0))
-        for _, points in drawn
-        for point in points
+        bits(score.excess + sign * (score.excess_standard_error or 0))
+        for _, scored in drawn
+        for score in scored
         for sign in (-1, 1)
     ]
     panels = []
@@ -85,18 +85,18 @@ def context_panels(series: Sequence[Series]) -> list[Panel]:
         figure = empty_figure(axis_title(CONTEXT), (min(heights) - room, max(heights) + room))
         figure.update_yaxes(title_text="bits above the longest context", exponentformat="power")
         figure.update_xaxes(type="log")
-        for one, points in drawn:
+        for one, scored in drawn:
             if one.panel == name:
-                _draw_contexts(figure, one, points, colours[one.label])
+                _draw_contexts(figure, one, scored, colours[one.label])
         panels.append(Panel(name, figure, CONTEXTS_CAPTION))
     return panels
 
 
 def overlaid_panels(records: Sequence[RunRecord]) -> list[Panel]:
-    """Runs of different contexts over each other at every context that they were scored from.
+    """Overlay runs of different contexts, each at all contexts at which it was scored.
 
-    A panel for the runs that share everything but context and seed, of the group with most
-    contexts; empty where no run of it was scored from several.
+    One panel has the runs that differ only in context and seed, from the group with most contexts.
+    The list is empty if no run was scored at several contexts.
     """
     others = [key for key in varied(records) if key != CONTEXT]
     groups: dict[tuple[Hashable, ...], dict[int, RunRecord]] = {}
@@ -110,89 +110,86 @@ def overlaid_panels(records: Sequence[RunRecord]) -> list[Panel]:
         return []
     figure = empty_figure("samples of context seen")
     for number, (context, run) in enumerate(sorted(runs.items())):
-        points = run.validation.by_context
-        figure.add_scatter(
-            x=[point.longest for point in points],
-            y=[bits(point.nats) for point in points],
-            customdata=[
-                (point.nats, f"trained with {context:,}, run {run.id}") for point in points
-            ],
-            hovertemplate=HOVER,
+        scored, colour = run.validation.by_context, PALETTE[number % len(PALETTE)]
+        draw_points(
+            figure,
+            [score.longest for score in scored],
+            [score.nats for score in scored],
+            [f"trained with {context:,} samples, run {run.id}"] * len(scored),
+            colour,
             mode="lines+markers",
             marker={"symbol": SYMBOLS[number % len(SYMBOLS)], "size": 7},
-            line={"color": PALETTE[number % len(PALETTE)], "width": 1.5},
+            line={"color": colour, "width": 1.5},
             name=tick_label(context),
         )
     figure.update_xaxes(type="log")
     shared = ", ".join(f"{setting_name(key)} {setting(run, key)}" for key in others)
     caption = (
-        f"A colour for each context that was trained{', all with ' + shared if shared else ''}. "
-        "Where a curve lies above that of a shorter context, training with more of it cost the "
-        "near context."
+        f"A colour for each context of training{', all with ' + shared if shared else ''}. If a "
+        "curve lies above that of a shorter context, training with more context worsened the use "
+        "of the near context."
     )
-    return [Panel("all contexts over each other", figure, caption)]
+    return [Panel("all contexts overlaid", figure, caption)]
 
 
 def _draw_contexts(
-    figure: go.Figure, one: Series, points: Sequence[ContextLoss], colour: str
+    figure: go.Figure, one: Series, scored: Sequence[ContextLoss], colour: str
 ) -> None:
-    """One run's excess at each context, with its paired standard error."""
-    errors = [bits(point.excess_standard_error or 0) for point in points]
-    figure.add_scatter(
-        x=[point.longest for point in points],
-        y=[bits(point.excess) for point in points],
+    """Draw the excess loss of one run at each context, with its paired standard error."""
+    errors = in_bits([score.excess_standard_error or 0 for score in scored])
+    draw_points(
+        figure,
+        [score.longest for score in scored],
+        [score.excess for score in scored],
+        [f"{one.label}, {score.longest:,} samples" for score in scored],
+        colour,
         error_y={"array": errors, "thickness": 1.2},
-        customdata=[(point.excess, f"{one.label}, {point.longest:,} samples") for point in points],
-        hovertemplate=HOVER,
         mode="lines+markers",
+        marker={"size": 6},
         line={"color": colour, "width": 1.5},
         name=one.label,
     )
 
 
 def _draw(figure: go.Figure, one: Series, colour: str, symbol: str, dodge: float) -> None:
-    """One curve: its configurations' means with error bars, over its line and band."""
+    """Draw one curve: means of its configurations with error bars, over its line and band."""
     fitted = one.law if one.law and one.law.determined else one.slope
     if fitted:
         x = np.geomspace(min(one.positions), max(one.positions), NUM_DRAWN)
         limits = fitted.band(x)
         if limits:
-            band(figure, x, limits[0] / LN2, limits[1] / LN2, colour)
+            draw_band(figure, x, in_bits(limits[0]), in_bits(limits[1]), colour)
         dash = "solid" if fitted is one.law else "dash"
-        line(figure, x, fitted.at(x) / LN2, colour, dash=dash)
+        draw_line(figure, x, in_bits(fitted.at(x)), colour, dash=dash)
     cells: dict[float, list[RunRecord]] = {}
     for position, record in zip(one.positions, one.records, strict=True):
         cells.setdefault(position, []).append(record)
     losses = [float(np.mean([run.validation.nats for run in runs])) for runs in cells.values()]
-    figure.add_scatter(
-        x=[position * dodge for position in cells],
-        y=[bits(loss) for loss in losses],
-        error_y={"array": [bits(_error(runs)) for runs in cells.values()], "thickness": 1.2},
-        customdata=[
-            (loss, f"{one.label}, {setting_name(one.axis)} {position:,.6g}, runs: {len(runs)}")
-            for loss, (position, runs) in zip(losses, cells.items(), strict=True)
+    draw_points(
+        figure,
+        [position * dodge for position in cells],
+        losses,
+        [
+            f"{one.label}, {setting_name(one.axis)} {position:,.6g}, runs: {len(runs)}"
+            for position, runs in cells.items()
         ],
-        hovertemplate=HOVER,
-        mode="markers",
-        marker={
-            "color": colour,
-            "size": 9,
-            "symbol": [symbol_of(symbol, *runs) for runs in cells.values()],
-        },
+        colour,
+        error_y={"array": in_bits([*map(_error, cells.values())]), "thickness": 1.2},
+        marker={"size": 9, "symbol": [symbol_of(symbol, *runs) for runs in cells.values()]},
         name=one.label,
     )
 
 
 def _error(runs: Sequence[RunRecord]) -> float:
-    """Spread among replicates in nats, or the standard error of the validation of a single run."""
+    """Return the spread of replicates (nats), or the standard error of a single run."""
     losses = [run.validation.nats for run in runs]
     return float(np.std(losses, ddof=1)) if len(runs) > 1 else runs[0].validation.standard_error
 
 
-def references(
+def reference_lines(
     record: RunRecord, low: float, high: float, error: float
 ) -> tuple[dict[str, float], str]:
-    """The reference lines (bits) that at most double the axis, and a sentence on the others."""
+    """Return the reference lines (bits) that at most double the axis, and a note on the others."""
     references = record.validation.references
     span = max(high - low, 4 * error)
     drawn: dict[str, float] = {}
@@ -205,12 +202,12 @@ def references(
             drawn[name] = bits(nats)
         else:
             side = "above" if bits(nats) > high else "below"
-            notes.append(f"{name}, {bits(nats):.3f} bits ({nats:.3f} nats), is {side} the axis.")
-    return drawn, " ".join(f"The {note}" for note in notes)
+            notes.append(f"The {name}, {in_both_units(nats, 3)}, is {side} the axis.")
+    return drawn, " ".join(notes)
 
 
 def draw_references(figure: go.Figure, lines: dict[str, float]) -> None:
-    """Dotted lines at the references (bits)."""
+    """Draw dotted lines at the references (bits)."""
     for name, height in lines.items():
         figure.add_hline(
             height,
@@ -220,14 +217,14 @@ def draw_references(figure: go.Figure, lines: dict[str, float]) -> None:
         )
 
 
-def _drawn_as(one: Series) -> str:
-    """What the line of a curve is, and its slope."""
+def _curve_sentence(one: Series) -> str:
+    """Return a sentence on the line of a curve and its slope."""
     if one.slope is None:
         return f"{one.label[0].upper()}{one.label[1:]}: not enough runs for a line."
     low, high = one.slope.interval
     kind = "power law" if one.law and one.law.determined else "straight line"
     return (
         f"{one.label[0].upper()}{one.label[1:]}: {kind} with 95% band; "
-        f"{bits(one.slope.per_doubling):+.4f} bits ({one.slope.per_doubling:+.4f} nats) a doubling "
+        f"{in_both_units(one.slope.per_doubling, sign='+')} a doubling "
         f"({bits(low):+.4f} to {bits(high):+.4f} bits)."
     )

@@ -3,7 +3,7 @@
 import base64
 import gzip
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from scaling.analysis.series import setting_name, setting_text
-from scaling.reporting.drawing import NumberedFigure, Panel
+from scaling.reporting.drawing import Panel
 from scaling.runs.record import bits
 
-DIGITS = 6  # of every drawn number: more than an eye can see, and a third of the bytes
+DIGITS = 6  # of each drawn number: invisible in a plot, and a third of the bytes
 
 
 def render(template: str, content: dict[str, Any]) -> str:
-    """The page of this template with this content; Markdown is not escaped."""
+    """Render a template with its content; HTML is escaped, Markdown is not."""
     html = ".html" in template
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -28,13 +28,13 @@ def render(template: str, content: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(name_of=setting_name, written=setting_text, in_bits=bits)
+    environment.globals.update(setting_name=setting_name, setting_text=setting_text, in_bits=bits)
     library = {"plotly": _compressed_plotly()} if html else {}
     return environment.get_template(template).render(**content, **library)
 
 
-def plain(panels: Sequence[Panel]) -> list[dict[str, Any]]:
-    """Panels as plain JSON values."""
+def panels_as_json(panels: Sequence[Panel]) -> list[dict[str, Any]]:
+    """Return panels as plain JSON values."""
     return [
         {
             "title": panel.title,
@@ -43,46 +43,6 @@ def plain(panels: Sequence[Panel]) -> list[dict[str, Any]]:
         }
         for panel in panels
     ]
-
-
-def figures_as_json(plates: Sequence[NumberedFigure]) -> list[dict[str, Any]]:
-    """Numbered figures as plain JSON values; ``first`` is true for the first of its number."""
-    return [
-        {
-            "code": plate.code,
-            "first": plate.code not in [other.code for other in plates[:at]],
-            "title": plate.title,
-            "panels": plain(plate.panels),
-            "missing": plate.missing,
-        }
-        for at, plate in enumerate(plates)
-    ]
-
-
-def figure_rows(plates: Sequence[NumberedFigure]) -> list[dict[str, Any]]:
-    """Every drawn point of every figure as a row of a table, in the units of its axes."""
-    return list(_drawn_rows(plates)) or [{"figure": None}]
-
-
-def _drawn_rows(plates: Sequence[NumberedFigure]) -> Iterator[dict[str, Any]]:
-    for plate in plates:
-        for panel in plate.panels:
-            axes = panel.figure.layout.xaxis.title.text, panel.figure.layout.yaxis.title.text
-            for number, trace in enumerate(panel.figure.data):
-                error = getattr(trace, "error_y", None)
-                errors = error.array if error is not None and error.array is not None else None
-                for at, (x, y) in enumerate(zip(trace.x, trace.y, strict=True)):
-                    yield {
-                        "figure": plate.code,
-                        "panel": panel.title,
-                        "trace": number,
-                        "name": trace.name or ("band" if trace.fill else trace.mode),
-                        "x": x,
-                        "y": y,
-                        "error": None if errors is None else errors[at],
-                        "x_axis": axes[0],
-                        "y_axis": axes[1],
-                    }
 
 
 def _rounded(value: Any) -> Any:
@@ -95,5 +55,5 @@ def _rounded(value: Any) -> Any:
 
 @cache
 def _compressed_plotly() -> str:
-    """plotly.js, gzip and base64: a third of its size, unpacked by the page itself."""
+    """Return plotly.js, gzip and base64: a third of its size; the page unpacks it."""
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()

@@ -1,7 +1,7 @@
-"""How each point of a report was come by: its restarts, its data, and how to train it again.
+"""Reproducibility of each run: its restarts, its data, and the command that trains it again.
 
-What was lost and done again stands in the record. That nothing counts twice is read off the run's
-own log: it must have every step of the record once and end in the record's order of data.
+The record has the steps that restarts lost. The run's log shows whether a step counts twice: it
+must have each step of the record once and end in the record's order of data.
 """
 
 import shlex
@@ -17,19 +17,19 @@ from scaling.runs.record import RunRecord
 from scaling.runs.study import CONFIG_NAME
 
 AGAIN = "cluster.storage=again"
-"""Another folder for the same run: where it has ended it is not trained again."""
+"""Another folder for the same run, because a run that has ended is not trained again."""
 SHORT = 60  # characters of a reason in a table
 
 
 @dataclass(frozen=True)
 class RunReproducibility:
-    """One run's. ``reasons`` count its restarts; ``steps_again`` were lost and done again.
+    """Reproducibility of one run.
 
-    ``targets_twice`` are counted twice in its log; ``log_problem`` is what keeps that from being
-    the whole truth, and without a log both say so. ``repeated`` is the share of its targets that it
-    had seen before. ``weights_of`` is the step whose weights it kept: the last one, or with
-    ``validation.patience`` the best. ``command`` trains it again; None where its folder lacks the
-    configuration.
+    ``reasons`` counts its restarts by reason; ``steps_again`` were lost and repeated.
+    ``targets_twice`` are counted twice in its log, None without a log. ``log_problem`` names a
+    mismatch of log and record. ``repeated`` is the share of its targets that it had seen before.
+    ``weights_of`` is the step of its weights: the last, or with ``validation.patience`` the best.
+    ``command`` trains it again; None if its folder lacks the configuration.
     """
 
     run: str
@@ -46,14 +46,13 @@ class RunReproducibility:
     command: str | None
 
 
-def study_reproducibility(folder: Path, records: Sequence[RunRecord]) -> dict[str, Any]:
-    """All runs' origins as plain JSON values, and a sentence on all of them."""
-    found = [run_reproducibility(folder / run.id, run) for run in records]
+def reproducibility_content(found: Sequence[RunReproducibility]) -> dict[str, Any]:
+    """Return all runs as plain JSON values, with a sentence on all of them."""
     return {"sentence": _sentence(found), "runs": [asdict(one) for one in found]}
 
 
 def run_reproducibility(folder: Path, run: RunRecord) -> RunReproducibility:
-    """That of the run whose folder this is."""
+    """Read the log in the folder of a run, and compare it with the record."""
     steps = RunHistory.read(folder).steps
     numbers = {line["step"] for line in steps}
     config = folder / CONFIG_NAME
@@ -75,31 +74,31 @@ def run_reproducibility(folder: Path, run: RunRecord) -> RunReproducibility:
 
 
 def _log_problem(steps: list[dict[str, Any]], numbers: set[int], run: RunRecord) -> str | None:
-    """In what the log is not that of the record."""
+    """Return how the log differs from the record; None if it agrees."""
     if not steps:
         return "no log"
     if missing := set(range(1, run.targets.steps + 1)) - numbers:
-        return f"{len(missing):,} steps are not in the log"
+        return f"{len(missing):,} steps are missing from the log"
     if steps[-1]["order_digest"] != run.targets.order_digest:
-        return "the log ends in another order of data than the record"
+        return "the log ends with another order of data than the record"
     return None
 
 
 def _short(why: str | None) -> str:
-    text = why or "no reason is known"
+    text = why or "unknown reason"
     return text if len(text) <= SHORT else f"{text[: SHORT - 3].rstrip()}..."
 
 
 def _sentence(found: Sequence[RunReproducibility]) -> str:
-    """What was disturbed, done again and counted twice in all runs together."""
+    """Sum up restarts, repeated steps and targets counted twice over all runs."""
     restarts, again = sum(one.restarts for one in found), sum(one.steps_again for one in found)
     whole = [one for one in found if one.log_problem is None]
     twice = sum(one.targets_twice or 0 for one in found)
     repeated = sum(one.repeated > 0 for one in found)
     orders = len({one.order_digest for one in found})
     return (
-        f"{count_noun(restarts, 'restart')}; {count_noun(again, 'step')} lost and done again; "
-        f"{count_noun(twice, 'target')} counted twice by the logs, of which {len(whole):,} of "
-        f"{len(found):,} have every step of their record. Runs trained on repeated data: "
-        f"{repeated:,}; different orders of data: {orders:,}."
+        f"{count_noun(restarts, 'restart')}; {count_noun(again, 'step')} lost and repeated; "
+        f"{count_noun(twice, 'target')} counted twice by the logs. Logs with every step of their "
+        f"record: {len(whole):,} of {len(found):,}. Runs trained on repeated data: {repeated:,}; "
+        f"different orders of data: {orders:,}."
     )

@@ -28,6 +28,11 @@ def bits(nats: float) -> float:
     return nats / math.log(2)
 
 
+def in_both_units(nats: float, digits: int = 4, sign: str = "") -> str:
+    """Return a loss as text in bits and nats; ``sign`` is empty or ``+``."""
+    return f"{bits(nats):{sign}.{digits}f} bits ({nats:{sign}.{digits}f} nats)"
+
+
 class RecordPart(BaseModel):
     """Base of the record's parts: frozen, and an unknown key is an error."""
 

@@ -4,11 +4,14 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from datasets import manifest
 from datasets.files import replacing
 from datasets.manifest import Corpus
+from datasets.storage import Folder
 from scaling.config.run_config import RunConfig
 from scaling.runs import record
 from scaling.runs.log import FAILURE_NAME, LOG_NAME, PRUNED_NAME, RunHistory, read_failure
@@ -79,7 +82,7 @@ def finished_record(config: RunConfig) -> record.RunRecord | None:
     if not path.exists():
         return None
     found = record.RunRecord.read(path)
-    fingerprint = Corpus.load(config.corpus).fingerprint
+    fingerprint = _corpus_fingerprint(config.corpus)
     if found.corpus.fingerprint != fingerprint:
         raise StudyError(
             f"{config.folder} was trained on a corpus with fingerprint "
@@ -87,6 +90,25 @@ def finished_record(config: RunConfig) -> record.RunRecord | None:
             "give the study another name (study=...), or remove the run's folder"
         )
     return found
+
+
+def _corpus_fingerprint(corpus: str) -> str:
+    """Return the fingerprint of a corpus, and hash its manifest again only if that changed."""
+    folder = Folder.of(corpus)
+    if folder.local is None:
+        system, name = folder.filesystem_path(manifest.FILE_NAME)
+        info = system.get_file_info(name)
+        return _hashed_fingerprint(folder, info.mtime_ns, info.size)
+    path = folder.local / manifest.FILE_NAME
+    if not path.exists():
+        return Corpus.load(folder).fingerprint
+    return _hashed_fingerprint(folder, path.stat().st_mtime_ns, path.stat().st_size)
+
+
+@lru_cache(maxsize=16)
+def _hashed_fingerprint(folder: Folder, modified: int | None, size: int | None) -> str:
+    """Return the fingerprint of the manifest with this time (nanoseconds) and size (bytes)."""
+    return Corpus.load(folder).fingerprint
 
 
 def read_states(folder: Path) -> list[RunState]:

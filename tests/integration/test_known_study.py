@@ -16,7 +16,8 @@ from scaling.cli.main import app
 from scaling.config.load import with_values
 from scaling.config.run_config import RunConfig
 from scaling.reporting.figure_list import numbered_figures
-from scaling.reporting.report import analyse_study, write
+from scaling.reporting.report import write_study_report
+from scaling.reporting.study import analyse_study
 from tests.helpers import known_laws
 from tests.helpers.browser import opened
 from tests.helpers.known_laws import LAW, RUNS
@@ -35,12 +36,12 @@ def folder(tmp_path_factory):
 def found(folder):
     records, skipped = load_records(folder)
     assert len(records) == RUNS and not skipped
-    return analyse_study(records, folder)
+    return analyse_study(records, folder, name="known")
 
 
 @pytest.fixture(scope="module")
-def paths(found, folder):
-    return write(found, folder, study="known")
+def paths(found):
+    return write_study_report(found)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_the_answer_says_the_law_its_test_and_what_to_buy(paths, content):
     law, held, best = paths.headlines[2:]
     for name in ("parameters", "targets", "context"):
         assert f"{name} {content['law']['fit']['terms'][name]['exponent']:.3f} (" in law
-    assert "6 most expensive runs were not fitted" in held
+    assert "6 most expensive runs were held out" in held
     assert "10 times the largest budget" in best and "times beyond the runs" in best
 
 
@@ -91,7 +92,7 @@ def test_held_out_runs_are_predicted_and_not_fitted(content):
 
 
 def test_the_command_beside_the_law_fits_the_same(content, folder, tmp_path):
-    """The report has no fit of its own: `fit` on the folder reproduces every number."""
+    """`fit` on the folder gives the same numbers as the report."""
     _, _, _, verb, *words = shlex.split(content["law"]["command"])
     out = tmp_path / "out.json"
     done = CliRunner().invoke(app, [verb, *words, "--json", str(out)])
@@ -117,7 +118,7 @@ def test_every_figure_is_drawn_and_none_is_missing(found):
 
 
 def test_recommended_sizes_have_no_better_neighbour_of_the_same_cost(found):
-    """Compare with random sizes within the same budget, costed by the formula."""
+    """Random sizes within the same budget, priced by the formula, are no better."""
     analysis, sizes = found.law.analysis, found.law.sizes
     best = analysis.best.best[-2]
     names = analysis.fit.points.names
@@ -143,7 +144,7 @@ def test_recommended_sizes_have_no_better_neighbour_of_the_same_cost(found):
             "parameters": sum(accounting.parameters(candidate.model).values()),
         }
         losses.append(analysis.fit.at(np.array([[row[name] for name in names]]))[0])
-    # Between the grid's levels a parabola replaces the formula.
+    # Between the levels of the grid a parabola replaces the formula, hence the tolerance.
     assert best.loss < min(losses) * 1.001
     assert min(losses) < best.loss * 1.02
 
@@ -170,7 +171,7 @@ def test_runs_without_a_record_are_listed_with_their_reason(content, paths):
     assert verdicts["Every run is accounted for"] == "warn"
     assert verdicts["The points determine the law"] == "pass"
     assert verdicts["The most expensive runs were held out"] == "pass"
-    assert verdicts["Targets an optimizer step are the same"] == "pass"
+    assert verdicts["All runs have the same targets per step"] == "pass"
 
 
 def test_the_files_beside_the_page_hold_its_runs_points_and_words(paths, folder):

@@ -1,6 +1,6 @@
-"""Profiles of equal cost: which runs make one, and which do not."""
+"""Profiles of equal cost: runs that form one, and runs that do not."""
 
-from scaling.analysis.budgets import PROFILES, budgets
+from scaling.analysis.records import PROFILES, budgets
 from tests.helpers import known_laws
 
 

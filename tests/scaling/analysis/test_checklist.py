@@ -1,4 +1,4 @@
-"""The checks of a report: each passes on a sound study and warns on the fault made for it."""
+"""Checks of a report: each passes on a sound study and warns on its own fault."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def verdict(name, records, noise=0.1, lost=0):
 
 
 def changed(part, **values):
-    """A sound study with one run's part changed."""
+    """Return a sound study with one part of the first run changed."""
     first, *others = study()
     inner = getattr(first, part).model_copy(update=values)
     return [first.model_copy(update={part: inner}), *others]
@@ -22,10 +22,10 @@ def changed(part, **values):
 @pytest.mark.parametrize(
     ("name", "records"),
     [
-        ("Targets an optimizer step are the same", changed("targets", per_step=512)),
-        ("Data is not repeated", changed("targets", unique=1_000)),
+        ("All runs have the same targets per step", changed("targets", per_step=512)),
+        ("Data is repeated little or not at all", changed("targets", unique=1_000)),
         (
-            "Runs ended undisturbed",
+            "Runs ended without warnings",
             [study()[0].model_copy(update={"warnings": ["a worker was lost"]}), *study()[1:]],
         ),
     ],
@@ -38,9 +38,9 @@ def test_a_fault_of_the_runs_warns_and_a_sound_study_passes(name, records):
 def test_lost_runs_missing_seeds_and_a_coarse_validation_warn():
     assert verdict("Every run is accounted for", study()) == "pass"
     assert verdict("Every run is accounted for", study(), lost=1) == "warn"
-    assert verdict("Seeds were repeated", study(), noise=None) == "warn"
-    assert verdict("The validation is fine enough", study(), noise=0.2) == "pass"
-    assert verdict("The validation is fine enough", study(), noise=0.05) == "warn"
+    assert verdict("A configuration was run with several seeds", study(), noise=None) == "warn"
+    assert verdict("The validation has enough targets", study(), noise=0.2) == "pass"
+    assert verdict("The validation has enough targets", study(), noise=0.05) == "warn"
 
 
 def test_a_tuned_learning_rate_passes_and_one_for_all_warns():

@@ -1,4 +1,4 @@
-"""What a doubling of context buys: known laws are met, and what cannot be read says nothing."""
+"""Gain of a doubled context: known laws are recovered, unreadable laws give no gain."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from scaling.analysis.context_or_size import longest_doublings, per_doubling
 from scaling.analysis.series import CONTEXT
 from scaling.fitting.slope import fit_slope
 from scaling.reporting.content import report_content
-from scaling.reporting.report import analyse_study
+from scaling.reporting.study import analyse_study
 from scaling.runs.record import bits
 from tests.helpers.records import falling, study
 
@@ -16,11 +16,12 @@ CONTEXTS = [8_000 * 2**power for power in range(8)]
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    return analyse_study(study(falling, CONTEXTS, noise=0.001), tmp_path_factory.mktemp("falling"))
+    folder = tmp_path_factory.mktemp("falling")
+    return analyse_study(study(falling, CONTEXTS, noise=0.001), folder, name="falling")
 
 
 def test_the_last_and_the_next_doubling_of_a_known_law_lie_inside_their_intervals(found):
-    last, after = longest_doublings(found.law, found.axes[CONTEXT])
+    last, after = longest_doublings(found.law, found.curves[CONTEXT])
     assert (last.start, last.beyond) == (512_000, 1.0)
     assert (after.start, after.beyond) == (1_024_000, 2.0)
     for one in (last, after):
@@ -30,13 +31,16 @@ def test_the_last_and_the_next_doubling_of_a_known_law_lie_inside_their_interval
 
 
 def test_the_change_is_the_difference_of_the_curve_that_is_drawn(found):
-    (last, _), law = longest_doublings(found.law, found.axes[CONTEXT]), found.axes[CONTEXT][0].law
+    (last, _), law = (
+        longest_doublings(found.law, found.curves[CONTEXT]),
+        found.curves[CONTEXT][0].law,
+    )
     before, after = law.at([last.start, 2 * last.start])
     assert last.nats == pytest.approx(after - before)
 
 
 def test_the_gain_at_a_point_is_the_slope_there(found):
-    made = found.axes[CONTEXT][0].law.fitted
+    made = found.curves[CONTEXT][0].law.fitted
     x = 64_000.0
     (gain,) = per_doubling(made, np.array([[x]]), 0, made.parameters[None])[0]
     near = x * 2.0 ** np.linspace(-0.001, 0.001, 5)
@@ -44,7 +48,7 @@ def test_the_gain_at_a_point_is_the_slope_there(found):
 
 
 def test_the_answer_says_both_in_bits_and_nats(found):
-    content = report_content(found, [])
+    content = report_content(found)
     last, after = content["doublings"]
     line = content["headlines"][1]
     assert "doubling the context from 512,000 to 1,024,000 samples changes the loss by" in line
@@ -55,6 +59,6 @@ def test_the_answer_says_both_in_bits_and_nats(found):
 
 
 def test_without_a_law_that_may_be_read_no_doubling_is_said(tmp_path):
-    flat = analyse_study(study(), tmp_path)
-    assert longest_doublings(flat.law, flat.axes[CONTEXT]) == []
-    assert "doubling the context" not in " ".join(report_content(flat, [])["headlines"])
+    flat = analyse_study(study(), tmp_path, name="flat")
+    assert flat.doublings == []
+    assert "doubling the context" not in " ".join(report_content(flat)["headlines"])

@@ -1,4 +1,4 @@
-"""Power laws in one axis: known laws come back; each thing that points cannot tell is found."""
+"""Power laws in one axis: known laws are recovered, and each lack of the points is found."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,8 @@ def test_same_seed_gives_the_same_fit():
 def test_replicates_are_redrawn_together():
     x = np.repeat(CONTEXTS, 2)
     fitted = fit_power_law(x, law(x), num_redraws=5)
-    assert (fitted.num_points, fitted.num_configurations) == (16, 8)
+    points = fitted.fitted.points
+    assert (len(points.loss), points.num_configurations) == (16, 8)
     few = fit_power_law(x[:10], law(x[:10]))
     assert "few_configurations" in codes(few)
     assert few.band(x) is None

@@ -1,4 +1,4 @@
-"""Where the runs leave the paper, as the report says it."""
+"""Departures of the runs from the paper, as sentences of the report."""
 
 from scaling.analysis.provenance import departures
 from tests.helpers.records import CORPUS, run, study
@@ -7,7 +7,7 @@ from tests.helpers.records import CORPUS, run, study
 def test_a_slim_model_with_a_recent_path_cut_in_time_says_all_three():
     slim, recent, cut = departures(study())
     assert "3,108,768" in slim
-    assert "linear-predictive start" in recent
+    assert "initialised as a linear predictor" in recent
     assert "reach back over the cut" in cut
 
 

@@ -1,4 +1,4 @@
-"""Records into series: what shares a curve, and which axis is drawn."""
+"""Series of records: the grouping into curves, and the choice of the axis."""
 
 from scaling.analysis.series import CONTEXT, curve_axes, curves, varied
 from tests.helpers.records import run, study

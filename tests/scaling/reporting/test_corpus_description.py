@@ -1,4 +1,4 @@
-"""What `describe` says of a corpus, against figures done by hand, and its picture."""
+"""Description of a corpus against figures computed by hand, and its picture."""
 
 import dataclasses
 import io
@@ -45,9 +45,9 @@ def summary(recordings, samples, histogram, pair_bits=5.0):
 
 @pytest.fixture
 def corpus():
-    """Three recordings of 1, 4 and 100 seconds, and a changed copy of the first.
+    """Three recordings of 1, 4 and 100 seconds, and an augmented copy of the first.
 
-    The first is as long as a context of 16,000 samples, and the last is cut in time.
+    The first is as long as a context of 16,000 samples; the split cuts the last in time.
     """
     last = {"train": (0, 800_000), "test": (800_000, 1_600_000)}
     recordings = (
@@ -130,8 +130,8 @@ def test_splits_are_those_of_the_manifest_with_their_copies(corpus):
 
 def test_a_recording_as_long_as_a_context_gives_no_window_of_it(corpus):
     train, test = describe(corpus).splits.values()
-    # Both `a` are as long as the first context; `c` has 800,000 samples that train, all of which
-    # come before those that test.
+    # Both `a` are as long as the first context; the 800,000 training samples of `c` precede its
+    # test samples.
     assert list(train.windowless.values()) == [2, 3, 3, 4]
     assert list(test.windowless.values()) == [0, 0, 0, 0]
     targets = [(64_000 - 16_000) + (800_000 - 16_000), 800_000 - 128_000, 800_000 - 512_000, 0]

@@ -1,4 +1,4 @@
-"""Figures from records: which axis is drawn, what shares a curve, and what a reader can see."""
+"""Figures from records: axes, curves, units, symbols and outliers."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_points_of_repeated_data_are_hollow_and_the_legend_says_so():
     panels += [figures_cost.compute_panel(repeated), figures_cost.time_panel(repeated)]
     for panel in panels:
         *drawn, said = markers(panel)
-        assert said.name == "hollow, with a dot: repeated data"
+        assert said.name == "hollow with a dot: repeated data"
         symbols = [symbol for trace in drawn for symbol in trace.marker.symbol]
         assert sum(symbol.endswith("-open-dot") for symbol in symbols) == 1
     for panel in (
@@ -114,7 +114,7 @@ def test_training_curves_are_means_over_stretches_of_the_run(series):
 
 
 def parts(trace):
-    """The runs of a trace, between its gaps: (x, y, what is said) of each point."""
+    """Split a trace at its gaps into runs of points (x, y, hover text)."""
     found = [[]]
     for x, y, says in zip(trace.x, trace.y, trace.customdata, strict=True):
         if x is None:
@@ -139,9 +139,9 @@ def test_a_run_that_falls_otherwise_is_named_when_all_are_collapsed():
         for i, point in enumerate(odd.validation_curve)
     ]
     runs[3] = odd.model_copy(update={"validation_curve": stuck})
-    _, outliers = figures_learning.collapsed(runs, 0.0)
+    _, outliers = figures_learning.collapsed_panel(runs, 0.0)
     assert outliers == [odd.id]
-    assert figures_learning.collapsed(study(), 0.0)[1] == []
+    assert figures_learning.collapsed_panel(study(), 0.0)[1] == []
 
 
 def test_groups_of_one_run_are_no_curves_where_others_are():

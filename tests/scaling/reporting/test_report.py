@@ -1,4 +1,4 @@
-"""The report: what it refuses, that its words can be traced, and that the page opens."""
+"""The report: refused records, numbers that can be traced, and a page that opens."""
 
 import csv
 import json
@@ -28,7 +28,7 @@ def numbers_in(value):
     if isinstance(value, list):
         return [number for part in value for number in numbers_in(part)]
     if isinstance(value, str):
-        # Findings are sentences of the fit; the report quotes them.
+        # The report quotes the diagnostics of the fit as sentences.
         return [float(text.replace(",", "")) for text in NUMBER.findall(value)]
     return [float(value)] if isinstance(value, int | float) else []
 
@@ -51,7 +51,7 @@ def test_records_are_loaded_and_broken_ones_named(tmp_path):
 
 
 def test_a_folder_without_a_finished_run_is_refused(tmp_path):
-    with pytest.raises(ReportError, match="holds no finished run"):
+    with pytest.raises(ReportError, match="has no finished run"):
         load_records(tmp_path)
     with pytest.raises(ReportError, match="no run record"):
         write_report([], tmp_path, study="demo")
@@ -124,7 +124,7 @@ def test_csv_holds_the_records(paths):
     "Sweeps and records", "losses follow no law", "the law is reported as undetermined"
 )
 def test_flat_losses_are_reported_as_undetermined(paths):
-    assert "no effect that these runs can tell from chance" in paths.headlines[1]
+    assert "no effect that differs from chance" in paths.headlines[1]
     assert paths.headlines[2].startswith("No power law in context is determined (0 of 4 groups).")
 
 
@@ -138,7 +138,7 @@ def test_a_clear_law_is_reported_with_its_exponent(tmp_path):
 
 
 def test_as_many_runs_as_a_law_has_parameters_are_reported_without_intervals(tmp_path):
-    """Three runs of one axis leave nothing to say how far off their law is."""
+    """Three runs of one axis leave no degree of freedom to estimate the error of their law."""
     paths = write_report(study(falling)[:3], tmp_path, study="demo")
     law = json.loads(paths.json.read_text())["law"]
     assert law["fit"]["intervals"]["E"] is None and not law["readable"]
@@ -166,7 +166,7 @@ def test_the_page_is_one_small_file_that_names_its_departures(paths):
 def test_a_probe_of_a_run_is_a_row_with_its_sentence(tmp_path):
     found = [run({"seed": seed}, 3.3) for seed in (0, 1)]
     write_report(found, tmp_path, study="demo")
-    assert "What runs make of their context" not in (tmp_path / "report.html").read_text()
+    assert "Use of the context" not in (tmp_path / "report.html").read_text()
     loss = Loss.of(0.1, 0.01)
     use = ContextUse(
         **{"run": found[0].id, "split": "test", "rate": 16_000, "context": 4_000, "chunk": 1_000},
@@ -203,7 +203,7 @@ def test_reporting_imports_neither_torch_nor_ray():
 
 @pytest.mark.fault("Security", "a report is opened", "no request leaves the page")
 def test_the_page_opens_in_a_browser_without_errors_or_requests(paths, tmp_path):
-    """The page's own policy forbids every request: an attempt would be an error on the console."""
+    """The policy of the page forbids all requests: an attempt would log an error."""
     assert "default-src 'none'" in paths.html.read_text()
     result = opened(paths.html, tmp_path)
     assert "CONSOLE" not in result.stderr

@@ -1,4 +1,4 @@
-"""How points were come by: what was done again or twice is seen, and the command trains again."""
+"""Reproducibility of runs: repeated steps and targets are counted, the command trains again."""
 
 import json
 import shlex
@@ -9,7 +9,11 @@ import yaml
 from scaling.config import load
 from scaling.config.run_config import RunConfig
 from scaling.reporting.report import write_report
-from scaling.reporting.reproducibility import SHORT, run_reproducibility, study_reproducibility
+from scaling.reporting.reproducibility import (
+    SHORT,
+    reproducibility_content,
+    run_reproducibility,
+)
 from scaling.runs.log import LOG_NAME, RunLog
 from scaling.runs.record import Restart
 from scaling.runs.study import CONFIG_NAME
@@ -46,7 +50,7 @@ def test_restarts_are_counted_by_their_reason_with_the_steps_done_again(tmp_path
     assert found.restarts == 3 and found.steps_again == 2
     assert found.reasons == {
         "worker 1 died: its process or its node is gone": 2,
-        "no reason is known": 1,
+        "unknown reason": 1,
     }
     assert found.log_problem is None
 
@@ -59,7 +63,7 @@ def test_a_long_reason_is_cut(tmp_path):
 
 
 def test_steps_that_were_lost_and_done_again_count_once(tmp_path):
-    """By the log that training itself writes, with a resume from step 2."""
+    """The log is written as in training, with a resume from step 2."""
     for start, end in ((0, 4), (2, STEPS)):
         log = RunLog(tmp_path, start)
         for step in range(start + 1, end + 1):
@@ -77,16 +81,16 @@ def test_a_step_that_is_twice_in_the_log_counts_its_targets_twice(tmp_path):
     ("steps", "problem"),
     [
         ([], "no log"),
-        ([1, 2, 5, 6], "2 steps are not in the log"),
-        ([1, 2, 3, 4, 6, 5], "the log ends in another order of data than the record"),
+        ([1, 2, 5, 6], "2 steps are missing from the log"),
+        ([1, 2, 3, 4, 6, 5], "the log ends with another order of data than the record"),
     ],
 )
 def test_a_log_that_is_not_the_record_s_is_said_to_be_so(tmp_path, steps, problem):
-    write(tmp_path / disturbed().id, steps)
-    found = study_reproducibility(tmp_path, [disturbed()])
+    write(tmp_path, steps)
+    found = reproducibility_content([run_reproducibility(tmp_path, disturbed())])
     (one,) = found["runs"]
     assert one["log_problem"] == problem and (one["targets_twice"] is None) == (not steps)
-    assert "of which 0 of 1 have every step" in found["sentence"]
+    assert "with every step of their record: 0 of 1." in found["sentence"]
 
 
 def test_the_share_of_repeated_data_is_what_had_been_seen_before(tmp_path):
@@ -129,7 +133,7 @@ def test_the_report_has_a_row_for_each_run(tmp_path):
     (one,) = json.loads(paths.json.read_text())["origins"]["runs"]
     page, words = paths.html.read_text(), (tmp_path / "report.md").read_text()
     assert one["run"] == record.id and one["targets_twice"] == 0
-    assert "T7. How each point was come by" in page
+    assert "T7. Reproducibility of each run" in page
     assert "2 &times; worker 1 died" in page and "50.0%" in page
     assert f"| {record.id} | 3; 2 x worker 1 died" in words
-    assert "3 restarts; 2 steps lost and done again; 0 targets counted twice" in words
+    assert "3 restarts; 2 steps lost and repeated; 0 targets counted twice" in words

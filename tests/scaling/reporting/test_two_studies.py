@@ -1,4 +1,4 @@
-"""Two studies side by side: shared runs, paired differences, and what must not be compared."""
+"""Two studies side by side: shared runs, paired differences and incomparable losses."""
 
 import json
 
@@ -19,7 +19,7 @@ def written(folder, records):
 
 
 def shifted(by, **changes):
-    """The same study with every loss moved, and its parts changed."""
+    """Return the study with all losses shifted and some fields of its records changed."""
     moved = []
     for record in study():
         validation = record.validation.model_copy(update={"nats": record.validation.nats + by})
@@ -66,7 +66,7 @@ def test_losses_on_other_targets_are_not_set_against_each_other(folders, tmp_pat
     paths = write_two(folders[0], written(tmp_path / "other", shifted(0.0, corpus=other)))
     content = json.loads(paths.json.read_text())
     assert content["pairs"] == [] and "has levels" in content["incomparable"]
-    assert paths.headlines[0].startswith("Losses are not set against each other.")
+    assert paths.headlines[0].startswith("The losses of the two studies are not compared.")
     assert 'data-plot="' not in paths.html.read_text()
 
 

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import time
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from scaling.runs import study
 from scaling.runs.log import LOG_NAME, RunLog
 from scaling.runs.study import StudyError
+from tests.helpers.records import CORPUS
 from tests.helpers.records import run as record_of
 from tests.helpers.runs import small_run
 
@@ -72,3 +74,23 @@ def test_a_run_that_ended_on_another_corpus_is_not_taken_for_this_one(runs, embe
     record_of({"seed": 4}, 3.3).write(run.folder)
     with pytest.raises(StudyError, match="give the study another name"):
         study.finished_record(run)
+
+
+def test_the_corpus_is_hashed_once_for_all_runs_and_again_if_it_changes(
+    embedded_corpus, monkeypatch, tmp_path
+):
+    shutil.copy(embedded_corpus.folder.local / "corpus.json", tmp_path)
+    manifest = tmp_path / "corpus.json"
+    load = study.Corpus.load
+    run = small_run(load(tmp_path), tmp_path / "runs")
+    run.folder.mkdir(parents=True)
+    facts = CORPUS.model_copy(update={"fingerprint": embedded_corpus.fingerprint})
+    record_of({"seed": 4}, 3.3, corpus=facts).write(run.folder)
+    loads = []
+    monkeypatch.setattr(study.Corpus, "load", lambda folder: loads.append(folder) or load(folder))
+    assert study.finished_record(run) == study.finished_record(run) is not None
+    assert len(loads) == 1
+    manifest.write_text(manifest.read_text() + "\n")
+    with pytest.raises(StudyError, match="give the study another name"):
+        study.finished_record(run)
+    assert len(loads) == 2
