@@ -37,25 +37,29 @@ class RunHistory:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """The log in a run folder; empty where there is none."""
+        """Return the log in a run folder; empty if there is none."""
         history = cls()
-        kinds = {
-            "step": history.steps,
-            "validation": history.validations,
-            "start": history.starts,
-            "warning": history.warnings,
-            "rung": history.rungs,
-        }
         for line in _lines(folder / LOG_NAME):
-            kinds[line.pop("kind")].append(line)
+            history.add(line)
         return history
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Append one line of the log."""
+        kinds = {
+            "step": self.steps,
+            "validation": self.validations,
+            "start": self.starts,
+            "warning": self.warnings,
+            "rung": self.rungs,
+        }
+        kinds[line["kind"]].append({name: line[name] for name in line if name != "kind"})
 
 
 class RunLog:
     """Appends to the log of one run from ``step`` on.
 
     ``reached`` is the newest step that an earlier start wrote, None without one; ``began`` is when
-    the first start did (seconds since 1970). Lines that the storage does not take wait for the next
+    the first start did (seconds since 1970); ``history`` are all lines that are in the log. Lines that the storage does not take wait for the next
     one: a full disk does not stop a run.
     """
 
@@ -69,12 +73,16 @@ class RunLog:
         kept = [line for line in lines if line["kind"] in STAYING or line["step"] <= step]
         with replacing(path) as partial:
             partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        self.history = RunHistory()
+        for line in kept:
+            self.history.add(line)
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
         self._waiting = b""
 
     def write(self, kind: str, **values: Any) -> None:
         """Append one line with its time; it is on its way to the disk, or waits for it."""
         line = {"kind": kind, "time": time.time(), **values}
+        self.history.add(line)
         self._waiting += json.dumps(line).encode() + b"\n"
         with contextlib.suppress(OSError):
             self.flush()

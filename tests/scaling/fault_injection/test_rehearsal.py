@@ -59,7 +59,7 @@ def test_the_losses_and_the_order_are_those_of_an_undisturbed_run(found):
         # It is started again with smaller pieces.
         pytest.param(
             "memory",
-            "out of memory: rank 2 was told so at step 73: smaller pieces of a batch are",
+            "out of memory: rank 2 was told so at step 73: smaller micro-batches are",
             marks=pytest.mark.fault(
                 "Processes",
                 "a worker lacks memory for its piece of a batch",
@@ -104,7 +104,7 @@ def test_a_worker_that_is_told_to_end_loses_no_step(found):
 )
 def test_a_damaged_checkpoint_is_left_for_the_one_before_with_a_warning(found):
     (warning,) = [text for text in found["warnings"] if "is damaged" in text]
-    assert "its SHA-256 is not that of the manifest: gone back to the one before" in warning
+    assert "its SHA-256 is not that of the manifest: the checkpoint before it is used" in warning
     assert struck(found, "damage")["lost_steps"] > EVERY
 
 

@@ -154,7 +154,7 @@ def started(tmp_path, monkeypatch):
 
         monkeypatch.setattr(restarts, "_fit", fit)
         monkeypatch.setattr(restarts, "Supervision", NobodyWatches)
-        monkeypatch.setattr(restarts.workers, "choose", lambda *_, **__: room)
+        monkeypatch.setattr(restarts.worker_count, "choose_worker_count", lambda *_, **__: room)
         restarts.run_with_restarts(job)
         return begun
 
@@ -210,7 +210,7 @@ def test_a_run_goes_on_where_what_ray_kept_is_damaged(started):
 @pytest.mark.fault(
     "Processes",
     "a worker has not enough memory, on a GPU or on its node",
-    "the run goes on in smaller pieces of a batch; with single windows, a sentence what to write",
+    "the run goes on in smaller micro-batches; with single windows, a sentence what to set",
 )
 @pytest.mark.parametrize(
     "said",
@@ -223,11 +223,11 @@ def test_a_run_goes_on_where_what_ray_kept_is_damaged(started):
 def test_a_run_that_lacks_memory_goes_on_in_smaller_pieces_as_long_as_there_are_any(started, said):
     begun = started(RuntimeError(said), RuntimeError(said), ENDED)
     assert [start.pieces for start in begun] == [1, 2, 4]
-    assert begun[1].why.endswith(": smaller pieces of a batch are tried")
+    assert begun[1].why.endswith(": smaller micro-batches are tried")
     named = ("torch.OutOfMemoryError: CUDA out", "running low on memory:", "can't allocate memory:")
     assert any(words in begun[1].why for words in named)
     assert len(begun[1].why.splitlines()) == 1
-    with pytest.raises(TrainingError, match=r"takes one window at a time already: write a lower"):
+    with pytest.raises(TrainingError, match=r"takes one window at a time already: set a lower"):
         started(*[RuntimeError(said)] * 9)
 
 
@@ -258,7 +258,7 @@ def test_a_worker_whose_process_or_node_is_gone_is_told_from_those_that_lost_it(
     "waited for cluster.wait_seconds, then a sentence with what to type",
 )
 def test_a_run_that_there_is_no_room_for_ends_with_what_to_type(started):
-    with pytest.raises(TrainingError, match=r"no room for 1 workers in 3600 s: type `ray status`"):
+    with pytest.raises(TrainingError, match=r"no room for 1 workers in 3600 s\. Run `ray status`"):
         started(room=None)
 
 
@@ -272,5 +272,5 @@ def test_a_storage_that_refuses_a_run_from_the_start_is_waited_for_and_then_name
 ):
     monkeypatch.setattr(restarts, "STORAGE_SECONDS", 0.0)
     (tmp_path / "run").write_text("a file where the run's folder should be")
-    with pytest.raises(TrainingError, match=r"run could not be written to for 0 s \(.*make room"):
+    with pytest.raises(TrainingError, match=r"run could not be written to for 0 s \(.*free"):
         started(ENDED)

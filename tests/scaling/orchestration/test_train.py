@@ -18,7 +18,7 @@ from scaling.orchestration.train import make_job, train
 from scaling.runs.log import RunHistory
 from scaling.runs.trained_model import WEIGHTS_NAME
 from scaling.training.data import training_stream
-from scaling.training.initialisation import build
+from scaling.training.engine import build_network
 from tests.helpers.clone import CLONE
 from tests.helpers.runs import (
     digests,
@@ -92,10 +92,10 @@ def test_a_run_equals_the_plain_loop_on_any_number_of_workers(
     assert 0 < record.throughput.idle_memory_bytes < record.throughput.peak_memory_bytes
     assert [point.step for point in record.validation_curve] == [4, 8]
     assert sum(record.parameters.values()) == sum(
-        tensor.numel() for tensor in build(config, embedded_corpus).parameters()
+        tensor.numel() for tensor in build_network(config, embedded_corpus).parameters()
     )
     saved = load_file(config.folder / WEIGHTS_NAME)
-    assert saved.keys() == build(config, embedded_corpus).state_dict().keys()
+    assert saved.keys() == build_network(config, embedded_corpus).state_dict().keys()
 
 
 def test_padded_and_inverted_windows_train_as_the_plain_loop_does(embedded_corpus, tmp_path):

@@ -25,7 +25,7 @@ from tests.helpers.runs import (
     wait_for_steps,
 )
 
-OF_A_RUN = ("Controllers", "RayTrainWorker", "SynchronizationActor", "SplitCoordinator")
+OF_A_RUN = ("ControllerHost", "RayTrainWorker", "SynchronizationActor", "SplitCoordinator")
 
 
 def started(name):
@@ -54,7 +54,7 @@ def kept_rooms():
     return {room for room, is_ in placement_group_table().items() if is_["state"] != "REMOVED"}
 
 
-@pytest.mark.parametrize("name", ["Controllers", "SynchronizationActor", "RayTrainWorker"])
+@pytest.mark.parametrize("name", ["ControllerHost", "SynchronizationActor", "RayTrainWorker"])
 def test_what_a_run_starts_has_no_environment_of_its_own(chunks_run, name):
     found = started(name)
     assert found
@@ -71,12 +71,12 @@ def test_a_run_takes_the_controllers_of_the_one_before_and_goes_on_where_they_ar
     chunks_run, embedded_corpus, tmp_path
 ):
     before = {name: alive(name) for name in OF_A_RUN}
-    assert before["Controllers"]
+    assert before["ControllerHost"]
     config = small_run(embedded_corpus, tmp_path, train__steps=40, cluster__workers=2)
 
     def kill_after_steps():
         wait_for_steps(config, 7)
-        for controllers in before["Controllers"]:
+        for controllers in before["ControllerHost"]:
             os.kill(controllers, signal.SIGKILL)
 
     killer = threading.Thread(target=kill_after_steps)
@@ -109,7 +109,7 @@ def test_the_room_of_a_killed_trial_is_given_back(embedded_corpus, tmp_path):
     # Tune gives a trial a room of its own, and Ray puts all that it starts into that.
     own = placement_group([{"CPU": 0.5}])
     inside = PlacementGroupSchedulingStrategy(own, placement_group_capture_child_tasks=True)
-    rooms, helpers = kept_rooms(), alive("Release")
+    rooms, helpers = kept_rooms(), alive("PlacementGroupReleaser")
     config = small_run(embedded_corpus, tmp_path, train__steps=4_000, cluster__workers=2)
 
     @ray.remote(num_cpus=0.5, scheduling_strategy=inside)
@@ -120,7 +120,7 @@ def test_the_room_of_a_killed_trial_is_given_back(embedded_corpus, tmp_path):
     trial = Trial.remote()
     trial.train.remote()
     wait_for_steps(config, 7)
-    assert len(kept_rooms() - rooms) == len(alive("Release") - helpers) == 1
+    assert len(kept_rooms() - rooms) == len(alive("PlacementGroupReleaser") - helpers) == 1
     ray.kill(trial)
-    until(lambda: kept_rooms() == rooms and alive("Release") == helpers)
+    until(lambda: kept_rooms() == rooms and alive("PlacementGroupReleaser") == helpers)
     remove_placement_group(own)

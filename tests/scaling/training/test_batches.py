@@ -10,7 +10,7 @@ from datasets import shards
 from datasets.storage import Folder
 from datasets.stream import Stream
 from datasets.windows import Windows
-from scaling.training.batches import AHEAD, batches, iterate_blocks
+from scaling.training.data import AHEAD, batches, iterate_blocks
 from tests.helpers.sounds import recording
 
 CPU = torch.device("cpu")

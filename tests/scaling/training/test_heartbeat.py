@@ -1,15 +1,13 @@
-"""Who is stuck: told from those who wait for it."""
+"""Stuck workers, told apart from those that wait for them."""
 
 import pytest
 
 from scaling.training.heartbeat import (
-    NONE,
-    ROOM,
-    SPENT,
     START_SECONDS,
     WAITING,
     Heartbeat,
     HeartbeatMonitor,
+    StopReason,
     WorkerStatus,
     stuck_sentence,
     stuck_workers,
@@ -59,13 +57,13 @@ def test_where_all_wait_all_are_named():
 def test_the_watch_counts_the_time_since_progress_and_not_since_the_beat(monkeypatch):
     now = [100.0]
     monkeypatch.setattr("scaling.training.heartbeat.time.monotonic", lambda: now[0])
-    watch = HeartbeatMonitor()
+    monitor = HeartbeatMonitor()
     for ticks, moment in ((1, 100.0), (2, 103.0), (2, 110.0)):
         now[0] = moment
-        assert watch.beat(Heartbeat(0, 1, "node", ticks=ticks)) == NONE
+        assert monitor.beat(Heartbeat(0, 1, "node", ticks=ticks)) == StopReason.NONE
     now[0] = 111.0
-    (one,) = watch.seen()
+    (one,) = monitor.seen()
     assert (one.silent_seconds, one.idle_seconds) == (1.0, 8.0)
-    watch.ask(SPENT)
-    watch.ask(ROOM)
-    assert watch.beat(Heartbeat(0, 1, "node", ticks=3)) == SPENT
+    monitor.ask(StopReason.BUDGET_SPENT)
+    monitor.ask(StopReason.MORE_ROOM)
+    assert monitor.beat(Heartbeat(0, 1, "node", ticks=3)) == StopReason.BUDGET_SPENT

@@ -1,0 +1,77 @@
+"""The process group of the workers of one start.
+
+Ray Train's controller loads this module, so that it imports torch where it needs it.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import ray
+import ray.train
+from ray.train.backend import Backend, BackendConfig
+
+COLLECTIVE_SECONDS = 300
+"""Longest wait of a rank for the others in a collective."""
+
+
+class _SingleNodeBackend(Backend):
+    # NCCL needs direct access to the GPUs of the other workers.
+    share_cuda_visible_devices = True
+
+
+@dataclass
+class SingleNodeBackendConfig(BackendConfig):
+    """Backend of workers on one machine, which join their process group in the training loop."""
+
+    @property
+    def backend_cls(self) -> type[Backend]:
+        """Return a backend that shows every GPU to each worker, and does nothing else."""
+        return _SingleNodeBackend
+
+
+def backend_config() -> BackendConfig:
+    """Return Ray Train's backend for the connected cluster."""
+    if ip_address(ray.util.get_node_ip_address()).is_loopback:
+        return SingleNodeBackendConfig()
+    from ray.train.torch import TorchConfig
+
+    return TorchConfig(timeout_s=COLLECTIVE_SECONDS)
+
+
+@contextmanager
+def process_group(rendezvous_file: Path, gpu: bool) -> Iterator[None]:
+    """Join the process group of all workers of a start, unless Ray Train has done so.
+
+    Workers on one machine meet in a file. Ray Train's own set-up would open a port on all addresses
+    of the machine, to anyone.
+    """
+    import torch
+
+    if torch.distributed.is_initialized():
+        yield
+        return
+    context = ray.train.get_context()
+    rank, workers = context.get_world_rank(), context.get_world_size()
+    # DeepSpeed reads the variables that torchrun sets.
+    os.environ["RANK"], os.environ["WORLD_SIZE"] = str(rank), str(workers)
+    os.environ["LOCAL_RANK"] = str(context.get_local_rank())
+    os.environ["LOCAL_WORLD_SIZE"] = str(context.get_local_world_size())
+    if gpu:
+        from ray.train.torch import get_device
+
+        torch.cuda.set_device(get_device())
+    torch.distributed.init_process_group(
+        "nccl" if gpu else "gloo",
+        init_method=rendezvous_file.as_uri(),
+        rank=rank,
+        world_size=workers,
+        timeout=timedelta(seconds=COLLECTIVE_SECONDS),
+    )
+    yield
+    # Not if a rank has failed: the others wait for it, and Ray ends their processes.
+    torch.distributed.destroy_process_group()
