@@ -1,8 +1,8 @@
 """The tensors of an engine in a checkpoint: whole, by name, for any ZeRO stage.
 
 Weights are under ``model/``, Adam's two averages of each parameter under ``exp_avg/`` and
-``exp_avg_sq/``. Adam's count of steps is that of the run. With early stopping, the weights of the
-lowest held-out loss are under ``best/``.
+``exp_avg_sq/``. Adam's count of steps equals the run's step. With early stopping, the weights of
+the lowest held-out loss are under ``best/``.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""A cluster of several nodes on this machine, whose nodes can be lost and gained."""
+"""A cluster of several nodes on this machine, which can be killed and added."""
 
 import logging
 import os
@@ -14,18 +14,18 @@ from scaling.cluster.ray_cluster import ENVIRONMENT, READING_CPUS, UNFOLLOWED
 from scaling.fault_injection.downscale import CPUS
 
 OVERLOADED = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""The nodes have more threads than the machine has cores: those that wait let go of theirs."""
+"""The nodes have more threads than the machine has cores, so that waiting threads must yield."""
 
 
 class LocalCluster:
-    """A cluster of this machine: a head that reads, and nodes with room for one worker each."""
+    """A head that reads the data, and nodes with room for one worker each."""
 
     def __init__(self, nodes: int) -> None:
         self._cluster = Cluster(
             initialize_head=True,
             head_node_args={
                 "num_cpus": READING_CPUS,
-                # Workers are few and start at once: Ray would warn of each.
+                # Ray warns of more processes that start at once than CPUs.
                 "_system_config": {"worker_maximum_startup_concurrency": 16},
                 **_node_settings(),
             },
@@ -35,11 +35,11 @@ class LocalCluster:
 
     @property
     def address(self) -> str:
-        """What ``RAY_ADDRESS`` is to say."""
+        """Value for ``RAY_ADDRESS``."""
         return str(self._cluster.address)
 
     def kill_node(self) -> None:
-        """Kill a node that has a worker, as a machine that is switched off."""
+        """Kill a node with a worker, like a machine that is switched off."""
         used = {
             node
             for group in placement_group_table().values()
@@ -68,14 +68,14 @@ def _node_settings() -> dict[str, Any]:
 
 @contextmanager
 def local_cluster(nodes: int) -> Iterator[LocalCluster]:
-    """A bed that this process is connected to while the block runs."""
+    """Start a cluster and connect this process to it while the block runs."""
     os.environ.update(ENVIRONMENT | UNFOLLOWED | OVERLOADED)
-    made = LocalCluster(nodes)
-    os.environ["RAY_ADDRESS"] = made.address
+    cluster = LocalCluster(nodes)
+    os.environ["RAY_ADDRESS"] = cluster.address
     ray.init(log_to_driver=False, logging_level=logging.ERROR)
     try:
-        yield made
+        yield cluster
     finally:
         ray.shutdown()
-        made.close()
+        cluster.close()
         del os.environ["RAY_ADDRESS"]

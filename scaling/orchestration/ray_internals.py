@@ -1,7 +1,7 @@
 """Private parts of Ray Train 2.60 that a driver needs, each with the public way that was tried.
 
-The public way is ``DataParallelTrainer`` as it is. A run of two workers with three starts then took
-76 CPU seconds instead of 47, nearly 10 more for each start, on a machine of two cores.
+The public way is ``DataParallelTrainer`` as it is. It costs about 10 CPU seconds more at each start
+of two workers: 76 instead of 47 for a small run with three starts, on a machine of two cores.
 """
 
 import threading

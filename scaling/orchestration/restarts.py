@@ -55,9 +55,9 @@ def run_with_restarts(job: Job) -> None:
     """Start the run's workers, again and again, until the run has ended or waits at its rung.
 
     Raises:
-        TrainingError: if ``max_failures`` restarts in a row brought no newer checkpoint, if a
-            step's loss is not finite twice, if there is no room for the workers or no memory for
-            one window, or if the budget is spent.
+        TrainingError: if the run cannot go on. The reasons are ``max_failures`` restarts in a row
+            without a newer checkpoint, a loss that is not finite twice, no room for the workers, no
+            memory for one window, and a spent budget.
     """
     progress, first = RestartProgress(), True
     while True:
@@ -73,7 +73,7 @@ def run_with_restarts(job: Job) -> None:
         except Exception as error:
             why = supervision.blame or _reason(error)
             if _short_of_memory(error):
-                # This comes to an end: a share of a batch has a limited number of windows.
+                # The number of such restarts is limited, as that of the windows in a share is.
                 progress = replace(progress, why=why, suspect=None, pieces=2 * start.pieces)
             else:
                 progress = _after_failure(job, progress, start, why)

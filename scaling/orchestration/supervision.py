@@ -82,7 +82,7 @@ class Supervision:
                 ray.get(self.monitor.ask.remote(StopReason.BUDGET_SPENT), timeout=10)
 
     def _all_step(self, statuses: list[WorkerStatus]) -> bool:
-        """Return whether all workers train. Before, a request could take the room of one of them."""
+        """Return whether all workers train. Earlier, a request could take the room of one."""
         return len(statuses) == self._start.workers and all(s.beat.step for s in statuses)
 
     def _request_more_room(self) -> PlacementGroup | None:

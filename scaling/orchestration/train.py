@@ -1,4 +1,4 @@
-"""One run as its driver sees it: folder, starts and record."""
+"""Training of one run by its driver: folder, starts and record."""
 
 from typing import Any
 

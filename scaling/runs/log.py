@@ -58,9 +58,9 @@ class RunHistory:
 class RunLog:
     """Appends to the log of one run from ``step`` on.
 
-    ``reached`` is the newest step that an earlier start wrote, None without one; ``began`` is when
-    the first start did (seconds since 1970); ``history`` are all lines that are in the log. Lines that the storage does not take wait for the next
-    one: a full disk does not stop a run.
+    ``reached`` is the newest step that an earlier start wrote, None without one. ``began`` is the
+    time of the first start (seconds since 1970). ``history`` has all lines of the log. Lines that
+    the storage refuses wait for the next one: a full disk does not stop a run.
     """
 
     def __init__(self, folder: Path, step: int) -> None:

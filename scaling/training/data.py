@@ -39,7 +39,7 @@ def training_stream(config: RunConfig, corpus: Corpus, workers: int = 1) -> Stre
 
 
 def held_out_stream(config: RunConfig, corpus: Corpus, workers: int) -> Stream:
-    """Return the held-out windows, of which each worker takes one at a time."""
+    """Return the held-out windows. Each worker takes one at a time."""
     windows = held_out_windows(config, corpus)
     return Stream(corpus.folder, windows, HELD_OUT_SEED, workers, workers, corpus.levels)
 
@@ -68,7 +68,7 @@ def held_out_rows(config: RunConfig, stream: Stream, rank: int) -> dict[str, np.
     return {"position": positions, "window": stream.indexes(positions)}
 
 
-def iterate_blocks(shard: DataIterator, stream: Stream) -> Iterator[dict[str, np.ndarray]]:
+def iterate_blocks(shard: Any, stream: Stream) -> Iterator[dict[str, np.ndarray]]:
     """Iterate over a worker's shard in whole blocks, since each request for rows is slow."""
     blocks: Iterator[dict[str, np.ndarray]] = shard.iter_batches(
         batch_size=stream.block_rows, batch_format="numpy", prefetch_batches=1

@@ -23,7 +23,7 @@ from scaling.training.torch_internals import Adam
 
 
 def build_network(config: RunConfig, corpus: Corpus) -> Model:
-    """Return the run's model at step 0: weights from the seed, linear prediction from the corpus."""
+    """Return the model at step 0: weights from the seed, linear prediction from the corpus."""
     torch.manual_seed(config.seed)
     linear = corpus.linear
     prediction = LinearPrediction(linear.coefficients, linear.intercept, linear.scale)

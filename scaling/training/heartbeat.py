@@ -1,7 +1,7 @@
 """Heartbeats: each worker sends its activity to the driver twice a second.
 
-The driver uses them to tell a stuck worker from those that wait for it. Its answer can ask all
-workers to stop at the end of a step.
+The driver uses them to distinguish a stuck worker from those that wait for it. Its answer can ask
+all workers to stop at the end of a step.
 """
 
 import faulthandler
@@ -103,8 +103,8 @@ class HeartbeatMonitor:
 class HeartbeatSender:
     """A worker's thread that sends its heartbeats.
 
-    If the worker begins no new activity for too long, the stacks of its threads are written to
-    ``stacks``, even while one of them holds Python's global lock.
+    If the worker begins no new activity for too long, Python writes the stacks of its threads to
+    ``stacks``. That works even while a thread blocks Python's global lock.
     """
 
     def __init__(self, monitor: Any, rank: int, hang_seconds: float, stacks: Path) -> None:

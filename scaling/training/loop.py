@@ -63,7 +63,7 @@ def train_loop(settings: dict[str, Any]) -> StartOutcome:
 
 
 class _Worker:
-    """One rank of a run: its engine, its data and the run's train state."""
+    """A rank of a run: engine, data and train state."""
 
     def __init__(
         self, job: Job, start: WorkerStart, monitor: Any, shards: list[DataIterator]
@@ -129,8 +129,11 @@ class _Worker:
             if why or self._is_at_rung():
                 self.saver.begin(self.engine, self.state)
                 self.saver.wait_until_written()
-                kind = "waiting" if self._is_at_rung() else "stopped"
-                return StartOutcome(kind=kind, why=why, step=self.state.step)
+                return StartOutcome(
+                    kind="waiting" if self._is_at_rung() else "stopped",
+                    why=why,
+                    step=self.state.step,
+                )
             self._validate_if_due()
             if self._is_checkpoint_due():
                 self.saver.begin(self.engine, self.state)
@@ -192,7 +195,9 @@ class _Worker:
             training_seconds = self._longest(training_seconds)
         self.state = self.state.advanced(windows, training_seconds)
         self.heartbeat.note_step(self.state.step, seconds)
-        counted = isinstance(counter, OperationCounter)
+        counted = (
+            {"operations": counter.operations} if isinstance(counter, OperationCounter) else {}
+        )
         self._write(
             "step",
             step=self.state.step,
@@ -201,7 +206,7 @@ class _Worker:
             seconds=seconds,
             data_wait_seconds=waited,
             order_digest=self.state.order_digest,
-            **({"operations": counter.operations} if counted else {}),
+            **counted,
         )
         return stop
 

@@ -45,7 +45,7 @@ def saver(tmp_path, monkeypatch):
         tmp_path,
         WorkerStart(id="s", workers=1, pieces=1),
         0,
-        sums=lambda values: values,
+        all_reduce_sum=lambda values: values,
         tick=lambda _: None,
         warn=warnings.append,
     )

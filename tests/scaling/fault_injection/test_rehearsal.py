@@ -47,7 +47,7 @@ def test_the_losses_and_the_order_are_those_of_an_undisturbed_run(found):
     ("fault", "words"),
     [
         pytest.param(
-            *("error", "worker 2: rank 2 was told to fail at step 13"),
+            *("error", "worker 2: error injected into rank 2 at step 13"),
             marks=pytest.mark.fault("Processes", "a worker raises an error", RESTARTED),
         ),
         pytest.param(
@@ -59,7 +59,7 @@ def test_the_losses_and_the_order_are_those_of_an_undisturbed_run(found):
         # It is started again with smaller pieces.
         pytest.param(
             "memory",
-            "out of memory: rank 2 was told so at step 73: smaller micro-batches are",
+            "out of memory: injected into rank 2 at step 73: smaller micro-batches are",
             marks=pytest.mark.fault(
                 "Processes",
                 "a worker lacks memory for its piece of a batch",
@@ -92,7 +92,7 @@ def test_a_frozen_worker_is_named(found):
     "a checkpoint at the end of its step; no step is lost",
 )
 def test_a_worker_that_is_told_to_end_loses_no_step(found):
-    (restart,) = restarts(found, "told to end (SIGTERM)")
+    (restart,) = restarts(found, "received SIGTERM")
     assert restart["lost_steps"] == 0
     assert restart["step"] % EVERY != 0
 
@@ -148,4 +148,4 @@ def test_a_fault_that_there_is_none_of_is_refused_with_those_that_there_are():
     done = scaling("rehearse", "--config", "configs/sweeps/demo.yaml", "--faults", "worker,fire")
     assert done.returncode == 2
     assert "--faults has fire: write some of" in done.stderr
-    assert "preempt (a worker is told to end (SIGTERM))" in done.stderr
+    assert "preempt (a worker is preempted (SIGTERM))" in done.stderr
