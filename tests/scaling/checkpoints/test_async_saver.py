@@ -1,4 +1,4 @@
-"""Checkpoints beside the run: what becomes of them where the storage refuses."""
+"""Checkpoints in the background, while the storage refuses them or not."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ MEBIBYTE = 2**20
 
 @pytest.fixture
 def refuses(tmp_path):
-    """Mount something over the checkpoints' folder, and take it away again."""
+    """Mount something over the checkpoints' folder while the block runs."""
     if os.geteuid() != 0:
         pytest.skip("only root may mount a file system")
     folder = tmp_path / FOLDER
@@ -37,7 +37,7 @@ def refuses(tmp_path):
 
 @pytest.fixture
 def saver(tmp_path, monkeypatch):
-    """The only rank's saver, of a state of one mebibyte, and the warnings that it gives."""
+    """Return the saver of a single rank with a state of one mebibyte, and its warnings."""
     tensors = {"model/weight": torch.zeros(MEBIBYTE // 4)}
     monkeypatch.setattr(engine_state, "gathered", lambda *_: tensors)
     warnings: list[str] = []
@@ -76,7 +76,7 @@ def test_a_run_goes_on_while_the_disk_is_full_and_saves_when_there_is_room(
     assert len(warnings) == 2
     with pytest.raises(OSError, match="No space left"):
         made.wait_until_written()
-    # What was committed is whole, and nothing half-written takes the room that is left.
+    # The committed checkpoint is whole, and no partial one fills the disk.
     assert newest(tmp_path)[0].place.step == 1
     assert {path.name for path in (tmp_path / FOLDER).iterdir()} == {"000000001", "filler"}
     filler.unlink()
@@ -142,7 +142,7 @@ def test_a_storage_that_takes_its_time_holds_up_no_step_and_is_given_one_at_a_ti
         real(writer, tensors, place)
 
     monkeypatch.setattr(Writer, "write", slow)
-    # It comes back while the storage still has not taken anything.
+    # `begin` returns while the storage still blocks.
     made.begin(None, TrainState(3))
     second = threading.Thread(target=made.begin, args=(None, TrainState(6)))
     second.start()

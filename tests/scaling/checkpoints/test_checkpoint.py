@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there, and never gone on from where they are damaged."""
+"""Checkpoints: written atomically, and never used if they are damaged."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ TENSORS = {"model/weight": torch.arange(6.0).view(2, 3), "exp_avg/weight": torch
 
 
 def write(folder: Path, step: int, workers: int = 1, start: str = "s") -> None:
-    """A committed checkpoint, its tensors dealt to the workers in turn."""
+    """Write and commit a checkpoint, with its tensors assigned to the workers in turn."""
     threads = []
     for rank in reversed(range(workers)):
         mine = {name: TENSORS[name] for name in list(TENSORS)[rank::workers]}
@@ -120,7 +120,7 @@ def test_a_damaged_part_sends_the_run_to_the_checkpoint_before(tmp_path, how, ra
     assert found.place.step == 3
     (sentence,) = sentences
     assert f"000000006/part-0000{rank}.safetensors" in sentence
-    # It is set aside: the step can be written again, and is then the newest.
+    # It is renamed: the step can be written again, and is then the newest.
     write(tmp_path, 6, 2)
     assert newest(tmp_path)[0].place.step == 6
     assert not list((tmp_path / FOLDER).glob("*.damaged"))
@@ -210,7 +210,7 @@ def test_a_part_with_the_right_hash_that_holds_no_tensors_is_a_sentence(tmp_path
 
 
 class Trap:
-    """Something that runs code where it is unpickled."""
+    """An object that runs code when it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark

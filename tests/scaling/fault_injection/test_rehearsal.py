@@ -1,4 +1,4 @@
-"""A rehearsal: every fault strikes a real run on a real cluster, and the run comes out the same."""
+"""A rehearsal: every fault is injected into a real run, and its result stays the same."""
 
 import json
 
@@ -26,7 +26,7 @@ def restarts(found, words):
 
 
 def struck(found, fault):
-    """The restart after a fault, by the step at which it was to strike."""
+    """Return the restart after a fault, found by the step of its injection."""
     step = APART * (found["faults"].index(fault) + 1) + 3
     (restart,) = [it for it in found["restarts"] if it["step"] + it["lost_steps"] + 1 == step]
     return restart
@@ -56,7 +56,7 @@ def test_the_losses_and_the_order_are_those_of_an_undisturbed_run(found):
         ),
         ("worker", "died"),
         ("freeze", "worker 2 (process"),
-        # It is started again with smaller pieces.
+        # It is started again with smaller micro-batches.
         pytest.param(
             "memory",
             "out of memory: injected into rank 2 at step 73: smaller micro-batches are",
@@ -72,7 +72,7 @@ def test_a_worker_that_fails_costs_no_more_than_the_steps_since_its_checkpoint(f
     restart = struck(found, fault)
     assert words in restart["why"]
     assert restart["workers"] == 3
-    # The checkpoint before may not have been written to its end.
+    # The checkpoint before may not have been complete yet.
     assert 0 < restart["lost_steps"] <= 2 * EVERY
 
 

@@ -1,4 +1,4 @@
-"""A run's starts: after which failures there is another one, and where the cluster is lost."""
+"""The starts of a run: restarts after failures, and the loss of the cluster."""
 
 import contextlib
 import os
@@ -36,7 +36,7 @@ from tests.helpers.runs import (
 
 
 class Head:
-    """The head of a cluster of its own, which can be killed whole and started again."""
+    """The head of a separate cluster, which can be killed as a whole and started again."""
 
     def __init__(self, folder):
         self.port = free_port()
@@ -67,7 +67,7 @@ class Head:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def kill(self):
-        """SIGKILL to everything of the head at once, as a machine that is switched off."""
+        """Send SIGKILL to all processes of the head, like a machine that is switched off."""
         if self._process.poll() is not None:
             return
         processes = psutil.Process(self._process.pid).children(recursive=True)
@@ -79,7 +79,7 @@ class Head:
 
 @pytest.fixture(scope="module")
 def head(ray_session):
-    """A cluster beside the session's."""
+    """A cluster besides the session's."""
     # The path of a socket may not be longer than 107 characters.
     with tempfile.TemporaryDirectory(prefix="ray") as folder:
         head = Head(folder)
@@ -117,7 +117,7 @@ def test_a_run_whose_head_was_killed_goes_on_under_a_new_head(head, embedded_cor
 
 
 class NobodyWatches:
-    """Supervision of a start that has no workers."""
+    """Supervision of a start without workers."""
 
     blame = None
 
@@ -133,7 +133,7 @@ ENDED = {"kind": "ended", "why": "", "step": 0}
 
 @pytest.fixture
 def started(tmp_path, monkeypatch):
-    """Run starts that end one after the other as they are told; what each was told."""
+    """Return a function that runs starts with the given ends, and returns each `WorkerStart`."""
 
     def run(*ends, room=1):
         config = RunConfig(study="s", corpus="c", cluster={"storage": tmp_path})
@@ -162,7 +162,7 @@ def started(tmp_path, monkeypatch):
 
 
 def saves(step):
-    """A start that commits a checkpoint and fails."""
+    """Return the end of a start that commits a checkpoint and fails."""
 
     def end(folder):
         Writer(folder, "s", 0, 1).write({"model/weight": torch.zeros(1)}, TrainState(step))

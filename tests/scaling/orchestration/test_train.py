@@ -1,4 +1,4 @@
-"""Whole runs under a real Ray Train, held against a plain loop."""
+"""Whole runs under a real Ray Train, compared with a plain loop."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def test_every_latent_and_every_phase_trains_as_the_plain_loop_does(
     last = RunHistory.read(config.folder).steps[-2:]
     by_octave = np.array([line["nats_by_context"] for line in last])
     assert trained[2].nats == pytest.approx(by_octave[:, 2].mean())
-    # An octave holds as many chunks of context as its share of the 8 says.
+    # The share of an octave is its number of contexts of the 8.
     shares = np.array([1, 1, 2, 4]) / 8
     np.testing.assert_allclose(by_octave @ shares, [line["nats"] for line in last], atol=1e-5)
     scored = record.validation.by_context
@@ -86,7 +86,7 @@ def test_a_run_equals_the_plain_loop_on_any_number_of_workers(
     assert record.targets.seen == record.targets.unique == 8 * 4 * 3
     assert record.validation.targets == 5 * 4
     assert record.restarts == []
-    # Formula and count differ by the parts that no product is in.
+    # The formula leaves out the parts without products, which are counted.
     counted = record.operations.counted_per_target
     assert counted == pytest.approx(record.operations.per_target, rel=0.02)
     assert 0 < record.throughput.idle_memory_bytes < record.throughput.peak_memory_bytes
@@ -137,9 +137,9 @@ def test_held_out_targets_are_the_same_at_every_context_and_number_of_workers(
 
 
 def kill_a_worker_after(config, steps):
-    """SIGKILL one of the two workers, once, when the run has done so many steps."""
+    """Send SIGKILL to one of the two workers, once, after so many steps."""
     wait_for_steps(config, steps)
-    # Those of the session's own Ray.
+    # The workers of the session's own Ray.
     workers = [
         process
         for process in psutil.Process().children(recursive=True)

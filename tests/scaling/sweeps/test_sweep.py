@@ -1,4 +1,4 @@
-"""Sweeps through the command line: what is done is not done again, what failed is."""
+"""Sweeps through the command line: finished runs are skipped, failed ones start again."""
 
 import json
 import os
@@ -93,7 +93,7 @@ def test_a_second_call_repeats_no_finished_run_and_tries_failed_ones_again(
 def test_a_sweep_whose_driver_was_killed_repeats_no_finished_run_and_ends_with_the_same_records(
     embedded_corpus, tmp_path
 ):
-    """Two runs one after the other; the driver is killed in the second one."""
+    """Train two runs one after the other, and kill the driver in the second one."""
     axes = {"seed": [0, 1]}
     path = sweep_file(embedded_corpus, tmp_path, tmp_path / "s.yaml", grid=axes, concurrent=1)
     words = ("sweep", "--config", str(path), "train.steps=40", f"cluster.storage={tmp_path}")

@@ -96,7 +96,7 @@ for zero in range(4):
 
 
 def test_no_step_compiles_anything_and_below_stage_3_none_loads_a_compiler(tmp_path):
-    """What one worker of a node compiles, the others wait for: for ever where it was killed."""
+    """The other workers of a node wait for a compilation, for ever if its worker is killed."""
     built = tmp_path / "extensions"
     done = subprocess.run(
         [sys.executable, "-c", STARTS, str(tmp_path / "meeting")],

@@ -1,4 +1,4 @@
-"""Stuck workers, told apart from those that wait for them."""
+"""Stuck workers, as opposed to those that wait for them."""
 
 import pytest
 

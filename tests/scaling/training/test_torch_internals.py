@@ -21,7 +21,7 @@ def test_a_dispatch_mode_of_pytorch_asks_whether_to_skip_the_compiler():
 
 
 def weights_after_steps(optimizer: type[torch.optim.Adam]) -> list[torch.Tensor]:
-    """Two weights after some steps, and what the optimizer keeps of them."""
+    """Return two weights after some steps, and the optimizer's averages of them."""
     torch.manual_seed(0)
     weights = [torch.nn.Parameter(torch.randn(5, dtype=torch.float64)) for _ in range(2)]
     made = optimizer([{"params": weights[:1], "lr": 0.3}, {"params": weights[1:]}], lr=0.1)
