@@ -68,11 +68,7 @@ class Checkpoint(BaseModel):
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read the manifest in a folder.
-
-        Raises:
-            CheckpointError: if the manifest cannot be used.
-        """
+        """Read the manifest in a folder; raise CheckpointError if it cannot be used."""
         path = folder / MANIFEST
         try:
             content = json.loads(path.read_text())
@@ -183,13 +179,10 @@ class Writer:
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write a safetensors file.
-
-    Raises:
-        OSError: if the storage refuses.
-    """
+    """Write a safetensors file atomically; raise OSError if the storage refuses."""
     try:
-        save_file(dict(tensors), path)
+        with replacing(path) as partial:
+            save_file(dict(tensors), partial)
     except SafetensorError as error:
         raise OSError(str(error)) from error
 

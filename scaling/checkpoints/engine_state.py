@@ -42,11 +42,7 @@ def gather_tensors(
 
 
 def load_model(network: Model, checkpoint: Checkpoint) -> None:
-    """Load the checkpoint's weights into the network, before an engine shards them.
-
-    Raises:
-        CheckpointError: if the weights are those of another model.
-    """
+    """Load the weights into the network, before an engine shards them."""
     try:
         network.load_state_dict(_under(MODEL, checkpoint))
     except RuntimeError as error:

@@ -19,6 +19,7 @@ from datasets.files import PARTIAL
 from scaling.checkpoints import checkpoint as checkpoints
 from scaling.checkpoints.checkpoint import Checkpoint
 from scaling.common import environment
+from scaling.common.terminal import terminal_table
 from scaling.config.run_config import RunConfig
 from scaling.fault_injection.downscale import downscaled
 from scaling.fault_injection.local_cluster import LocalCluster
@@ -127,9 +128,8 @@ class Rehearsal:
 
     def table(self) -> Table:
         """Return a table of the restarts."""
-        table = Table(title=f"restarts of a run of {self.workers} workers", title_justify="left")
-        for heading in ("from step", "workers", "steps lost", "seconds to the next step"):
-            table.add_column(heading, justify="right")
+        headings = ("from step", "workers", "steps lost", "seconds to the next step")
+        table = terminal_table(f"restarts of a run of {self.workers} workers", headings, text=0)
         table.add_column("why")
         for restart in self.restarts:
             seconds = "" if restart.seconds is None else f"{restart.seconds:.1f}"

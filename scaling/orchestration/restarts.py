@@ -1,8 +1,8 @@
 """The starts of a run, until it ends or makes no more progress."""
 
+import contextlib
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
@@ -122,11 +122,7 @@ def _next_start(job: Job, progress: RestartProgress, *, first: bool) -> WorkerSt
 
 
 def _fit(job: Job, start: WorkerStart, supervision: Supervision) -> StartOutcome:
-    """Run the training loop in the workers of one start, and return how the start ended.
-
-    Raises:
-        KeyboardInterrupt: if Ctrl-C ended it.
-    """
+    """Run one start's workers and return its outcome; raise KeyboardInterrupt after Ctrl-C."""
     cluster = job.config.cluster
     trainer = Trainer(
         loop.train_loop,
@@ -162,11 +158,7 @@ def _fit(job: Job, start: WorkerStart, supervision: Supervision) -> StartOutcome
 def _after_failure(
     job: Job, progress: RestartProgress, start: WorkerStart, why: str
 ) -> RestartProgress:
-    """Return the progress with one failure more.
-
-    Raises:
-        TrainingError: if there were too many failures in a row.
-    """
+    """Count one failure more; raise TrainingError if there are too many in a row."""
     newest = checkpoint.committed(job.run_folder)
     step = int(newest[0].name) if newest else 0
     failures = 1 if step > max(progress.step, start.step) else progress.failures + 1
@@ -178,11 +170,7 @@ def _after_failure(
 
 
 def _await_storage(folder: Path) -> None:
-    """Wait until the run's folder can be written to.
-
-    Raises:
-        TrainingError: if the storage still refuses after ``STORAGE_SECONDS``.
-    """
+    """Wait until the run's folder can be written to; raise TrainingError after a while."""
     deadline = time.monotonic() + STORAGE_SECONDS
     while (problem := _refusal(folder)) is not None:
         if time.monotonic() > deadline:
@@ -202,15 +190,9 @@ def _refusal(folder: Path) -> str | None:
     except OSError as error:
         return str(error)
     finally:
-        _quietly(lambda: probe.unlink(missing_ok=True))
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
     return None
-
-
-def _quietly(work: Callable[[], object]) -> None:
-    try:
-        work()
-    except OSError:
-        return
 
 
 def _reason(error: BaseException) -> str:

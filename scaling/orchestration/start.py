@@ -52,11 +52,7 @@ def problems(runs: Sequence[RunConfig]) -> list[str]:
 
 @contextmanager
 def cluster_for(runs: Sequence[RunConfig]) -> Iterator[None]:
-    """Connect to the cluster of these runs.
-
-    Raises:
-        ConfigError: with all problems of the runs on this cluster.
-    """
+    """Connect to the cluster of these runs; raise ConfigError with all problems on it."""
     if found := problems(runs):
         raise ConfigError(found)
     embedded = not ray_cluster.is_named()

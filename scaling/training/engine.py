@@ -1,7 +1,6 @@
 """The DeepSpeed engine of a run, and the collectives of its workers."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,13 +8,11 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
-from datasets.files import replacing
 from datasets.manifest import Corpus
 from model import build as models
 from model.build import Model, parameter_groups
 from model.linear import LinearPrediction
 from model.network import LatentTransformer
-from scaling.checkpoints.checkpoint import save_tensors
 from scaling.checkpoints.deepspeed_internals import deepspeed, disable_shared_memory_all_reduce
 from scaling.checkpoints.train_state import TrainState
 from scaling.config.run_config import RunConfig, TrainConfig
@@ -125,16 +122,6 @@ def broadcast_weights(engine: Any, tensors: dict[str, Tensor] | None) -> None:
             if tensors is not None:
                 tensor.copy_(tensors[name])
             torch.distributed.broadcast(tensor.data, 0)
-
-
-def save_whole(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write a safetensors file atomically.
-
-    Raises:
-        OSError: if the storage refuses.
-    """
-    with replacing(path) as partial:
-        save_tensors(tensors, partial)
 
 
 def all_gather(values: Sequence[float], workers: int, device: Any) -> np.ndarray:

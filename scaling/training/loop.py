@@ -16,7 +16,7 @@ from ray.data import DataIterator
 from datasets.manifest import Corpus
 from scaling.checkpoints import engine_state
 from scaling.checkpoints.async_saver import AsyncSaver, retry_storage
-from scaling.checkpoints.checkpoint import Checkpoint
+from scaling.checkpoints.checkpoint import Checkpoint, save_tensors
 from scaling.checkpoints.train_state import TrainState
 from scaling.config.run_config import TrainConfig
 from scaling.evaluation import validation
@@ -156,8 +156,8 @@ class _Worker:
         return data.batches(blocks, self.stream, size, self.engine.device)
 
     def _step(self, batches: Iterator[Batch]) -> str:
-        """Take one optimizer step. Return why the workers should stop after it, or ""."""
-        train, step = self.config.train, self.state.step
+        """Take one optimizer step. Return why the workers should stop after it, if they should."""
+        train, step, device = self.config.train, self.state.step, self.engine.device
         began = time.perf_counter()
         torch.manual_seed(engines.step_seed(self.config, step, self.rank))
         engines.set_learning_rate(self.engine.optimizer, engines.learning_rate(train, self.state))
@@ -192,7 +192,8 @@ class _Worker:
         self.is_first_step = False
         if train.seconds:
             # All ranks have to end with the same step.
-            training_seconds = self._longest(training_seconds)
+            gathered = engines.all_gather([training_seconds], self.start.workers, device)
+            training_seconds = float(gathered.max())
         self.state = self.state.advanced(windows, training_seconds)
         self.heartbeat.note_step(self.state.step, seconds)
         counted = (
@@ -232,10 +233,6 @@ class _Worker:
             rows[:, split:].astype(int).ravel().tolist(),
             heartbeat.STOP_SENTENCES[StopReason(int(rows[:, 0].max()))],
         )
-
-    def _longest(self, seconds: float) -> float:
-        """Return the longest of all ranks' seconds."""
-        return float(engines.all_gather([seconds], self.start.workers, self.engine.device).max())
 
     def _validate_if_due(self) -> None:
         step = self.state.step
@@ -283,7 +280,7 @@ class _Worker:
         folder, log = self.job.run_folder, self.log
         tick = partial(self.heartbeat.tick, "writing the record")
         retry_storage(log.flush, tick)
-        retry_storage(lambda: engines.save_whole(weights, folder / WEIGHTS_NAME), tick)
+        retry_storage(lambda: save_tensors(weights, folder / WEIGHTS_NAME), tick)
         record = run_record.build_run_record(
             self.job, self.corpus, self.stream, self.state, scores, log.history
         )
