@@ -1,45 +1,28 @@
-"""The process group of the workers of one start.
-
-Ray Train's controller loads this module, so that it imports torch where it needs it.
-"""
+"""The process group of the workers of one start."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
 import ray
 import ray.train
-from ray.train.backend import Backend, BackendConfig
+import torch
+from ray.train.backend import BackendConfig
+from ray.train.torch import TorchConfig, get_device
+
+from scaling.training.ray_internals import SingleNodeBackendConfig
 
 COLLECTIVE_SECONDS = 300
 """Longest wait of a rank for the others in a collective."""
-
-
-class _SingleNodeBackend(Backend):
-    # NCCL needs direct access to the GPUs of the other workers.
-    share_cuda_visible_devices = True
-
-
-@dataclass
-class SingleNodeBackendConfig(BackendConfig):
-    """Backend of workers on one machine, which join their process group in the training loop."""
-
-    @property
-    def backend_cls(self) -> type[Backend]:
-        """Return a backend that shows every GPU to each worker, and does nothing else."""
-        return _SingleNodeBackend
 
 
 def backend_config() -> BackendConfig:
     """Return Ray Train's backend for the connected cluster."""
     if ip_address(ray.util.get_node_ip_address()).is_loopback:
         return SingleNodeBackendConfig()
-    from ray.train.torch import TorchConfig
-
     return TorchConfig(timeout_s=COLLECTIVE_SECONDS)
 
 
@@ -50,8 +33,6 @@ def process_group(rendezvous_file: Path, gpu: bool) -> Iterator[None]:
     Workers on one machine meet in a file. Ray Train's own set-up would open a port on all addresses
     of the machine, to anyone.
     """
-    import torch
-
     if torch.distributed.is_initialized():
         yield
         return
@@ -62,8 +43,6 @@ def process_group(rendezvous_file: Path, gpu: bool) -> Iterator[None]:
     os.environ["LOCAL_RANK"] = str(context.get_local_rank())
     os.environ["LOCAL_WORLD_SIZE"] = str(context.get_local_world_size())
     if gpu:
-        from ray.train.torch import get_device
-
         torch.cuda.set_device(get_device())
     torch.distributed.init_process_group(
         "nccl" if gpu else "gloo",

@@ -1,11 +1,14 @@
 """Private parts of Ray Train 2.60 that a worker needs, each with the public way that was tried.
 
-Ray Train's controller loads this module too, so that it imports no torch.
+Ray Train's controller loads this module, so that nothing here imports torch. The backend, which is
+public, is here for that reason.
 """
 
 import signal
+from dataclasses import dataclass
 from types import FrameType
 
+from ray.train.backend import Backend, BackendConfig
 from ray.train.v2._internal.execution.callback import WorkerCallback
 from ray.train.v2._internal.execution.context import get_train_context
 
@@ -36,6 +39,21 @@ def preemption_reason() -> StopReason:
     if get_train_context().preemption_context.preemption_info:
         return StopReason.NODE_DRAINED
     return StopReason.NONE
+
+
+class _SingleNodeBackend(Backend):
+    # NCCL needs direct access to the GPUs of the other workers.
+    share_cuda_visible_devices = True
+
+
+@dataclass
+class SingleNodeBackendConfig(BackendConfig):
+    """Backend of workers on one machine, which join their process group in the training loop."""
+
+    @property
+    def backend_cls(self) -> type[Backend]:
+        """Return a backend that shows every GPU to each worker, and does nothing else."""
+        return _SingleNodeBackend
 
 
 def _note_signal(number: int, _frame: FrameType | None) -> None:
