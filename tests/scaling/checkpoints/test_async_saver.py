@@ -55,7 +55,7 @@ def saver(tmp_path, monkeypatch):
 @pytest.mark.fault(
     "Storage",
     "the disk is full",
-    "that checkpoint is lost with a warning, nothing half-written stays; saves when there is room",
+    "that checkpoint is lost with a warning and leaves no partial file; later ones are written",
 )
 def test_a_run_goes_on_while_the_disk_is_full_and_saves_when_there_is_room(
     tmp_path, refuses, saver
@@ -88,7 +88,7 @@ def test_a_run_goes_on_while_the_disk_is_full_and_saves_when_there_is_room(
 @pytest.mark.fault(
     "Storage",
     "the storage is read-only for a while at the end",
-    "what the run ends with is tried again for two minutes",
+    "the last files are tried again for two minutes",
 )
 def test_the_last_checkpoint_waits_for_a_storage_that_is_read_only_for_a_while(
     tmp_path, refuses, saver, monkeypatch
@@ -114,7 +114,7 @@ def test_the_last_checkpoint_waits_for_a_storage_that_is_read_only_for_a_while(
     assert newest(tmp_path)[0].place.step == 9
 
 
-@pytest.mark.fault("Storage", "the storage stays read-only", "an error, not a wait for ever")
+@pytest.mark.fault("Storage", "the storage stays read-only", "an error after a limited time")
 def test_a_storage_that_stays_read_only_is_an_error_and_not_a_wait_for_ever(
     refuses, saver, monkeypatch
 ):
@@ -127,7 +127,7 @@ def test_a_storage_that_stays_read_only_is_an_error_and_not_a_wait_for_ever(
 @pytest.mark.fault(
     "Storage",
     "the storage is slow",
-    "steps go on; one checkpoint at a time is on its way",
+    "steps go on; one checkpoint at a time is written",
 )
 def test_a_storage_that_takes_its_time_holds_up_no_step_and_is_given_one_at_a_time(
     tmp_path, saver, monkeypatch

@@ -65,7 +65,7 @@ def test_the_newest_ones_are_kept(tmp_path):
 @pytest.mark.fault(
     "Checkpoints",
     "one worker cannot write its part",
-    "no checkpoint; the others do not wait for ever",
+    "the checkpoint is abandoned by all workers",
 )
 def test_a_part_that_never_comes_leaves_no_checkpoint(tmp_path):
     write(tmp_path, 3)
@@ -79,7 +79,7 @@ def test_a_part_that_never_comes_leaves_no_checkpoint(tmp_path):
 @pytest.mark.fault(
     "Checkpoints",
     "a worker is killed while it writes a checkpoint",
-    "never gone on from; removed at the next start",
+    "it is never used, and removed at the next start",
 )
 def test_a_killed_writers_part_is_never_taken_for_a_later_starts(tmp_path):
     first = Writer(tmp_path, "first", 1, 2)
@@ -107,8 +107,8 @@ def damage(path: Path, how: str) -> None:
 
 @pytest.mark.fault(
     "Checkpoints",
-    "a part of the newest checkpoint is missing, cut, empty, or has one other bit",
-    "the run goes on from the one before, with a warning",
+    "a part of the newest checkpoint is missing, truncated, empty, or has one wrong bit",
+    "the run goes on from the checkpoint before, with a warning",
 )
 @pytest.mark.parametrize("how", ["missing", "truncated", "empty", "one bit"])
 @pytest.mark.parametrize("rank", [0, 1])
@@ -129,7 +129,7 @@ def test_a_damaged_part_sends_the_run_to_the_checkpoint_before(tmp_path, how, ra
 @pytest.mark.fault(
     "Checkpoints",
     "the newest checkpoint's manifest is damaged",
-    "the run goes on from the one before, with a warning",
+    "the run goes on from the checkpoint before, with a warning",
 )
 @pytest.mark.parametrize(
     "text",
@@ -147,7 +147,7 @@ def test_a_damaged_manifest_sends_the_run_to_the_checkpoint_before(tmp_path, tex
 @pytest.mark.fault(
     "Checkpoints",
     "all checkpoints are damaged",
-    "stops, names all of them, and never starts again from nothing",
+    "the run stops and names all of them; it never restarts at step 0",
 )
 def test_a_run_never_starts_again_by_itself_where_all_checkpoints_are_damaged(tmp_path):
     assert newest(tmp_path) == (None, [])
@@ -162,7 +162,7 @@ def test_a_run_never_starts_again_by_itself_where_all_checkpoints_are_damaged(tm
 @pytest.mark.fault(
     "Checkpoints",
     "a checkpoint is of another version",
-    "refused with both versions, and left alone",
+    "it is refused with both versions, and not changed",
 )
 def test_another_versions_checkpoint_is_named_and_left_alone(tmp_path):
     write(tmp_path, 3)
@@ -175,7 +175,7 @@ def test_another_versions_checkpoint_is_named_and_left_alone(tmp_path):
 @pytest.mark.fault(
     "Security",
     "a checkpoint's manifest names files elsewhere",
-    "refused; they are not read",
+    "it is refused, and the files are not read",
 )
 @pytest.mark.parametrize("name", ["../000000003/part-00000.safetensors", "/dev/zero", "", None])
 def test_a_manifest_that_names_files_elsewhere_or_none_cannot_be_used(tmp_path, name):
@@ -192,7 +192,7 @@ def test_a_manifest_that_names_files_elsewhere_or_none_cannot_be_used(tmp_path, 
 @pytest.mark.fault(
     "Security",
     "a part of a checkpoint has the right hash and no tensors",
-    "a sentence",
+    "it is refused with a sentence",
 )
 def test_a_part_with_the_right_hash_that_holds_no_tensors_is_a_sentence(tmp_path):
     write(tmp_path, 3)
@@ -219,7 +219,9 @@ class Trap:
         return (Path.touch, (self.mark,))
 
 
-@pytest.mark.fault("Security", "a pickle in place of a checkpoint", "refused; nothing of it runs")
+@pytest.mark.fault(
+    "Security", "a pickle in place of a checkpoint", "it is refused, and its code never runs"
+)
 def test_a_hostile_checkpoint_runs_nothing(tmp_path):
     write(tmp_path, 3)
     mark = tmp_path / "ran"

@@ -122,7 +122,7 @@ def found(tmp_path_factory) -> dict[Scenario, tuple[list[float], bool]]:
 
 @pytest.mark.fault(
     "Checkpoints",
-    "a run goes on with another number of workers",
+    "a run restarts with another number of workers",
     "on 2 the losses are bit-equal, on 1, 3 and 4 to 1e-5 nats",
 )
 @pytest.mark.slow

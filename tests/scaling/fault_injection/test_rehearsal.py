@@ -35,7 +35,7 @@ def struck(found, fault):
 @pytest.mark.fault(
     "Processes",
     "nine faults, one after the other",
-    "the order and the losses of an undisturbed run; nothing half-written",
+    "the order and the losses of an undisturbed run; no partial file",
 )
 def test_the_losses_and_the_order_are_those_of_an_undisturbed_run(found):
     assert found["problems"] == []
@@ -52,7 +52,7 @@ def test_the_losses_and_the_order_are_those_of_an_undisturbed_run(found):
         ),
         pytest.param(
             *("nan", "the loss of step 23 is nan (windows ["),
-            marks=pytest.mark.fault("Numbers", "the loss of one step is no number", RESTARTED),
+            marks=pytest.mark.fault("Numbers", "the loss of one step is NaN", RESTARTED),
         ),
         ("worker", "died"),
         ("freeze", "worker 2 (process"),
@@ -62,8 +62,8 @@ def test_the_losses_and_the_order_are_those_of_an_undisturbed_run(found):
             "out of memory: injected into rank 2 at step 73: smaller micro-batches are",
             marks=pytest.mark.fault(
                 "Processes",
-                "a worker lacks memory for its piece of a batch",
-                "goes on in smaller pieces, with the same batches",
+                "a worker lacks memory for its micro-batch",
+                "the run goes on with smaller micro-batches and the same batches",
             ),
         ),
     ],
@@ -79,7 +79,7 @@ def test_a_worker_that_fails_costs_no_more_than_the_steps_since_its_checkpoint(f
 @pytest.mark.fault(
     "Processes",
     "a worker stops without ending (SIGSTOP)",
-    "named and killed after cluster.hang_seconds; the run goes on",
+    "it is named and killed after cluster.hang_seconds; the run goes on",
 )
 def test_a_frozen_worker_is_named(found):
     (restart,) = restarts(found, "was silent for")
@@ -88,7 +88,7 @@ def test_a_frozen_worker_is_named(found):
 
 @pytest.mark.fault(
     "Processes",
-    "a worker is told to end (SIGTERM)",
+    "a worker receives SIGTERM",
     "a checkpoint at the end of its step; no step is lost",
 )
 def test_a_worker_that_is_told_to_end_loses_no_step(found):
@@ -99,8 +99,8 @@ def test_a_worker_that_is_told_to_end_loses_no_step(found):
 
 @pytest.mark.fault(
     "Checkpoints",
-    "a part of the newest checkpoint is missing, cut, empty, or has one other bit",
-    "the run goes on from the one before, with a warning",
+    "a part of the newest checkpoint is missing, truncated, empty, or has one wrong bit",
+    "the run goes on from the checkpoint before, with a warning",
 )
 def test_a_damaged_checkpoint_is_left_for_the_one_before_with_a_warning(found):
     (warning,) = [text for text in found["warnings"] if "is damaged" in text]
@@ -110,13 +110,13 @@ def test_a_damaged_checkpoint_is_left_for_the_one_before_with_a_warning(found):
 
 @pytest.mark.fault(
     "Nodes and networks",
-    "a node is lost, and later there is another one",
-    "goes on with fewer workers and the same batches; grows again without a lost step",
+    "a node is lost, and later another one is added",
+    "the run goes on with fewer workers and the same batches, then grows without a lost step",
 )
 @pytest.mark.fault(
     "Nodes and networks",
     "a node of three is lost",
-    "goes on with as many workers as divide the batch",
+    "the run goes on with a number of workers that divides the batch",
 )
 def test_a_lost_node_shrinks_the_run_and_a_new_one_lets_it_grow_without_a_lost_step(found):
     shrunk = [restart for restart in found["restarts"] if restart["workers"] == 2]
@@ -129,7 +129,7 @@ def test_a_lost_node_shrinks_the_run_and_a_new_one_lets_it_grow_without_a_lost_s
 @pytest.mark.fault(
     "Storage",
     "the storage refuses checkpoints for 20 s",
-    "a warning each; no restart",
+    "one warning for each checkpoint; no restart",
 )
 def test_a_storage_that_refuses_checkpoints_for_20_seconds_stops_nothing(found):
     refused = [text for text in found["warnings"] if "was not written" in text]

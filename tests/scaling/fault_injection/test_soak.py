@@ -47,7 +47,7 @@ def test_the_document_has_the_table_of_the_hour():
 @pytest.mark.fault(
     "Processes",
     "random workers are killed, about one a minute",
-    "each step once; memory and files of the driver and the workers, and the store, stay level",
+    "each step once; memory and open files of all processes stay level",
 )
 @pytest.mark.slow
 def test_in_four_minutes_of_killed_workers_nothing_is_lost_and_nothing_grows(embedded_corpus):

@@ -92,8 +92,8 @@ def head(ray_session):
 
 @pytest.mark.fault(
     "Nodes and networks",
-    "the head is killed, with everything on it",
-    "the job ends; submitted again it goes on, in the order and with the losses undisturbed",
+    "the head node is killed",
+    "the job ends; submitted again, it goes on with the same order and losses",
 )
 @pytest.mark.slow
 def test_a_run_whose_head_was_killed_goes_on_under_a_new_head(head, embedded_corpus, tmp_path):
@@ -174,7 +174,7 @@ def saves(step):
 @pytest.mark.fault(
     "Processes",
     "every start fails at the same step",
-    "stops after cluster.max_failures in a row without a newer checkpoint, with the reason",
+    "the run stops after cluster.max_failures in a row without a newer checkpoint",
 )
 def test_a_run_that_fails_at_one_step_again_and_again_stops_with_the_reason(started):
     error = RuntimeError("Traceback\n  ...\nValueError: the window 7 of step 17 is bad")
@@ -199,8 +199,8 @@ def test_failures_with_a_newer_checkpoint_between_them_do_not_add_up(started):
 
 @pytest.mark.fault(
     "Checkpoints",
-    "what Ray Train keeps of a run is damaged or points nowhere",
-    "it is not read: the run goes on from its own checkpoints",
+    "Ray Train's own files of a run are damaged",
+    "they are not read: the run goes on from its own checkpoints",
 )
 def test_a_run_goes_on_where_what_ray_kept_is_damaged(started):
     begun = started(ActorDiedError(), ENDED)
@@ -209,8 +209,8 @@ def test_a_run_goes_on_where_what_ray_kept_is_damaged(started):
 
 @pytest.mark.fault(
     "Processes",
-    "a worker has not enough memory, on a GPU or on its node",
-    "the run goes on in smaller micro-batches; with single windows, a sentence what to set",
+    "a worker has too little memory, on a GPU or on its node",
+    "the run goes on with smaller micro-batches; at single windows it ends with the remedy",
 )
 @pytest.mark.parametrize(
     "said",
@@ -239,8 +239,8 @@ def test_the_last_line_of_what_a_worker_said_is_the_reason():
 
 @pytest.mark.fault(
     "Nodes and networks",
-    "a worker's connection ends because another one died",
-    "the one that died is named as the reason",
+    "a worker loses its connection to another one, which died",
+    "the dead worker is named as the reason",
 )
 def test_a_worker_whose_process_or_node_is_gone_is_told_from_those_that_lost_it():
     gone = RuntimeError("workers failed")
@@ -255,7 +255,7 @@ def test_a_worker_whose_process_or_node_is_gone_is_told_from_those_that_lost_it(
 @pytest.mark.fault(
     "Nodes and networks",
     "the cluster has no room for the workers",
-    "waited for cluster.wait_seconds, then a sentence with what to type",
+    "the run waits for cluster.wait_seconds, then ends with the remedy",
 )
 def test_a_run_that_there_is_no_room_for_ends_with_what_to_type(started):
     with pytest.raises(TrainingError, match=r"no room for 1 workers in 3600 s\. Run `ray status`"):
@@ -265,7 +265,7 @@ def test_a_run_that_there_is_no_room_for_ends_with_what_to_type(started):
 @pytest.mark.fault(
     "Storage",
     "the run's folder cannot be written to at a start",
-    "waited for ten minutes, then a sentence with the reason",
+    "the run waits for ten minutes, then ends with the reason",
 )
 def test_a_storage_that_refuses_a_run_from_the_start_is_waited_for_and_then_named(
     started, monkeypatch, tmp_path

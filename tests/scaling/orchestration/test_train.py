@@ -152,7 +152,7 @@ def kill_a_worker_after(config, steps):
 @pytest.mark.fault(
     "Processes",
     "a worker is killed (SIGKILL), at ZeRO 0 and 1",
-    "goes on from the newest checkpoint; each window once, in order; undisturbed losses",
+    "the run goes on from the newest checkpoint; each window once, in order; the same losses",
 )
 @pytest.mark.parametrize("zero", [0, 1])
 def test_a_run_of_two_workers_goes_on_where_one_was_killed(embedded_corpus, tmp_path, zero):
@@ -175,7 +175,7 @@ def test_a_run_of_two_workers_goes_on_where_one_was_killed(embedded_corpus, tmp_
 @pytest.mark.fault(
     "Processes",
     "the driver is killed (SIGKILL)",
-    "its workers end; the same command goes on, in the order and with the losses undisturbed",
+    "its workers end; the same command goes on with the same order and losses",
 )
 def test_a_run_killed_with_its_driver_goes_on_where_it_stood(embedded_corpus, tmp_path):
     drops = {"model__dropout": 0.1, "model__encoder_dropout": 0.2, "model__token_drop": 0.1}
@@ -209,8 +209,8 @@ def test_bfloat16_stays_near_float32(embedded_corpus, tmp_path):
 
 @pytest.mark.fault(
     "Numbers",
-    "the loss of a step is no number at two starts",
-    "stops before the step is taken, with its windows named",
+    "the loss of a step is not finite at two starts",
+    "the run stops before the step and names its windows",
 )
 def test_a_loss_that_is_no_number_twice_stops_before_the_step_with_a_sentence(
     embedded_corpus, tmp_path

@@ -65,7 +65,7 @@ def test_what_a_run_starts_has_no_environment_of_its_own(chunks_run, name):
 @pytest.mark.fault(
     "Processes",
     "Ray Train's controller dies",
-    "the run is started again, in the order and with the losses undisturbed",
+    "the run restarts, with the same order and losses",
 )
 @pytest.mark.slow
 def test_a_run_takes_the_controllers_of_the_one_before_and_goes_on_where_they_are_killed(
@@ -103,7 +103,7 @@ def test_the_error_of_a_worker_keeps_nothing_that_was_started_for_it(embedded_co
 @pytest.mark.fault(
     "Processes",
     "a trial is killed while its workers train, and the sweep goes on",
-    "its workers' room is given back, and no dashboard is asked",
+    "its workers' placement group is removed, without a dashboard",
 )
 @pytest.mark.slow
 def test_the_room_of_a_killed_trial_is_given_back(embedded_corpus, tmp_path):

@@ -51,8 +51,8 @@ def test_what_many_runs_failed_for_is_said_once():
 
 @pytest.mark.fault(
     "Sweeps and records",
-    "a run of a sweep fails for good",
-    "the others go on; the next call tries it again, and repeats no finished one",
+    "a run of a sweep fails finally",
+    "the others go on; the next call retries it, and repeats no finished run",
 )
 @pytest.mark.slow
 def test_a_second_call_repeats_no_finished_run_and_tries_failed_ones_again(
@@ -120,7 +120,7 @@ def test_a_sweep_whose_driver_was_killed_repeats_no_finished_run_and_ends_with_t
 @pytest.mark.fault(
     "Sweeps and records",
     "a run or a sweep is interrupted (Ctrl-C)",
-    "it says how to go on, and its exit code is that of no success",
+    "it prints how to resume, and its exit code is not 0",
 )
 @pytest.mark.slow
 @pytest.mark.parametrize("verb", ["train", "sweep"])

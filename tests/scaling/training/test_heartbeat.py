@@ -27,8 +27,8 @@ def test_nobody_is_stuck_within_the_limit():
 
 @pytest.mark.fault(
     "Processes",
-    "a worker is stuck before the others' sum, with its process alive",
-    "the one that does not wait is named, and ended",
+    "a worker is stuck before a collective, with its process alive",
+    "the stuck worker is named and killed",
 )
 def test_the_one_that_does_not_wait_is_to_blame():
     found = stuck_workers([seen(0, WAITING, 25), seen(1, "computing", 25), seen(2, WAITING, 25)])
@@ -40,15 +40,15 @@ def test_the_one_that_does_not_wait_is_to_blame():
 
 @pytest.mark.fault(
     "Processes",
-    "a worker holds Python's lock, so that it says nothing",
-    "named as silent, and ended",
+    "a worker blocks Python's lock, so that it sends no heartbeat",
+    "it is named as silent and killed",
 )
 def test_a_silent_one_is_to_blame_whatever_it_said_last():
     found = stuck_workers([seen(0, WAITING, 25), seen(1, WAITING, 25, silent=24)])
     assert stuck_sentence(found) == "worker 1 (process 101) was silent for 25 s after step 7"
 
 
-@pytest.mark.fault("Processes", "all workers wait for each other", "all are named, and ended")
+@pytest.mark.fault("Processes", "all workers wait for each other", "all are named and killed")
 def test_where_all_wait_all_are_named():
     found = stuck_workers([seen(0, WAITING, 25), seen(1, WAITING, 26)])
     assert [one.beat.rank for one in found] == [0, 1]

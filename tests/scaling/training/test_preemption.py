@@ -22,7 +22,7 @@ def train_context(monkeypatch):
 
 @pytest.mark.fault(
     "Processes",
-    "a worker is told to end (SIGTERM)",
+    "a worker receives SIGTERM",
     "a checkpoint at the end of its step; no step is lost",
 )
 def test_a_worker_lives_on_after_sigterm_and_knows_of_it(train_context):
@@ -38,7 +38,7 @@ def test_a_worker_lives_on_after_sigterm_and_knows_of_it(train_context):
 
 @pytest.mark.fault(
     "Nodes and networks",
-    "Ray is told that a node will be taken away",
+    "Ray drains a node",
     "a checkpoint at the end of the step",
 )
 def test_a_worker_knows_that_ray_drains_a_node(train_context):

@@ -112,7 +112,7 @@ def wandb_records(path):
 @pytest.mark.fault(
     "Processes",
     "a tracker fails",
-    "left out with a warning; the run and the others go on",
+    "it is dropped with a warning; the run and the other trackers go on",
 )
 def test_a_tracker_that_fails_is_left_out_with_a_sentence_and_the_others_go_on(
     config, tmp_path, monkeypatch
