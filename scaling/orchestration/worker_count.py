@@ -40,7 +40,7 @@ def micro_batches(train: TrainConfig, wanted: int, workers: int, least: int = 1)
 
 
 def placement_request(cluster: ClusterConfig, workers: int) -> PlacementGroup:
-    """Request room for so many workers. Ray's autoscaler starts nodes for it."""
+    """Request room for these workers. Ray's autoscaler starts nodes for it."""
     bundle: dict[str, float] = {"CPU": cluster.cpus_per_worker}
     if cluster.gpu:
         bundle["GPU"] = 1

@@ -118,7 +118,7 @@ class _Search(Searcher):
 
 
 def _trial(parameters: dict[str, Any], jobs: dict[str, Job]) -> None:
-    # Tune restarts a trial only if its own process is lost. A run that failed has its reason in its
+    # Tune restarts a trial only if its own process is lost. A failed run has its reason in its
     # folder.
     with contextlib.suppress(TrainingError):
         advance(replace(jobs[parameters["id"]], until=parameters["until"]))

@@ -49,7 +49,7 @@ def precision(train: TrainConfig) -> str:
 def start_engine(network: Model, train: TrainConfig, workers: int, pieces: int) -> Any:
     """Return a DeepSpeed engine for the network, in the current process group.
 
-    Each of the ``workers`` takes its share of a batch in so many micro-batches, ``pieces``.
+    Each of the ``workers`` takes its share of a batch in ``pieces`` micro-batches.
 
     bfloat16 means autocast: weights and sums stay in float32, products are taken in bfloat16. The
     linear-predictive start needs that, and the models are too small to gain from 16-bit weights.

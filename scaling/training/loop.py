@@ -214,7 +214,7 @@ class _Worker:
     def _gather(
         self, losses: np.ndarray, waited: float, windows: list[int]
     ) -> tuple[list[float], float, list[int], str]:
-        """Return what all ranks need to agree on after a step.
+        """Gather the results of a step from all ranks.
 
         Returns:
             Mean losses, longest wait for data (seconds), all windows in global order, and why to
