@@ -19,6 +19,7 @@ from typing import Self
 import numpy as np
 from scipy import stats
 
+from scaling.analysis.series import seed_noise
 from scaling.config.load import ConfigError
 from scaling.fitting.slope import contrast_variances
 from scaling.runs.record import RunRecord

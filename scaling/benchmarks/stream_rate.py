@@ -24,7 +24,7 @@ from datasets.storage import Folder
 from datasets.stream import Stream
 from datasets.windows import Windows
 from scaling.benchmarks.timing import Spread
-from scaling.training.batches import AHEAD, batches, iterate_blocks
+from scaling.training.data import AHEAD, batches, iterate_blocks
 
 SHARD, RAW = "codes.parquet", "codes.raw"
 SAMPLES = 2**27

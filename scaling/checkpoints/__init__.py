@@ -1,4 +1,4 @@
-"""Checkpoints with a manifest, written beside the run, for any ZeRO stage.
+"""Checkpoints with a manifest, written in the background, for any ZeRO stage.
 
 May import levels 1 and 2.
 """

@@ -1,4 +1,4 @@
-"""Checkpoints written while the run goes on: copied at the end of a step, put to disk beside it."""
+"""Checkpoints that are copied at the end of a step and written while the next steps run."""
 
 import time
 from collections.abc import Callable
@@ -15,15 +15,21 @@ from scaling.runs.job import WorkerStart
 
 POLL_SECONDS = 0.02
 STORAGE_SECONDS = 120
-"""How long what a run ends with may wait for a storage that refuses it."""
+"""Longest wait of a run's last files for a storage that refuses them."""
 
 
 class AsyncSaver:
-    """One rank's checkpoints, at most one on its way to the disk.
+    """Background writer of one rank's checkpoints, one at a time.
 
-    ``sums`` adds up values of all ranks, ``tick`` tells the driver what is being done, and ``warn``
-    takes the sentence of a checkpoint that could not be written: the run goes on without it.
-    ``best`` are the weights that this rank keeps beside the newest ones, if it keeps any.
+    Args:
+        run_folder: folder of the run.
+        start: the start of the workers.
+        rank: of this worker.
+        all_reduce_sum: sums values over all ranks.
+        tick: notes an activity in the heartbeat.
+        warn: logs the sentence of a checkpoint that could not be written; the run goes on.
+
+    ``best`` are the weights of the lowest held-out loss, if this rank saves them too.
     """
 
     def __init__(
@@ -31,47 +37,47 @@ class AsyncSaver:
         run_folder: Path,
         start: WorkerStart,
         rank: int,
-        sums: Callable[[list[float]], list[float]],
+        all_reduce_sum: Callable[[list[float]], list[float]],
         tick: Callable[[str], None],
         warn: Callable[[str], None],
     ) -> None:
         self._writer = Writer(run_folder, start.id, rank, start.workers)
         self._rank, self._workers = rank, start.workers
-        self._sums, self._tick, self._warn = sums, tick, warn
+        self._all_reduce_sum, self._tick, self._warn = all_reduce_sum, tick, warn
         self._thread = ThreadPoolExecutor(1)
         self._written: Future[None] | None = None
         self._begun = start.step
         self.best: dict[str, Tensor] | None = None
 
-    def begin(self, engine: Any, place: TrainState) -> None:
-        """Begin a checkpoint of ``place``, if it is a new one; every rank must call it.
+    def begin(self, engine: Any, state: TrainState) -> None:
+        """Begin a checkpoint, unless the step has one. Every rank must call this.
 
-        The one before is waited for.
+        It waits for the checkpoint before.
         """
         try:
             self.wait_until_written()
         except (OSError, CheckpointError) as error:
             self._warn(f"the checkpoint of step {self._begun} was not written: {error}")
-        if place.step > self._begun:
+        if state.step > self._begun:
             tensors = engine_state.gather_tensors(
                 engine, self._rank, self._workers, lambda: self._tick("copying its state")
             )
             if self.best is not None:
                 tensors |= {engine_state.BEST + name: whole for name, whole in self.best.items()}
             self._writer.abandoned.clear()
-            self._written = self._thread.submit(self._writer.write, tensors, place)
-            self._begun = place.step
+            self._written = self._thread.submit(self._writer.write, tensors, state)
+            self._begun = state.step
 
-    def finish(self, engine: Any, place: TrainState) -> None:
-        """Write a checkpoint, again and again for a while where that fails; every rank must."""
+    def finish(self, engine: Any, state: TrainState) -> None:
+        """Write a checkpoint, with retries while the storage refuses. Every rank must call this."""
         before = self._begun
         for attempt in range(STORAGE_SECONDS):
-            self.begin(engine, place)
+            self.begin(engine, state)
             try:
                 self.wait_until_written()
                 return
             except (OSError, CheckpointError):
-                # Every rank raises here, or none.
+                # Either every rank raises here or none.
                 if attempt + 1 == STORAGE_SECONDS:
                     raise
             self._begun = before
@@ -79,25 +85,28 @@ class AsyncSaver:
 
     @property
     def failed(self) -> bool:
-        """Whether this rank could not write its part of the one on its way."""
+        """Return whether this rank failed to write its part of the current checkpoint."""
         written = self._written
         return written is not None and written.done() and written.exception() is not None
 
     def give_up(self) -> None:
-        """Another rank failed: do not wait for its part."""
+        """Abandon the current checkpoint, since another rank failed to write its part."""
         self._writer.abandoned.set()
 
     def wait_until_written(self) -> None:
-        """Return when the checkpoint on its way is committed; every rank must call it.
+        """Wait until the current checkpoint is committed. Every rank must call this.
 
-        OSError or CheckpointError where it cannot be written, on every rank.
+        Raises:
+            OSError, CheckpointError: on every rank, if it cannot be written.
         """
         if self._written is None:
             return
         waiting, failed = 1.0, 0.0
         while waiting:
             self._tick("writing a checkpoint")
-            waiting, failed = self._sums([float(not self._written.done()), float(self.failed)])
+            waiting, failed = self._all_reduce_sum(
+                [float(not self._written.done()), float(self.failed)]
+            )
             if failed:
                 self.give_up()
             time.sleep(POLL_SECONDS)
@@ -108,7 +117,7 @@ class AsyncSaver:
 
 
 def retry_storage(work: Callable[[], object], tick: Callable[[], None]) -> None:
-    """Do ``work``, again and again for a while where the storage refuses it."""
+    """Do ``work``, with retries while the storage refuses it."""
     for _ in range(STORAGE_SECONDS):
         tick()
         try:

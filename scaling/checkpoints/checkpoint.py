@@ -1,8 +1,8 @@
-"""A run's checkpoints: folders of safetensors with a manifest of hashes, whole or not there.
+"""A run's checkpoints: folders of safetensors with a manifest of hashes, written atomically.
 
-What a checkpoint holds does not depend on the number of workers that wrote it: every tensor is
-whole, and lies in the part of one of them. The folder has a temporary name until all parts and the
-manifest are on the disk. Nothing in it is ever unpickled.
+The content of a checkpoint does not depend on the number of workers: every tensor is whole, in the
+part of one of them. The folder has a temporary name until all parts and the manifest are on disk.
+Nothing in it is ever unpickled.
 """
 
 import hashlib
@@ -29,22 +29,22 @@ FOLDER = "checkpoints"
 MANIFEST = "manifest.json"
 VERSION = 1
 KEPT = 2
-"""Committed checkpoints that are kept, the newest ones."""
+"""Number of committed checkpoints that are kept, the newest ones."""
 DAMAGED = ".damaged"
 BLOCK = 2**23
 PART_POLL_SECONDS = 0.05
 
 
 class CheckpointError(RuntimeError):
-    """Checkpoints that cannot be gone on from, or not be written, with what to do."""
+    """A checkpoint cannot be used or written; the text has the remedy."""
 
 
-# A manifest names files beside it and no others: /dev/zero has no end.
+# A manifest may name files in its own folder only: /dev/zero has no end.
 PartName = Annotated[str, Field(pattern=r"^part-[0-9]{5,}\.safetensors$")]
 
 
 class CheckpointFile(BaseModel):
-    """One file of a checkpoint."""
+    """Hash and size of one file of a checkpoint."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,9 +53,9 @@ class CheckpointFile(BaseModel):
 
 
 class Checkpoint(BaseModel):
-    """What the manifest of a committed checkpoint says, and where it lies.
+    """The manifest of a committed checkpoint, and its folder.
 
-    ``place`` is where the run stood, ``workers`` is how many wrote it.
+    ``place`` is the train state, ``workers`` the number of workers that wrote the parts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,16 +68,16 @@ class Checkpoint(BaseModel):
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """The checkpoint in a folder; CheckpointError where its manifest is not to be used."""
+        """Read the manifest in a folder; raise CheckpointError if it cannot be used."""
         path = folder / MANIFEST
         try:
             content = json.loads(path.read_text())
             if not isinstance(version := content["version"], int):
-                raise ValueError("its version is no number")
+                raise ValueError("its version is not an integer")
             if version != VERSION:
                 raise CheckpointError(
-                    f"{path} has version {version} and this Longwave reads version {VERSION}: go "
-                    "on with the Longwave that wrote it, or remove the run's folder"
+                    f"{path} has version {version} and this Longwave reads version {VERSION}: "
+                    "continue with the Longwave that wrote it, or remove the run's folder"
                 )
             return cls.model_validate({**content, "folder": folder})
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
@@ -85,7 +85,7 @@ class Checkpoint(BaseModel):
             raise CheckpointError(f"{path} cannot be used: {reason}") from error
 
     def problems(self) -> list[str]:
-        """A sentence for each file that is not what was written; reads all of them."""
+        """Read all files. Return a sentence for each that differs from what was written."""
         with ThreadPoolExecutor(min(8, len(self.parts))) as pool:
             found = pool.map(self._problem, self.parts)
         return [sentence for sentence in found if sentence]
@@ -100,9 +100,10 @@ class Checkpoint(BaseModel):
         return f"{path} is damaged: its SHA-256 is not that of the manifest"
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Every tensor by name, one part after the other, without reading all at once.
+        """Iterate over all tensors by name, without reading them all at once.
 
-        CheckpointError where a part holds none: a hash tells what was written, and not by whom.
+        Raises:
+            CheckpointError: if a part is no safetensors file, in spite of its correct hash.
         """
         for name in self.parts:
             try:
@@ -114,9 +115,9 @@ class Checkpoint(BaseModel):
 
 
 class Writer:
-    """One rank's hand in a checkpoint: it writes its part, and rank 0 commits all of them.
+    """Writer of one rank's part of each checkpoint; rank 0 commits all parts.
 
-    ``attempt`` names the start of the workers that writes: what an earlier one left is no part.
+    ``attempt`` is the id of the start, so that parts of an earlier start are not mixed in.
     """
 
     def __init__(self, run_folder: Path, attempt: str, rank: int, workers: int) -> None:
@@ -126,12 +127,14 @@ class Writer:
         self._workers = workers
         self.abandoned = threading.Event()
 
-    def write(self, tensors: Mapping[str, Tensor], place: TrainState) -> None:
-        """Write this rank's part; as rank 0 wait for the others' parts and commit.
+    def write(self, tensors: Mapping[str, Tensor], state: TrainState) -> None:
+        """Write this rank's part. Rank 0 then waits for the other parts and commits them.
 
-        OSError where the storage refuses, CheckpointError where the wait was ``abandoned``.
+        Raises:
+            OSError: if the storage refuses.
+            CheckpointError: if the wait was ``abandoned``.
         """
-        whole = self._folder / f"{place.step:09d}"
+        whole = self._folder / f"{state.step:09d}"
         partial = whole.with_name(f"{whole.name}.{self._attempt}{PARTIAL}")
         try:
             partial.mkdir(parents=True, exist_ok=True)
@@ -141,13 +144,13 @@ class Writer:
             with replacing(_note(partial, self._rank)) as note:
                 note.write_text(_hashed(partial / name).model_dump_json())
             if self._rank == 0:
-                self._commit(partial, whole, place)
+                self._commit(partial, whole, state)
         except BaseException:
             if self._rank == 0:
                 shutil.rmtree(partial, ignore_errors=True)
             raise
 
-    def _commit(self, partial: Path, whole: Path, place: TrainState) -> None:
+    def _commit(self, partial: Path, whole: Path, state: TrainState) -> None:
         notes = [_note(partial, rank) for rank in range(self._workers)]
         while not all(note.exists() for note in notes):
             if self.abandoned.wait(PART_POLL_SECONDS):
@@ -158,7 +161,7 @@ class Writer:
         }
         manifest = {
             "version": VERSION,
-            "place": asdict(place),
+            "place": asdict(state),
             "workers": self._workers,
             "parts": {name: part.model_dump() for name, part in parts.items()},
         }
@@ -176,25 +179,28 @@ class Writer:
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write tensors as safetensors; OSError where the storage refuses."""
+    """Write a safetensors file atomically; raise OSError if the storage refuses."""
     try:
-        save_file(dict(tensors), path)
+        with replacing(path) as partial:
+            save_file(dict(tensors), partial)
     except SafetensorError as error:
         raise OSError(str(error)) from error
 
 
 def committed(run_folder: Path) -> list[Path]:
-    """The folders of the run's committed checkpoints, the newest first."""
+    """Return the folders of the run's committed checkpoints, the newest first."""
     manifests = run_folder.glob(f"{FOLDER}/*/{MANIFEST}")
-    # Those with an ending are partial or damaged.
+    # Folders with a suffix are partial or damaged.
     return sorted((path.parent for path in manifests if not path.parent.suffix), reverse=True)
 
 
 def newest(run_folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest checkpoint that is sound, and a sentence for each newer one that is not.
+    """Return the newest undamaged checkpoint, and a sentence for each newer one that is damaged.
 
-    Those are set aside. None where the run has no checkpoint yet; CheckpointError where it has some
-    and none is sound: a run never starts again by itself.
+    Damaged ones are renamed. None if the run has no checkpoint yet.
+
+    Raises:
+        CheckpointError: if all checkpoints are damaged. A run never restarts at step 0 by itself.
     """
     damaged: list[Path] = []
     damage: list[str] = []
@@ -219,7 +225,7 @@ def newest(run_folder: Path) -> tuple[Checkpoint | None, list[str]]:
 
 
 def forget_partial(run_folder: Path) -> None:
-    """Remove what writers left half-written; nobody may be writing."""
+    """Remove partial checkpoints. No writer may be at work."""
     for leftover in run_folder.glob(f"{FOLDER}/*{PARTIAL}"):
         shutil.rmtree(leftover, ignore_errors=True)
 

@@ -1,25 +1,20 @@
-"""What a checkpoint holds of an engine: whole tensors by name, whatever ZeRO stage sharded them.
+"""The tensors of an engine in a checkpoint: whole, by name, for any ZeRO stage.
 
-They are the model's own names under ``model/``, and Adam's two averages of each parameter under
-``exp_avg/`` and ``exp_avg_sq/``. Adam's count of steps is the run's own. Where a run is to end with
-the weights that were best on the held-out targets, these are under ``best/``.
+Weights are under ``model/``, Adam's two averages of each parameter under ``exp_avg/`` and
+``exp_avg_sq/``. Adam's count of steps equals the run's step. With early stopping, the weights of
+the lowest held-out loss are under ``best/``.
 """
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import deepspeed
 import torch
 import torch.distributed
-from deepspeed.utils import (
-    safe_get_full_optimizer_state,
-    safe_set_full_optimizer_state,
-    safe_set_local_optimizer_state,
-)
 from torch import Tensor, nn
 
 from model.build import Model
 from scaling.checkpoints.checkpoint import Checkpoint, CheckpointError
+from scaling.checkpoints.deepspeed_internals import deepspeed, link_optimizer_states
 
 MODEL = "model/"
 BEST = "best/"
@@ -29,10 +24,10 @@ AVERAGES = ("exp_avg", "exp_avg_sq")
 def gather_tensors(
     engine: Any, rank: int, workers: int, tick: Callable[[], None]
 ) -> dict[str, Tensor]:
-    """Copies, in this machine's memory, of the tensors that fall to ``rank``.
+    """Copy the tensors that ``rank`` saves into this machine's memory.
 
-    Every rank must call it, after the first step: they gather each tensor together. ``tick`` is
-    called for each of them.
+    Every rank must call this, after the first step, to gather each tensor together. ``tick`` is
+    called for each tensor.
     """
     loads = [0] * workers
     mine = {}
@@ -47,17 +42,17 @@ def gather_tensors(
 
 
 def load_model(network: Model, checkpoint: Checkpoint) -> None:
-    """Put the checkpoint's weights into the network, before an engine shards them."""
+    """Load the weights into the network, before an engine shards them."""
     try:
         network.load_state_dict(_under(MODEL, checkpoint))
     except RuntimeError as error:
         raise CheckpointError(
-            f"{checkpoint.folder} holds another model than the run's: {error}"
+            f"{checkpoint.folder} is a checkpoint of another model than the run's: {error}"
         ) from error
 
 
 def best_weights(checkpoint: Checkpoint) -> dict[str, Tensor] | None:
-    """The weights that were best on the held-out targets, where the checkpoint has them."""
+    """Return the weights of the lowest held-out loss, if the checkpoint has them."""
     return _under(BEST, checkpoint) or None
 
 
@@ -71,7 +66,7 @@ def _under(prefix: str, checkpoint: Checkpoint) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def load_optimizer(engine: Any, checkpoint: Checkpoint) -> None:
-    """Put the checkpoint's averages into a fresh engine, each rank its own shards."""
+    """Load the checkpoint's averages into a new engine, on each rank those of its own shards."""
     parameters = _trained(engine)
     step = torch.tensor(float(checkpoint.place.step))
     for flat in _flat(engine):
@@ -84,26 +79,22 @@ def load_optimizer(engine: Any, checkpoint: Checkpoint) -> None:
             continue
         parameter, tensor = parameters[name], tensor.to(engine.device)
         if _stage(engine) == 3:
-            safe_set_local_optimizer_state(parameter, _shard(parameter, tensor), kind)
+            deepspeed.utils.safe_set_local_optimizer_state(
+                parameter, _shard(parameter, tensor), kind
+            )
         elif _sharded(engine):
-            safe_set_full_optimizer_state(parameter, tensor, kind)
+            deepspeed.utils.safe_set_full_optimizer_state(parameter, tensor, kind)
         else:
             _adam(engine).state[parameter][kind].copy_(tensor)
 
 
 def _link(engine: Any) -> None:
-    """Tell each parameter where its averages are, at stages 1 and 2.
-
-    DeepSpeed does so once, after the first step of its first group of parameters, when those of the
-    others have none yet.
-    """
     if _stage(engine) in (1, 2):
-        engine.optimizer._hp_optimizer_states_linked = False
-        engine.optimizer._lazy_init_hp_params_optimizer_state()
+        link_optimizer_states(engine)
 
 
 def _shard(parameter: Any, whole: Tensor) -> Tensor:
-    """This rank's shard of a tensor as ZeRO 3 cuts it: filled up with zeros to equal lengths."""
+    """Return this rank's shard of a tensor at ZeRO 3, which pads shards to equal lengths."""
     length = parameter.ds_tensor.numel()
     own: Tensor = whole.new_zeros(length)
     first = torch.distributed.get_rank() * length
@@ -124,7 +115,10 @@ def _whole(engine: Any) -> Iterator[tuple[str, Tensor]]:
     for name, parameter in _trained(engine).items():
         for kind in AVERAGES:
             if _sharded(engine):
-                yield f"{kind}/{name}", safe_get_full_optimizer_state(parameter, kind)
+                yield (
+                    f"{kind}/{name}",
+                    deepspeed.utils.safe_get_full_optimizer_state(parameter, kind),
+                )
             else:
                 yield f"{kind}/{name}", _adam(engine).state[parameter][kind]
 
@@ -142,13 +136,13 @@ def _sharded(engine: Any) -> bool:
 
 
 def _adam(engine: Any) -> torch.optim.Optimizer:
-    """The optimizer that holds the averages, within ZeRO's own."""
+    """Return the optimizer with the averages, which ZeRO's optimizer wraps."""
     adam: torch.optim.Optimizer = engine.optimizer
     return engine.optimizer.optimizer if _sharded(engine) else adam
 
 
 def _flat(engine: Any) -> list[Tensor]:
-    """The tensors that the optimizer updates: parameters, or this rank's shards of them."""
+    """Return the tensors that the optimizer updates: parameters, or this rank's shards of them."""
     if _stage(engine) == 3:
         return list(engine.optimizer.fp32_partitioned_groups_flat)
     return [tensor for group in _adam(engine).param_groups for tensor in group["params"]]

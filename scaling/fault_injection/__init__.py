@@ -1,4 +1,4 @@
-"""A run made small and struck by faults on a cluster of this machine.
+"""A downscaled run under injected faults, on a cluster of this machine.
 
 May import levels 1 to 5.
 """

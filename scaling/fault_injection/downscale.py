@@ -1,4 +1,4 @@
-"""A run shrunk to seconds on a few cores: the same kind of model, targets and corpus."""
+"""A run downscaled to seconds on a few cores, with its kind of model, targets and corpus."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from scaling.config.run_config import RunConfig
 
 CHUNKS = 4
 FILTERS = 8
-"""Of each convolution, of which there are as many as in the run itself."""
+"""Filters of each convolution. Their number stays that of the run."""
 LATENT = {
     "width": 16,
     "layers": 2,
@@ -24,15 +24,15 @@ BASELINES: dict[str, dict[str, Any]] = {
     "sashimi": {"layers": 1, "width": 6, "state": 8, "pools": [2, 3]},
 }
 CPUS = 2
-"""Of each worker: a head with fewer takes none."""
+"""CPUs of each worker: more than the head has, so that no worker runs there."""
 BATCH = 12
-"""Windows of a step: so many can be shared by 1, 2, 3, 4, 6 or 12 workers."""
+"""Windows of a step, which 1, 2, 3, 4, 6 or 12 workers can share."""
 
 
 def downscaled(config: RunConfig, storage: Path, workers: int, steps: int, every: int) -> RunConfig:
-    """The run of ``steps`` steps with a checkpoint ``every`` so many, on CPUs, kept in ``storage``.
+    """Return the run with ``steps`` steps and a checkpoint at ``every`` so many, on CPUs.
 
-    What is random in the model stays so: dropout and the like.
+    Its folder is in ``storage``. Random parts of the model stay, such as dropout.
     """
     values: dict[str, Any] = {
         "train.batch": BATCH,

@@ -1,4 +1,4 @@
-"""A cluster of several nodes on this machine, whose nodes can be lost and gained."""
+"""A cluster of several nodes on this machine, which can be killed and added."""
 
 import os
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from scaling.fault_injection.downscale import CPUS
 
 
 class LocalCluster:
-    """A cluster of this machine: a head that reads, and nodes with room for one worker each."""
+    """A head that reads the data, and nodes with room for one worker each."""
 
     def __init__(self, nodes: int) -> None:
         self._cluster = Cluster(
@@ -30,11 +30,11 @@ class LocalCluster:
 
     @property
     def address(self) -> str:
-        """What ``RAY_ADDRESS`` is to say."""
+        """Value for ``RAY_ADDRESS``."""
         return str(self._cluster.address)
 
     def kill_node(self) -> None:
-        """Kill a node that has a worker, as a machine that is switched off."""
+        """Kill a node with a worker, like a machine that is switched off."""
         used = {
             node
             for group in placement_group_table().values()

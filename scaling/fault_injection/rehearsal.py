@@ -1,7 +1,7 @@
-"""A sweep's run, shrunk to this machine, under faults done on purpose: what it survives, and how.
+"""Rehearsal of a sweep: its first run, downscaled to this machine, under injected faults.
 
-The faults strike one run one after the other. It has to end with the losses of an undisturbed one,
-in the same order of windows, and to leave nothing half-written.
+All faults are injected into one run, one after the other. The run has to end with the losses of an
+undisturbed run, in the same order of windows, and without partial files.
 """
 
 import threading
@@ -20,6 +20,7 @@ from scaling.checkpoints import checkpoint as checkpoints
 from scaling.checkpoints.checkpoint import Checkpoint
 from scaling.common import environment
 from scaling.common.hardware import hardware
+from scaling.common.terminal import terminal_table
 from scaling.config.run_config import RunConfig
 from scaling.fault_injection.downscale import downscaled
 from scaling.fault_injection.local_cluster import LocalCluster
@@ -39,36 +40,36 @@ INSIDE: dict[str, FaultKind] = {
     "damage": "damage",
     "memory": "memory",
 }
-"""The faults that a worker does to itself, at an exact step."""
+"""Faults that a worker injects into itself, at an exact step."""
 SENTENCES: dict[str, str] = {
     "error": "a worker raises an exception",
-    "nan": "the loss of one step is no number",
+    "nan": "the loss of one step is NaN",
     "worker": "a worker is killed (SIGKILL)",
     "freeze": "a worker stops without ending (SIGSTOP)",
-    "preempt": "a worker is told to end (SIGTERM)",
+    "preempt": "a worker is preempted (SIGTERM)",
     "damage": "one bit of the newest checkpoint changes, and a worker is killed",
-    "memory": "a worker has not enough memory for its piece of a batch",
-    "node": "a node is lost, and another one comes when the run has gone on without it",
+    "memory": "a worker has too little memory for its micro-batch",
+    "node": "a node is killed, and another one is added after the run has restarted without it",
     "disk": "the storage refuses checkpoints for a while",
 }
 EVERY = 5
 """Steps between checkpoints."""
 APART = 2 * EVERY
 NODE_STEPS = 60
-"""Steps that a run needs for the loss of a node: it goes on without it, and takes another one.
+"""Steps that a run needs for the loss of a node: it restarts without it, then with another one.
 
-That takes its time, however fast steps are: the run pauses before each of them.
+The run pauses before each of these steps, since a restart takes time however fast steps are.
 """
 CLOSE = 2e-3
-"""Nats by which losses may differ where the number of workers changed on the way."""
+"""Tolerance (nats) of losses, since the number of workers may change during the run."""
 
 
 @dataclass(frozen=True)
 class RehearsalRequest:
-    """A run, the faults to strike it, on so many workers, and the folder for what it leaves.
+    """A run, the faults to inject, the number of workers, and the folder of both runs.
 
-    The storage refuses checkpoints for ``refused_seconds``. ``steps`` are as many as the faults
-    need unless they are given.
+    The storage refuses checkpoints for ``refused_seconds``. By default ``steps`` are as many as the
+    faults need.
     """
 
     config: RunConfig
@@ -80,15 +81,15 @@ class RehearsalRequest:
 
     @property
     def undisturbed(self) -> RunConfig:
-        """The shrunk run that nothing strikes."""
-        return self._shrunk("undisturbed")
+        """The downscaled run without faults."""
+        return self._downscaled("undisturbed")
 
     @property
     def disturbed(self) -> RunConfig:
-        """The same run in another folder."""
-        return self._shrunk("disturbed")
+        """The same run with faults, in another folder."""
+        return self._downscaled("disturbed")
 
-    def _shrunk(self, name: str) -> RunConfig:
+    def _downscaled(self, name: str) -> RunConfig:
         needed = APART * (len(self.faults) + 1) + (NODE_STEPS if "node" in self.faults else 0)
         folder, steps = Path(self.storage) / name, self.steps or needed
         return downscaled(self.config, folder, self.workers, steps, EVERY)
@@ -96,9 +97,9 @@ class RehearsalRequest:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What became of the run: its restarts, and every way in which it is not as it should be.
+    """Result of a rehearsal: the restarts, and all differences from the undisturbed run.
 
-    ``largest_difference`` (nats) is that of a step's loss from the undisturbed run's.
+    ``largest_difference`` (nats) is the largest one between losses of the same step.
     """
 
     faults: tuple[str, ...]
@@ -111,26 +112,25 @@ class Rehearsal:
 
     @property
     def verdict(self) -> str:
-        """Whether all is as it should be, in sentences."""
+        """The result in sentences."""
         warned = "".join(f"warning: {warning}\n" for warning in self.warnings)
         if self.problems:
             return warned + "NOT survived: " + "; ".join(self.problems)
         return (
             f"{warned}survived {', '.join(self.faults)}: {self.steps} steps in the undisturbed "
             f"order, each once; the largest difference of a loss is {self.largest_difference:.2g} "
-            "nats; nothing is damaged or left half-written"
+            "nats; no file is damaged or partial"
         )
 
     def as_json(self) -> dict[str, Any]:
-        """All of it as plain JSON types, and what it ran on."""
+        """Return all fields as plain JSON types, with hardware and versions."""
         plain: dict[str, Any] = TypeAdapter(Rehearsal).dump_python(self, mode="json")
         return {"hardware": hardware(), "versions": environment.versions(), **plain}
 
     def table(self) -> Table:
-        """The restarts: from which step, with how many workers, what was lost, and why."""
-        table = Table(title=f"restarts of a run of {self.workers} workers", title_justify="left")
-        for heading in ("from step", "workers", "steps lost", "seconds to the next step"):
-            table.add_column(heading, justify="right")
+        """Return a table of the restarts."""
+        headings = ("from step", "workers", "steps lost", "seconds to the next step")
+        table = terminal_table(f"restarts of a run of {self.workers} workers", headings, text=0)
         table.add_column("why")
         for restart in self.restarts:
             seconds = "" if restart.seconds is None else f"{restart.seconds:.1f}"
@@ -141,47 +141,49 @@ class Rehearsal:
 
 @dataclass(frozen=True)
 class ExternalEvent:
-    """Something that is done from outside when the run has reached a step."""
+    """An action from outside the run, when it has reached a step."""
 
     step: int
     do: Callable[[], None]
 
 
-def rehearse(asked: RehearsalRequest, made: LocalCluster) -> Rehearsal:
-    """Train the shrunk run once undisturbed and once with the faults, on the connected bed.
+def rehearse(request: RehearsalRequest, cluster: LocalCluster) -> Rehearsal:
+    """Train the downscaled run without and with the faults, on the connected cluster.
 
-    Must be called in the main thread, which alone may start nodes.
+    Call this in the main thread, since no other one may start nodes.
     """
-    train(make_job(asked.undisturbed, {}))
-    inside, events = _planned(asked, made)
-    error = train_with_faults(asked.disturbed, inside, events)
-    return judge(asked, error)
+    train(make_job(request.undisturbed, {}))
+    inside, events = _plan_faults(request, cluster)
+    error = train_with_faults(request.disturbed, inside, events)
+    return judge(request, error)
 
 
-def _planned(
-    asked: RehearsalRequest, made: LocalCluster
+def _plan_faults(
+    request: RehearsalRequest, cluster: LocalCluster
 ) -> tuple[tuple[Fault, ...], list[ExternalEvent]]:
-    """The faults at their steps: each three after a checkpoint, the node's and the disk's last."""
+    """Return the faults at their steps: each three after a checkpoint, node and disk last."""
     inside: list[Fault] = []
     events: list[ExternalEvent] = []
-    run = asked.disturbed
-    order = sorted(asked.faults, key=lambda name: (name == "disk", name == "node"))
+    run = request.disturbed
+    order = sorted(request.faults, key=lambda name: (name == "disk", name == "node"))
     for number, name in enumerate(order):
         step = APART * (number + 1) + 3
         if name in INSIDE:
-            inside.append(Fault(INSIDE[name], step, asked.workers - 1))
+            inside.append(Fault(INSIDE[name], step, request.workers - 1))
         elif name == "node":
-            events.append(ExternalEvent(step, lambda: _lose_and_gain(run, made, asked.workers)))
+            events.append(
+                ExternalEvent(step, lambda: _lose_and_gain(run, cluster, request.workers))
+            )
             inside += [Fault("pause", step + later) for later in range(1, NODE_STEPS)]
         else:
-            events.append(ExternalEvent(step, lambda: _refuse(run.folder, asked.refused_seconds)))
+            events.append(ExternalEvent(step, lambda: _refuse(run.folder, request.refused_seconds)))
     return tuple(inside), events
 
 
 def train_with_faults(
     config: RunConfig, inside: tuple[Fault, ...], events: list[ExternalEvent]
 ) -> Exception | None:
-    """Train in a thread while this one does the events; what ended the run, if not its steps."""
+    """Train in a thread while this one does the events. Return the error that ended the run."""
     errors: list[Exception] = []
 
     def body() -> None:
@@ -198,7 +200,7 @@ def train_with_faults(
             waiting.pop(0).do()
         time.sleep(0.05)
     if waiting and not errors:
-        errors.append(TrainingError("its steps were over before every fault had struck"))
+        errors.append(TrainingError("the run ended before every fault was injected"))
     return errors[0] if errors else None
 
 
@@ -207,18 +209,18 @@ def _reached(config: RunConfig) -> int:
     return int(steps[-1]["step"]) if steps else 0
 
 
-def _lose_and_gain(config: RunConfig, made: LocalCluster, workers: int) -> None:
-    """Lose a node; give the run another one when it goes on without; return at a step with that."""
-    made.kill_node()
+def _lose_and_gain(config: RunConfig, cluster: LocalCluster, workers: int) -> None:
+    """Kill a node, add another one after the restart, and wait for a step with it."""
+    cluster.kill_node()
     _await(lambda: _working(config) < workers)
-    made.add_node()
+    cluster.add_node()
     _await(lambda: _working(config) == workers)
     grown_at = _reached(config)
     _await(lambda: _reached(config) > grown_at)
 
 
 def _working(config: RunConfig) -> int:
-    """The workers that the run was last started with."""
+    """Return the number of workers of the newest start."""
     return int(RunHistory.read(config.folder).starts[-1]["workers"])
 
 
@@ -229,24 +231,24 @@ def _await(done: Callable[[], bool]) -> None:
 
 
 def _refuse(run_folder: Path, seconds: float) -> None:
-    """Put a file where the checkpoints' folder is, for so long: nothing can be written there."""
+    """Replace the checkpoints' folder by a file for some seconds, so that writes fail."""
     folder = run_folder / checkpoints.FOLDER
     away = folder.with_name("away")
     folder.rename(away)
     folder.touch()
 
-    def back() -> None:
+    def restore() -> None:
         time.sleep(seconds)
         folder.unlink()
         away.rename(folder)
 
-    threading.Thread(target=back).start()
+    threading.Thread(target=restore).start()
 
 
-def judge(asked: RehearsalRequest, error: Exception | None) -> Rehearsal:
-    """The disturbed run beside the undisturbed one, and what ended it, if not its steps."""
-    folder = asked.disturbed.folder
-    expected, history = RunHistory.read(asked.undisturbed.folder), RunHistory.read(folder)
+def judge(request: RehearsalRequest, error: Exception | None) -> Rehearsal:
+    """Compare the disturbed run with the undisturbed one; ``error`` ended it, if there was one."""
+    folder = request.disturbed.folder
+    expected, history = RunHistory.read(request.undisturbed.folder), RunHistory.read(folder)
     problems = [] if error is None else [f"the run did not end: {error}"]
     digests = [line["order_digest"] for line in expected.steps]
     if [line["order_digest"] for line in history.steps] != digests:
@@ -257,13 +259,13 @@ def judge(asked: RehearsalRequest, error: Exception | None) -> Rehearsal:
     if difference > CLOSE:
         problems.append(f"a loss differs by {difference:.2g} nats from the undisturbed run's")
     left = folder.rglob(f"*{PARTIAL}")
-    problems += [f"{leftover} was left half-written" for leftover in left]
+    problems += [f"{leftover} is a partial file" for leftover in left]
     for checkpoint in checkpoints.committed(folder):
         problems += Checkpoint.read(checkpoint).problems()
     return Rehearsal(
-        faults=asked.faults,
-        workers=asked.workers,
-        steps=asked.disturbed.train.steps,
+        faults=request.faults,
+        workers=request.workers,
+        steps=request.disturbed.train.steps,
         restarts=recorded_restarts(history),
         warnings=[line["sentence"] for line in history.warnings],
         largest_difference=difference,

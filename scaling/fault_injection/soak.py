@@ -1,7 +1,7 @@
-"""A long run whose workers are killed about once a minute: what is lost by it, and what grows.
+"""Soak test: a long run whose workers are killed about once a minute.
 
-The driver, its newest workers and the object store are looked at all the while. What such a run
-leaks shows as the difference between its second quarter and its last one: the first is warm-up.
+Memory and open files of the driver, of its newest workers and of the object store are sampled. A
+leak is a difference between the second quarter of the run and the last; the first is warm-up.
 """
 
 import contextlib
@@ -27,8 +27,8 @@ from scaling.orchestration.train import make_job, train
 from scaling.runs.job import Fault
 
 BLOCK = 60
-"""Steps in each of which one worker is killed: with pauses and the restart about a minute."""
-LOOK_SECONDS = 2.0
+"""Steps with one killed worker: with pauses and the restart they take about a minute."""
+SAMPLE_SECONDS = 2.0
 WORKER = "RayTrainWorker"
 GROWTH = {
     "driver memory (MB)": 30.0,
@@ -37,12 +37,12 @@ GROWTH = {
     "worker files": 10.0,
     "object store (MB)": 20.0,
 }
-"""What is looked at, and by how much it may be more in the last quarter than in the second."""
+"""Sampled quantities, and how much more each may be in the last quarter than in the second."""
 
 
 @dataclass(frozen=True)
 class ResourceLevel:
-    """One quantity in the second quarter of the run and in the last one (medians), and its most."""
+    """Medians of one quantity in the second and the last quarter of the run, and its maximum."""
 
     name: str
     before: float
@@ -51,13 +51,13 @@ class ResourceLevel:
 
     @property
     def grows(self) -> bool:
-        """Whether it became more than may be."""
+        """True if the quantity grew more than allowed."""
         return self.after - self.before > GROWTH[self.name]
 
 
 @dataclass(frozen=True)
 class Soak:
-    """What became of the run, which took so many seconds, and the level of what could grow."""
+    """Result of a soak test, with the comparison of the run with the undisturbed one."""
 
     seconds: float
     killed: int
@@ -66,7 +66,7 @@ class Soak:
 
     @property
     def problems(self) -> list[str]:
-        """Every way in which it is not as it should be."""
+        """Differences from the undisturbed run, and quantities that grew."""
         grown = [
             f"{one.name} went from {one.before:.0f} to {one.after:.0f}"
             for one in self.levels
@@ -76,7 +76,7 @@ class Soak:
 
     @property
     def verdict(self) -> str:
-        """Whether all is as it should be, in sentences."""
+        """The result in sentences."""
         if self.problems:
             return "NOT survived: " + "; ".join(self.problems)
         return (
@@ -86,13 +86,13 @@ class Soak:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """All of it as plain JSON types, and what it ran on."""
+        """Return all fields as plain JSON types, with hardware and versions."""
         levels: list[Any] = TypeAdapter(list[ResourceLevel]).dump_python(self.levels, mode="json")
         measured = {"seconds": self.seconds, "killed": self.killed, "levels": levels}
         return measured | self.rehearsal.as_json() | {"problems": self.problems}
 
     def table(self) -> Table:
-        """The level of each quantity."""
+        """Return a table of the quantities."""
         table = terminal_table(
             f"{self.seconds / 60:.0f} minutes, {self.killed} workers killed: medians",
             ("what", "second quarter", "last quarter", "most"),
@@ -102,40 +102,40 @@ class Soak:
         return table
 
 
-def soak(asked: RehearsalRequest, seed: int = 0) -> Soak:
-    """Train the shrunk run undisturbed, and with a random worker killed in each block of steps.
+def soak(request: RehearsalRequest, seed: int = 0) -> Soak:
+    """Train the downscaled run undisturbed, then with a random worker killed in each block.
 
-    It must run on a connected cluster of processes of this one. All but the first few steps of a
-    block may be the worker's last, so that a checkpoint is reached between any two.
+    The connected cluster must consist of child processes of this one. No worker is killed in the
+    first steps of a block, so that there is a checkpoint between any two.
     """
-    train(make_job(asked.undisturbed, {}))
-    steps = asked.disturbed.train.steps
+    train(make_job(request.undisturbed, {}))
+    steps = request.disturbed.train.steps
     generator = np.random.default_rng(seed)
     kills = [
         Fault(
             "kill",
             first + int(generator.integers(2 * EVERY, BLOCK)),
-            int(generator.integers(asked.workers)),
+            int(generator.integers(request.workers)),
         )
         for first in range(0, steps, BLOCK)
     ]
-    # So that a block takes a minute, however fast its steps are.
+    # A block takes a minute, however fast its steps are.
     pauses = [Fault("pause", step) for step in range(1, steps + 1)]
     began = time.monotonic()
-    seen = Observations()
-    with polling_every(seen.look, LOOK_SECONDS):
-        error = train_with_faults(asked.disturbed, (*pauses, *kills), [])
+    observations = Observations()
+    with polling_every(observations.sample, SAMPLE_SECONDS):
+        error = train_with_faults(request.disturbed, (*pauses, *kills), [])
     seconds = time.monotonic() - began
-    return Soak(seconds, len(kills), judge(asked, error), seen.levels())
+    return Soak(seconds, len(kills), judge(request, error), observations.levels())
 
 
 @dataclass
 class Observations:
-    """What was looked at, each time: a row of numbers in the order of ``GROWTH``."""
+    """Samples over time: rows of numbers in the order of ``GROWTH``."""
 
     rows: list[list[float]] = field(default_factory=list)
 
-    def look(self) -> None:
+    def sample(self) -> None:
         """Add a row, if there are workers now."""
         driver = psutil.Process()
         workers, store = [], 0.0
@@ -152,7 +152,7 @@ class Observations:
             self.rows.append([*numbers, store / 1e6])
 
     def levels(self) -> list[ResourceLevel]:
-        """The level of each quantity; empty where nothing was seen."""
+        """Return the level of each quantity; empty without samples."""
         if not self.rows:
             return []
         columns = np.array(self.rows).T

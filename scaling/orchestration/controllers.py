@@ -1,6 +1,6 @@
-"""What stays from start to start of a driver: its controllers, and who gives their room back.
+"""Actors that outlive a start: the host of the controllers, and the releaser of their workers.
 
-Nothing here imports Ray Train: whoever has a handle of an actor imports the module of its class.
+This module does not import Ray Train: every process with a handle of these actors imports it.
 """
 
 import asyncio
@@ -12,32 +12,29 @@ import ray
 from ray.exceptions import ActorUnavailableError, RayActorError
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
-AGAIN_SECONDS = 1.0
+RETRY_SECONDS = 1.0
 
 
 class ControllerHost:
-    """An actor in which the controllers of a driver's starts run, one after the other.
+    """Actor in which the controllers of a driver's starts run, one after the other."""
 
-    Each in a process of its own would import Ray Train again, which takes seconds of every start.
-    """
-
-    def __init__(self, release: Any) -> None:
+    def __init__(self, releaser: Any) -> None:
         self._controller: Any = None
-        self._release = release
+        self._releaser = releaser
 
-    async def run(self, made: Callable[..., Any], settings: dict[str, Any]) -> Any:
-        """What the controller comes to that is made of these settings and told of our release."""
-        self._controller = made(self._release, **settings)
+    async def run(self, make_controller: Callable[..., Any], settings: dict[str, Any]) -> Any:
+        """Run a controller and return its result."""
+        self._controller = make_controller(self._releaser, **settings)
         try:
             await self._controller.run()
             return self._controller.get_result()
         finally:
             self._controller = None
-            # An actor of Ray's ends when nothing refers to it, and its objects form cycles.
+            # An actor ends when nothing refers to it, and Ray's objects form cycles.
             gc.collect()
 
     async def wait_for_exit(self) -> None:
-        """Never answer: whoever waits for this learns of the end of this process."""
+        """Never return, so that a caller notices the end of this process."""
         await asyncio.Event().wait()
 
     async def abort(self) -> None:
@@ -47,30 +44,27 @@ class ControllerHost:
 
 
 class PlacementGroupReleaser:
-    """A detached actor beside the controllers: it gives the room of their workers back.
+    """Detached actor that removes the workers' placement group after the end of their host.
 
-    It outlives the process of the controllers and their driver. Ray itself gives a room back at the
-    end of the job that asked for it, and the job of a trial is all of its sweep. Ray Train's own
-    helper asks the cluster's dashboard again and again whether the controller lives; this one is
-    told by the call that it waits for.
+    It outlives the process of the host and its driver.
     """
 
     def __init__(self) -> None:
-        self._room: PlacementGroup | None = None
+        self._group: PlacementGroup | None = None
 
-    async def take(self, room: PlacementGroup) -> None:
-        """Keep this room in mind, in place of an earlier one."""
-        self._room = room
+    async def register(self, group: PlacementGroup) -> None:
+        """Store the placement group to remove, in place of an earlier one."""
+        self._group = group
 
-    async def wait(self, controllers: Any) -> None:
-        """Wait for the end of the process of these controllers, give the room back, and end."""
+    async def wait(self, host: Any) -> None:
+        """Wait for the end of the host's process, remove the placement group, and exit."""
         while True:
             try:
-                await controllers.wait_for_exit.remote()
+                await host.wait_for_exit.remote()
             except ActorUnavailableError:
-                await asyncio.sleep(AGAIN_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS)
             except RayActorError:
                 break
-        if self._room is not None:
-            remove_placement_group(self._room)
+        if self._group is not None:
+            remove_placement_group(self._group)
         ray.actor.exit_actor()

@@ -1,49 +1,47 @@
-"""A run's starts one after the other, until it ends or makes no progress any more."""
+"""The starts of a run, until it ends or makes no more progress."""
 
+import contextlib
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
-from ray.data import ExecutionOptions
 from ray.exceptions import RayActorError
-from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig
 
 from scaling.checkpoints import checkpoint
-from scaling.config.run_windows import TRAIN
 from scaling.orchestration import worker_count
+from scaling.orchestration.ray_internals import Trainer
 from scaling.orchestration.supervision import Supervision
-from scaling.orchestration.trainer import Trainer
 from scaling.runs.job import Job, StartOutcome, WorkerStart
 from scaling.training import data, loop
-from scaling.training.preemption import PreemptionCallback
-from scaling.training.rendezvous import backend_config
+from scaling.training.process_group import backend_config
+from scaling.training.ray_internals import PreemptionCallback
 
 RAY_FOLDER = "ray"
-"""What Ray Train itself keeps of a start. Longwave goes on from its own checkpoints alone."""
+"""Folder of Ray Train's own files of a start. A restart uses Longwave's checkpoints alone."""
 MEMORY = ("running low on memory", "out of memory", "can't allocate memory")
-"""What Ray's watch, a GPU and the machine say; Ray's has advice behind it that repeats the word."""
-GONE = "The actor is dead"
+"""Texts of Ray, of a GPU and of the machine. Ray's is followed by advice that repeats the word."""
+DEAD = "The actor is dead"
 STORAGE_SECONDS = 600.0
-"""How long a run waits for a storage that refuses it."""
+"""Longest wait for a storage that refuses the run."""
 
 
 class TrainingError(RuntimeError):
-    """A run that did not end, with its folder and the reason."""
+    """A run did not end; the text has the reason."""
 
 
 class DivergedError(TrainingError):
-    """A run whose loss was no number."""
+    """A run's loss was not finite."""
 
 
 @dataclass(frozen=True)
 class RestartProgress:
-    """What the starts so far came to: the newest checkpoint's step, and failures since it.
+    """The newest checkpoint's step, and the failures since.
 
-    Each worker takes its share of a batch in ``pieces`` or more: in fewer it lacked memory.
+    ``suspect`` is the step whose loss was not finite at the last start. Each worker takes its share
+    of a batch in ``pieces`` micro-batches or more: with fewer it ran out of memory.
     """
 
     step: int = 0
@@ -54,11 +52,12 @@ class RestartProgress:
 
 
 def run_with_restarts(job: Job) -> None:
-    """Start the run's workers, again and again, until it has ended, or waits at its rung.
+    """Start the run's workers, again and again, until the run has ended or waits at its rung.
 
-    TrainingError where ``max_failures`` restarts in a row brought no newer checkpoint, where a
-    step's loss is no number twice, where there is no room for the workers, or for one window, or
-    where the call has cost as much as it may.
+    Raises:
+        TrainingError: if the run cannot go on. The reasons are ``max_failures`` restarts in a row
+            without a newer checkpoint, a loss that is not finite twice, no room for the workers, no
+            memory for one window, and a spent budget.
     """
     progress, first = RestartProgress(), True
     while True:
@@ -70,24 +69,24 @@ def run_with_restarts(job: Job) -> None:
         supervision = Supervision(job, start)
         try:
             with supervision.supervised():
-                ending = _fit(job, start, supervision)
+                outcome = _fit(job, start, supervision)
         except Exception as error:
             why = supervision.blame or _reason(error)
             if _short_of_memory(error):
-                # It ends by itself: a share of a batch has only so many windows.
+                # The number of such restarts is limited, as that of the windows in a share is.
                 progress = replace(progress, why=why, suspect=None, pieces=2 * start.pieces)
             else:
                 progress = _after_failure(job, progress, start, why)
             continue
-        if ending["kind"] in ("ended", "waiting"):
+        if outcome["kind"] in ("ended", "waiting"):
             shutil.rmtree(job.run_folder / loop.STACKS, ignore_errors=True)
             shutil.rmtree(job.run_folder / RAY_FOLDER, ignore_errors=True)
             return
-        progress = replace(progress, why=ending["why"], suspect=None)
-        if ending["kind"] == "no number":
-            if ending["step"] == start.suspect:
-                raise DivergedError(f"{ending['why']}. It was so at two starts")
-            progress = replace(progress, suspect=ending["step"])
+        progress = replace(progress, why=outcome["why"], suspect=None)
+        if outcome["kind"] == "no number":
+            if outcome["step"] == start.suspect:
+                raise DivergedError(f"{outcome['why']}. It was so at two starts")
+            progress = replace(progress, suspect=outcome["step"])
 
 
 def _next_start(job: Job, progress: RestartProgress, *, first: bool) -> WorkerStart:
@@ -95,22 +94,20 @@ def _next_start(job: Job, progress: RestartProgress, *, first: bool) -> WorkerSt
     shutil.rmtree(job.run_folder / RAY_FOLDER, ignore_errors=True)
     found, damage = checkpoint.newest(job.run_folder)
     cluster = job.config.cluster
-    over = time.monotonic() + cluster.wait_seconds
-    count = worker_count.choose_worker_count(
-        job.config, first=first, over=lambda: time.monotonic() > over
-    )
+    deadline = time.monotonic() + cluster.wait_seconds
+    count = worker_count.choose_worker_count(job.config, deadline, first=first)
     if count is None:
         raise TrainingError(
             f"there was no room for {cluster.workers if first else cluster.min_workers} workers in "
-            f"{cluster.wait_seconds:.0f} s: type `ray status` to see what the cluster has, and "
-            "write another cluster.workers or cluster.wait_seconds"
+            f"{cluster.wait_seconds:.0f} s. Run `ray status` to see the cluster's resources, then "
+            "set another cluster.workers or cluster.wait_seconds"
         )
     pieces = worker_count.micro_batches(job.config.train, cluster.workers, count, progress.pieces)
     if pieces is None:
         raise TrainingError(
-            f"{progress.why}. A worker takes one window at a time already: write a lower "
-            "windows.per_window or model.context, or another train.zero (`plan` says what each "
-            "takes)"
+            f"{progress.why}. A worker takes one window at a time already: set a lower "
+            "windows.per_window or model.context, or another train.zero (`plan` prints the memory "
+            "that each takes)"
         )
     return WorkerStart(
         id=uuid4().hex[:12],
@@ -119,21 +116,22 @@ def _next_start(job: Job, progress: RestartProgress, *, first: bool) -> WorkerSt
         step=found.place.step if found else 0,
         checkpoint=found.folder if found else None,
         why=progress.why,
-        warnings=tuple(f"{sentence}: gone back to the one before" for sentence in damage),
+        warnings=tuple(f"{sentence}: the checkpoint before it is used" for sentence in damage),
         suspect=progress.suspect,
     )
 
 
 def _fit(job: Job, start: WorkerStart, supervision: Supervision) -> StartOutcome:
-    """Train with Ray Train until this start's workers end; KeyboardInterrupt where Ctrl-C does."""
+    """Run one start's workers and return its outcome; raise KeyboardInterrupt after Ctrl-C."""
     cluster = job.config.cluster
     trainer = Trainer(
         loop.train_loop,
         train_loop_config={
             "job": job,
             "start": start,
-            "watch": supervision.handle,
-            "meeting": job.run_folder / RAY_FOLDER / f"meeting-{start.id}",
+            "monitor": supervision.monitor,
+            "rendezvous_file": job.run_folder / RAY_FOLDER / f"rendezvous-{start.id}",
+            "shards": data.training_shards(job, start),
         },
         backend_config=backend_config(),
         scaling_config=ScalingConfig(
@@ -144,30 +142,23 @@ def _fit(job: Job, start: WorkerStart, supervision: Supervision) -> StartOutcome
         run_config=RunConfig(
             name=RAY_FOLDER,
             storage_path=str(job.run_folder),
-            # One start: when and how to start again is decided here.
+            # Restarts are decided by `run_with_restarts`, not by Ray Train.
             failure_config=FailureConfig(max_failures=0, controller_failure_limit=1),  # type: ignore[call-arg]
             callbacks=[PreemptionCallback()],  # type: ignore[list-item]
         ),
-        datasets={TRAIN: partial(data.training_dataset, job, start)},
-        dataset_config=DataConfig(
-            # A worker alone takes the stream itself, without a process that deals it out.
-            datasets_to_split="all" if start.workers > 1 else [],
-            execution_options=ExecutionOptions(preserve_order=True),
-            enable_shard_locality=False,
-        ),
     )
     try:
-        ending: StartOutcome = trainer.fit().return_value  # type: ignore[attr-defined]
+        outcome: StartOutcome = trainer.fit().return_value  # type: ignore[attr-defined]
     except SystemExit as end:
-        # Ray Train takes Ctrl-C for itself, aborts the run and would end the process.
+        # Ray Train handles Ctrl-C itself: it aborts the run and would end the process.
         raise KeyboardInterrupt from end
-    return ending
+    return outcome
 
 
 def _after_failure(
     job: Job, progress: RestartProgress, start: WorkerStart, why: str
 ) -> RestartProgress:
-    """The progress with one failure more; TrainingError where there were too many in a row."""
+    """Count one failure more; raise TrainingError if there are too many in a row."""
     newest = checkpoint.committed(job.run_folder)
     step = int(newest[0].name) if newest else 0
     failures = 1 if step > max(progress.step, start.step) else progress.failures + 1
@@ -179,19 +170,19 @@ def _after_failure(
 
 
 def _await_storage(folder: Path) -> None:
-    """Return when the run's folder can be written to; TrainingError where that takes too long."""
-    over = time.monotonic() + STORAGE_SECONDS
+    """Wait until the run's folder can be written to; raise TrainingError after a while."""
+    deadline = time.monotonic() + STORAGE_SECONDS
     while (problem := _refusal(folder)) is not None:
-        if time.monotonic() > over:
+        if time.monotonic() > deadline:
             raise TrainingError(
-                f"{folder} could not be written to for {STORAGE_SECONDS:.0f} s ({problem}): make "
-                "room or repair the storage, then type the command again"
+                f"{folder} could not be written to for {STORAGE_SECONDS:.0f} s ({problem}): free "
+                "some space or repair the storage, then run the command again"
             )
         time.sleep(1)
 
 
 def _refusal(folder: Path) -> str | None:
-    """Why the storage takes no file of a checkpoint's order; None where it does."""
+    """Return why the storage refuses a file in the checkpoints' folder, or None."""
     probe = folder / checkpoint.FOLDER / f".{uuid4().hex}"
     try:
         probe.parent.mkdir(parents=True, exist_ok=True)
@@ -199,25 +190,19 @@ def _refusal(folder: Path) -> str | None:
     except OSError as error:
         return str(error)
     finally:
-        _quietly(lambda: probe.unlink(missing_ok=True))
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
     return None
 
 
-def _quietly(work: Callable[[], object]) -> None:
-    try:
-        work()
-    except OSError:
-        return
-
-
 def _reason(error: BaseException) -> str:
-    """Who failed and why, in a sentence."""
+    """Return the worker that failed and the reason, in a sentence."""
     failures: dict[int, BaseException] = getattr(error, "worker_failures", {})
     if full := _short_of_memory(error):
-        return f"{full}: smaller pieces of a batch are tried"
-    # Where one is gone, the others fail because it does not answer.
+        return f"{full}: smaller micro-batches are tried"
+    # If one worker is gone, the others fail because it does not answer.
     dead = [
-        rank for rank, why in failures.items() if isinstance(why, RayActorError) or GONE in str(why)
+        rank for rank, why in failures.items() if isinstance(why, RayActorError) or DEAD in str(why)
     ]
     if dead:
         return f"worker {', '.join(map(str, sorted(dead)))} died: its process or its node is gone"
@@ -230,7 +215,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _short_of_memory(error: BaseException) -> str | None:
-    """The line that says that memory was refused, if it was; the last one, after any traceback."""
+    """Return the last line about refused memory, which follows any traceback, or None."""
     failures: dict[int, BaseException] = getattr(error, "worker_failures", {})
     lines = [line for why in (error, *failures.values()) for line in _lines(why)]
     found = [line for word in MEMORY for line in reversed(lines) if word in line]

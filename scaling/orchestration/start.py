@@ -1,4 +1,4 @@
-"""The cluster that runs train on, and every reason why they cannot, before anything starts."""
+"""The cluster of some runs, and all reasons why they cannot train on it, before any starts."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,9 +14,12 @@ from scaling.runs.record import FILE_NAME
 
 
 def problems(runs: Sequence[RunConfig]) -> list[str]:
-    """Why these runs are not started: a sentence where ``cluster.max_dollars`` is too little.
+    """Return a sentence if ``cluster.max_dollars`` is too low for these runs.
 
-    Runs that have ended are paid for already. ConfigError where the hardware's file is none.
+    Runs that have ended cost nothing more.
+
+    Raises:
+        ConfigError: if the hardware's file cannot be read.
     """
     waiting = [run for run in runs if not (run.folder / FILE_NAME).exists()]
     limits = [run.cluster.max_dollars for run in waiting if run.cluster.max_dollars is not None]
@@ -25,14 +28,14 @@ def problems(runs: Sequence[RunConfig]) -> list[str]:
     file, limit = waiting[0].cluster.hardware, min(limits)
     if file is None:
         return [
-            f"cluster.max_dollars is {limit:g}, but nothing says what trains and what it costs: "
-            "write cluster.hardware=configs/hardware/a100.yaml or another file"
+            f"cluster.max_dollars is {limit:g}, but cluster.hardware names no hardware, so that "
+            "the price is unknown: set cluster.hardware=configs/hardware/a100.yaml or another file"
         ]
     hardware = load.hardware(file)
     if hardware.dollars_per_hour is None:
         return [
-            f"cluster.max_dollars is {limit:g}, but {file} states no price: write "
-            "dollars_per_hour of a node into it"
+            f"cluster.max_dollars is {limit:g}, but {file} has no price: add "
+            "dollars_per_hour of a node to it"
         ]
     planned = plan.make_plan(
         [({}, run) for run in waiting], hardware, StreamMeasurement.read(STREAM_RECORD)
@@ -42,19 +45,19 @@ def problems(runs: Sequence[RunConfig]) -> list[str]:
         return []
     return [
         f"{len(waiting)} run{'s' * (len(waiting) != 1)} would cost {price:,.2f} dollars on "
-        f"{hardware.name} by the plan, and cluster.max_dollars is {limit:g}: write "
-        f"cluster.max_dollars={price:.0f} or more, or fewer or shorter runs"
+        f"{hardware.name} by the plan, and cluster.max_dollars is {limit:g}: set "
+        f"cluster.max_dollars={price:.0f} or more, or train fewer or shorter runs"
     ]
 
 
 @contextmanager
 def cluster_for(runs: Sequence[RunConfig]) -> Iterator[None]:
-    """A connected cluster, after every problem of these runs with it was refused at once."""
+    """Connect to the cluster of these runs; raise ConfigError with all problems on it."""
     if found := problems(runs):
         raise ConfigError(found)
     embedded = not ray_cluster.is_named()
     if embedded:
-        # Nothing is started for what cannot run.
+        # No cluster is started for runs that cannot train.
         _refuse(runs, ray_cluster.machine_resources(), [])
     with ray_cluster.connected():
         if not embedded:

@@ -1,4 +1,4 @@
-"""What the driver does while workers train: ends the stuck, asks for more, minds the cost."""
+"""Supervision of one start: end stuck workers, request more room, watch the cost."""
 
 import contextlib
 import os
@@ -19,22 +19,23 @@ from scaling.orchestration import worker_count
 from scaling.runs.cost_cap import CostCap
 from scaling.runs.job import Job, WorkerStart
 from scaling.training import heartbeat
-from scaling.training.heartbeat import HeartbeatMonitor, WorkerStatus
+from scaling.training.heartbeat import HeartbeatMonitor, StopReason, WorkerStatus
 
 LOOK_SECONDS = 0.5
 CAP_SECONDS = 10.0
 
 
 class Supervision:
-    """One start's watch: ``handle`` is what workers send their beats to.
+    """Supervision of one start, in threads of the driver.
 
-    ``blame`` says which worker was stuck, once one was.
+    Workers send their heartbeats to the actor ``monitor``. ``blame`` names the stuck worker, if
+    there was one.
     """
 
     def __init__(self, job: Job, start: WorkerStart) -> None:
         self._job, self._start = job, start
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self.handle: Any = (
+        self.monitor: Any = (
             ray.remote(num_cpus=0)(HeartbeatMonitor).options(scheduling_strategy=here).remote()
         )
         self.blame: str | None = None
@@ -43,49 +44,51 @@ class Supervision:
     @contextmanager
     def supervised(self) -> Iterator[None]:
         """Supervise while the block runs."""
-        thread = threading.Thread(target=self._look, daemon=True)
+        thread = threading.Thread(target=self._watch, daemon=True)
         thread.start()
         try:
             cap = self._job.cap
-            with polling_every(partial(self._mind, cap), CAP_SECONDS) if cap else nullcontext():
+            with (
+                polling_every(partial(self._check_cost, cap), CAP_SECONDS) if cap else nullcontext()
+            ):
                 yield
         finally:
             self._over.set()
             thread.join()
-            ray.kill(self.handle)
+            ray.kill(self.monitor)
 
-    def _look(self) -> None:
+    def _watch(self) -> None:
         request: PlacementGroup | None = None
         try:
             while not self._over.wait(LOOK_SECONDS):
                 with contextlib.suppress(RayError, TimeoutError):
-                    seen = ray.get(self.handle.seen.remote(), timeout=10)
-                    if found := heartbeat.stuck_workers(seen):
-                        self.blame = heartbeat.stuck_sentence(found)
-                        _end(found)
-                    if request is None and self._all_step(seen):
-                        request = self._more_room()
+                    statuses = ray.get(self.monitor.seen.remote(), timeout=10)
+                    if stuck := heartbeat.stuck_workers(statuses):
+                        self.blame = heartbeat.stuck_sentence(stuck)
+                        _kill_workers(stuck)
+                    if request is None and self._all_step(statuses):
+                        request = self._request_more_room()
                     if request is not None and request.wait(0):
-                        ray.get(self.handle.ask.remote(heartbeat.ROOM), timeout=10)
+                        ray.get(self.monitor.ask.remote(StopReason.MORE_ROOM), timeout=10)
         finally:
             if request is not None:
                 remove_placement_group(request)
 
-    def _mind(self, cap: CostCap) -> None:
-        """Ask the workers to stop in a checkpoint where the call has cost as much as it may."""
-        # A storage that is away for a while is met where checkpoints are written.
+    def _check_cost(self, cap: CostCap) -> None:
+        """Ask the workers to stop with a checkpoint if the budget is spent."""
+        # A storage that refuses for a while is handled where checkpoints are written.
         with contextlib.suppress(RayError, TimeoutError, OSError):
             if cap.reached(self._job.run_folder.parent):
-                ray.get(self.handle.ask.remote(heartbeat.SPENT), timeout=10)
+                ray.get(self.monitor.ask.remote(StopReason.BUDGET_SPENT), timeout=10)
 
-    def _all_step(self, seen: list[WorkerStatus]) -> bool:
-        """Whether all workers are at work: before, room for more could be taken from them."""
-        return len(seen) == self._start.workers and all(one.beat.step for one in seen)
+    def _all_step(self, statuses: list[WorkerStatus]) -> bool:
+        """Return whether all workers train. Earlier, a request could take the room of one."""
+        return len(statuses) == self._start.workers and all(s.beat.step for s in statuses)
 
-    def _more_room(self) -> PlacementGroup | None:
-        """A request for the room that is missing to the next larger number of workers.
+    def _request_more_room(self) -> PlacementGroup | None:
+        """Request the room that the next larger number of workers lacks.
 
-        While it waits, it is also what Ray's autoscaler buys nodes for.
+        While the request waits, Ray's autoscaler starts nodes for it.
         """
         config = self._job.config
         larger = [
@@ -98,12 +101,13 @@ class Supervision:
         return worker_count.placement_request(config.cluster, larger[-1] - self._start.workers)
 
 
-def _end(found: list[WorkerStatus]) -> None:
-    """End these workers' processes, on their nodes, whatever they do."""
-    for one in found:
-        there = NodeAffinitySchedulingStrategy(one.beat.node, soft=False)
+def _kill_workers(stuck: list[WorkerStatus]) -> None:
+    """Kill the processes of these workers, on their nodes."""
+    for status in stuck:
+        there = NodeAffinitySchedulingStrategy(status.beat.node, soft=False)
+        kill = _kill.options(scheduling_strategy=there)
         with contextlib.suppress(RayError, TimeoutError):
-            ray.get(_kill.options(scheduling_strategy=there).remote(one.beat.process), timeout=10)
+            ray.get(kill.remote(status.beat.process), timeout=10)
 
 
 @ray.remote(num_cpus=0)

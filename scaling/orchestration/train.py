@@ -1,4 +1,4 @@
-"""One run from its driver's side: its folder, its starts one after the other, its record."""
+"""Training of one run by its driver: folder, starts and record."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from scaling.runs.record import RunRecord
 
 
 def make_job(config: Run, axes: dict[str, Any], faults: tuple[Fault, ...] = ()) -> Job:
-    """What the workers are told, with absolute paths; in a rehearsal with faults."""
+    """Return the job of a run's workers, with absolute paths; in a rehearsal with faults."""
     return Job(
         config=config,
         axes=axes,
@@ -34,8 +34,11 @@ def make_job(config: Run, axes: dict[str, Any], faults: tuple[Fault, ...] = ()) 
 def train(job: Job) -> RunRecord:
     """Train the run to its end on the connected cluster, from its newest checkpoint if it has one.
 
-    A run that has ended is not trained again. TrainingError says why a run did not end, LeaseError
-    that somebody else trains it.
+    A run that has ended is not trained again.
+
+    Raises:
+        TrainingError: if the run did not end.
+        LeaseError: if another process trains it.
     """
     if ended := study.finished_record(job.config):
         return ended
@@ -44,7 +47,7 @@ def train(job: Job) -> RunRecord:
 
 
 def advance(job: Job) -> None:
-    """Train a run that has not ended up to its end, or to the rung that its job names."""
+    """Train a run to its end, or to the rung that its job names."""
     config, folder = job.config, job.run_folder
     folder.mkdir(parents=True, exist_ok=True)
     with lease.hold_lease(folder):

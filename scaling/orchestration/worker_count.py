@@ -1,17 +1,17 @@
-"""How many workers a run can have: those that share its batch, and for which there is room."""
+"""The number of workers of a start: those that divide the batch and for which there is room."""
 
-from collections.abc import Callable
+import time
 
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
 from scaling.config.run_config import ClusterConfig, RunConfig, TrainConfig
 
 SETTLE_SECONDS = 4.0
-"""How long a lost worker's room may take to come back before a run goes on with fewer."""
+"""Longest wait for the room of a lost worker before a run goes on with fewer."""
 
 
 def allowed_worker_counts(config: RunConfig) -> list[int]:
-    """The numbers of workers that the run may have, the largest first: they divide its batch."""
+    """Return the numbers of workers that divide the run's batch, the largest first."""
     cluster = config.cluster
     least = min(cluster.min_workers, cluster.workers)
     return [
@@ -22,10 +22,10 @@ def allowed_worker_counts(config: RunConfig) -> list[int]:
 
 
 def micro_batches(train: TrainConfig, wanted: int, workers: int, least: int = 1) -> int | None:
-    """The pieces in which each of ``workers`` takes its share of a batch.
+    """Return the number of micro-batches in each worker's share of a batch.
 
-    As few as keep a piece no larger than with the ``wanted`` workers, whose memory was planned, but
-    ``least`` or more; None where a share has fewer windows.
+    It is the lowest with micro-batches no larger than those of the ``wanted`` workers, for which
+    the memory was planned, but at least ``least``. None if a share has fewer windows.
     """
     share = train.batch // workers
     largest = train.batch // (wanted * train.accumulate)
@@ -40,7 +40,7 @@ def micro_batches(train: TrainConfig, wanted: int, workers: int, least: int = 1)
 
 
 def placement_request(cluster: ClusterConfig, workers: int) -> PlacementGroup:
-    """A request for the room of so many workers: Ray's autoscaler sees it, and `wait` awaits it."""
+    """Request room for these workers. Ray's autoscaler starts nodes for it."""
     bundle: dict[str, float] = {"CPU": cluster.cpus_per_worker}
     if cluster.gpu:
         bundle["GPU"] = 1
@@ -48,14 +48,14 @@ def placement_request(cluster: ClusterConfig, workers: int) -> PlacementGroup:
     return request
 
 
-def choose_worker_count(config: RunConfig, *, first: bool, over: Callable[[], bool]) -> int | None:
-    """The number of workers to start with; None where there was no room until it was ``over``.
+def choose_worker_count(config: RunConfig, deadline: float, *, first: bool) -> int | None:
+    """Return the number of workers to start, or None if there was no room until ``deadline``.
 
-    The ``first`` time all are waited for: nodes may have to be bought. Later the run goes on with
-    as many as there is room for.
+    The ``first`` start waits for all workers, since nodes may have to be bought. Later the run goes
+    on with as many as there is room for. ``deadline`` is one of ``time.monotonic``.
     """
     allowed = allowed_worker_counts(config)[:1] if first else allowed_worker_counts(config)
-    while not over():
+    while time.monotonic() <= deadline:
         for workers in allowed:
             request = placement_request(config.cluster, workers)
             try:

@@ -37,22 +37,30 @@ class RunHistory:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read the log in a run folder; empty without one."""
+        """Return the log in a run folder; empty if there is none."""
         history = cls()
         for line in _lines(folder / LOG_NAME):
-            # Each list has the plural of its kind as its name.
-            getattr(history, f"{line.pop('kind')}s").append(line)
+            history.add(line)
         return history
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Append one line of the log."""
+        kinds = {
+            "step": self.steps,
+            "validation": self.validations,
+            "start": self.starts,
+            "warning": self.warnings,
+            "rung": self.rungs,
+        }
+        kinds[line["kind"]].append({name: line[name] for name in line if name != "kind"})
 
 
 class RunLog:
     """Appender to the log of one run from ``step`` on.
 
-    Lines that the storage refuses wait for the next one: a full disk does not stop a run.
-
-    Attributes:
-        reached: newest step line of earlier starts, or None.
-        began: time of the first start, seconds since 1970.
+    ``reached`` is the newest step that an earlier start wrote, None without one. ``began`` is the
+    time of the first start (seconds since 1970). ``history`` has all lines of the log. Lines that
+    the storage refuses wait for the next one: a full disk does not stop a run.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -65,12 +73,16 @@ class RunLog:
         kept = [line for line in lines if line["kind"] in STAYING or line["step"] <= step]
         with replacing(path) as partial:
             partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        self.history = RunHistory()
+        for line in kept:
+            self.history.add(line)
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
         self._waiting = b""
 
     def write(self, kind: str, **values: Any) -> None:
         """Append one line with its time, now or with a later line if the storage refuses it."""
         line = {"kind": kind, "time": time.time(), **values}
+        self.history.add(line)
         self._waiting += json.dumps(line).encode() + b"\n"
         with contextlib.suppress(OSError):
             self.flush()

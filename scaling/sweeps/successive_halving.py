@@ -1,10 +1,10 @@
-"""Which runs of a sweep train next, and how far: successive halving inside a cell, never across.
+"""Successive halving within each cell of a sweep.
 
 A cell is a point of the scale axes with the candidates that the sweep searches there. At every rung
-(a share of the schedule) its better half goes on, from the last rung the best one alone, so that a
-cell gives one finished run. Candidates stop at a rung in a checkpoint and wait for the others: who
-goes on depends on losses alone, not on the order in which runs came. (Karnin et al. 2013,
-"Almost optimal exploration in multi-armed bandits", section 4.)
+(a share of the schedule) the better half continues. At the last rung only the best candidate does,
+so that a cell gives one finished run. Candidates stop at a rung with a checkpoint and wait for the
+others. The choice depends on losses alone, not on the order in which runs arrive. (Karnin et al.
+2013, "Almost optimal exploration in multi-armed bandits", section 4.)
 """
 
 import json
@@ -21,14 +21,14 @@ from scaling.runs.study import finished_record
 
 @dataclass(frozen=True)
 class RungTask:
-    """A run that is to train up to a share of its schedule, or, where that is None, to its end."""
+    """A run to train up to the share ``until`` of its schedule, or to its end if that is None."""
 
     run: RunConfig
     until: float | None
 
     @property
     def done(self) -> bool:
-        """Whether the run has come so far."""
+        """True if the run has reached that share."""
         if self.until is None:
             return finished_record(self.run) is not None
         return self.until in _losses(self.run)
@@ -37,7 +37,7 @@ class RungTask:
 def next_tasks(
     cells: Sequence[Sequence[RunConfig]], rungs: Sequence[float], failed: AbstractSet[str]
 ) -> list[RungTask]:
-    """What can train now, cell by cell; ``failed`` are the ids of runs that are not to go on."""
+    """Return the tasks that can train now, cell by cell, without the runs in ``failed`` (ids)."""
     return [task for cell in cells for task in _of_cell(cell, rungs, failed)]
 
 
@@ -49,7 +49,7 @@ def _of_cell(
     alive = list(cell)
     for number, rung in enumerate(rungs):
         losses = {run.id: _losses(run).get(rung) for run in alive}
-        # One that failed later has its place at this rung, but others go on instead of it.
+        # A run that failed later still counts at this rung, but another one continues instead.
         going = [run for run in alive if run.id not in failed]
         lacking = [run for run in going if losses[run.id] is None]
         if lacking:
@@ -60,9 +60,9 @@ def _of_cell(
 
 
 def note_pruned(cells: Sequence[Sequence[RunConfig]]) -> None:
-    """Leave in the folder of each candidate that did not go on by whom it was outdone, and where.
+    """Write into the folder of each pruned candidate which run was better, and at which rung.
 
-    Only in cells that have a finished run: before, a candidate may still be needed.
+    Cells without a finished run are left out, since they may still need a candidate.
     """
     for cell in cells:
         winners = [run for run in cell if finished_record(run)]
@@ -81,5 +81,5 @@ def note_pruned(cells: Sequence[Sequence[RunConfig]]) -> None:
 
 
 def _losses(run: RunConfig) -> dict[float, float]:
-    """The held-out loss (nats) at each rung that the run has reached."""
+    """Return the held-out loss (nats) at each rung that the run has reached."""
     return {line["share"]: line["nats"] for line in RunHistory.read(run.folder).rungs}

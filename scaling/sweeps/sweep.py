@@ -1,4 +1,4 @@
-"""A sweep: Ray Tune starts one Ray Train run for every point that has not ended yet."""
+"""A sweep: Ray Tune starts one Ray Train run for every point that has not ended."""
 
 import contextlib
 from collections.abc import Mapping
@@ -19,18 +19,22 @@ from scaling.sweeps import successive_halving
 from scaling.sweeps.successive_halving import RungTask
 
 DRIVER = tune.PlacementGroupFactory([{"memory": 1}])
-"""What Tune accounts for a trial, which only waits: no part of a CPU that a worker may need."""
+"""Resources of a trial for Tune. It only waits, and takes no CPU that a worker may need."""
 DRIVER_FAILURES = 3
-"""How often a trial's own process may be lost, with its node."""
+"""Number of times that a trial's own process may be lost, with its node."""
 
 
 def run(sweep: Sweep, concurrent: int) -> list[TrainingError]:
-    """Train every run that has not ended, ``concurrent`` at once; failed ones are tried again.
+    """Train every run that has not ended, ``concurrent`` at once; runs that failed start again.
 
-    Of a cell's candidates one trains to its end (:mod:`scaling.sweeps.successive_halving`). One
-    run's failure does
-    not stop the others. The reasons of all failures are returned, each once. KeyboardInterrupt
-    where Ctrl-C ended it.
+    Of a cell's candidates one trains to its end (:mod:`scaling.sweeps.successive_halving`). The
+    failure of one run does not stop the others.
+
+    Returns:
+        One error for each reason of a failure.
+
+    Raises:
+        KeyboardInterrupt: if Ctrl-C ended the sweep.
     """
     study.register(sweep.study_folder, sweep.runs)
     search = _Search(sweep.cells, sweep.rungs)
@@ -51,14 +55,14 @@ def run(sweep: Sweep, concurrent: int) -> list[TrainingError]:
     )
     tuner.fit()
     if search.unfinished:
-        # Tune takes the signal for itself, ends the trials and returns.
+        # Tune handles the signal itself: it ends the trials and returns.
         raise KeyboardInterrupt
     successive_halving.note_pruned(sweep.cells)
     return failures({id: _failure(jobs[id]) for id in jobs if id in search.failed})
 
 
 def failures(reasons: Mapping[str, str]) -> list[TrainingError]:
-    """One for each reason, with the ids of all runs that failed for it."""
+    """Return one error for each reason, with the ids of all runs that failed for it."""
     runs: dict[str, list[str]] = {}
     for id, reason in reasons.items():
         runs.setdefault(reason, []).append(id)
@@ -69,63 +73,63 @@ def failures(reasons: Mapping[str, str]) -> list[TrainingError]:
 
 
 class _Search(Searcher):
-    """Gives Tune the next run, for as long as there is one or one that trains may bring it."""
+    """Tune's source of runs, as long as there is one or a training run may enable one."""
 
     def __init__(self, cells: list[list[RunConfig]], rungs: tuple[float, ...]) -> None:
         super().__init__()
         self._cells, self._rungs = cells, rungs
         self._training: dict[str, RungTask] = {}
         self.failed: set[str] = set()
-        self._look()
+        self._update()
 
-    def _look(self) -> None:
-        """Read from the runs' folders what can train."""
+    def _update(self) -> None:
+        """Find the runs that can train, from all runs' folders."""
         training = list(self._training.values())
         found = successive_halving.next_tasks(self._cells, self._rungs, self.failed)
         self.waiting = [task for task in found if task not in training]
 
     @property
     def unfinished(self) -> bool:
-        """Whether there is a run that has not come as far as it was to, and has not failed."""
+        """True if a task is neither done nor failed."""
         return bool(self.waiting or self._training)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The next run; None where it depends on those that train."""
+        """Return the next run, or None if it depends on those that train."""
         if self.waiting:
             task = self._training[trial_id] = self.waiting.pop(0)
             return {"id": task.run.id, "until": task.until}
-        # Ray's word for the end is a string, which its own types leave out.
+        # Ray's value for the end is a string, which its type annotation lacks.
         return None if self._training else cast(None, Searcher.FINISHED)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Note whether the run has come as far as it was to."""
+        """Note whether the task is done."""
         task = self._training.pop(trial_id)
         if not task.done:
             self.failed.add(task.run.id)
-        self._look()
+        self._update()
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: what has been done stands in the runs' folders."""
+        """Do nothing: the runs' folders have all state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing, likewise."""
+        """Do nothing, likewise."""
 
 
 def _trial(parameters: dict[str, Any], jobs: dict[str, Job]) -> None:
-    # For Tune the trial is over: it starts again only those whose own process was lost. Why the run
-    # failed stands in its folder.
+    # Tune restarts a trial only if its own process is lost. A failed run has its reason in its
+    # folder.
     with contextlib.suppress(TrainingError):
         advance(replace(jobs[parameters["id"]], until=parameters["until"]))
 
 
 def _failure(job: Job) -> str:
-    return read_failure(job.run_folder) or "its driver was lost, or another one trains it"
+    return read_failure(job.run_folder) or "its driver was lost, or another process trains it"
 
 
 def concurrent(sweep: Sweep, offered: Mapping[str, float]) -> int:
-    """Runs that fit the cluster at once; Tune does not see the workers, so they are counted."""
+    """Return the number of runs that fit the cluster at once, since Tune ignores the workers."""
     cluster = sweep.runs[0][1].cluster
     room = int(offered["CPU"] // (cluster.workers * cluster.cpus_per_worker))
     if cluster.gpu:

@@ -1,4 +1,4 @@
-"""The work of one worker: loop, engine, batches, heartbeat, preemption, its record.
+"""The work of one worker: loop, engine, data, heartbeat, record.
 
 May import levels 1 to 3.
 """

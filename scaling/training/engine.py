@@ -1,70 +1,62 @@
-"""The DeepSpeed engine: made from a run's configuration for any number of workers."""
+"""The DeepSpeed engine of a run, and the collectives of its workers."""
 
-import inspect
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import deepspeed
-import deepspeed.ops
+import numpy as np
 import torch
 import torch.distributed
-from deepspeed.runtime import compiler
-from deepspeed.runtime.zero.utils import ZERO_SUPPORTED_OPTIMIZERS
 from torch import Tensor, nn
 
-from datasets.files import replacing
+from datasets.manifest import Corpus
+from model import build as models
 from model.build import Model, parameter_groups
+from model.linear import LinearPrediction
 from model.network import LatentTransformer
-from scaling.checkpoints.checkpoint import save_tensors
+from scaling.checkpoints.deepspeed_internals import deepspeed, disable_shared_memory_all_reduce
 from scaling.checkpoints.train_state import TrainState
-from scaling.config.run_config import TrainConfig
+from scaling.config.run_config import RunConfig, TrainConfig
+from scaling.training.torch_internals import Adam
 
 
-class Adam(torch.optim.Adam):
-    """The same steps on the same state.
-
-    PyTorch's own loads all of its compiler to keep it away from these two methods: a second of
-    each start of each worker.
-    """
-
-    add_param_group = inspect.unwrap(torch.optim.Adam.add_param_group)
-    step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
+def build_network(config: RunConfig, corpus: Corpus) -> Model:
+    """Return the model at step 0: weights from the seed, linear prediction from the corpus."""
+    torch.manual_seed(config.seed)
+    linear = corpus.linear
+    prediction = LinearPrediction(linear.coefficients, linear.intercept, linear.scale)
+    return models.build(config.model, prediction)
 
 
-# DeepSpeed has its Muon optimizer compiled wherever an optimizer is checked, which loads all of
-# PyTorch's compiler into every worker at every start. Nothing here uses Muon.
-compiler.compile = lambda: compiler.dummy_decorator
-# It knows PyTorch's Adam, of which ours is one.
-ZERO_SUPPORTED_OPTIMIZERS.append(Adam)
+def step_seed(config: RunConfig, step: int, rank: int) -> int:
+    """Return the seed of a step's dropout, so that a restarted run draws the same numbers."""
+    return (config.seed * config.train.steps + step) * 65_537 + rank
 
 
 def precision(train: TrainConfig) -> str:
-    """The precision that this machine trains in: where it is ``auto``, bfloat16 if it is native.
+    """Return the precision of training. ``auto`` means bfloat16 if the hardware multiplies in it.
 
-    A processor that multiplies bfloat16 itself trains about twice as fast in it (``bench``).
+    Such a processor trains about twice as fast in bfloat16 (``bench``).
     """
     if train.precision != "auto":
         return train.precision
     if torch.cuda.is_available():
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        native = torch.cpu._is_avx512_bf16_supported()
+        native = bool(torch.cpu.get_capabilities().get("avx512_bf16"))
     return "bfloat16" if native else "float32"
 
 
 def start_engine(network: Model, train: TrainConfig, workers: int, pieces: int) -> Any:
-    """The network under a DeepSpeed engine, in the process group that Ray Train has set up.
+    """Return a DeepSpeed engine for the network, in the current process group.
 
-    Each of the ``workers`` takes its share of a batch in so many ``pieces``.
+    Each of the ``workers`` takes its share of a batch in ``pieces`` micro-batches.
 
     bfloat16 means autocast: weights and sums stay in float32, products are taken in bfloat16. The
-    linear-predictive start needs that, and the models are too small for 16-bit weights to pay.
+    linear-predictive start needs that, and the models are too small to gain from 16-bit weights.
     """
     if not torch.cuda.is_available():
-        # DeepSpeed would compile a shared-memory all-reduce at the first start on every machine
-        # (minutes, and a stale lock waits for ever); gloo does the same job.
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    # ZeRO 3 shards the parameters themselves, so that no group of sequences has them at hand.
+        disable_shared_memory_all_reduce()
+    # At ZeRO 3 the parameters are sharded, so that a group of sequences cannot use them directly.
     if isinstance(network, LatentTransformer):
         network.in_groups = train.zero < 3
     engine, *_ = deepspeed.initialize(
@@ -76,7 +68,7 @@ def start_engine(network: Model, train: TrainConfig, workers: int, pieces: int) 
 
 
 def optimizer_groups(network: Model) -> list[dict[str, Any]]:
-    """What the optimizer is given: the parameters, by what multiplies the learning rate."""
+    """Return the parameters grouped by the factor of their learning rate."""
     groups = parameter_groups(network)
     return [{"params": members, "factor": factor} for factor, members in groups.items()]
 
@@ -86,7 +78,9 @@ def _settings(train: TrainConfig, workers: int, pieces: int) -> dict[str, Any]:
         "train_micro_batch_size_per_gpu": train.batch // (workers * pieces),
         "gradient_accumulation_steps": pieces,
         "zero_optimization": {"stage": train.zero},
-        # DeepSpeed clips at 1.0 unless told otherwise; the paper does not clip.
+        # DeepSpeed's list of tested optimizers has PyTorch's Adam, but no subclass of it.
+        "zero_allow_untested_optimizer": True,
+        # DeepSpeed clips at 1.0 by default; the paper does not clip.
         "gradient_clipping": 0.0,
         "steps_per_print": 2**62,
     }
@@ -95,19 +89,19 @@ def _settings(train: TrainConfig, workers: int, pieces: int) -> dict[str, Any]:
     return settings
 
 
-def learning_rate(train: TrainConfig, place: TrainState) -> float:
-    """The learning rate of the step after ``place``: one rate, then a second one."""
-    return train.second_learning_rate if place.in_second_phase(train) else train.learning_rate
+def learning_rate(train: TrainConfig, state: TrainState) -> float:
+    """Return the learning rate of the step after ``state``: one rate, then a second one."""
+    return train.second_learning_rate if state.in_second_phase(train) else train.learning_rate
 
 
 def set_learning_rate(optimizer: Any, rate: float) -> None:
-    """Use ``rate``, times each group's factor, at the next optimizer step."""
+    """Set the learning rate of each parameter group to ``rate`` times the group's factor."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["factor"]
 
 
 def weights(engine: Any) -> dict[str, Tensor]:
-    """All weights, gathered from their shards; every rank must call it."""
+    """Gather the full weights from all ZeRO shards. Every rank must call this."""
     module: nn.Module = engine.module
     with deepspeed.zero.GatheredParameters(list(module.parameters())):
         return {name: whole.detach().cpu().clone() for name, whole in module.state_dict().items()}
@@ -115,9 +109,9 @@ def weights(engine: Any) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def broadcast_weights(engine: Any, tensors: dict[str, Tensor] | None) -> None:
-    """Give every rank the weights that rank 0 has; every rank must call it, after the last step.
+    """Replace the weights of every rank by the ``tensors`` of rank 0. Every rank must call this.
 
-    The optimizer keeps what it has: its next step would bring the old weights back.
+    Call it after the last step only: the optimizer's next step would restore the old weights.
     """
     module: nn.Module = engine.module
     kept = module.state_dict().keys()
@@ -130,7 +124,16 @@ def broadcast_weights(engine: Any, tensors: dict[str, Tensor] | None) -> None:
             torch.distributed.broadcast(tensor.data, 0)
 
 
-def save_whole(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write tensors as safetensors, whole or not at all; OSError where the storage refuses."""
-    with replacing(path) as partial:
-        save_tensors(tensors, partial)
+def all_gather(values: Sequence[float], workers: int, device: Any) -> np.ndarray:
+    """Return the values of all ranks, of shape (workers, values), in float64."""
+    own = torch.tensor(values, dtype=torch.float64, device=device)
+    parts = [torch.empty_like(own) for _ in range(workers)]
+    torch.distributed.all_gather(parts, own)
+    return np.array([part.tolist() for part in parts])
+
+
+def all_reduce_sum(values: Sequence[float], device: Any) -> list[float]:
+    """Return the sum over all ranks of each value, in float64."""
+    own = torch.tensor(values, dtype=torch.float64, device=device)
+    torch.distributed.all_reduce(own)
+    return list(map(float, own.tolist()))

@@ -1,7 +1,7 @@
-"""Signs of life: what every worker of a run does, told to its driver twice a second.
+"""Heartbeats: each worker sends its activity to the driver twice a second.
 
-The driver can so tell the worker that is stuck from those that wait for it, and ask all of them to
-stop at the end of a step.
+The driver uses them to distinguish a stuck worker from those that wait for it. Its answer can ask
+all workers to stop at the end of a step.
 """
 
 import faulthandler
@@ -11,37 +11,47 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
 import ray
 
-NONE, ENDING, DRAINING, ROOM, SPENT = range(5)
-SENTENCES = (
-    "",
-    "a worker was told to end (SIGTERM)",
-    "a node is being taken away",
-    "there is room for more workers",
-    "what cluster.max_dollars allows is spent",
-)
-"""What each number means; where several are given, the highest counts."""
 
+class StopReason(IntEnum):
+    """Reason to stop at the end of a step. Of several the highest counts."""
+
+    NONE = 0
+    TERMINATED = 1
+    NODE_DRAINED = 2
+    MORE_ROOM = 3
+    BUDGET_SPENT = 4
+
+
+STOP_SENTENCES = {
+    StopReason.NONE: "",
+    StopReason.TERMINATED: "a worker received SIGTERM",
+    StopReason.NODE_DRAINED: "a node is being drained",
+    StopReason.MORE_ROOM: "there is room for more workers",
+    StopReason.BUDGET_SPENT: "the budget of cluster.max_dollars is spent",
+}
 
 BEAT_SECONDS = 0.5
 STEPS_REMEMBERED = 20
 SLOW = 5
-"""So many median steps without progress are too many."""
+"""A worker counts as stuck after this many times the median seconds of a step."""
 START_SECONDS = 600.0
-"""The most that a worker may take for its first step: compilation, the first batch."""
+"""Limit of a worker's first step, which includes compilation and the first batch."""
 SILENT_BEATS = 10
 WAITING = "waiting for the other workers"
 
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """What a worker does: ``ticks`` grows with each thing it begins, ``doing`` is the newest.
+    """A worker's newest activity.
 
-    ``limit`` are the seconds after which a worker that begins nothing new counts as stuck.
+    ``ticks`` counts the activities so far. A worker counts as stuck if it begins no new one within
+    ``limit`` seconds.
     """
 
     rank: int
@@ -55,7 +65,7 @@ class Heartbeat:
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """A worker's newest beat, and the seconds since it came and since it told of progress."""
+    """A worker's newest heartbeat, with the seconds since it came and since its last new tick."""
 
     beat: Heartbeat
     silent_seconds: float
@@ -63,65 +73,66 @@ class WorkerStatus:
 
 
 class HeartbeatMonitor:
-    """The driver's end, an actor on its node: the newest beats, and what the workers are asked."""
+    """Actor on the driver's node that receives the heartbeats."""
 
     def __init__(self) -> None:
         self._beats: dict[int, tuple[Heartbeat, float, float]] = {}
-        self._asked = NONE
+        self._requested = StopReason.NONE
 
-    def beat(self, beat: Heartbeat) -> int:
-        """Take a beat; why the workers are asked to stop, by number."""
+    def beat(self, beat: Heartbeat) -> StopReason:
+        """Store a heartbeat. Return the reason for which the workers are asked to stop."""
         now = time.monotonic()
         before = self._beats.get(beat.rank)
         progress = now if before is None or before[0].ticks != beat.ticks else before[2]
         self._beats[beat.rank] = (beat, now, progress)
-        return self._asked
+        return self._requested
 
     def seen(self) -> list[WorkerStatus]:
-        """All workers that were ever seen."""
+        """Return the status of every worker that has sent a heartbeat."""
         now = time.monotonic()
         return [
-            WorkerStatus(beat, now - came, now - told) for beat, came, told in self._beats.values()
+            WorkerStatus(beat, now - received, now - progress)
+            for beat, received, progress in self._beats.values()
         ]
 
-    def ask(self, why: int) -> None:
-        """Ask the workers to stop at the end of their step, for this reason or a graver one."""
-        self._asked = max(self._asked, why)
+    def ask(self, reason: StopReason) -> None:
+        """Ask the workers to stop at the end of their step."""
+        self._requested = max(self._requested, reason)
 
 
 class HeartbeatSender:
-    """A worker's end: a thread that sends its beats.
+    """A worker's thread that sends its heartbeats.
 
-    Where the worker begins nothing new for too long, the stacks of its threads are written to
-    ``stacks``, even while one of them holds Python's lock.
+    If the worker begins no new activity for too long, Python writes the stacks of its threads to
+    ``stacks``. That works even while a thread blocks Python's global lock.
     """
 
-    def __init__(self, watch: Any, rank: int, hang_seconds: float, stacks: Path) -> None:
-        self._watch = watch
+    def __init__(self, monitor: Any, rank: int, hang_seconds: float, stacks: Path) -> None:
+        self._monitor = monitor
         self._least = hang_seconds
         self._seconds: deque[float] = deque(maxlen=STEPS_REMEMBERED)
         self._beat = Heartbeat(rank, os.getpid(), ray.get_runtime_context().get_node_id())
         stacks.parent.mkdir(parents=True, exist_ok=True)
         self._stacks = stacks.open("w")
         self._over = threading.Event()
-        self.asked = NONE
+        self.requested = StopReason.NONE
         self._thread = threading.Thread(target=self._send, daemon=True)
         self._thread.start()
 
     def tick(self, doing: str) -> None:
-        """Say what the worker begins to do."""
+        """Note that the worker begins an activity."""
         beat = self._beat
         self._beat = replace(beat, doing=doing, ticks=beat.ticks + 1)
         faulthandler.dump_traceback_later(beat.limit, file=self._stacks)
 
-    def stepped(self, step: int, seconds: float) -> None:
-        """Say that a step is done, and what it took."""
+    def note_step(self, step: int, seconds: float) -> None:
+        """Note the end of a step and its duration."""
         self._seconds.append(seconds)
         limit = max(self._least, SLOW * statistics.median(self._seconds))
         self._beat = replace(self._beat, step=step, limit=limit)
 
     def close(self) -> None:
-        """Send no more."""
+        """End the thread."""
         faulthandler.cancel_dump_traceback_later()
         self._over.set()
         self._thread.join()
@@ -130,32 +141,32 @@ class HeartbeatSender:
     def _send(self) -> None:
         while not self._over.is_set():
             try:
-                self.asked = ray.get(self._watch.beat.remote(self._beat), timeout=10)
+                self.requested = ray.get(self._monitor.beat.remote(self._beat), timeout=10)
             except (ray.exceptions.RayError, TimeoutError):
-                # The driver's end is gone with the driver, whose workers Ray ends.
+                # The monitor ends with the driver, whose workers Ray ends.
                 pass
             self._over.wait(BEAT_SECONDS)
 
 
-def stuck_workers(seen: list[WorkerStatus]) -> list[WorkerStatus]:
-    """The workers that hold the others up; none while there is progress.
+def stuck_workers(statuses: list[WorkerStatus]) -> list[WorkerStatus]:
+    """Return the workers that delay the others; none while there is progress.
 
-    Those that wait for others are not to blame, unless they are silent or all of them wait.
+    A worker that waits for others is not to blame, unless it is silent or all of them wait.
     """
-    late = [one for one in seen if one.idle_seconds > one.beat.limit]
-    to_blame = [one for one in late if one.beat.doing != WAITING or _silent(one)]
+    late = [status for status in statuses if status.idle_seconds > status.beat.limit]
+    to_blame = [status for status in late if status.beat.doing != WAITING or _is_silent(status)]
     return to_blame or late
 
 
-def stuck_sentence(found: list[WorkerStatus]) -> str:
-    """Who is stuck, and in what."""
+def stuck_sentence(stuck: list[WorkerStatus]) -> str:
+    """Return the stuck workers and their activities as text."""
     return "; ".join(
-        f"worker {one.beat.rank} (process {one.beat.process}) was "
-        + ("silent" if _silent(one) else f"stuck {one.beat.doing}")
-        + f" for {one.idle_seconds:.0f} s after step {one.beat.step}"
-        for one in found
+        f"worker {status.beat.rank} (process {status.beat.process}) was "
+        + ("silent" if _is_silent(status) else f"stuck {status.beat.doing}")
+        + f" for {status.idle_seconds:.0f} s after step {status.beat.step}"
+        for status in stuck
     )
 
 
-def _silent(one: WorkerStatus) -> bool:
-    return one.silent_seconds > SILENT_BEATS * BEAT_SECONDS
+def _is_silent(status: WorkerStatus) -> bool:
+    return status.silent_seconds > SILENT_BEATS * BEAT_SECONDS

@@ -1,4 +1,4 @@
-"""Faults that a run does to itself at a given step, for rehearsals; each strikes once."""
+"""Faults that a run injects into itself at a given step, for rehearsals."""
 
 import os
 import signal
@@ -19,13 +19,13 @@ class InjectedError(RuntimeError):
 
 
 def inject_due_faults(faults: Sequence[Fault], run_folder: Path, step: int, rank: int) -> bool:
-    """Do the faults that are due; whether the loss of this step is to be no number."""
-    spoiled = False
+    """Inject the faults that are due. Return whether the loss of this step becomes NaN."""
+    is_spoiled = False
     for fault in faults:
         if (fault.step, fault.rank) == (step, rank) and _due(fault, run_folder):
-            spoiled |= fault.kind == "nan"
-            _do(fault, run_folder)
-    return spoiled
+            is_spoiled |= fault.kind == "nan"
+            _inject(fault, run_folder)
+    return is_spoiled
 
 
 def _due(fault: Fault, run_folder: Path) -> bool:
@@ -37,7 +37,7 @@ def _due(fault: Fault, run_folder: Path) -> bool:
     return not (struck and fault.once)
 
 
-def _do(fault: Fault, run_folder: Path) -> None:
+def _inject(fault: Fault, run_folder: Path) -> None:
     if fault.kind == "damage":
         _damage(checkpoints.committed(run_folder)[0])
         os.kill(os.getpid(), signal.SIGKILL)
@@ -50,9 +50,9 @@ def _do(fault: Fault, run_folder: Path) -> None:
     elif fault.kind == "pause":
         time.sleep(PAUSE_SECONDS)
     elif fault.kind == "memory":
-        raise MemoryError(f"out of memory: rank {fault.rank} was told so at step {fault.step}")
+        raise MemoryError(f"out of memory: injected into rank {fault.rank} at step {fault.step}")
     elif fault.kind == "raise":
-        raise InjectedError(f"rank {fault.rank} was told to fail at step {fault.step}")
+        raise InjectedError(f"error injected into rank {fault.rank} at step {fault.step}")
 
 
 def _damage(checkpoint: Path) -> None:

@@ -1,4 +1,4 @@
-"""The record of a finished run, put together from its log, its corpus and its final scores."""
+"""The record of a finished run, built from its log, its corpus and its final scores."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -28,14 +28,18 @@ CURVE_POINTS = 100
 
 
 def build_run_record(
-    job: Job, corpus: Corpus, stream: Stream, place: TrainState, scores: Scores
+    job: Job,
+    corpus: Corpus,
+    stream: Stream,
+    state: TrainState,
+    scores: Scores,
+    history: RunHistory,
 ) -> record.RunRecord:
-    """Everything that analysis may know about the run."""
+    """Return the record of a run that has ended: all that an analysis reads of it."""
     config = job.config
-    history = RunHistory.read(job.run_folder)
     now = datetime.now(UTC)
     started = history.starts[0]["date"]
-    targets = _targets(job, corpus, stream, place, history)
+    targets = _targets(job, corpus, stream, state, history)
     per_target, naive = accounting.training_operations_per_target(
         config.model, config.targets, config.positions
     )
@@ -57,12 +61,12 @@ def build_run_record(
             counted_per_target=_counted(config, history),
         ),
         targets=targets,
-        validation=_validation(config, corpus, place, scores),
+        validation=_validation(config, corpus, state, scores),
         training_curve=_curve(history.steps, config.targets_per_step),
         validation_curve=_curve(history.validations, config.targets_per_step),
         throughput=_throughput(
             history,
-            place,
+            state,
             config.targets_per_step,
             (now - datetime.fromisoformat(started)).total_seconds(),
         ),
@@ -92,34 +96,34 @@ def _corpus(corpus: Corpus) -> record.CorpusFacts:
 
 
 def _targets(
-    job: Job, corpus: Corpus, stream: Stream, place: TrainState, history: RunHistory
+    job: Job, corpus: Corpus, stream: Stream, state: TrainState, history: RunHistory
 ) -> record.TargetCounts:
     config = job.config
-    seen = place.step * config.targets_per_step
+    seen = state.step * config.targets_per_step
     return record.TargetCounts(
         mode=config.windows.targets,
         positions=config.positions,
         phases=config.targets.phases,
         by_context=loss_by_context.training_losses(config, history),
         per_step=config.targets_per_step,
-        steps=place.step,
+        steps=state.step,
         seen=seen,
         unique=min(seen, targets_in_epoch(config, corpus)),
         left_out=stream.windows.left_out,
         padded_windows=stream.windows.padded_windows,
-        order_digest=place.order_digest,
+        order_digest=state.order_digest,
     )
 
 
 def _validation(
-    config: RunConfig, corpus: Corpus, place: TrainState, scores: Scores
+    config: RunConfig, corpus: Corpus, state: TrainState, scores: Scores
 ) -> record.Validation:
     nats, error = mean_and_error(scores.run, scores.cluster)
     margin, margin_error = mean_and_error(scores.run - scores.linear, scores.cluster)
     summary = corpus.splits[HELD_OUT]
     return record.Validation(
         split=HELD_OUT,
-        step=place.best if config.validation.patience else place.step,
+        step=state.best if config.validation.patience else state.step,
         targets=len(scores.run),
         targets_hash=scores.targets_hash,
         nats=nats,
@@ -138,7 +142,7 @@ def _validation(
 
 
 def _at_context(length: int, scores: Scores) -> ContextLoss:
-    """The loss from so many samples of context, and what it has above the run's own context."""
+    """Return the loss at a context of ``length`` samples, and its excess over the full context."""
     losses = scores.by_context[length]
     nats, error = mean_and_error(losses, scores.cluster)
     excess, excess_error = mean_and_error(losses - scores.run, scores.cluster)
@@ -153,7 +157,7 @@ def _at_context(length: int, scores: Scores) -> ContextLoss:
 
 
 def _counted(config: RunConfig, history: RunHistory) -> float | None:
-    """Operations a target that torch counted in the first worker's share of the first step."""
+    """Return the operations per target, counted in the first worker's share of the first step."""
     first = history.steps[0]
     if "operations" not in first:
         return None
@@ -162,7 +166,7 @@ def _counted(config: RunConfig, history: RunHistory) -> float | None:
 
 
 def _curve(lines: list[dict[str, Any]], targets_per_step: int) -> list[CurvePoint]:
-    """The curve in at most ``CURVE_POINTS`` points, each the mean of as many neighbours."""
+    """Return the curve in at most ``CURVE_POINTS`` points, each the mean of its neighbours."""
     pieces = np.array_split(np.arange(len(lines)), min(CURVE_POINTS, len(lines)))
     return [
         CurvePoint(
@@ -175,7 +179,7 @@ def _curve(lines: list[dict[str, Any]], targets_per_step: int) -> list[CurvePoin
 
 
 def _throughput(
-    history: RunHistory, place: TrainState, targets_per_step: int, wall_seconds: float
+    history: RunHistory, state: TrainState, targets_per_step: int, wall_seconds: float
 ) -> record.Throughput:
     firsts = {start["step"] + 1 for start in history.starts}
     steady = [line for line in history.steps if line["step"] not in firsts] or history.steps
@@ -185,9 +189,9 @@ def _throughput(
     return record.Throughput(
         targets_per_second=targets_per_step / median,
         step_seconds=median,
-        training_seconds=place.seconds,
+        training_seconds=state.seconds,
         data_wait_share=float(waits.sum() / seconds.sum()),
-        goodput=place.seconds / wall_seconds,
+        goodput=state.seconds / wall_seconds,
         first_batch_seconds=max(
             line["data_wait_seconds"] for line in history.steps if line["step"] in firsts
         ),
@@ -198,7 +202,7 @@ def _throughput(
 
 
 def recorded_restarts(history: RunHistory) -> list[Restart]:
-    """Every start of the workers but the first, with what it cost."""
+    """Return every start but the first, with the steps and seconds that it cost."""
     return [
         Restart(
             step=start["step"],

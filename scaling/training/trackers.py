@@ -1,7 +1,7 @@
-"""Where a run's figures go besides its log: Ray's metrics, TensorBoard, MLflow, Weights & Biases.
+"""Trackers of a run's figures: Ray's metrics, TensorBoard, MLflow, Weights & Biases.
 
-None of them slows or stops a run: a thread hands the figures on, and what fails is left out with a
-warning. Addresses and keys are the trackers' own environment variables.
+No tracker slows or stops a run: a thread passes the figures on, and a tracker that fails is dropped
+with a warning. Addresses and keys are the trackers' own environment variables.
 """
 
 import importlib
@@ -19,25 +19,25 @@ from scaling.config.run_config import TRACKERS, RunConfig
 from scaling.runs.record import bits
 
 CLOSE_SECONDS = 30.0
-"""How long a run's end waits for the trackers to take what is left."""
+"""Longest wait for the trackers at the end of a run."""
 WAITING_LINES = 100_000
-"""Lines that wait for slow trackers at most; more are lost to them, never to the log."""
+"""Most lines that wait for slow trackers. Further ones are lost to them, never to the log."""
 
 
 class Tracker(Protocol):
-    """What takes figures by their names, at steps that may come again after a restart."""
+    """Receiver of named figures. After a restart, steps may come again."""
 
     def log(self, figures: dict[str, float], step: int) -> None:
-        """Take the figures of a step."""
+        """Store the figures of a step."""
 
     def close(self) -> None:
-        """Hand on what was taken."""
+        """Flush all figures."""
 
 
 class Tracking:
-    """Ray's metrics and the trackers of one run, which began at ``began`` (seconds since 1970).
+    """Thread that passes a run's figures to Ray's metrics and to the run's trackers.
 
-    ``step`` is the one after which this start begins.
+    The run began at ``began`` (seconds since 1970), and this start begins after ``step``.
     """
 
     def __init__(self, config: RunConfig, step: int, began: float) -> None:
@@ -48,9 +48,9 @@ class Tracking:
         self._thread.start()
 
     def note(self, kind: str, line: dict[str, Any], training_seconds: float) -> list[str]:
-        """Hand on a line of the run's log; a sentence for each tracker that failed before.
+        """Pass on a line of the run's log. Return a sentence for each tracker that has failed.
 
-        ``training_seconds`` are those of all the run's steps so far.
+        ``training_seconds`` are those of all steps so far.
         """
         figures = {}
         if kind == "step":
@@ -68,7 +68,7 @@ class Tracking:
         return [self._complaints.get() for _ in range(self._complaints.qsize())]
 
     def close(self) -> None:
-        """Wait, not for long, until the trackers have everything."""
+        """Wait at most ``CLOSE_SECONDS`` until the trackers have all figures."""
         with suppress(Full):
             self._lines.put_nowait(None)
         self._thread.join(CLOSE_SECONDS)
@@ -98,7 +98,7 @@ class Tracking:
 
 
 class _RayMetrics:
-    """Gauges ``longwave_...`` of Ray, which its dashboard and Prometheus show."""
+    """Ray's gauges ``longwave_...``, for its dashboard and Prometheus."""
 
     def __init__(self, config: RunConfig, step: int) -> None:
         self._tags = {"study": config.study, "run": config.id}
@@ -112,7 +112,7 @@ class _RayMetrics:
             self._gauges[name].set(value)
 
     def close(self) -> None:
-        """Nothing is left behind."""
+        """Do nothing: gauges need no flush."""
 
 
 class _TensorBoard:

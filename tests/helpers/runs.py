@@ -16,8 +16,13 @@ from scaling.config.run_config import RunConfig
 from scaling.fault_injection.downscale import BASELINES
 from scaling.runs.log import RunHistory
 from scaling.training.data import training_stream
-from scaling.training.engine import learning_rate, optimizer_groups, set_learning_rate
-from scaling.training.initialisation import build, step_seed
+from scaling.training.engine import (
+    build_network,
+    learning_rate,
+    optimizer_groups,
+    set_learning_rate,
+    step_seed,
+)
 from tests.helpers.architectures import SMALL
 
 CONTENT: dict[str, Any] = {
@@ -63,7 +68,7 @@ def plain_losses(config: RunConfig, corpus: Corpus) -> list[float]:
 
 def plain_steps(config: RunConfig, corpus: Corpus) -> Iterator[tuple[float, Model]]:
     """Yield the loss of every step and the network after it."""
-    network = build(config, corpus)
+    network = build_network(config, corpus)
     optimizer = torch.optim.Adam(optimizer_groups(network))
     stream = training_stream(config, corpus)
     for step in range(config.train.steps):

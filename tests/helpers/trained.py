@@ -4,7 +4,7 @@ import torch
 from safetensors.torch import save_file
 
 from scaling.runs.trained_model import WEIGHTS_NAME, TrainedModel
-from scaling.training.initialisation import build
+from scaling.training.engine import build_network
 from tests.helpers import records
 from tests.helpers.runs import baseline_run, small_run
 
@@ -12,7 +12,7 @@ from tests.helpers.runs import baseline_run, small_run
 def trained(corpus, folder, **changes):
     """Write a run with random weights and a record of training on ``corpus``."""
     config = small_run(corpus, folder, **{"model__context": 2_000, **changes})
-    network = build(config, corpus)
+    network = build_network(config, corpus)
     torch.nn.init.normal_(network.head.output.weight, std=0.1)
     return _saved(config, network, corpus, folder)
 
@@ -20,7 +20,7 @@ def trained(corpus, folder, **changes):
 def trained_baseline(corpus, folder, kind, **changes):
     """Write such a run of a baseline without trivial weights."""
     config = baseline_run(corpus, folder, kind, **changes)
-    network = build(config, corpus)
+    network = build_network(config, corpus)
     with torch.no_grad():
         for weight in network.parameters():
             if weight.requires_grad:

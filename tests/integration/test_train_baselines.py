@@ -10,7 +10,7 @@ from datasets.shards import read as read_shard
 from scaling.evaluation.evaluate import evaluate
 from scaling.orchestration.train import make_job, train
 from scaling.runs.trained_model import TrainedModel
-from scaling.training.initialisation import build
+from scaling.training.engine import build_network
 from tests.helpers.baselines import stepped
 from tests.helpers.naive_models import nats_of
 from tests.helpers.runs import baseline_run, digests, expected_digests, losses, plain_losses
@@ -44,7 +44,9 @@ def test_a_baseline_trains_as_the_plain_loop_does_and_is_scored_by_both_protocol
     assert record.targets.mode == "sequence"
     assert record.targets.seen == 8 * 4 * 400
     started = [
-        weight for weight in build(config, embedded_corpus).parameters() if weight.requires_grad
+        weight
+        for weight in build_network(config, embedded_corpus).parameters()
+        if weight.requires_grad
     ]
     assert sum(record.parameters.values()) == sum(weight.numel() for weight in started)
     assert record.validation.targets == 5 * 4

@@ -1,4 +1,4 @@
-"""Checkpoints beside the run: what becomes of them where the storage refuses."""
+"""Checkpoints in the background, while the storage refuses them or not."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ MEBIBYTE = 2**20
 
 @pytest.fixture
 def refuses(tmp_path):
-    """Mount something over the checkpoints' folder, and take it away again."""
+    """Mount something over the checkpoints' folder while the block runs."""
     if os.geteuid() != 0:
         pytest.skip("only root may mount a file system")
     folder = tmp_path / FOLDER
@@ -37,7 +37,7 @@ def refuses(tmp_path):
 
 @pytest.fixture
 def saver(tmp_path, monkeypatch):
-    """The only rank's saver, of a state of one mebibyte, and the warnings that it gives."""
+    """Return the saver of a single rank with a state of one mebibyte, and its warnings."""
     tensors = {"model/weight": torch.zeros(MEBIBYTE // 4)}
     monkeypatch.setattr(engine_state, "gathered", lambda *_: tensors)
     warnings: list[str] = []
@@ -45,7 +45,7 @@ def saver(tmp_path, monkeypatch):
         tmp_path,
         WorkerStart(id="s", workers=1, pieces=1),
         0,
-        sums=lambda values: values,
+        all_reduce_sum=lambda values: values,
         tick=lambda _: None,
         warn=warnings.append,
     )
@@ -55,8 +55,7 @@ def saver(tmp_path, monkeypatch):
 @pytest.mark.fault(
     "Storage",
     "the disk is full",
-    "that checkpoint is lost with a warning, and nothing half-written stays; later "
-    "checkpoints are saved when there is room",
+    "that checkpoint is lost with a warning and leaves no partial file; later ones are written",
 )
 def test_a_run_goes_on_while_the_disk_is_full_and_saves_when_there_is_room(
     tmp_path, refuses, saver
@@ -77,7 +76,7 @@ def test_a_run_goes_on_while_the_disk_is_full_and_saves_when_there_is_room(
     assert len(warnings) == 2
     with pytest.raises(OSError, match="No space left"):
         made.wait_until_written()
-    # What was committed is whole, and nothing half-written takes the room that is left.
+    # The committed checkpoint is whole, and no partial one fills the disk.
     assert newest(tmp_path)[0].place.step == 1
     assert {path.name for path in (tmp_path / FOLDER).iterdir()} == {"000000001", "filler"}
     filler.unlink()
@@ -89,7 +88,7 @@ def test_a_run_goes_on_while_the_disk_is_full_and_saves_when_there_is_room(
 @pytest.mark.fault(
     "Storage",
     "the storage is read-only for a while at the end",
-    "the final files are tried again for two minutes",
+    "the last files are tried again for two minutes",
 )
 def test_the_last_checkpoint_waits_for_a_storage_that_is_read_only_for_a_while(
     tmp_path, refuses, saver, monkeypatch
@@ -115,11 +114,7 @@ def test_the_last_checkpoint_waits_for_a_storage_that_is_read_only_for_a_while(
     assert newest(tmp_path)[0].place.step == 9
 
 
-@pytest.mark.fault(
-    "Storage",
-    "the storage stays read-only",
-    "the run ends with an error instead of waiting for ever",
-)
+@pytest.mark.fault("Storage", "the storage stays read-only", "an error after a limited time")
 def test_a_storage_that_stays_read_only_is_an_error_and_not_a_wait_for_ever(
     refuses, saver, monkeypatch
 ):
@@ -132,7 +127,7 @@ def test_a_storage_that_stays_read_only_is_an_error_and_not_a_wait_for_ever(
 @pytest.mark.fault(
     "Storage",
     "the storage is slow",
-    "steps continue; one checkpoint at a time is written",
+    "steps go on; one checkpoint at a time is written",
 )
 def test_a_storage_that_takes_its_time_holds_up_no_step_and_is_given_one_at_a_time(
     tmp_path, saver, monkeypatch
@@ -147,7 +142,7 @@ def test_a_storage_that_takes_its_time_holds_up_no_step_and_is_given_one_at_a_ti
         real(writer, tensors, place)
 
     monkeypatch.setattr(Writer, "write", slow)
-    # It comes back while the storage still has not taken anything.
+    # `begin` returns while the storage still blocks.
     made.begin(None, TrainState(3))
     second = threading.Thread(target=made.begin, args=(None, TrainState(6)))
     second.start()

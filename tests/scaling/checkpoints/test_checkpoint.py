@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there, and never gone on from where they are damaged."""
+"""Checkpoints: written atomically, and never used if they are damaged."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ TENSORS = {"model/weight": torch.arange(6.0).view(2, 3), "exp_avg/weight": torch
 
 
 def write(folder: Path, step: int, workers: int = 1, start: str = "s") -> None:
-    """A committed checkpoint, its tensors dealt to the workers in turn."""
+    """Write and commit a checkpoint, with its tensors assigned to the workers in turn."""
     threads = []
     for rank in reversed(range(workers)):
         mine = {name: TENSORS[name] for name in list(TENSORS)[rank::workers]}
@@ -65,7 +65,7 @@ def test_the_newest_ones_are_kept(tmp_path):
 @pytest.mark.fault(
     "Checkpoints",
     "one worker cannot write its part",
-    "there is no checkpoint, and the others do not wait for ever",
+    "the checkpoint is abandoned by all workers",
 )
 def test_a_part_that_never_comes_leaves_no_checkpoint(tmp_path):
     write(tmp_path, 3)
@@ -79,7 +79,7 @@ def test_a_part_that_never_comes_leaves_no_checkpoint(tmp_path):
 @pytest.mark.fault(
     "Checkpoints",
     "a worker is killed while it writes a checkpoint",
-    "it is never used, and the next start removes it",
+    "it is never used, and removed at the next start",
 )
 def test_a_killed_writers_part_is_never_taken_for_a_later_starts(tmp_path):
     first = Writer(tmp_path, "first", 1, 2)
@@ -107,8 +107,8 @@ def damage(path: Path, how: str) -> None:
 
 @pytest.mark.fault(
     "Checkpoints",
-    "a part of the newest checkpoint is missing, cut, empty, or has one changed bit",
-    "the run continues from the one before, with a warning",
+    "a part of the newest checkpoint is missing, truncated, empty, or has one wrong bit",
+    "the run goes on from the checkpoint before, with a warning",
 )
 @pytest.mark.parametrize("how", ["missing", "truncated", "empty", "one bit"])
 @pytest.mark.parametrize("rank", [0, 1])
@@ -120,7 +120,7 @@ def test_a_damaged_part_sends_the_run_to_the_checkpoint_before(tmp_path, how, ra
     assert found.place.step == 3
     (sentence,) = sentences
     assert f"000000006/part-0000{rank}.safetensors" in sentence
-    # It is set aside: the step can be written again, and is then the newest.
+    # It is renamed: the step can be written again, and is then the newest.
     write(tmp_path, 6, 2)
     assert newest(tmp_path)[0].place.step == 6
     assert not list((tmp_path / FOLDER).glob("*.damaged"))
@@ -129,7 +129,7 @@ def test_a_damaged_part_sends_the_run_to_the_checkpoint_before(tmp_path, how, ra
 @pytest.mark.fault(
     "Checkpoints",
     "the newest checkpoint's manifest is damaged",
-    "the run continues from the one before, with a warning",
+    "the run goes on from the checkpoint before, with a warning",
 )
 @pytest.mark.parametrize(
     "text",
@@ -147,7 +147,7 @@ def test_a_damaged_manifest_sends_the_run_to_the_checkpoint_before(tmp_path, tex
 @pytest.mark.fault(
     "Checkpoints",
     "all checkpoints are damaged",
-    "the run stops and names all of them; it never restarts from nothing",
+    "the run stops and names all of them; it never restarts at step 0",
 )
 def test_a_run_never_starts_again_by_itself_where_all_checkpoints_are_damaged(tmp_path):
     assert newest(tmp_path) == (None, [])
@@ -162,7 +162,7 @@ def test_a_run_never_starts_again_by_itself_where_all_checkpoints_are_damaged(tm
 @pytest.mark.fault(
     "Checkpoints",
     "a checkpoint is of another version",
-    "it is refused with both versions, and left unchanged",
+    "it is refused with both versions, and not changed",
 )
 def test_another_versions_checkpoint_is_named_and_left_alone(tmp_path):
     write(tmp_path, 3)
@@ -192,7 +192,7 @@ def test_a_manifest_that_names_files_elsewhere_or_none_cannot_be_used(tmp_path, 
 @pytest.mark.fault(
     "Security",
     "a part of a checkpoint has the right hash and no tensors",
-    "an error names the problem",
+    "it is refused with a sentence",
 )
 def test_a_part_with_the_right_hash_that_holds_no_tensors_is_a_sentence(tmp_path):
     write(tmp_path, 3)
@@ -210,7 +210,7 @@ def test_a_part_with_the_right_hash_that_holds_no_tensors_is_a_sentence(tmp_path
 
 
 class Trap:
-    """Something that runs code where it is unpickled."""
+    """An object that runs code when it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -220,7 +220,7 @@ class Trap:
 
 
 @pytest.mark.fault(
-    "Security", "a pickle replaces a checkpoint", "it is refused, and none of its code runs"
+    "Security", "a pickle in place of a checkpoint", "it is refused, and its code never runs"
 )
 def test_a_hostile_checkpoint_runs_nothing(tmp_path):
     write(tmp_path, 3)

@@ -1,4 +1,4 @@
-"""A checkpoint's content: the same whatever sharded it, and loadable by any number of workers."""
+"""Content of a checkpoint: equal for all ZeRO stages, and loadable by any number of workers."""
 
 import json
 import os
@@ -29,7 +29,7 @@ ARCHITECTURE = small(context=2_000, recent=64)
 
 @dataclass(frozen=True)
 class Scenario:
-    """Processes that train to the end at a ZeRO stage, and write a checkpoint or go on from it."""
+    """Processes that train at a ZeRO stage, and write a checkpoint or restart from it."""
 
     zero: int
     workers: int
@@ -45,7 +45,7 @@ SCENARIOS = [
 
 
 def process(rank: int, scenario: Scenario, port: int, folder: Path) -> None:
-    """One process of a scenario."""
+    """Run a process of a scenario."""
     torch.set_num_threads(1)
     place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": scenario.workers}
     os.environ.update({name: str(value) for name, value in place.items()})
@@ -59,12 +59,12 @@ def process(rank: int, scenario: Scenario, port: int, folder: Path) -> None:
 
 
 def train(rank: int, scenario: Scenario, folder: Path) -> tuple[list[float], bool]:
-    """The losses of the steps that this process takes part in.
+    """Return the losses of the steps of this process.
 
     With them comes whether weights that rank 0 puts at last are those of all ranks.
     """
     settings = TrainConfig(batch=BATCH, zero=scenario.zero, learning_rate=2e-3)
-    # Another start than the saved run's, so that what is not loaded shows.
+    # Other weights than the saved run's, so that a tensor that is not loaded shows.
     torch.manual_seed(99 if scenario.resume else 0)
     network = build(ARCHITECTURE)
     checkpoint = Checkpoint.read(committed(folder)[0]) if scenario.resume else None
@@ -110,7 +110,7 @@ def _step(engine: Any, step: int, rank: int, workers: int) -> float:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory) -> dict[Scenario, tuple[list[float], bool]]:
-    """What :func:`train` gives of every scenario."""
+    """Result of :func:`train` for every scenario."""
     folder = tmp_path_factory.mktemp("state")
     found = {}
     for scenario in SCENARIOS:
@@ -122,8 +122,8 @@ def found(tmp_path_factory) -> dict[Scenario, tuple[list[float], bool]]:
 
 @pytest.mark.fault(
     "Checkpoints",
-    "a run continues with another number of workers",
-    "on 2 the losses are bit-equal, on 1, 3 and 4 equal to 1e-5 nats",
+    "a run restarts with another number of workers",
+    "on 2 the losses are bit-equal, on 1, 3 and 4 to 1e-5 nats",
 )
 @pytest.mark.slow
 @pytest.mark.parametrize("zero", range(4))

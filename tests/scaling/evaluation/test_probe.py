@@ -21,7 +21,7 @@ from scaling.evaluation.scores import (
 )
 from scaling.runs.trained_model import TrainedModelError
 from scaling.training.data import training_stream
-from scaling.training.initialisation import build
+from scaling.training.engine import build_network
 from tests.helpers import sounds
 from tests.helpers.command import scaling
 from tests.helpers.sounds import CHUNK, LAG, LATENTS, lagged
@@ -59,7 +59,7 @@ def lagged_run(lagged_corpus, tmp_path_factory):
         validation={"windows": 4, "per_window": 4, "spacing": CHUNK},
     )
     torch.manual_seed(0)
-    network = build(config, lagged_corpus)
+    network = build_network(config, lagged_corpus)
     optimizer = torch.optim.Adam(network.parameters(), 5e-3)
     stream = training_stream(config, lagged_corpus)
     for step in range(300):

@@ -1,4 +1,4 @@
-"""Every shipped run can be rehearsed: shrunk, it is still a run of its kind."""
+"""Every shipped run can be rehearsed: downscaled, it is still a run of its kind."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A rehearsal: every fault strikes a real run on a real cluster, and the run comes out the same."""
+"""A rehearsal: every fault is injected into a real run, and its result stays the same."""
 
 import json
 
@@ -26,7 +26,7 @@ def restarts(found, words):
 
 
 def struck(found, fault):
-    """The restart after a fault, by the step at which it was to strike."""
+    """Return the restart after a fault, found by the step of its injection."""
     step = APART * (found["faults"].index(fault) + 1) + 3
     (restart,) = [it for it in found["restarts"] if it["step"] + it["lost_steps"] + 1 == step]
     return restart
@@ -34,8 +34,8 @@ def struck(found, fault):
 
 @pytest.mark.fault(
     "Processes",
-    "nine faults strike, one after the other",
-    "the order and the losses are those of an undisturbed run; nothing is half-written",
+    "nine faults, one after the other",
+    "the order and the losses of an undisturbed run; no partial file",
 )
 def test_the_losses_and_the_order_are_those_of_an_undisturbed_run(found):
     assert found["problems"] == []
@@ -47,25 +47,23 @@ def test_the_losses_and_the_order_are_those_of_an_undisturbed_run(found):
     ("fault", "words"),
     [
         pytest.param(
-            *("error", "worker 2: rank 2 was told to fail at step 13"),
+            *("error", "worker 2: error injected into rank 2 at step 13"),
             marks=pytest.mark.fault("Processes", "a worker raises an error", RESTARTED),
         ),
         pytest.param(
             *("nan", "the loss of step 23 is nan (windows ["),
-            marks=pytest.mark.fault(
-                "Numbers", "the loss of one step is not a finite number", RESTARTED
-            ),
+            marks=pytest.mark.fault("Numbers", "the loss of one step is NaN", RESTARTED),
         ),
         ("worker", "died"),
         ("freeze", "worker 2 (process"),
-        # It is started again with smaller pieces.
+        # It is started again with smaller micro-batches.
         pytest.param(
             "memory",
-            "out of memory: rank 2 was told so at step 73: smaller pieces of a batch are",
+            "out of memory: injected into rank 2 at step 73: smaller micro-batches are",
             marks=pytest.mark.fault(
                 "Processes",
                 "a worker lacks memory for its micro-batch",
-                "the run continues with smaller micro-batches and the same batches",
+                "the run goes on with smaller micro-batches and the same batches",
             ),
         ),
     ],
@@ -74,14 +72,14 @@ def test_a_worker_that_fails_costs_no_more_than_the_steps_since_its_checkpoint(f
     restart = struck(found, fault)
     assert words in restart["why"]
     assert restart["workers"] == 3
-    # The checkpoint before may not have been written to its end.
+    # The checkpoint before may not have been complete yet.
     assert 0 < restart["lost_steps"] <= 2 * EVERY
 
 
 @pytest.mark.fault(
     "Processes",
-    "a worker is frozen (SIGSTOP)",
-    "it is named and killed after cluster.hang_seconds; the run continues",
+    "a worker stops without ending (SIGSTOP)",
+    "it is named and killed after cluster.hang_seconds; the run goes on",
 )
 def test_a_frozen_worker_is_named(found):
     (restart,) = restarts(found, "was silent for")
@@ -90,35 +88,35 @@ def test_a_frozen_worker_is_named(found):
 
 @pytest.mark.fault(
     "Processes",
-    "a worker gets SIGTERM",
-    "the run writes a checkpoint at the end of the step; no step is lost",
+    "a worker receives SIGTERM",
+    "a checkpoint at the end of its step; no step is lost",
 )
 def test_a_worker_that_is_told_to_end_loses_no_step(found):
-    (restart,) = restarts(found, "told to end (SIGTERM)")
+    (restart,) = restarts(found, "received SIGTERM")
     assert restart["lost_steps"] == 0
     assert restart["step"] % EVERY != 0
 
 
 @pytest.mark.fault(
     "Checkpoints",
-    "a part of the newest checkpoint is missing, cut, empty, or has one changed bit",
-    "the run continues from the one before, with a warning",
+    "a part of the newest checkpoint is missing, truncated, empty, or has one wrong bit",
+    "the run goes on from the checkpoint before, with a warning",
 )
 def test_a_damaged_checkpoint_is_left_for_the_one_before_with_a_warning(found):
     (warning,) = [text for text in found["warnings"] if "is damaged" in text]
-    assert "its SHA-256 is not that of the manifest: gone back to the one before" in warning
+    assert "its SHA-256 is not that of the manifest: the checkpoint before it is used" in warning
     assert struck(found, "damage")["lost_steps"] > EVERY
 
 
 @pytest.mark.fault(
     "Nodes and networks",
-    "a node is lost, and another one comes later",
-    "the run continues with fewer workers and the same batches; it grows again without a lost step",
+    "a node is lost, and later another one is added",
+    "the run goes on with fewer workers and the same batches, then grows without a lost step",
 )
 @pytest.mark.fault(
     "Nodes and networks",
     "a node of three is lost",
-    "the run continues with as many workers as divide the batch",
+    "the run goes on with a number of workers that divides the batch",
 )
 def test_a_lost_node_shrinks_the_run_and_a_new_one_lets_it_grow_without_a_lost_step(found):
     shrunk = [restart for restart in found["restarts"] if restart["workers"] == 2]
@@ -131,7 +129,7 @@ def test_a_lost_node_shrinks_the_run_and_a_new_one_lets_it_grow_without_a_lost_s
 @pytest.mark.fault(
     "Storage",
     "the storage refuses checkpoints for 20 s",
-    "each refusal is a warning, and the run is not restarted",
+    "one warning for each checkpoint; no restart",
 )
 def test_a_storage_that_refuses_checkpoints_for_20_seconds_stops_nothing(found):
     refused = [text for text in found["warnings"] if "was not written" in text]
@@ -150,4 +148,4 @@ def test_a_fault_that_there_is_none_of_is_refused_with_those_that_there_are():
     done = scaling("rehearse", "--config", "configs/sweeps/demo.yaml", "--faults", "worker,fire")
     assert done.returncode == 2
     assert "--faults has fire: write some of" in done.stderr
-    assert "preempt (a worker is told to end (SIGTERM))" in done.stderr
+    assert "preempt (a worker is preempted (SIGTERM))" in done.stderr

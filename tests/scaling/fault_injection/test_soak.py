@@ -1,4 +1,4 @@
-"""A run of minutes whose workers are killed: nothing is lost, done twice, or grows."""
+"""A run of minutes with killed workers: no step is lost or repeated, and no resource grows."""
 
 import json
 
@@ -20,7 +20,7 @@ def test_what_grows_is_told_from_what_varies():
     leak = np.linspace(0, 400, 400)[:, None]
     names = [one.name for one in Observations((500 + noise + leak).tolist()).levels() if one.grows]
     assert names == list(GROWTH)
-    # What is taken once, at the start, is no leak.
+    # Memory that is allocated once, at the start, is no leak.
     warm = 200 * (np.arange(400) > 40)[:, None]
     assert not any(one.grows for one in Observations((500 + noise + warm).tolist()).levels())
 
@@ -47,8 +47,7 @@ def test_the_document_has_the_table_of_the_hour():
 @pytest.mark.fault(
     "Processes",
     "random workers are killed, about one a minute",
-    "each step is done once; memory and files of the driver and the workers, and the "
-    "object store, stay level",
+    "each step once; memory and open files of all processes stay level",
 )
 @pytest.mark.slow
 def test_in_four_minutes_of_killed_workers_nothing_is_lost_and_nothing_grows(embedded_corpus):

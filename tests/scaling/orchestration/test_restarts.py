@@ -1,4 +1,4 @@
-"""A run's starts: after which failures there is another one, and where the cluster is lost."""
+"""The starts of a run: restarts after failures, and the loss of the cluster."""
 
 import contextlib
 import os
@@ -36,7 +36,7 @@ from tests.helpers.runs import (
 
 
 class Head:
-    """The head of a cluster of its own, which can be killed whole and started again."""
+    """The head of a separate cluster, which can be killed as a whole and started again."""
 
     def __init__(self, folder):
         self.port = free_port()
@@ -67,7 +67,7 @@ class Head:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def kill(self):
-        """SIGKILL to everything of the head at once, as a machine that is switched off."""
+        """Send SIGKILL to all processes of the head, like a machine that is switched off."""
         if self._process.poll() is not None:
             return
         processes = psutil.Process(self._process.pid).children(recursive=True)
@@ -79,7 +79,7 @@ class Head:
 
 @pytest.fixture(scope="module")
 def head(ray_session):
-    """A cluster beside the session's."""
+    """A cluster besides the session's."""
     # The path of a socket may not be longer than 107 characters.
     with tempfile.TemporaryDirectory(prefix="ray") as folder:
         head = Head(folder)
@@ -92,8 +92,8 @@ def head(ray_session):
 
 @pytest.mark.fault(
     "Nodes and networks",
-    "the head is killed, with everything on it",
-    "the job ends; submitted again, it continues with the undisturbed order and losses",
+    "the head node is killed",
+    "the job ends; submitted again, it goes on with the same order and losses",
 )
 @pytest.mark.slow
 def test_a_run_whose_head_was_killed_goes_on_under_a_new_head(head, embedded_corpus, tmp_path):
@@ -117,7 +117,7 @@ def test_a_run_whose_head_was_killed_goes_on_under_a_new_head(head, embedded_cor
 
 
 class NobodyWatches:
-    """Supervision of a start that has no workers."""
+    """Supervision of a start without workers."""
 
     blame = None
 
@@ -133,7 +133,7 @@ ENDED = {"kind": "ended", "why": "", "step": 0}
 
 @pytest.fixture
 def started(tmp_path, monkeypatch):
-    """Run starts that end one after the other as they are told; what each was told."""
+    """Return a function that runs starts with the given ends, and returns each `WorkerStart`."""
 
     def run(*ends, room=1):
         config = RunConfig(study="s", corpus="c", cluster={"storage": tmp_path})
@@ -154,7 +154,7 @@ def started(tmp_path, monkeypatch):
 
         monkeypatch.setattr(restarts, "_fit", fit)
         monkeypatch.setattr(restarts, "Supervision", NobodyWatches)
-        monkeypatch.setattr(restarts.workers, "choose", lambda *_, **__: room)
+        monkeypatch.setattr(restarts.worker_count, "choose_worker_count", lambda *_, **__: room)
         restarts.run_with_restarts(job)
         return begun
 
@@ -162,7 +162,7 @@ def started(tmp_path, monkeypatch):
 
 
 def saves(step):
-    """A start that commits a checkpoint and fails."""
+    """Return the end of a start that commits a checkpoint and fails."""
 
     def end(folder):
         Writer(folder, "s", 0, 1).write({"model/weight": torch.zeros(1)}, TrainState(step))
@@ -174,7 +174,7 @@ def saves(step):
 @pytest.mark.fault(
     "Processes",
     "every start fails at the same step",
-    "after cluster.max_failures in a row without a newer checkpoint the run stops with the reason",
+    "the run stops after cluster.max_failures in a row without a newer checkpoint",
 )
 def test_a_run_that_fails_at_one_step_again_and_again_stops_with_the_reason(started):
     error = RuntimeError("Traceback\n  ...\nValueError: the window 7 of step 17 is bad")
@@ -199,8 +199,8 @@ def test_failures_with_a_newer_checkpoint_between_them_do_not_add_up(started):
 
 @pytest.mark.fault(
     "Checkpoints",
-    "Ray Train's own state of a run is damaged or points nowhere",
-    "it is not read: the run continues from its own checkpoints",
+    "Ray Train's own files of a run are damaged",
+    "they are not read: the run goes on from its own checkpoints",
 )
 def test_a_run_goes_on_where_what_ray_kept_is_damaged(started):
     begun = started(ActorDiedError(), ENDED)
@@ -209,9 +209,8 @@ def test_a_run_goes_on_where_what_ray_kept_is_damaged(started):
 
 @pytest.mark.fault(
     "Processes",
-    "a worker lacks memory, on a GPU or on its node",
-    "the run continues with smaller micro-batches; if they are single windows, an error "
-    "names what to write",
+    "a worker has too little memory, on a GPU or on its node",
+    "the run goes on with smaller micro-batches; at single windows it ends with the remedy",
 )
 @pytest.mark.parametrize(
     "said",
@@ -224,11 +223,11 @@ def test_a_run_goes_on_where_what_ray_kept_is_damaged(started):
 def test_a_run_that_lacks_memory_goes_on_in_smaller_pieces_as_long_as_there_are_any(started, said):
     begun = started(RuntimeError(said), RuntimeError(said), ENDED)
     assert [start.pieces for start in begun] == [1, 2, 4]
-    assert begun[1].why.endswith(": smaller pieces of a batch are tried")
+    assert begun[1].why.endswith(": smaller micro-batches are tried")
     named = ("torch.OutOfMemoryError: CUDA out", "running low on memory:", "can't allocate memory:")
     assert any(words in begun[1].why for words in named)
     assert len(begun[1].why.splitlines()) == 1
-    with pytest.raises(TrainingError, match=r"takes one window at a time already: write a lower"):
+    with pytest.raises(TrainingError, match=r"takes one window at a time already: set a lower"):
         started(*[RuntimeError(said)] * 9)
 
 
@@ -240,8 +239,8 @@ def test_the_last_line_of_what_a_worker_said_is_the_reason():
 
 @pytest.mark.fault(
     "Nodes and networks",
-    "a worker's connection ends because another worker died",
-    "the error names the worker that died",
+    "a worker loses its connection to another one, which died",
+    "the dead worker is named as the reason",
 )
 def test_a_worker_whose_process_or_node_is_gone_is_told_from_those_that_lost_it():
     gone = RuntimeError("workers failed")
@@ -256,22 +255,22 @@ def test_a_worker_whose_process_or_node_is_gone_is_told_from_those_that_lost_it(
 @pytest.mark.fault(
     "Nodes and networks",
     "the cluster has no room for the workers",
-    "the run waits for cluster.wait_seconds, then an error names what to type",
+    "the run waits for cluster.wait_seconds, then ends with the remedy",
 )
 def test_a_run_that_there_is_no_room_for_ends_with_what_to_type(started):
-    with pytest.raises(TrainingError, match=r"no room for 1 workers in 3600 s: type `ray status`"):
+    with pytest.raises(TrainingError, match=r"no room for 1 workers in 3600 s\. Run `ray status`"):
         started(room=None)
 
 
 @pytest.mark.fault(
     "Storage",
     "the run's folder cannot be written to at a start",
-    "the start waits for ten minutes, then an error gives the reason",
+    "the run waits for ten minutes, then ends with the reason",
 )
 def test_a_storage_that_refuses_a_run_from_the_start_is_waited_for_and_then_named(
     started, monkeypatch, tmp_path
 ):
     monkeypatch.setattr(restarts, "STORAGE_SECONDS", 0.0)
     (tmp_path / "run").write_text("a file where the run's folder should be")
-    with pytest.raises(TrainingError, match=r"run could not be written to for 0 s \(.*make room"):
+    with pytest.raises(TrainingError, match=r"run could not be written to for 0 s \(.*free"):
         started(ENDED)

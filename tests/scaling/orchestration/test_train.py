@@ -1,4 +1,4 @@
-"""Whole runs under a real Ray Train, held against a plain loop."""
+"""Whole runs under a real Ray Train, compared with a plain loop."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from scaling.orchestration.train import make_job, train
 from scaling.runs.log import RunHistory
 from scaling.runs.trained_model import WEIGHTS_NAME
 from scaling.training.data import training_stream
-from scaling.training.initialisation import build
+from scaling.training.engine import build_network
 from tests.helpers.clone import CLONE
 from tests.helpers.runs import (
     digests,
@@ -59,7 +59,7 @@ def test_every_latent_and_every_phase_trains_as_the_plain_loop_does(
     last = RunHistory.read(config.folder).steps[-2:]
     by_octave = np.array([line["nats_by_context"] for line in last])
     assert trained[2].nats == pytest.approx(by_octave[:, 2].mean())
-    # An octave holds as many chunks of context as its share of the 8 says.
+    # The share of an octave is its number of contexts of the 8.
     shares = np.array([1, 1, 2, 4]) / 8
     np.testing.assert_allclose(by_octave @ shares, [line["nats"] for line in last], atol=1e-5)
     scored = record.validation.by_context
@@ -86,16 +86,16 @@ def test_a_run_equals_the_plain_loop_on_any_number_of_workers(
     assert record.targets.seen == record.targets.unique == 8 * 4 * 3
     assert record.validation.targets == 5 * 4
     assert record.restarts == []
-    # Formula and count differ by the parts that no product is in.
+    # The formula leaves out the parts without products, which are counted.
     counted = record.operations.counted_per_target
     assert counted == pytest.approx(record.operations.per_target, rel=0.02)
     assert 0 < record.throughput.idle_memory_bytes < record.throughput.peak_memory_bytes
     assert [point.step for point in record.validation_curve] == [4, 8]
     assert sum(record.parameters.values()) == sum(
-        tensor.numel() for tensor in build(config, embedded_corpus).parameters()
+        tensor.numel() for tensor in build_network(config, embedded_corpus).parameters()
     )
     saved = load_file(config.folder / WEIGHTS_NAME)
-    assert saved.keys() == build(config, embedded_corpus).state_dict().keys()
+    assert saved.keys() == build_network(config, embedded_corpus).state_dict().keys()
 
 
 def test_padded_and_inverted_windows_train_as_the_plain_loop_does(embedded_corpus, tmp_path):
@@ -137,9 +137,9 @@ def test_held_out_targets_are_the_same_at_every_context_and_number_of_workers(
 
 
 def kill_a_worker_after(config, steps):
-    """SIGKILL one of the two workers, once, when the run has done so many steps."""
+    """Send SIGKILL to one of the two workers, once, after so many steps."""
     wait_for_steps(config, steps)
-    # Those of the session's own Ray.
+    # The workers of the session's own Ray.
     workers = [
         process
         for process in psutil.Process().children(recursive=True)
@@ -152,8 +152,7 @@ def kill_a_worker_after(config, steps):
 @pytest.mark.fault(
     "Processes",
     "a worker is killed (SIGKILL), at ZeRO 0 and 1",
-    "the run continues from the newest checkpoint; each window is used once, in order, "
-    "with undisturbed losses",
+    "the run goes on from the newest checkpoint; each window once, in order; the same losses",
 )
 @pytest.mark.parametrize("zero", [0, 1])
 def test_a_run_of_two_workers_goes_on_where_one_was_killed(embedded_corpus, tmp_path, zero):
@@ -176,7 +175,7 @@ def test_a_run_of_two_workers_goes_on_where_one_was_killed(embedded_corpus, tmp_
 @pytest.mark.fault(
     "Processes",
     "the driver is killed (SIGKILL)",
-    "its workers end; the same command continues with the undisturbed order and losses",
+    "its workers end; the same command goes on with the same order and losses",
 )
 def test_a_run_killed_with_its_driver_goes_on_where_it_stood(embedded_corpus, tmp_path):
     drops = {"model__dropout": 0.1, "model__encoder_dropout": 0.2, "model__token_drop": 0.1}
@@ -210,8 +209,8 @@ def test_bfloat16_stays_near_float32(embedded_corpus, tmp_path):
 
 @pytest.mark.fault(
     "Numbers",
-    "the loss of a step is not a finite number at two starts",
-    "the run stops before the step is taken, and names its windows",
+    "the loss of a step is not finite at two starts",
+    "the run stops before the step and names its windows",
 )
 def test_a_loss_that_is_no_number_twice_stops_before_the_step_with_a_sentence(
     embedded_corpus, tmp_path

@@ -1,4 +1,4 @@
-"""What Ray Train starts for a run starts like every other process of the cluster, and stays."""
+"""Actors of a run: they use Ray's ready processes, and the controllers' host is reused."""
 
 import os
 import signal
@@ -25,11 +25,11 @@ from tests.helpers.runs import (
     wait_for_steps,
 )
 
-OF_A_RUN = ("Controllers", "RayTrainWorker", "SynchronizationActor", "SplitCoordinator")
+OF_A_RUN = ("ControllerHost", "RayTrainWorker", "SynchronizationActor", "SplitCoordinator")
 
 
 def started(name):
-    """The actors of this class that this process has asked for, or what it started."""
+    """Return the actors of this class that belong to this job."""
     job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id())
     rows = state._connect_and_get_accessor().get_actor_table(job, None)
     found = [ActorTableData.FromString(row) for row in rows]
@@ -37,24 +37,25 @@ def started(name):
 
 
 def alive(name):
-    """The processes of those that have not ended."""
+    """Return the process ids of those that are alive."""
     return {actor.pid for actor in started(name) if actor.state == ActorTableData.ALIVE}
 
 
-def until(holds):
-    """Return once it holds: what is killed takes a moment to end."""
+def wait_until(is_true):
+    """Wait for a condition: a killed process takes a moment to end."""
     deadline = time.monotonic() + 60
-    while not holds():
+    while not is_true():
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
 
-def kept_rooms():
-    """The rooms of workers that nobody has given back."""
-    return {room for room, is_ in placement_group_table().items() if is_["state"] != "REMOVED"}
+def placement_groups():
+    """Return the placement groups that are not removed."""
+    table = placement_group_table()
+    return {group for group, entry in table.items() if entry["state"] != "REMOVED"}
 
 
-@pytest.mark.parametrize("name", ["Controllers", "SynchronizationActor", "RayTrainWorker"])
+@pytest.mark.parametrize("name", ["ControllerHost", "SynchronizationActor", "RayTrainWorker"])
 def test_what_a_run_starts_has_no_environment_of_its_own(chunks_run, name):
     found = started(name)
     assert found
@@ -64,19 +65,19 @@ def test_what_a_run_starts_has_no_environment_of_its_own(chunks_run, name):
 @pytest.mark.fault(
     "Processes",
     "Ray Train's controller dies",
-    "the run is restarted with the undisturbed order and losses",
+    "the run restarts, with the same order and losses",
 )
 @pytest.mark.slow
 def test_a_run_takes_the_controllers_of_the_one_before_and_goes_on_where_they_are_killed(
     chunks_run, embedded_corpus, tmp_path
 ):
     before = {name: alive(name) for name in OF_A_RUN}
-    assert before["Controllers"]
+    assert before["ControllerHost"]
     config = small_run(embedded_corpus, tmp_path, train__steps=40, cluster__workers=2)
 
     def kill_after_steps():
         wait_for_steps(config, 7)
-        for controllers in before["Controllers"]:
+        for controllers in before["ControllerHost"]:
             os.kill(controllers, signal.SIGKILL)
 
     killer = threading.Thread(target=kill_after_steps)
@@ -87,7 +88,7 @@ def test_a_run_takes_the_controllers_of_the_one_before_and_goes_on_where_they_ar
     assert restart.workers == 2
     assert digests(config) == expected_digests(config, embedded_corpus)
     np.testing.assert_allclose(losses(config), plain_losses(config, embedded_corpus), atol=2e-3)
-    until(lambda: [len(alive(name) - before[name]) for name in OF_A_RUN] == [1, 0, 0, 0])
+    wait_until(lambda: [len(alive(name) - before[name]) for name in OF_A_RUN] == [1, 0, 0, 0])
 
 
 @pytest.mark.slow
@@ -96,20 +97,20 @@ def test_the_error_of_a_worker_keeps_nothing_that_was_started_for_it(embedded_co
     config = small_run(embedded_corpus, tmp_path, cluster__workers=2)
     record = train(replace(make_job(config, {}), faults=(Fault("raise", 4, 1),)))
     assert len(record.restarts) == 1
-    until(lambda: not any(alive(name) - before[name] for name in OF_A_RUN[1:]))
+    wait_until(lambda: not any(alive(name) - before[name] for name in OF_A_RUN[1:]))
 
 
 @pytest.mark.fault(
     "Processes",
     "a trial is killed while its workers train, and the sweep goes on",
-    "its workers' resources are released, without the dashboard",
+    "its workers' placement group is removed, without a dashboard",
 )
 @pytest.mark.slow
 def test_the_room_of_a_killed_trial_is_given_back(embedded_corpus, tmp_path):
-    # Tune gives a trial a room of its own, and Ray puts all that it starts into that.
+    # Tune gives a trial its own placement group, and Ray starts all of its actors in that.
     own = placement_group([{"CPU": 0.5}])
     inside = PlacementGroupSchedulingStrategy(own, placement_group_capture_child_tasks=True)
-    rooms, helpers = kept_rooms(), alive("Release")
+    groups, releasers = placement_groups(), alive("PlacementGroupReleaser")
     config = small_run(embedded_corpus, tmp_path, train__steps=4_000, cluster__workers=2)
 
     @ray.remote(num_cpus=0.5, scheduling_strategy=inside)
@@ -120,7 +121,9 @@ def test_the_room_of_a_killed_trial_is_given_back(embedded_corpus, tmp_path):
     trial = Trial.remote()
     trial.train.remote()
     wait_for_steps(config, 7)
-    assert len(kept_rooms() - rooms) == len(alive("Release") - helpers) == 1
+    assert len(placement_groups() - groups) == len(alive("PlacementGroupReleaser") - releasers) == 1
     ray.kill(trial)
-    until(lambda: kept_rooms() == rooms and alive("Release") == helpers)
+    wait_until(
+        lambda: placement_groups() == groups and alive("PlacementGroupReleaser") == releasers
+    )
     remove_placement_group(own)

@@ -1,4 +1,4 @@
-"""How many workers share a batch, and in what pieces."""
+"""Number of workers that share a batch, and their micro-batches."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -150,7 +150,7 @@ def test_a_cap_without_a_price_is_a_problem(run):
     (said,) = start.problems([capped(run, 1.0, hardware=None)])
     assert "write cluster.hardware=configs/hardware/a100.yaml" in said
     (said,) = start.problems([capped(run, 1.0, hardware=CLONE / "configs/hardware/cpu.yaml")])
-    assert "states no price" in said
+    assert "has no price" in said
 
 
 def test_a_plan_adds_up_what_its_runs_cost_and_says_what_does_not_fit(run, embedded_corpus):

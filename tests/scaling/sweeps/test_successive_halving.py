@@ -1,4 +1,4 @@
-"""Who goes on at the rungs of a cell: a function of losses alone, read from the runs' folders."""
+"""Choice of runs at the rungs of a cell: a function of losses alone, read from the folders."""
 
 import itertools
 import json
@@ -16,7 +16,7 @@ RUNGS = (0.25, 0.5)
 
 @pytest.fixture
 def candidates(embedded_corpus, tmp_path, monkeypatch):
-    """Five candidates of one cell; those of ``ended`` count as finished."""
+    """Return five candidates of one cell; those in ``ended`` count as finished."""
     runs = [small_run(embedded_corpus, tmp_path, seed=seed) for seed in range(5)]
     ended = set()
     monkeypatch.setattr(successive_halving, "finished", lambda config: config.id in ended or None)

@@ -1,4 +1,4 @@
-"""Sweeps through the command line: what is done is not done again, what failed is."""
+"""Sweeps through the command line: finished runs are skipped, failed ones start again."""
 
 import json
 import os
@@ -51,8 +51,8 @@ def test_what_many_runs_failed_for_is_said_once():
 
 @pytest.mark.fault(
     "Sweeps and records",
-    "a run of a sweep fails for good",
-    "the others continue; the next call tries it again, and repeats no finished one",
+    "a run of a sweep fails finally",
+    "the others go on; the next call retries it, and repeats no finished run",
 )
 @pytest.mark.slow
 def test_a_second_call_repeats_no_finished_run_and_tries_failed_ones_again(
@@ -93,7 +93,7 @@ def test_a_second_call_repeats_no_finished_run_and_tries_failed_ones_again(
 def test_a_sweep_whose_driver_was_killed_repeats_no_finished_run_and_ends_with_the_same_records(
     embedded_corpus, tmp_path
 ):
-    """Two runs one after the other; the driver is killed in the second one."""
+    """Train two runs one after the other, and kill the driver in the second one."""
     axes = {"seed": [0, 1]}
     path = sweep_file(embedded_corpus, tmp_path, tmp_path / "s.yaml", grid=axes, concurrent=1)
     words = ("sweep", "--config", str(path), "train.steps=40", f"cluster.storage={tmp_path}")
@@ -120,7 +120,7 @@ def test_a_sweep_whose_driver_was_killed_repeats_no_finished_run_and_ends_with_t
 @pytest.mark.fault(
     "Sweeps and records",
     "a run or a sweep is interrupted (Ctrl-C)",
-    "it prints how to continue, and its exit code reports no success",
+    "it prints how to resume, and its exit code is not 0",
 )
 @pytest.mark.slow
 @pytest.mark.parametrize("verb", ["train", "sweep"])

@@ -10,7 +10,7 @@ from datasets import shards
 from datasets.storage import Folder
 from datasets.stream import Stream
 from datasets.windows import Windows
-from scaling.training.batches import AHEAD, batches, iterate_blocks
+from scaling.training.data import AHEAD, batches, iterate_blocks
 from tests.helpers.sounds import recording
 
 CPU = torch.device("cpu")
@@ -18,7 +18,7 @@ SAMPLES = 50_000
 
 
 class Rows:
-    """What Ray Data hands a worker: the rows of some steps, block by block."""
+    """Stand-in for a shard of Ray Data: the rows of some steps, block by block."""
 
     def __init__(self, stream, steps, rank=0):
         self.stream, self.steps, self.rank, self.begun = stream, steps, rank, 0

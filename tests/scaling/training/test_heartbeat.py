@@ -1,15 +1,13 @@
-"""Who is stuck: told from those who wait for it."""
+"""Stuck workers, as opposed to those that wait for them."""
 
 import pytest
 
 from scaling.training.heartbeat import (
-    NONE,
-    ROOM,
-    SPENT,
     START_SECONDS,
     WAITING,
     Heartbeat,
     HeartbeatMonitor,
+    StopReason,
     WorkerStatus,
     stuck_sentence,
     stuck_workers,
@@ -29,8 +27,8 @@ def test_nobody_is_stuck_within_the_limit():
 
 @pytest.mark.fault(
     "Processes",
-    "a worker is stuck before the all-reduce of the others, with its process alive",
-    "the worker that does not wait is named and killed",
+    "a worker is stuck before a collective, with its process alive",
+    "the stuck worker is named and killed",
 )
 def test_the_one_that_does_not_wait_is_to_blame():
     found = stuck_workers([seen(0, WAITING, 25), seen(1, "computing", 25), seen(2, WAITING, 25)])
@@ -42,7 +40,7 @@ def test_the_one_that_does_not_wait_is_to_blame():
 
 @pytest.mark.fault(
     "Processes",
-    "a worker keeps Python's lock, so it sends no heartbeat",
+    "a worker blocks Python's lock, so that it sends no heartbeat",
     "it is named as silent and killed",
 )
 def test_a_silent_one_is_to_blame_whatever_it_said_last():
@@ -59,13 +57,13 @@ def test_where_all_wait_all_are_named():
 def test_the_watch_counts_the_time_since_progress_and_not_since_the_beat(monkeypatch):
     now = [100.0]
     monkeypatch.setattr("scaling.training.heartbeat.time.monotonic", lambda: now[0])
-    watch = HeartbeatMonitor()
+    monitor = HeartbeatMonitor()
     for ticks, moment in ((1, 100.0), (2, 103.0), (2, 110.0)):
         now[0] = moment
-        assert watch.beat(Heartbeat(0, 1, "node", ticks=ticks)) == NONE
+        assert monitor.beat(Heartbeat(0, 1, "node", ticks=ticks)) == StopReason.NONE
     now[0] = 111.0
-    (one,) = watch.seen()
+    (one,) = monitor.seen()
     assert (one.silent_seconds, one.idle_seconds) == (1.0, 8.0)
-    watch.ask(SPENT)
-    watch.ask(ROOM)
-    assert watch.beat(Heartbeat(0, 1, "node", ticks=3)) == SPENT
+    monitor.ask(StopReason.BUDGET_SPENT)
+    monitor.ask(StopReason.MORE_ROOM)
+    assert monitor.beat(Heartbeat(0, 1, "node", ticks=3)) == StopReason.BUDGET_SPENT

@@ -1,4 +1,4 @@
-"""What a worker takes for a notice that its machine will be taken away."""
+"""Notices that a worker will lose its machine."""
 
 import os
 import signal
@@ -6,43 +6,43 @@ from types import SimpleNamespace
 
 import pytest
 
-from scaling.training import preemption
-from scaling.training.heartbeat import DRAINING, ENDING, NONE, SENTENCES
-from scaling.training.preemption import PreemptionCallback
+from scaling.training import ray_internals
+from scaling.training.heartbeat import STOP_SENTENCES, StopReason
+from scaling.training.ray_internals import PreemptionCallback, preemption_reason
 
 
 @pytest.fixture
 def train_context(monkeypatch):
-    """What Ray Train tells a worker about itself, before any notice."""
+    """The context that Ray Train gives a worker, before any notice."""
     context = SimpleNamespace(preemption_context=SimpleNamespace(preemption_info=None))
-    monkeypatch.setattr(preemption, "get_train_context", lambda: context)
-    monkeypatch.setattr(preemption, "_received", [])
+    monkeypatch.setattr(ray_internals, "get_train_context", lambda: context)
+    monkeypatch.setattr(ray_internals, "_received", [])
     return context
 
 
 @pytest.mark.fault(
     "Processes",
-    "a worker gets SIGTERM",
-    "the run writes a checkpoint at the end of the step; no step is lost",
+    "a worker receives SIGTERM",
+    "a checkpoint at the end of its step; no step is lost",
 )
 def test_a_worker_lives_on_after_sigterm_and_knows_of_it(train_context):
     before = signal.getsignal(signal.SIGTERM)
     try:
         PreemptionCallback().after_init_train_context()
-        assert preemption.current_stop_reason() == NONE
+        assert preemption_reason() == StopReason.NONE
         os.kill(os.getpid(), signal.SIGTERM)
-        assert preemption.current_stop_reason() == ENDING
+        assert preemption_reason() == StopReason.TERMINATED
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.fault(
     "Nodes and networks",
-    "Ray is notified that a node will be taken away",
-    "the run writes a checkpoint at the end of the step",
+    "Ray drains a node",
+    "a checkpoint at the end of the step",
 )
 def test_a_worker_knows_that_ray_drains_a_node(train_context):
-    assert preemption.current_stop_reason() == NONE
+    assert preemption_reason() == StopReason.NONE
     train_context.preemption_context.preemption_info = object()
-    assert SENTENCES[preemption.current_stop_reason()] == "a node is being taken away"
-    assert preemption.current_stop_reason() == DRAINING
+    assert STOP_SENTENCES[preemption_reason()] == "a node is being drained"
+    assert preemption_reason() == StopReason.NODE_DRAINED

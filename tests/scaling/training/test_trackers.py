@@ -28,7 +28,7 @@ def config(embedded_corpus, tmp_path):
 
 
 def tracked(config, name, steps=(1, 2, 3)):
-    """Hand these steps to a tracker; what it complained of."""
+    """Pass these steps to a tracker. Return its warnings."""
     config = config.model_copy(
         update={"cluster": config.cluster.model_copy(update={"trackers": (name,)})}
     )
@@ -40,7 +40,7 @@ def tracked(config, name, steps=(1, 2, 3)):
 
 
 def tensorboard_events(folder):
-    """The scalars of TensorBoard's files: by name, the newest value of each step."""
+    """Return the scalars of TensorBoard's files: by name, the newest value of each step."""
     event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
     found = {}
     for path in sorted(folder.iterdir()):
@@ -93,7 +93,7 @@ def test_weights_and_biases_gets_every_step(config, monkeypatch):
 
 
 def wandb_records(path):
-    """The kinds of records in W&B's file, a log of LevelDB's format, and the bits of each step."""
+    """Return the kinds of records in W&B's file (LevelDB's log format), and each step's bits."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     content, found = path.read_bytes()[7:], {"bits": {}}
@@ -112,7 +112,7 @@ def wandb_records(path):
 @pytest.mark.fault(
     "Processes",
     "a tracker fails",
-    "it is left out with a warning; the run and the other trackers continue",
+    "it is dropped with a warning; the run and the other trackers go on",
 )
 def test_a_tracker_that_fails_is_left_out_with_a_sentence_and_the_others_go_on(
     config, tmp_path, monkeypatch
@@ -176,7 +176,7 @@ def test_rays_metrics_have_a_runs_figures(embedded_corpus, config):
 
 
 def exported(url, run):
-    """The values of a run's metrics by name, as Prometheus would read them."""
+    """Return the values of a run's metrics by name, as Prometheus would read them."""
     with urllib.request.urlopen(url) as answer:
         text = answer.read().decode()
     rows = [line for line in text.splitlines() if f'run="{run}"' in line]

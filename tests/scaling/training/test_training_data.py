@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -7,8 +8,13 @@ import torch
 from datasets.storage import Folder
 from scaling.orchestration.train import make_job
 from scaling.runs.job import WorkerStart
-from scaling.training.batches import batches
-from scaling.training.data import held_out_rows, held_out_stream, training_dataset, training_stream
+from scaling.training.data import (
+    batches,
+    held_out_rows,
+    held_out_stream,
+    training_shards,
+    training_stream,
+)
 from tests.helpers.runs import small_run
 
 
@@ -48,9 +54,18 @@ def test_the_seed_changes_the_order_of_training(embedded_corpus, tmp_path):
 def test_the_stream_goes_on_from_the_step_of_the_start_for_any_number_of_workers(
     embedded_corpus, tmp_path
 ):
-    job = make_job(small_run(embedded_corpus, tmp_path), {})
+    run = small_run(embedded_corpus, tmp_path)
+
+    def read(shard):
+        return [row["position"] for row in shard.iter_rows()]
+
     for workers in (1, 2, 4):
-        rows = training_dataset(
-            job, WorkerStart(id="s", workers=workers, pieces=1, step=6)
-        ).take_all()
-        assert sorted(row["position"] for row in rows) == list(range(6 * 4, 8 * 4))
+        start = WorkerStart(id="s", workers=workers, pieces=1, step=6)
+        shards = training_shards(make_job(run, {}), start)
+        # A shard ends when all of them have been asked for.
+        with ThreadPoolExecutor(workers) as pool:
+            found = list(pool.map(read, shards))
+        stream = training_stream(run, embedded_corpus, workers)
+        for rank, positions in enumerate(found):
+            steps = [stream.positions(step, rank) for step in (6, 7)]
+            assert positions == np.concatenate(steps).tolist()

@@ -1,4 +1,4 @@
-"""Workers of one machine meet by themselves: tests of whole runs show it, these what it saves."""
+"""Imports of Ray Train's controller; tests of whole runs cover the process group itself."""
 
 import subprocess
 import sys
@@ -6,12 +6,12 @@ import sys
 from tests.helpers.clone import CLONE
 
 
-def test_what_the_controller_of_ray_train_loads_of_ours_is_without_torch():
+def test_the_modules_that_ray_trains_controller_imports_are_without_torch():
     words = (
-        "import sys; from scaling.training import data, preemption, single_node_backend; "
+        "import sys; from scaling.training import ray_internals; "
         "from scaling.runs import job; print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", words], cwd=CLONE, capture_output=True, text=True)
     loaded = done.stdout.split()
-    assert "scaling.training.single_node_backend" in loaded, done.stderr
+    assert "scaling.training.ray_internals" in loaded, done.stderr
     assert not {"torch", "deepspeed", "scipy.optimize"} & set(loaded)
