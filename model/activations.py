@@ -1,8 +1,8 @@
 """Memory that a training step needs for its backward pass, by formula: plain Python, no torch.
 
 The formulas list the tensors that autograd saves for each layer of this project.
-``tests/model/test_activations.py`` compares the sums with the tensors that torch saves and allocates. For
-a GPU the formulas assume fused attention and masks of one byte; no test measures them there.
+``tests/model/test_activations.py`` compares the sums with the tensors that torch saves and allocates.
+For a GPU the formulas assume fused attention and masks of one byte; no test measures them there.
 """
 
 from dataclasses import dataclass

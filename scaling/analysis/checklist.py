@@ -158,8 +158,8 @@ def _check_law(law: TableFit) -> list[Check]:
         _check(
             "Intervals come from redrawn configurations",
             law.uncertainty.method == "bootstrap",
-            f"{law.uncertainty.method or 'none'}: {len(made.redraws)} redraws of configurations, seed "
-            f"{request.seed}. T1 also has Wald intervals with Student t.",
+            f"{law.uncertainty.method or 'none'}: {len(made.redraws)} redraws of configurations, "
+            f"seed {request.seed}. T1 also has Wald intervals with Student t.",
         ),
         _check(
             "Residuals are within the noise",
