@@ -1,7 +1,7 @@
 """Memory that a training step needs for its backward pass, by formula: plain Python, no torch.
 
 The formulas list the tensors that autograd saves for each layer of this project.
-``tests/model/test_activations.py`` compares the sums with the tensors that torch saves and allocates.
+``tests/model/test_activations.py`` compares the sums with the tensors that torch saves.
 For a GPU the formulas assume fused attention and masks of one byte; no test measures them there.
 """
 

@@ -87,7 +87,7 @@ class SequenceModel(nn.Module):
     def dense_nats(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
         """Yield the nats of every code of a signal with a full context before it, block by block.
 
-        As :func:`model.inference.dense.dense_nats`, except that a target's context is L to 2 L samples.
+        As :func:`model.inference.dense.dense_nats`, but a target's context is L to 2 L samples.
         A recurrent network would take L steps a target for a context of exactly L.
         """
         context = self.architecture.context
