@@ -39,7 +39,7 @@ def refuses(tmp_path):
 def saver(tmp_path, monkeypatch):
     """Return the saver of a single rank with a state of one mebibyte, and its warnings."""
     tensors = {"model/weight": torch.zeros(MEBIBYTE // 4)}
-    monkeypatch.setattr(engine_state, "gathered", lambda *_: tensors)
+    monkeypatch.setattr(engine_state, "gather_tensors", lambda *_: tensors)
     warnings: list[str] = []
     made = AsyncSaver(
         tmp_path,

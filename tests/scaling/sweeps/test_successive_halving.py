@@ -19,7 +19,9 @@ def candidates(embedded_corpus, tmp_path, monkeypatch):
     """Return five candidates of one cell; those in ``ended`` count as finished."""
     runs = [small_run(embedded_corpus, tmp_path, seed=seed) for seed in range(5)]
     ended = set()
-    monkeypatch.setattr(successive_halving, "finished", lambda config: config.id in ended or None)
+    monkeypatch.setattr(
+        successive_halving, "finished_record", lambda config: config.id in ended or None
+    )
     return runs, ended
 
 
