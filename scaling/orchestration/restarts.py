@@ -1,6 +1,7 @@
 """The starts of a run, until it ends or makes no more progress."""
 
 import contextlib
+import gc
 import shutil
 import time
 from dataclasses import dataclass, replace
@@ -61,6 +62,8 @@ def run_with_restarts(job: Job) -> None:
     """
     progress, first = RestartProgress(), True
     while True:
+        # Actors of the start before end when nothing refers to them; Ray's objects form cycles.
+        gc.collect()
         _await_storage(job.run_folder)
         if job.cap and (reached := job.cap.reached(job.run_folder.parent)):
             raise TrainingError(reached)
