@@ -33,6 +33,9 @@ class Change:
     sign: int
 
 
+UNCHANGED = Change(gain=1.0, ratio=1.0, sign=1)
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """Ranges of the changes; by default nothing changes.
@@ -71,7 +74,7 @@ class Augmentation:
                 f"Epoch {epoch} is not possible: write 0 for the recording itself, or 1 and on."
             )
         if epoch == 0:
-            return Change(gain=1.0, ratio=1.0, sign=1)
+            return UNCHANGED
         decibels = self.gain_decibels * self._draw(epoch, name, "gain")
         semitones = self.pitch_semitones * self._draw(epoch, name, "pitch")
         inverted = self.polarity and self._draw(epoch, name, "polarity") < 0

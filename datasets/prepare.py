@@ -21,7 +21,6 @@ from datasets.inventory import EarlierSplits
 from datasets.jobs import Progress
 from datasets.manifest import Corpus, ManifestError, Recording, Rejected
 from datasets.settings import Preparation
-from datasets.sources import FoundFiles
 from datasets.splits import SPLITS
 from datasets.storage import Folder
 
@@ -47,7 +46,8 @@ def prepare_corpus(
     destination.make_folder("shards")
     for name in ("", "shards", "unpacked"):
         destination.remove_partial(name)
-    found = _find_sources(asked, root, destination, progress)
+    unpacked = destination.subfolder("unpacked")
+    found = sources.find_sources(root, asked.patterns, unpacked, progress)
     present = _load_present(destination)
     own = inventory.read_stated_splits(asked.split, found)
     files, rejected, owned = inventory.select_usable(
@@ -85,18 +85,6 @@ def prepare_corpus(
     )
     corpus = Corpus(**fields, splits=summaries, linear=linear, versions=_versions())
     return corpus.write(destination)
-
-
-def _find_sources(
-    asked: Preparation, root: Folder, destination: Folder, progress: Progress
-) -> FoundFiles:
-    archives: list[str] = []
-
-    def unpacking(name: str) -> None:
-        archives.append(name)
-        progress(f"unpack {name}", len(archives) - 1, len(archives))
-
-    return sources.find_sources(root, asked.patterns, destination.subfolder("unpacked"), unpacking)
 
 
 def _load_present(destination: Folder) -> Corpus | None:

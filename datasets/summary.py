@@ -7,7 +7,7 @@ reference is fitted and scored on all samples or, in a long split, on an even ch
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -43,6 +43,11 @@ class SplitRange:
     begin: int
     end: int
     blocks_before: int
+
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+        return self.end - self.begin
 
     @property
     def scorable(self) -> range:
@@ -85,9 +90,9 @@ def summarise(
     SummaryError if a split has samples but none to score.
     """
     parts = _parts(recordings)
-    samples = {s: sum(part.end - part.begin for part in parts if part.split == s) for s in SPLITS}
+    samples = {s: sum(part.samples for part in parts if part.split == s) for s in SPLITS}
     shares = {split: _share(MAX_SCORED_SAMPLES, count) for split, count in samples.items()}
-    groups = _groups(parts)
+    groups = jobs.fill_groups(parts, lambda part: part.samples, TASK_SAMPLES, TASK_PARTS)
     totals = {split: CodeCounts.zeros(levels) for split in SPLITS}
     for counted in _map_groups("count", groups, partial(_count, folder, levels, shares), progress):
         for split, counts in counted.items():
@@ -125,19 +130,6 @@ def _parts(recordings: Iterable[Recording]) -> list[SplitRange]:
             parts.append(SplitRange(entry.location, split, begin, end, blocks[split]))
             blocks[split] += len(parts[-1].scorable)
     return parts
-
-
-def _groups(parts: Sequence[SplitRange]) -> list[list[SplitRange]]:
-    """Group the parts into tasks."""
-    groups: list[list[SplitRange]] = []
-    room = 0
-    for part in parts:
-        if not groups or room <= 0 or len(groups[-1]) == TASK_PARTS:
-            groups.append([])
-            room = TASK_SAMPLES
-        groups[-1].append(part)
-        room -= part.end - part.begin
-    return groups
 
 
 def _map_groups(
@@ -214,7 +206,7 @@ def _fit_linear(
 ) -> Reference:
     """Return the linear reference from train's sums, its scale fitted on a share of its blocks."""
     if not gram[references.ORDER, references.ORDER]:
-        raise SummaryError(_too_short("train", sum(part.end - part.begin for part in train)))
+        raise SummaryError(_too_short("train", sum(part.samples for part in train)))
     linear = references.fit_linear(gram, levels)
     blocks = [codes for part in train for codes in _chosen(folder, part, share)]
     centres = np.concatenate([references.predict_centres(codes, linear) for codes in blocks])

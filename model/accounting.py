@@ -126,12 +126,7 @@ class ConvolutionCount:
     """Multiply-adds and outputs of :class:`model.convolutions.Convolutions`."""
 
     def __init__(
-        self,
-        channels: Sequence[int],
-        kernel: int,
-        strides: Sequence[int],
-        length: int,
-        width: int,
+        self, channels: Sequence[int], kernel: int, strides: Sequence[int], length: int, width: int
     ) -> None:
         self.pairs = list(pairwise(channels))
         self.kernel = kernel

@@ -83,14 +83,9 @@ class LinearPredictor(nn.Module):
         self.fitted_scale.fill_(prediction.scale)
 
     def forward(self, codes_BR: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the prediction after each run of ``order`` codes, and the scale of its error.
+        """Return the predicted codes (B, R - order + 1) after each run of ``order`` codes (B, R).
 
-        Args:
-            codes_BR: codes (B, R).
-
-        Returns:
-            Predicted codes (B, R - order + 1), the last one for the sample after ``codes_BR``, and
-                the logistic residual's scale (1,), in codes.
+        The last one is for the sample after ``codes_BR``. Also return :attr:`scale`.
         """
         # Centred codes keep the products small, so that float32 loses no precision in the sum.
         middle = (self.levels - 1) / 2

@@ -153,17 +153,10 @@ class LatentTransformer(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return the mean loss of a batch's targets, and the nats of each target.
 
-        If a chunk contains padding, it is masked: a target is predicted as from the context of the
-        whole chunks after it.
-
-        Args:
-            window_BT: codes (B, T).
-            targets: which codes are targets, and their contexts; see :mod:`model.targets`.
-            padding_B: (B,), int64, the oldest samples of each window that lie before its recording
-                (``last`` targets only). On the CPU it is checked without waiting for a GPU.
-
-        Returns:
-            The mean in nats, differentiable, and the nats (B, n, P) of each target, detached.
+        The mean is differentiable, the nats (B, n, P) are detached. ``padding_B`` (int64) counts
+        the oldest samples of each window (B, T) that lie before its recording (``last`` targets
+        only); on the CPU it is checked without waiting for a GPU. If a chunk contains padding, it
+        is masked: a target is predicted as from the context of the whole chunks after it.
 
         Raises:
             ValueError: the window does not fit the targets, or padding leaves the first target
@@ -193,10 +186,7 @@ class LatentTransformer(nn.Module):
     def logits(
         self, window_BT: Tensor, targets: Targets, padding_B: Tensor | None = None
     ) -> Tensor:
-        """Return logits (B, n, P, Q) of the targets of windows of codes (B, T).
-
-        The arguments are those of :meth:`forward`.
-        """
+        """Return logits (B, n, P, Q) of the targets of windows (B, T), as for :meth:`forward`."""
         shape = targets.codes(window_BT, self.architecture).shape
         distribution_SMO = self._distribution(
             self.sequences(window_BT, targets, padding_B), targets
@@ -280,9 +270,7 @@ class LatentTransformer(nn.Module):
         return (begins_nN >= padding_B11).flatten(0, 1)
 
     def _recent(self, codes_BT: Tensor, targets: Targets, positions: int) -> RecentOutput:
-        """Return the recent-sample path's outputs (B, n, P); ``codes_BT`` begin R before the first
-        target.
-        """
+        """Return the outputs (B, n, P) for codes (B, T) that begin R before the first target."""
         a = self.architecture
         if targets.phases == 1:
             runs_BnR = codes_BT.unfold(1, a.recent, targets.spacing)

@@ -21,11 +21,9 @@ from model.convolutions import Convolutions
 
 
 class RecentOutput(NamedTuple):
-    """The recent-sample path's output for each target, for any leading shape.
+    """The path's summand of the latent (..., D), and the linear prediction (...) in codes.
 
-    summand: (..., D), added to the latent.
-    predicted: (...), the linear prediction in codes.
-    scale: (1,), the scale of the linear prediction's logistic error, in codes.
+    ``scale`` (1,) is that of the prediction's logistic error, in codes.
     """
 
     summand: Tensor
@@ -66,12 +64,9 @@ class RecentPath(nn.Module):
         )
 
     def forward(self, codes_BR: Tensor, predicted_BR: Tensor, scale: Tensor) -> Tensor:
-        """Return the summand of the latent (B, D).
+        """Return the summand of the latent (B, D) after the newest codes (B, R).
 
-        Args:
-            codes_BR: the newest codes (B, R).
-            predicted_BR: the linear predictions (B, R - 32) of the newest R - 32 of them.
-            scale: (1,), the scale of the prediction error, in codes.
+        ``predicted_BR`` (B, R - 32) are the linear predictions of the newest R - 32 of them.
         """
         summand: Tensor = self.stack(self.features(codes_BR[:, LINEAR_ORDER:], predicted_BR, scale))
         return summand

@@ -51,10 +51,7 @@ class Sampling:
 def draw(logits_BQ: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
     """Draw codes (B,) by inversion: the first whose cumulative probability exceeds ``uniform_B``.
 
-    Args:
-        logits_BQ: logits (B, Q).
-        uniform_B: numbers (B,) in [0, 1), float64.
-        sampling: temperature and cuts.
+    The uniform numbers (B,) are float64 in [0, 1).
     """
     if sampling.temperature == 0:
         return logits_BQ.argmax(-1)

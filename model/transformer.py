@@ -154,11 +154,7 @@ class Transformer(nn.Module):
         return started
 
     def _layer(
-        self,
-        number: int,
-        x_BND: Tensor,
-        folded: Sequence[Folded] | None,
-        view: AttentionView,
+        self, number: int, x_BND: Tensor, folded: Sequence[Folded] | None, view: AttentionView
     ) -> Tensor:
         """Return the output of one layer at every latent."""
         output: Tensor = self.layers[number](

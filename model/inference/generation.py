@@ -22,22 +22,11 @@ def generate(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the codes of ``batch`` continuations of a prompt, step by step, without end.
 
-    Continuation b depends on (seed, b) alone. On a GPU, a latent Transformer's step is a CUDA
-    graph.
-
-    Args:
-        network: the trained model.
-        prompt_S: codes (S,), at least a chunk.
-        sampling: how codes are drawn.
-        seed: of the random numbers.
-        batch: continuations (B).
-        compiled: compile a latent Transformer's step on the CPU.
+    Continuation b depends on (seed, b) alone. A latent Transformer's step is a CUDA graph on a GPU,
+    and is compiled on the CPU if ``compiled``. ValueError if the prompt (S,) is too short.
 
     Yields:
         Codes (B,), and their nats (B,) under the model's own distribution, before ``sampling``.
-
-    Raises:
-        ValueError: the prompt is too short.
     """
     prompt_BS = prompt_S.expand(batch, -1)
     streams = (

@@ -41,11 +41,7 @@ class Streams:
 
     @torch.no_grad()
     def __init__(self, network: LatentTransformer, prompt_BS: Tensor) -> None:
-        """Read a prompt (B, S) of codes: at least a chunk; the model reads the newest L.
-
-        Raises:
-            ValueError: the prompt is too short.
-        """
+        """Read a prompt (B, S), of which the model reads the newest L; ValueError if too short."""
         a = network.architecture
         shortest = max(a.chunk, a.recent)
         if prompt_BS.shape[1] < shortest:
