@@ -126,10 +126,7 @@ def _write(member: _Member, path: Path) -> None:
 
 
 def _checked(path: Path, room: int) -> Iterator[tuple[str, _Member]]:
-    """Yield the normalised path and the member, once it and all earlier ones are checked.
-
-    ``room`` is the disk space that may be used, in bytes.
-    """
+    """Yield each member, once checked, with its normalised path; ``room`` is in bytes."""
     own = path.stat().st_size
     kinds = {"": "parent"}
     for member in _members(path):
@@ -150,7 +147,6 @@ def _checked(path: Path, room: int) -> Iterator[tuple[str, _Member]]:
 
 
 def _refuse(member: _Member, faults: dict[str, bool], remedy: str = REPACK) -> None:
-    """Raise ArchiveError for the first fault that applies."""
     for fault, applies in faults.items():
         if applies:
             shown = repr(member.name[:MAX_PATH_BYTES])

@@ -50,7 +50,6 @@ class Augmentation:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raise AugmentationError for an impossible range."""
         # `not` also refuses NaN, for which no comparison is true.
         if not 0 <= self.gain_decibels <= MAX_GAIN_DECIBELS:
             raise AugmentationError(
@@ -67,12 +66,8 @@ class Augmentation:
         """Return the change of the recording ``name`` in an epoch; epoch 0 changes nothing.
 
         The three draws do not depend on each other or on the ranges: switching one off, or widening
-        its range, keeps the others. AugmentationError for a negative epoch.
+        its range, keeps the others.
         """
-        if epoch < 0:
-            raise AugmentationError(
-                f"Epoch {epoch} is not possible: write 0 for the recording itself, or 1 and on."
-            )
         if epoch == 0:
             return UNCHANGED
         decibels = self.gain_decibels * self._draw(epoch, name, "gain")

@@ -215,10 +215,7 @@ def _read_amplitudes(path: Path, settings: Settings, ratio: float) -> Iterator[n
 def encode_file(
     path: Path, settings: Settings, change: Change = UNCHANGED, meter: LevelMeter | None = None
 ) -> Iterator[np.ndarray]:
-    """Yield the codes of an audio file in blocks (each [any]); ``meter`` measures its amplitudes.
-
-    AudioError if the file is unusable.
-    """
+    """Yield the codes of a file in blocks, measured by ``meter``; AudioError if it is unusable."""
     meter = meter or LevelMeter(settings.rate)
     peak = 0.0
     if settings.scaling == "file":

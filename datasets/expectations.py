@@ -26,10 +26,7 @@ class KnownFigures:
 def find_differences(
     expected: KnownFigures, recordings: Iterable[Recording], splits: Sequence[int]
 ) -> tuple[str, ...]:
-    """Return a sentence for each known figure from which these recordings differ.
-
-    ``splits`` are their files in train, validation and test.
-    """
+    """Return the differences from the known figures, a sentence each; ``splits`` count files."""
     files = [
         (part, samples)
         for recording in recordings

@@ -146,7 +146,6 @@ def _check_allowed(
 
 
 def _versions() -> dict[str, str]:
-    """Return the versions of the libraries that the codes depend on."""
     packages = ("numpy", "pyarrow", "scipy", "soundfile", "soxr")
     return {
         **{package: version(package) for package in packages},

@@ -98,10 +98,7 @@ class Folder:
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
-        """Yield a local path to write to; it becomes the file ``name`` if the block succeeds.
-
-        For a remote folder, the path is in the temporary folder until it is uploaded.
-        """
+        """Yield a temporary local path; it becomes the file ``name`` if the block succeeds."""
         if self.local is not None:
             whole = self.local / name
             whole.parent.mkdir(parents=True, exist_ok=True)

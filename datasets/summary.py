@@ -57,10 +57,7 @@ class SplitRange:
 
 @dataclass
 class CodeCounts:
-    """Counts of codes [levels] and of pairs [levels, levels], and the sums for the least squares.
-
-    ``pairs`` is empty with more than 256 levels.
-    """
+    """Counts of codes and pairs (none above 256 levels), and the sums for the least squares."""
 
     codes: np.ndarray
     pairs: np.ndarray
@@ -85,10 +82,7 @@ class CodeCounts:
 def summarise(
     recordings: Iterable[Recording], folder: Folder, rate: int, levels: int, progress: Progress
 ) -> tuple[Reference, dict[str, SplitSummary]]:
-    """Return the linear reference, fitted on train, and the summary of every non-empty split.
-
-    SummaryError if a split has samples but none to score.
-    """
+    """Return the linear reference and each split's summary; SummaryError if one has no score."""
     parts = _parts(recordings)
     samples = {s: sum(part.samples for part in parts if part.split == s) for s in SPLITS}
     shares = {split: _share(MAX_SCORED_SAMPLES, count) for split, count in samples.items()}
@@ -191,10 +185,7 @@ def _score(
 
 
 def _chosen(folder: Folder, part: SplitRange, share: float) -> Iterator[np.ndarray]:
-    """Yield blocks of codes [order + n]; their last n codes are the part's share of an even choice.
-
-    ``share`` is the fraction of the split's blocks to choose.
-    """
+    """Yield an even choice of blocks [order + n]: a ``share`` of all, each after its history."""
     for number, begin in enumerate(part.scorable, part.blocks_before):
         if math.floor((number + 1) * share) > math.floor(number * share):
             first, end = begin - references.ORDER, min(begin + references.BLOCK, part.end)

@@ -14,10 +14,7 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class LinearPrediction:
-    """A fitted predictor of codes: ``intercept + sum_k coefficients[k] * code[t - 1 - k]``.
-
-    ``scale`` is the scale of the logistic residual, in codes.
-    """
+    """The predictor ``intercept + sum_k coefficients[k] * code[t - 1 - k]``; ``scale`` in codes."""
 
     coefficients: Sequence[float]
     intercept: float
@@ -25,10 +22,7 @@ class LinearPrediction:
 
 
 def discretised_logistic(centre: Tensor, scale: Tensor, levels: int) -> Tensor:
-    """Return log probabilities (..., Q) of a logistic distribution rounded to the codes 0..Q-1.
-
-    ``centre`` and ``scale`` (...) are in codes; see :func:`log_mass`.
-    """
+    """Return log probabilities (..., Q) of a rounded logistic, in codes; see :func:`log_mass`."""
     codes = torch.arange(levels, device=centre.device, dtype=centre.dtype)
     upper, inner, lower = _tails_and_inside(codes - centre[..., None], scale[..., None])
     return torch.cat([upper[..., :1], inner[..., 1:-1], lower[..., -1:]], -1)

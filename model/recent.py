@@ -64,16 +64,10 @@ class RecentPath(nn.Module):
         )
 
     def forward(self, codes_BR: Tensor, predicted_BR: Tensor, scale: Tensor) -> Tensor:
-        """Return the summand of the latent (B, D) after the newest codes (B, R).
-
-        ``predicted_BR`` (B, R - 32) are the linear predictions of the newest R - 32 of them.
-        """
+        """Return the summand (B, D) after codes (B, R), given predictions of the newest R - 32."""
         summand: Tensor = self.stack(self.features(codes_BR[:, LINEAR_ORDER:], predicted_BR, scale))
         return summand
 
     def dense(self, codes_BT: Tensor, predicted_BT: Tensor, scale: Tensor) -> Tensor:
-        """Return the summands (B, T - R + 1, D) after every run of R codes in codes (B, T).
-
-        ``predicted_BT`` (B, T - 32) are the linear predictions of the codes from the 33rd on.
-        """
+        """Return the summands (B, T - R + 1, D) of all runs, given predictions (B, T - 32)."""
         return self.stack.dense(self.features(codes_BT[:, LINEAR_ORDER:], predicted_BT, scale))

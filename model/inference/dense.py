@@ -72,10 +72,7 @@ def _reblocked(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
 def _score(
     network: LatentTransformer, latents_ED: Tensor, codes_T: Tensor, layers: "BufferedLayers"
 ) -> Tensor:
-    """Return the nats (E - L + C,) of the last codes, given the latents (E, D) of their contexts.
-
-    ``codes_T`` are the targets and the L codes before the first of them.
-    """
+    """Return the nats (E - L + C,) of the last codes; ``codes_T`` begin L before them."""
     a = network.architecture
     targets = len(codes_T) - a.context
     contexts = -(-targets // a.chunk)
@@ -189,7 +186,6 @@ class BufferedLayers:
         return self._transformer.newest_output_from(x_BND, last, self.folded)
 
     def _output(self, number: int, x_BND: Tensor) -> Tensor:
-        """Return the output of one layer at every latent."""
         assert self.folded is not None
         folded = self.folded[number]
         rows_RD = x_BND.flatten(0, 1)
