@@ -57,7 +57,7 @@ class SplitRange:
 
 @dataclass
 class CodeCounts:
-    """Counts of codes and pairs (none above 256 levels), and the sums for the least squares."""
+    """Counts of codes [levels], of pairs [levels, levels] (or none), and least-squares sums."""
 
     codes: np.ndarray
     pairs: np.ndarray

@@ -23,7 +23,7 @@ from model.convolutions import Convolutions
 class RecentOutput(NamedTuple):
     """The path's summand of the latent (..., D), and the linear prediction (...) in codes.
 
-    ``scale`` (1,) is that of the prediction's logistic error, in codes.
+    ``scale`` (1,) is the scale of the prediction's logistic error, in codes.
     """
 
     summand: Tensor
