@@ -32,6 +32,9 @@ TARS: dict[str, Callable[[Path], io.BufferedIOBase]] = {
 }
 SUFFIXES = (".zip", *TARS)
 
+MAX_MEMBERS = 1_000_000  # files and folders
+MAX_BYTES = 2**40  # unpacked
+MAX_RATIO = 200  # of unpacked bytes to the archive's own
 MAX_NAME_BYTES = 255  # the limit of file systems for one name
 MAX_PATH_BYTES = 1_000  # of a member's path: bounds the depth of folders
 MAX_HEADER_BYTES = 2**16  # of the headers of one tar member
@@ -47,18 +50,6 @@ REPACK = "pack it again with plain files and folders only, each once, under rela
 
 class ArchiveError(ValueError):
     """An archive that is refused or cannot be read whole; the message is the reason."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Largest allowed archive: files and folders, bytes unpacked, and their ratio to its size."""
-
-    members: int = 1_000_000
-    bytes: int = 2**40
-    ratio: int = 200
-
-
-LIMITS = Limits()
 
 
 @dataclass(frozen=True)
@@ -82,13 +73,13 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def unpack(path: Path, destination: Path, limits: Limits = LIMITS) -> None:
+def unpack(path: Path, destination: Path) -> None:
     """Unpack the archive ``path`` into the folder ``destination``, atomically.
 
     The parent of ``destination`` must exist. An existing ``destination`` is complete, and nothing
     is done. Archives inside stay files; modes, owners and times of members are ignored.
-    ArchiveError if the archive is refused, cannot be read whole, or exceeds ``limits`` or the free
-    disk space; nothing of it is left then.
+    ArchiveError if the archive is refused, cannot be read whole, or exceeds the limits or the
+    free disk space; nothing of it is left then.
     """
     unfinished = destination.with_name(f"{destination.name}.{uuid4().hex}{PARTIAL}")
     try:
@@ -96,11 +87,11 @@ def unpack(path: Path, destination: Path, limits: Limits = LIMITS) -> None:
             return
         # The last 5 % stay free for other writers to this disk.
         room = shutil.disk_usage(destination.parent).free * 95 // 100
-        for _ in _checked(path, limits, room):
+        for _ in _checked(path, room):
             pass
         unfinished.mkdir()
         # Checked again, because the archive may have been replaced meanwhile.
-        for name, member in _checked(path, limits, room):
+        for name, member in _checked(path, room):
             _write(member, unfinished / name)
         try:
             unfinished.rename(destination)
@@ -134,24 +125,21 @@ def _write(member: _Member, path: Path) -> None:
         )
 
 
-def _checked(path: Path, limits: Limits, room: int) -> Iterator[tuple[str, _Member]]:
-    """Yield the normalised path and the member, once it and all earlier ones are checked.
-
-    ``room`` is the disk space that may be used, in bytes.
-    """
+def _checked(path: Path, room: int) -> Iterator[tuple[str, _Member]]:
+    """Yield each member, once checked, with its normalised path; ``room`` is in bytes."""
     own = path.stat().st_size
     kinds = {"": "parent"}
     for member in _members(path):
         _refuse(member, member.faults | _faults_of_name(member.name))
         name = "/".join(part for part in member.name.split("/") if part not in ("", "."))
         _refuse(member, _faults_of_path(name, member.folder, kinds))
-        count, most = len(kinds) - 1, max(RATIO_FREE_BYTES, limits.ratio * own)
+        count, most = len(kinds) - 1, max(RATIO_FREE_BYTES, MAX_RATIO * own)
         disk = member.end + DISK_BLOCK_BYTES * count
         so_far = f"takes it to {member.end} bytes unpacked"
         faults = {
-            f"is file or folder {count}, allowed are {limits.members}": count > limits.members,
-            f"{so_far}, over the {limits.bytes} allowed": member.end > limits.bytes,
-            f"{so_far}, over {limits.ratio} times its own {own}": member.end > most,
+            f"is file or folder {count}, allowed are {MAX_MEMBERS}": count > MAX_MEMBERS,
+            f"{so_far}, over the {MAX_BYTES} allowed": member.end > MAX_BYTES,
+            f"{so_far}, over {MAX_RATIO} times its own {own}": member.end > most,
             f"{so_far} and {disk} on the disk, of which {room} may be used": disk > room,
         }
         _refuse(member, faults, "make room, or unpack it yourself if you trust it")
@@ -159,7 +147,6 @@ def _checked(path: Path, limits: Limits, room: int) -> Iterator[tuple[str, _Memb
 
 
 def _refuse(member: _Member, faults: dict[str, bool], remedy: str = REPACK) -> None:
-    """Raise ArchiveError for the first fault that applies."""
     for fault, applies in faults.items():
         if applies:
             shown = repr(member.name[:MAX_PATH_BYTES])

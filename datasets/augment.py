@@ -33,6 +33,9 @@ class Change:
     sign: int
 
 
+UNCHANGED = Change(gain=1.0, ratio=1.0, sign=1)
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """Ranges of the changes; by default nothing changes.
@@ -47,7 +50,6 @@ class Augmentation:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raise AugmentationError for an impossible range."""
         # `not` also refuses NaN, for which no comparison is true.
         if not 0 <= self.gain_decibels <= MAX_GAIN_DECIBELS:
             raise AugmentationError(
@@ -64,14 +66,10 @@ class Augmentation:
         """Return the change of the recording ``name`` in an epoch; epoch 0 changes nothing.
 
         The three draws do not depend on each other or on the ranges: switching one off, or widening
-        its range, keeps the others. AugmentationError for a negative epoch.
+        its range, keeps the others.
         """
-        if epoch < 0:
-            raise AugmentationError(
-                f"Epoch {epoch} is not possible: write 0 for the recording itself, or 1 and on."
-            )
         if epoch == 0:
-            return Change(gain=1.0, ratio=1.0, sign=1)
+            return UNCHANGED
         decibels = self.gain_decibels * self._draw(epoch, name, "gain")
         semitones = self.pitch_semitones * self._draw(epoch, name, "pitch")
         inverted = self.polarity and self._draw(epoch, name, "polarity") < 0

@@ -27,7 +27,6 @@ class Series:
     high: float
 
     def __post_init__(self) -> None:
-        """Raise SeriesError if the bounds are not two finite numbers in order."""
         if not -np.inf < self.low < self.high < np.inf:
             raise SeriesError(
                 f"The range of a series is {self.low} to {self.high}: write two numbers, the lower "

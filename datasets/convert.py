@@ -22,7 +22,7 @@ from pydantic import TypeAdapter
 
 from datasets import audio, augment, columns, quantise, references, shards
 from datasets.audio import AudioError
-from datasets.augment import Change
+from datasets.augment import UNCHANGED, Change
 from datasets.blocks import reblocked
 from datasets.columns import SeriesError
 from datasets.level import Level, LevelMeter, merge_levels
@@ -85,10 +85,6 @@ class ShardFacts:
         facts: Self = TypeAdapter(cls).validate_json(text)
         return facts
 
-    def to_json(self) -> str:
-        """Return the facts as JSON text."""
-        return json.dumps(dataclasses.asdict(self)) + "\n"
-
 
 def write_shard(takes: Iterable[Take], folder: Folder, settings: Settings) -> ShardFacts:
     """Write the shard of these takes below ``folder``, then its facts beside it (``.json``).
@@ -110,15 +106,9 @@ def write_shard(takes: Iterable[Take], folder: Folder, settings: Settings) -> Sh
             writer.close()
             size, sha256 = path.stat().st_size, audio.file_sha256(path)
     facts = ShardFacts(shard, size, sha256, tuple(converted))
-    folder.write_bytes(f"{shard}.json", facts.to_json().encode())
+    content = json.dumps(dataclasses.asdict(facts)) + "\n"
+    folder.write_bytes(f"{shard}.json", content.encode())
     return facts
-
-
-def encode_file(
-    path: Path, settings: Settings, change: Change | None = None
-) -> Iterator[np.ndarray]:
-    """Yield the codes of an audio file in blocks (each [any]); AudioError if it is unusable."""
-    return _encode(path, settings, change or Change(1.0, 1.0, 1), LevelMeter(settings.rate))
 
 
 @dataclass
@@ -187,7 +177,7 @@ def _convert_take(
                 series = (settings.rate, 1) if settings.series else None
                 rate, channels = series or audio.read_properties(path)
                 meter, samples = LevelMeter(settings.rate), 0
-                for codes in _encode(path, settings, change, meter):
+                for codes in encode_file(path, settings, change, meter):
                     recording.spool.write(codes.tobytes())
                     samples += len(codes)
         except (AudioError, SeriesError) as error:
@@ -222,10 +212,11 @@ def _read_amplitudes(path: Path, settings: Settings, ratio: float) -> Iterator[n
     return audio.read_blocks(path, settings.rate, ratio=ratio)
 
 
-def _encode(
-    path: Path, settings: Settings, change: Change, meter: LevelMeter
+def encode_file(
+    path: Path, settings: Settings, change: Change = UNCHANGED, meter: LevelMeter | None = None
 ) -> Iterator[np.ndarray]:
-    """Yield the codes of an audio file in blocks; ``meter`` measures what is quantised."""
+    """Yield the codes of a file in blocks, measured by ``meter``; AudioError if it is unusable."""
+    meter = meter or LevelMeter(settings.rate)
     peak = 0.0
     if settings.scaling == "file":
         for block in _read_amplitudes(path, settings, change.ratio):

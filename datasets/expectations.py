@@ -1,10 +1,11 @@
 """Compare a prepared corpus with its known figures."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from datasets.manifest import Recording, RecordingPart
+from datasets.splits import SPLITS
 
 
 @dataclass(frozen=True)
@@ -23,19 +24,11 @@ class KnownFigures:
     splits: tuple[int, int, int] | None = None
 
 
-def find_differences(
-    expected: KnownFigures, recordings: Iterable[Recording], splits: Sequence[int]
-) -> tuple[str, ...]:
-    """Return a sentence for each known figure from which these recordings differ.
-
-    ``splits`` are their files in train, validation and test.
-    """
-    files = [
-        (part, samples)
-        for recording in recordings
-        if not recording.epoch
-        for part, samples in _files(recording)
-    ]
+def find_differences(expected: KnownFigures, recordings: Iterable[Recording]) -> tuple[str, ...]:
+    """Return a sentence for each known figure from which these recordings differ."""
+    own = [recording for recording in recordings if not recording.epoch]
+    files = [pair for recording in own for pair in _files(recording)]
+    splits = [sum(len(entry.parts) for entry in own if split in entry.ranges) for split in SPLITS]
     found = []
     if expected.files not in (None, len(files)):
         found.append(

@@ -33,10 +33,7 @@ class EarlierSplits:
 
 
 def read_stated_splits(rule: SplitRule, found: FoundFiles) -> dict[str, str]:
-    """Return the splits that the corpus states, by file name; none for rules of other kinds.
-
-    SplitError or AudioError if a file that states them is missing or malformed.
-    """
+    """Return the stated splits by file name; SplitError or AudioError if a file is unusable."""
     own: dict[str, str] = {}
     if rule.kind == "table":
         for prefix, text in found.read_texts(rule.files[0]):

@@ -2,7 +2,7 @@
 
 import logging
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import ray.data
@@ -24,6 +24,21 @@ def group_pieces(pieces: Sequence[Piece], size: int) -> list[list[Piece]]:
     """Split the pieces into groups of ``size``, or larger ones to stay within MAX_TASKS groups."""
     size = max(size, -(-len(pieces) // MAX_TASKS))
     return [list(pieces[i : i + size]) for i in range(0, len(pieces), size)]
+
+
+def fill_groups(
+    pieces: Iterable[Piece], size: Callable[[Piece], int], full: int, most: int
+) -> list[list[Piece]]:
+    """Group the pieces in order; a group ends once its sizes sum to ``full`` or it has ``most``."""
+    groups: list[list[Piece]] = []
+    room = 0
+    for piece in pieces:
+        if room <= 0 or len(groups[-1]) == most:
+            groups.append([])
+            room = full
+        groups[-1].append(piece)
+        room -= size(piece)
+    return groups
 
 
 def run_tasks(

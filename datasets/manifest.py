@@ -30,10 +30,7 @@ class ManifestError(ValueError):
 
 @dataclass(frozen=True)
 class RecordingPart:
-    """An audio file of a recording, from the recording's sample ``begin`` on (at the corpus rate).
-
-    ``rate`` is the file's own, in Hz; ``sha256`` is the file's.
-    """
+    """An audio file from the recording's sample ``begin`` on; ``rate`` is its own, in Hz."""
 
     name: str
     sha256: str

@@ -10,6 +10,7 @@ its split.
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -21,8 +22,6 @@ from datasets.inventory import EarlierSplits
 from datasets.jobs import Progress
 from datasets.manifest import Corpus, ManifestError, Recording, Rejected
 from datasets.settings import Preparation
-from datasets.sources import FoundFiles
-from datasets.splits import SPLITS
 from datasets.storage import Folder
 
 
@@ -47,8 +46,11 @@ def prepare_corpus(
     destination.make_folder("shards")
     for name in ("", "shards", "unpacked"):
         destination.remove_partial(name)
-    found = _find_sources(asked, root, destination, progress)
-    present = _load_present(destination)
+    unpacked = destination.subfolder("unpacked")
+    found = sources.find_sources(root, asked.patterns, unpacked, progress)
+    present: Corpus | None = None
+    with suppress(ManifestError):  # no earlier call has finished
+        present = Corpus.load(destination)
     own = inventory.read_stated_splits(asked.split, found)
     files, rejected, owned = inventory.select_usable(
         asked.split, found, own, _earlier_splits(asked, present), progress
@@ -62,9 +64,7 @@ def prepare_corpus(
         for entry in converted.rejected
         if not take.epoch
     ]
-    differences = expectations.find_differences(
-        asked.expected, recordings, _files_per_split(recordings)
-    )
+    differences = expectations.find_differences(asked.expected, recordings)
     _check_allowed(asked, recordings, rejected, differences)
     settings = asked.settings
     fields: dict[str, Any] = {
@@ -87,26 +87,6 @@ def prepare_corpus(
     return corpus.write(destination)
 
 
-def _find_sources(
-    asked: Preparation, root: Folder, destination: Folder, progress: Progress
-) -> FoundFiles:
-    archives: list[str] = []
-
-    def unpacking(name: str) -> None:
-        archives.append(name)
-        progress(f"unpack {name}", len(archives) - 1, len(archives))
-
-    return sources.find_sources(root, asked.patterns, destination.subfolder("unpacked"), unpacking)
-
-
-def _load_present(destination: Folder) -> Corpus | None:
-    """Load the corpus of an earlier call, or return None if there is no readable one."""
-    try:
-        return Corpus.load(destination)
-    except ManifestError:
-        return None
-
-
 def _earlier_splits(asked: Preparation, present: Corpus | None) -> EarlierSplits:
     """Return the splits that an earlier call has assigned by the same rule."""
     if present is None or present.split_rule != str(asked.split):
@@ -120,14 +100,6 @@ def _earlier_splits(asked: Preparation, present: Corpus | None) -> EarlierSplits
     names = {entry.name: entry.split for entry in present.rejected if entry.split}
     names |= {part.name: split for part, split in used}
     return EarlierSplits(names, {part.sha256: split for part, split in used})
-
-
-def _files_per_split(recordings: Sequence[Recording]) -> list[int]:
-    """Count the files in train, validation and test, without changed copies."""
-    return [
-        sum(len(entry.parts) for entry in recordings if split in entry.ranges and not entry.epoch)
-        for split in SPLITS
-    ]
 
 
 def _check_allowed(
@@ -158,7 +130,6 @@ def _check_allowed(
 
 
 def _versions() -> dict[str, str]:
-    """Return the versions of the libraries that the codes depend on."""
     packages = ("numpy", "pyarrow", "scipy", "soundfile", "soxr")
     return {
         **{package: version(package) for package in packages},

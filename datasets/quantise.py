@@ -41,10 +41,7 @@ def encode(samples: np.ndarray, codec: str, levels: int = LEVELS) -> np.ndarray:
 
 
 def decode(codes: np.ndarray, codec: str, levels: int = LEVELS) -> np.ndarray:
-    """Return the float32 amplitudes [T] of the middles of the bins of codes [T] in [0, levels).
-
-    ValueError as :func:`encode`.
-    """
+    """Return the middles [T] (float32) of the bins of codes [T]; ValueError as :func:`encode`."""
     _check(codec, levels)
     companded = (codes.astype(np.float64) + 0.5) * (2 / levels) - 1.0
     if codec == "mulaw":

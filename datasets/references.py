@@ -67,10 +67,7 @@ def fit_linear(gram: np.ndarray, levels: int = LEVELS) -> Reference:
 
 
 def predict_centres(codes: np.ndarray, reference: Reference) -> np.ndarray:
-    """Return the centres [..., n] of codes[..., order:], given codes [..., order + n].
-
-    Each centre is predicted from the ``order`` codes before it; the last code is unused.
-    """
+    """Return centres [..., n] of codes[..., order:], each from the ``order`` codes before it."""
     past = np.lib.stride_tricks.sliding_window_view(
         codes[..., :-1].astype(np.float64), reference.order, axis=-1
     )

@@ -38,7 +38,6 @@ class Settings:
     series: Series | None = None
 
     def __post_init__(self) -> None:
-        """Raise SettingsError for an unknown value or an impossible combination."""
         try:
             quantise.encode(np.zeros(1), self.codec, self.levels)
         except ValueError as error:
@@ -91,7 +90,6 @@ class Preparation:
     strict: bool = False
 
     def __post_init__(self) -> None:
-        """Raise SettingsError for copies without changes, or changes without copies."""
         changes = self.settings.augmentation
         if (changes != Augmentation(seed=changes.seed)) != (self.copies > 0):
             raise SettingsError(

@@ -97,10 +97,7 @@ def read_into(out: np.ndarray, folder: Folder, location: ShardLocation, begin: i
 
 
 def read_row_groups(folder: Folder, shard: str) -> list[tuple[str, int]]:
-    """Return the recording and the offset of each row group.
-
-    OSError or pyarrow.ArrowException if the file cannot be read or is no shard.
-    """
+    """Return each row group's recording and offset; OSError or ArrowException if it is no shard."""
     system, path = folder.filesystem_path(shard)
     try:
         with system.open_input_file(path) as file:

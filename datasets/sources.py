@@ -24,8 +24,6 @@ AUDIO_SUFFIXES = frozenset(
     ".aif .aifc .aiff .au .caf .flac .mp3 .oga .ogg .opus .rf64 .w64 .wav .wave".split()
 )
 EVERYTHING = ("**/*",)
-Unpacking = Callable[[str], None]
-"""Callback: the name of the archive that is about to be unpacked."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ class Patterns:
 
 
 def find_sources(
-    root: Folder, patterns: Patterns, unpacked: Folder, unpacking: Unpacking
+    root: Folder, patterns: Patterns, unpacked: Folder, progress: Callable[[str, int, int], None]
 ) -> FoundFiles:
     """Find the audio files below ``root``; unpack archives below ``unpacked``, a local folder.
 
@@ -109,11 +107,13 @@ def find_sources(
     matches, refused = _match(root, patterns.files, patterns.exclude, unpacked)
     sources = []
     folders = [("", root)]
+    number = 0
     for match in matches:
         if not archives.is_archive(Path(match.name)):
             sources.append(match)
             continue
-        unpacking(match.name)
+        progress(f"unpack {match.name}", number, number + 1)
+        number += 1
         try:
             inside = _unpack(match, unpacked)
         except (ArchiveError, AudioError, OSError) as error:

@@ -40,7 +40,6 @@ class SplitRule:
     columns: tuple[str, str] = ("name", "split")
 
     def __post_init__(self) -> None:
-        """Raise SplitError if the kind is unknown or the fractions are not a partition."""
         if self.kind not in KINDS:
             raise SplitError(f"Split rule {self.kind!r} is unknown: write {', '.join(KINDS)}.")
         if min(self.fractions) < 0 or abs(sum(self.fractions) - 1) > 1e-9:
@@ -92,10 +91,7 @@ def assign_splits(
 
 
 def cut_by_time(rule: SplitRule, samples: int) -> dict[str, tuple[int, int]]:
-    """Return the range [begin, end) of a recording's samples for each split under ``time``.
-
-    Every sample is in one range; empty splits are absent.
-    """
+    """Return the range [begin, end) of each split that is not empty, of a recording's samples."""
     first, second = (int(cut * samples) for cut in rule.boundaries)
     ranges = zip(SPLITS, ((0, first), (first, second), (second, samples)), strict=True)
     return {split: (begin, end) for split, (begin, end) in ranges if begin < end}

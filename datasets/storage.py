@@ -63,11 +63,6 @@ class Folder:
         system, root = _resolve(self.uri)
         return system, f"{root.rstrip('/')}/{name}" if name else root
 
-    def exists(self, name: str) -> bool:
-        """Return whether there is a file of that name."""
-        system, path = self.filesystem_path(name)
-        return bool(system.get_file_info(path).type == fs.FileType.File)
-
     def list_files(self, under: str = "") -> dict[str, int]:
         """Return the size in bytes of every file below ``under``, by name; {} if it is missing."""
         if self.local is not None:
@@ -103,10 +98,7 @@ class Folder:
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
-        """Yield a local path to write to; it becomes the file ``name`` if the block succeeds.
-
-        For a remote folder, the path is in the temporary folder until it is uploaded.
-        """
+        """Yield a temporary local path; it becomes the file ``name`` if the block succeeds."""
         if self.local is not None:
             whole = self.local / name
             whole.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +114,7 @@ class Folder:
                     shutil.copyfileobj(source, target, COPY_BYTES)
             except BaseException:
                 # Closing the stream completes the upload, even of a part of the content.
-                if self.exists(name):
+                if system.get_file_info(target_path).type == fs.FileType.File:
                     system.delete_file(target_path)
                 raise
 

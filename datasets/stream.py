@@ -137,9 +137,7 @@ class Stream:
             for rank in range(self.workers)
         ]
         dataset: ray.data.Dataset = ray.data.read_datasource(
-            _WindowSource(self, blocks),
-            override_num_blocks=max(1, len(blocks)),
-            num_cpus=READ_CPUS,
+            _WindowSource(self, blocks), override_num_blocks=max(1, len(blocks)), num_cpus=READ_CPUS
         )
         return dataset
 

@@ -7,7 +7,7 @@ reference is fitted and scored on all samples or, in a long split, on an even ch
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -45,6 +45,11 @@ class SplitRange:
     blocks_before: int
 
     @property
+    def samples(self) -> int:
+        """Number of samples."""
+        return self.end - self.begin
+
+    @property
     def scorable(self) -> range:
         """The first samples of the blocks that have the linear reference's history."""
         return range(max(self.begin, references.ORDER), self.end, references.BLOCK)
@@ -52,10 +57,7 @@ class SplitRange:
 
 @dataclass
 class CodeCounts:
-    """Counts of codes [levels] and of pairs [levels, levels], and the sums for the least squares.
-
-    ``pairs`` is empty with more than 256 levels.
-    """
+    """Counts of codes [levels], of pairs [levels, levels] (or none), and least-squares sums."""
 
     codes: np.ndarray
     pairs: np.ndarray
@@ -80,14 +82,11 @@ class CodeCounts:
 def summarise(
     recordings: Iterable[Recording], folder: Folder, rate: int, levels: int, progress: Progress
 ) -> tuple[Reference, dict[str, SplitSummary]]:
-    """Return the linear reference, fitted on train, and the summary of every non-empty split.
-
-    SummaryError if a split has samples but none to score.
-    """
+    """Return the linear reference and each split's summary; SummaryError if one has no score."""
     parts = _parts(recordings)
-    samples = {s: sum(part.end - part.begin for part in parts if part.split == s) for s in SPLITS}
+    samples = {s: sum(part.samples for part in parts if part.split == s) for s in SPLITS}
     shares = {split: _share(MAX_SCORED_SAMPLES, count) for split, count in samples.items()}
-    groups = _groups(parts)
+    groups = jobs.fill_groups(parts, lambda part: part.samples, TASK_SAMPLES, TASK_PARTS)
     totals = {split: CodeCounts.zeros(levels) for split in SPLITS}
     for counted in _map_groups("count", groups, partial(_count, folder, levels, shares), progress):
         for split, counts in counted.items():
@@ -125,19 +124,6 @@ def _parts(recordings: Iterable[Recording]) -> list[SplitRange]:
             parts.append(SplitRange(entry.location, split, begin, end, blocks[split]))
             blocks[split] += len(parts[-1].scorable)
     return parts
-
-
-def _groups(parts: Sequence[SplitRange]) -> list[list[SplitRange]]:
-    """Group the parts into tasks."""
-    groups: list[list[SplitRange]] = []
-    room = 0
-    for part in parts:
-        if not groups or room <= 0 or len(groups[-1]) == TASK_PARTS:
-            groups.append([])
-            room = TASK_SAMPLES
-        groups[-1].append(part)
-        room -= part.end - part.begin
-    return groups
 
 
 def _map_groups(
@@ -199,10 +185,7 @@ def _score(
 
 
 def _chosen(folder: Folder, part: SplitRange, share: float) -> Iterator[np.ndarray]:
-    """Yield blocks of codes [order + n]; their last n codes are the part's share of an even choice.
-
-    ``share`` is the fraction of the split's blocks to choose.
-    """
+    """Yield an even choice of blocks [order + n]: a ``share`` of all, each after its history."""
     for number, begin in enumerate(part.scorable, part.blocks_before):
         if math.floor((number + 1) * share) > math.floor(number * share):
             first, end = begin - references.ORDER, min(begin + references.BLOCK, part.end)
@@ -214,7 +197,7 @@ def _fit_linear(
 ) -> Reference:
     """Return the linear reference from train's sums, its scale fitted on a share of its blocks."""
     if not gram[references.ORDER, references.ORDER]:
-        raise SummaryError(_too_short("train", sum(part.end - part.begin for part in train)))
+        raise SummaryError(_too_short("train", sum(part.samples for part in train)))
     linear = references.fit_linear(gram, levels)
     blocks = [codes for part in train for codes in _chosen(folder, part, share)]
     centres = np.concatenate([references.predict_centres(codes, linear) for codes in blocks])

@@ -62,9 +62,14 @@ def convert_takes(
     """
     known = dict(_read_finished(folder))
     identities = [take.identity(settings) for take in asked]
-    missing = [i for i, identity in enumerate(identities) if identity not in known]
+    paired = zip(asked, identities, strict=True)
+    missing = [take for take, identity in paired if identity not in known]
     sizes = {file.source.name: file.bytes for file in files}
-    groups = [[asked[i] for i in group] for group in _fill_shards(missing, asked, sizes)]
+
+    def size(take: Take) -> int:
+        return sum(sizes[source.name] for source in take.sources)
+
+    groups = jobs.fill_groups(missing, size, SHARD_BYTES, SHARD_TAKES)
     done = len(asked) - len(missing)
     work = partial(write_shard, folder=folder, settings=settings)
     for group, facts in jobs.run_tasks(groups, work):
@@ -106,19 +111,3 @@ def _read_finished(folder: Folder) -> Iterator[tuple[str, tuple[ShardFacts, Conv
         if facts.sha256 and files.get(facts.shard) != facts.size:
             continue
         yield from ((result.identity, (facts, result)) for result in facts.made)
-
-
-def _fill_shards(
-    numbers: Sequence[int], asked: Sequence[Take], sizes: Mapping[str, int]
-) -> Iterator[list[int]]:
-    """Yield the numbers of the takes in groups, each as soon as it fills a shard."""
-    group: list[int] = []
-    size = 0
-    for number in numbers:
-        group.append(number)
-        size += sum(sizes[source.name] for source in asked[number].sources)
-        if size >= SHARD_BYTES or len(group) == SHARD_TAKES:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group

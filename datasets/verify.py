@@ -40,10 +40,7 @@ class Verification:
 
 
 def verify_corpus(corpus: Corpus, progress: Callable[[str, int, int], None]) -> Verification:
-    """Read every shard of a corpus and compare it with the manifest; Ray is not needed.
-
-    ``progress`` is called with a step, the number of its finished parts, and that of all parts.
-    """
+    """Compare every shard with the manifest; ``progress`` gets the step, done and all parts."""
     present, owned = corpus.folder.list_files(), _recordings_by_shard(corpus)
     problems = [
         f"{name} ({size:,} bytes) is half-written, by a call that was killed: if no "
@@ -91,7 +88,6 @@ def _recordings_by_shard(corpus: Corpus) -> dict[str, list[Recording]]:
 def _check_size(
     corpus: Corpus, shard: str, owned: Sequence[Recording], present: Mapping[str, int]
 ) -> str | None:
-    """Return the problem of a shard's size, or None."""
     stated, size = corpus.shards.get(shard), present.get(shard)
     if stated is None:
         return (

@@ -89,7 +89,6 @@ class Windows:
         return windows
 
     def __len__(self) -> int:
-        """Return the number of windows."""
         return int(self._ends[-1]) if len(self._ends) else 0
 
     @property

@@ -99,7 +99,9 @@ def _multiply_adds(
     """Return the forward multiply-adds of each part by layer, and those that multiply codes."""
     count = positions * targets.phases
     convolutions = ConvolutionCount((1, *a.filters), a.kernel, a.strides, a.chunk, a.width)
-    encoder = _encoder(convolutions, targets, positions, a)
+    runs, read, _ = encoder_runs(convolutions, targets, positions, a)
+    layers = convolutions.products() if targets.phases == 1 else convolutions.dense_products(read)
+    encoder = [runs * products for products in layers]
     attention, feed_forward = _transformer(a, targets, count)
     parts = {
         "encoder": (encoder, encoder[0]),
@@ -126,12 +128,7 @@ class ConvolutionCount:
     """Multiply-adds and outputs of :class:`model.convolutions.Convolutions`."""
 
     def __init__(
-        self,
-        channels: Sequence[int],
-        kernel: int,
-        strides: Sequence[int],
-        length: int,
-        width: int,
+        self, channels: Sequence[int], kernel: int, strides: Sequence[int], length: int, width: int
     ) -> None:
         self.pairs = list(pairwise(channels))
         self.kernel = kernel
@@ -165,15 +162,6 @@ class ConvolutionCount:
             outputs.append(g * length)
             length += (self.kernel - 1) * dilation
         return outputs[::-1]
-
-
-def _encoder(
-    convolutions: ConvolutionCount, targets: Targets, positions: int, a: Architecture
-) -> list[int]:
-    """Return the encoder's multiply-adds for one window, by layer."""
-    runs, read, _ = encoder_runs(convolutions, targets, positions, a)
-    layers = convolutions.products() if targets.phases == 1 else convolutions.dense_products(read)
-    return [runs * products for products in layers]
 
 
 def encoder_runs(

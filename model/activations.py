@@ -73,15 +73,8 @@ def estimate_activations(
 ) -> Activations | None:
     """Return the memory of a micro-batch's activations, or None for a baseline (no formula).
 
-    Args:
-        shape: the model's architecture.
-        targets: of a window.
-        positions: target positions in a window.
-        windows: in the micro-batch.
-        half: products in bfloat16.
-        device: whose kernels are used.
-        sharded: parameters are sharded (ZeRO 3): the Transformer then reads all sequences at once,
-            and casts of weights are not kept.
+    ``half`` computes products in bfloat16. With ``sharded`` parameters (ZeRO 3), the Transformer
+    reads all sequences at once, and casts of weights are not kept.
     """
     if not isinstance(shape, Architecture):
         return None

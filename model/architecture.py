@@ -8,11 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar, Literal, get_args
 
-from model.baselines.shapes import (
-    SampleRNNArchitecture,
-    SaShiMiArchitecture,
-    WaveNetArchitecture,
-)
+from model.baselines.shapes import SampleRNNArchitecture, SaShiMiArchitecture, WaveNetArchitecture
 
 LINEAR_ORDER = 32
 """Samples that the linear predictor reads: the order of the AR(32) reference."""

@@ -124,11 +124,7 @@ class Attention(nn.Module):
         return torch.einsum("bmhd,bnd->bmhn", query_BMHD, latents_BND).softmax(-1)
 
     def _read_latents(
-        self,
-        queries_BMD: Tensor,
-        latents_BND: Tensor,
-        view: AttentionView,
-        folded: Folded,
+        self, queries_BMD: Tensor, latents_BND: Tensor, view: AttentionView, folded: Folded
     ) -> Tensor:
         query_BMHD = functional.linear(queries_BMD, folded.query, folded.query_bias).unflatten(
             2, (self.heads, -1)

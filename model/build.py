@@ -11,13 +11,7 @@ Model = LatentTransformer | SequenceModel
 
 
 def build(shape: Shape, prediction: LinearPrediction | None = None) -> Model:
-    """Return the model of an architecture, with random weights from torch's generator.
-
-    Args:
-        shape: the architecture.
-        prediction: a least-squares fit that the linear predictor of a recent-sample path starts
-            from.
-    """
+    """Return a model with random weights; a recent-sample path starts from the prediction."""
     if isinstance(shape, Architecture):
         return LatentTransformer(shape, prediction)
     return SequenceModel(shape)

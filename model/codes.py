@@ -10,9 +10,6 @@ def codes_tensor(codes: np.ndarray) -> Tensor:
 
     PyTorch computes with few unsigned types. The tensor is writable, and shares memory with
     ``codes`` if it can.
-
-    Args:
-        codes: uint8 or uint16, of any shape.
     """
     supported = codes if codes.dtype == np.uint8 else codes.astype(np.int32)
     return torch.from_numpy(np.require(supported, requirements=["C", "W"]))

@@ -69,9 +69,7 @@ class Convolutions(nn.Module):
         return projected
 
     def dense(self, signal_BFT: Tensor) -> Tensor:
-        """Return projections (B, T - length + 1, D) of the runs at every offset of a signal (B, F,
-        T).
-        """
+        """Return projections (B, T - length + 1, D) of a signal's runs at every offset."""
         x_BFT = signal_BFT[..., self._unseen :]
         *dilations, last = self.dilations
         for layer, dilation in zip(self.convolutions(), dilations, strict=True):

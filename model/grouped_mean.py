@@ -18,11 +18,8 @@ def grouped_mean(
 ) -> tuple[Tensor, Tensor]:
     """Return the mean of all losses, differentiable once, and all losses (P, ...), detached.
 
-    Args:
-        losses_of: returns the losses (size, ...) of one group's tensors.
-        grouped: tensors (P, ...), cut into groups along the first axis.
-        shared: other tensors that ``losses_of`` uses and that need gradients.
-        size: the first axis of a group.
+    ``losses_of`` returns the losses (size, ...) of one group of the ``grouped`` tensors (P, ...).
+    ``shared`` are the other tensors that it uses and that need gradients.
     """
     wanted = [tensor for tensor in shared if tensor.requires_grad]
     result: tuple[Tensor, Tensor] = _GroupedMean.apply(  # type: ignore[no-untyped-call]

@@ -37,12 +37,24 @@ def code_nats(logits_Q: Tensor, codes: Tensor) -> Tensor:
     return flat.view(codes.shape)
 
 
-class Categorical(nn.Module):
-    """A logit for each code; with a recent-sample path, around the linear prediction's logistic."""
+class Distribution(nn.Module):
+    """Distribution that is drawn from through its logits."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.levels = architecture.levels
+
+    def logits(self, distribution_O: Tensor) -> Tensor:
+        """Return the logits (..., Q): the codes' log probabilities, up to a constant."""
+        return distribution_O
+
+    def draw(self, distribution_BO: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
+        """Draw codes (B,): see :func:`model.sampling.draw`."""
+        return draw(self.logits(distribution_BO), uniform_B, sampling)
+
+
+class Categorical(Distribution):
+    """A logit for each code; with a recent-sample path, around the linear prediction's logistic."""
 
     def forward(self, output_O: Tensor, recent: RecentOutput | None) -> Tensor:
         """Return logits (..., Q) of the head's output (..., Q), or (..., Q + 2) with ``recent``."""
@@ -57,16 +69,8 @@ class Categorical(nn.Module):
         """Return the nats (...) of codes (...)."""
         return code_nats(distribution_Q, codes)
 
-    def logits(self, distribution_Q: Tensor) -> Tensor:
-        """Return the logits (..., Q)."""
-        return distribution_Q
 
-    def draw(self, distribution_BQ: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
-        """Draw codes (B,): see :func:`model.sampling.draw`."""
-        return draw(distribution_BQ, uniform_B, sampling)
-
-
-class LogisticMixture(nn.Module):
+class LogisticMixture(Distribution):
     """J logistic distributions with softmax weights, in 3 J parameters.
 
     The parameters (..., 3 J) are the weights' logits, the centres in codes, and the logarithms of
@@ -78,8 +82,8 @@ class LogisticMixture(nn.Module):
     spread_J: Tensor
 
     def __init__(self, architecture: Architecture) -> None:
-        super().__init__()
-        self.levels, self.components = architecture.levels, architecture.components
+        super().__init__(architecture)
+        self.components = architecture.components
         spread_J = torch.linspace(-1, 1, self.components + 2)[1:-1]
         self.register_buffer("spread_J", spread_J, persistent=False)
 
@@ -109,13 +113,13 @@ class LogisticMixture(nn.Module):
         return torch.logsumexp(functional.log_softmax(weights_J, -1)[..., None] + masses_JQ, -2)
 
     def draw(self, distribution_BO: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
-        """Draw codes (B,): see :func:`model.sampling.draw`.
+        """Draw codes (B,).
 
         With the default sampling, bisection finds the first code whose cumulative probability
         exceeds ``uniform_B``, without computing the probabilities of all codes.
         """
         if sampling != Sampling():
-            return draw(self.logits(distribution_BO), uniform_B, sampling)
+            return super().draw(distribution_BO, uniform_B, sampling)
         weights_BJ, centres_BJ, log_scales_BJ = distribution_BO.double().split(self.components, -1)
         shares_BJ, scales_BJ = weights_BJ.softmax(-1), torch.exp(log_scales_BJ)
         low_B = torch.zeros_like(uniform_B, dtype=torch.int64)
@@ -129,7 +133,7 @@ class LogisticMixture(nn.Module):
         return high_B
 
 
-class MeanSquare(nn.Module):
+class MeanSquare(Distribution):
     """A normal distribution with one value for each target and one scale for all: squared error.
 
     The parameters (..., 2) are the value and the logarithm of the scale, in codes. With error ``e``
@@ -140,8 +144,7 @@ class MeanSquare(nn.Module):
     """
 
     def __init__(self, architecture: Architecture) -> None:
-        super().__init__()
-        self.levels = architecture.levels
+        super().__init__(architecture)
         if not architecture.recent:
             self.log_scale = nn.Parameter(torch.zeros(1))
 
@@ -180,10 +183,6 @@ class MeanSquare(nn.Module):
         """Return the logits (..., Q): the codes' log probabilities."""
         codes_Q = torch.arange(self.levels, device=distribution_O.device)
         return self._log_density(distribution_O[..., None, :], codes_Q)
-
-    def draw(self, distribution_BO: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
-        """Draw codes (B,): see :func:`model.sampling.draw`."""
-        return draw(self.logits(distribution_BO), uniform_B, sampling)
 
     def _log_density(self, distribution_O: Tensor, codes: Tensor) -> Tensor:
         value, log_scale = distribution_O.unbind(-1)

@@ -14,10 +14,7 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class LinearPrediction:
-    """A fitted predictor of codes: ``intercept + sum_k coefficients[k] * code[t - 1 - k]``.
-
-    ``scale`` is the scale of the logistic residual, in codes.
-    """
+    """The predictor ``intercept + sum_k coefficients[k] * code[t - 1 - k]``; ``scale`` in codes."""
 
     coefficients: Sequence[float]
     intercept: float
@@ -25,10 +22,7 @@ class LinearPrediction:
 
 
 def discretised_logistic(centre: Tensor, scale: Tensor, levels: int) -> Tensor:
-    """Return log probabilities (..., Q) of a logistic distribution rounded to the codes 0..Q-1.
-
-    ``centre`` and ``scale`` (...) are in codes; see :func:`log_mass`.
-    """
+    """Return log probabilities (..., Q) of a rounded logistic, in codes; see :func:`log_mass`."""
     codes = torch.arange(levels, device=centre.device, dtype=centre.dtype)
     upper, inner, lower = _tails_and_inside(codes - centre[..., None], scale[..., None])
     return torch.cat([upper[..., :1], inner[..., 1:-1], lower[..., -1:]], -1)
@@ -83,14 +77,9 @@ class LinearPredictor(nn.Module):
         self.fitted_scale.fill_(prediction.scale)
 
     def forward(self, codes_BR: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the prediction after each run of ``order`` codes, and the scale of its error.
+        """Return the predicted codes (B, R - order + 1) after each run of ``order`` codes (B, R).
 
-        Args:
-            codes_BR: codes (B, R).
-
-        Returns:
-            Predicted codes (B, R - order + 1), the last one for the sample after ``codes_BR``, and
-                the logistic residual's scale (1,), in codes.
+        The last one is for the sample after ``codes_BR``. Also return :attr:`scale`.
         """
         # Centred codes keep the products small, so that float32 loses no precision in the sum.
         middle = (self.levels - 1) / 2

@@ -70,10 +70,7 @@ class Head(nn.Module):
         self.likelihood = LIKELIHOODS[architecture.likelihood](architecture)
 
     def forward(self, latent_D: Tensor, recent: RecentOutput | None) -> Tensor:
-        """Return the distribution's parameters (..., O) for latents (..., D).
-
-        They are float32 even if autocast computes the layers in a shorter type.
-        """
+        """Return the distribution's parameters (..., O), float32 even under autocast."""
         if recent is not None:
             latent_D = latent_D + recent.summand
         output: Tensor = self.output(self.dropout(torch.relu_(self.hidden(latent_D))))
@@ -81,11 +78,6 @@ class Head(nn.Module):
             output.to(torch.promote_types(output.dtype, torch.float32)), recent
         )
         return distribution
-
-    def zero_output(self) -> None:
-        """Make the first output exactly zero, so that training starts at the linear prediction."""
-        nn.init.zeros_(self.output.weight)
-        nn.init.zeros_(self.output.bias)
 
 
 class Sequences(NamedTuple):
@@ -139,7 +131,9 @@ class LatentTransformer(nn.Module):
         if architecture.recent:
             self.linear = LinearPredictor(LINEAR_ORDER, architecture.levels)
             self.recent = RecentPath(architecture)
-            self.head.zero_output()
+            # A first output of exactly zero: training starts at the linear prediction.
+            nn.init.zeros_(self.head.output.weight)
+            nn.init.zeros_(self.head.output.bias)
             if prediction is not None:
                 self.linear.load_fit(prediction)
 
@@ -153,17 +147,10 @@ class LatentTransformer(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return the mean loss of a batch's targets, and the nats of each target.
 
-        If a chunk contains padding, it is masked: a target is predicted as from the context of the
-        whole chunks after it.
-
-        Args:
-            window_BT: codes (B, T).
-            targets: which codes are targets, and their contexts; see :mod:`model.targets`.
-            padding_B: (B,), int64, the oldest samples of each window that lie before its recording
-                (``last`` targets only). On the CPU it is checked without waiting for a GPU.
-
-        Returns:
-            The mean in nats, differentiable, and the nats (B, n, P) of each target, detached.
+        The mean is differentiable, the nats (B, n, P) are detached. ``padding_B`` (int64) counts
+        the oldest samples of each window (B, T) that lie before its recording (``last`` targets
+        only); on the CPU it is checked without waiting for a GPU. If a chunk contains padding, it
+        is masked: a target is predicted as from the context of the whole chunks after it.
 
         Raises:
             ValueError: the window does not fit the targets, or padding leaves the first target
@@ -193,10 +180,7 @@ class LatentTransformer(nn.Module):
     def logits(
         self, window_BT: Tensor, targets: Targets, padding_B: Tensor | None = None
     ) -> Tensor:
-        """Return logits (B, n, P, Q) of the targets of windows of codes (B, T).
-
-        The arguments are those of :meth:`forward`.
-        """
+        """Return logits (B, n, P, Q) of the targets of windows (B, T), as for :meth:`forward`."""
         shape = targets.codes(window_BT, self.architecture).shape
         distribution_SMO = self._distribution(
             self.sequences(window_BT, targets, padding_B), targets
@@ -213,10 +197,7 @@ class LatentTransformer(nn.Module):
         return self.head.likelihood.nats(distribution_BO, codes_B)
 
     def root_mean_square(self, nats: float) -> float | None:
-        """Return the root mean square error, in codes, that a mean loss in nats implies.
-
-        None unless the likelihood is ``mean_square``.
-        """
+        """Return the RMS error, in codes, that a mean loss implies; None unless ``mean_square``."""
         likelihood = self.head.likelihood
         if not isinstance(likelihood, MeanSquare):
             return None
@@ -280,9 +261,7 @@ class LatentTransformer(nn.Module):
         return (begins_nN >= padding_B11).flatten(0, 1)
 
     def _recent(self, codes_BT: Tensor, targets: Targets, positions: int) -> RecentOutput:
-        """Return the recent-sample path's outputs (B, n, P); ``codes_BT`` begin R before the first
-        target.
-        """
+        """Return the outputs (B, n, P) for codes (B, T) that begin R before the first target."""
         a = self.architecture
         if targets.phases == 1:
             runs_BnR = codes_BT.unfold(1, a.recent, targets.spacing)
@@ -319,10 +298,7 @@ class LatentTransformer(nn.Module):
         )
 
     def linear_predictions(self, codes_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the linear predictor's predictions (B, T - 31) and scale (1,) for codes (B, T).
-
-        There is one prediction after each 32 codes; all are in codes.
-        """
+        """Return the predictions (B, T - 31) after each 32 codes, and the scale (1,), in codes."""
         # The prediction is a small difference of large numbers, exact only in float32: an error of
         # half a code would cost more than the network can gain.
         with torch.autocast(codes_BT.device.type, enabled=False):

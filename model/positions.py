@@ -20,10 +20,7 @@ def sinusoids(latents: int, width: int, device: torch.device | None = None) -> T
 
 
 def rotations(indexes_N: Tensor, rates_D: Tensor) -> Tensor:
-    """Return the cosines and signed sines (2, N, D), float64, of the rotations at positions (N,).
-
-    ``rates_D`` are :func:`turning_rates`.
-    """
+    """Return the cosines and signed sines (2, N, D), float64, of :func:`turning_rates` at (N,)."""
     angle_ND = indexes_N[:, None] * rates_D
     return torch.stack([angle_ND.cos(), angle_ND.sin()])
 

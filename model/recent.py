@@ -21,11 +21,9 @@ from model.convolutions import Convolutions
 
 
 class RecentOutput(NamedTuple):
-    """The recent-sample path's output for each target, for any leading shape.
+    """The path's summand of the latent (..., D), and the linear prediction (...) in codes.
 
-    summand: (..., D), added to the latent.
-    predicted: (...), the linear prediction in codes.
-    scale: (1,), the scale of the linear prediction's logistic error, in codes.
+    ``scale`` (1,) is the scale of the prediction's logistic error, in codes.
     """
 
     summand: Tensor
@@ -66,19 +64,10 @@ class RecentPath(nn.Module):
         )
 
     def forward(self, codes_BR: Tensor, predicted_BR: Tensor, scale: Tensor) -> Tensor:
-        """Return the summand of the latent (B, D).
-
-        Args:
-            codes_BR: the newest codes (B, R).
-            predicted_BR: the linear predictions (B, R - 32) of the newest R - 32 of them.
-            scale: (1,), the scale of the prediction error, in codes.
-        """
+        """Return the summand (B, D) after codes (B, R), given predictions of the newest R - 32."""
         summand: Tensor = self.stack(self.features(codes_BR[:, LINEAR_ORDER:], predicted_BR, scale))
         return summand
 
     def dense(self, codes_BT: Tensor, predicted_BT: Tensor, scale: Tensor) -> Tensor:
-        """Return the summands (B, T - R + 1, D) after every run of R codes in codes (B, T).
-
-        ``predicted_BT`` (B, T - 32) are the linear predictions of the codes from the 33rd on.
-        """
+        """Return the summands (B, T - R + 1, D) of all runs, given predictions (B, T - 32)."""
         return self.stack.dense(self.features(codes_BT[:, LINEAR_ORDER:], predicted_BT, scale))

@@ -49,13 +49,7 @@ class Sampling:
 
 
 def draw(logits_BQ: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
-    """Draw codes (B,) by inversion: the first whose cumulative probability exceeds ``uniform_B``.
-
-    Args:
-        logits_BQ: logits (B, Q).
-        uniform_B: numbers (B,) in [0, 1), float64.
-        sampling: temperature and cuts.
-    """
+    """Draw codes (B,): the first whose cumulative probability exceeds ``uniform_B`` in [0, 1)."""
     if sampling.temperature == 0:
         return logits_BQ.argmax(-1)
     # In float64 like the uniforms: one just below 1 would round to 1 in float32, beyond every code.

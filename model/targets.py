@@ -42,11 +42,7 @@ class Targets:
         return self.history(architecture) + (positions - 1) * self.spacing + self.phases
 
     def positions(self, samples: int, architecture: "Shape") -> int:
-        """Return the positions (n) in a window of this many samples.
-
-        Raises:
-            ValueError: the window does not have a whole number of positions.
-        """
+        """Return the positions (n) in a window of this many samples; ValueError if not whole."""
         history, chunk = self.history(architecture), architecture.chunk
         count, rest = divmod(samples - history - self.phases, self.spacing)
         whole = architecture.latents if self.mode in ("chunks", "samples") else 1
@@ -69,11 +65,7 @@ class Targets:
         return seen + 2 * self.phases <= 2 * architecture.chunk
 
     def check_padding(self, lowest: int, highest: int, architecture: "Shape") -> None:
-        """Check that windows may begin with ``lowest`` to ``highest`` padding samples.
-
-        Raises:
-            ValueError: the targets allow no padding, or not that much.
-        """
+        """Raise ValueError if windows may not begin with ``lowest`` to ``highest`` padding."""
         if self.mode != "last":
             raise ValueError(
                 f"windows of {self.mode} targets cannot be padded: the context of their first "
@@ -88,12 +80,6 @@ class Targets:
                 f"allowed. The first target needs {least} real samples before it, the longer of a "
                 "chunk and the recent samples"
             )
-
-    def contexts(self, positions: int, architecture: "Shape") -> list[int]:
-        """Return the context in samples (n,) of the targets at each position."""
-        if self.mode == "last":
-            return [self.history(architecture)] * positions
-        return [(k % architecture.latents + 1) * architecture.chunk for k in range(positions)]
 
     def codes(self, window_BT: "Tensor", architecture: "Shape") -> "Tensor":
         """Return the targets (B, n, P) of windows of codes (B, T), as int64."""

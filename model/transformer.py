@@ -37,10 +37,7 @@ class Layer(nn.Module):
         view: AttentionView = FULL_VIEW,
         folded: Folded | None = None,
     ) -> Tensor:
-        """Return the layer's output (B, M, D) for the newest M latents, ``queries_BMD``.
-
-        The arguments are those of :meth:`Attention.forward`.
-        """
+        """Return the output (B, M, D) for the newest M latents; see :meth:`Attention.forward`."""
         read = self.attention(queries_BMD, latents_BND, view, folded)
         return self.after_attention(queries_BMD, read)
 
@@ -105,10 +102,7 @@ class Transformer(nn.Module):
         folded: Sequence[Folded] | None = None,
         real_BN: Tensor | None = None,
     ) -> Tensor:
-        """Return the last layer's output (B, D) at the newest latent, from layer ``first`` on.
-
-        ``x_BND`` is the input (B, N, D) of layer ``first``.
-        """
+        """Return the newest output (B, D), given the input (B, N, D) of layer ``first``."""
         if between := range(first, len(self.layers) - 1):
             view = self._view(x_BND, real_BN)
             for number in between:
@@ -133,10 +127,7 @@ class Transformer(nn.Module):
 
     @torch.no_grad()
     def newest_attention_weights(self, latents_BND: Tensor) -> list[Tensor]:
-        """Return the newest latent's attention weights (B, H, N) in each layer.
-
-        N is at most the window.
-        """
+        """Return the newest latent's attention weights (B, H, up to N) in each layer."""
         x_BND, weights = self.first_input(latents_BND), []
         for number, attention in enumerate(self.attentions()):
             seen_BND = x_BND[:, -self.window :]
@@ -154,13 +145,8 @@ class Transformer(nn.Module):
         return started
 
     def _layer(
-        self,
-        number: int,
-        x_BND: Tensor,
-        folded: Sequence[Folded] | None,
-        view: AttentionView,
+        self, number: int, x_BND: Tensor, folded: Sequence[Folded] | None, view: AttentionView
     ) -> Tensor:
-        """Return the output of one layer at every latent."""
         output: Tensor = self.layers[number](
             x_BND, self._seen(x_BND), view, folded and folded[number]
         )

@@ -59,13 +59,9 @@ class Tier(nn.Module):
     def forward(
         self, frames_BNP: Tensor, above_BND: Tensor | None, hidden_BD: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return the conditioning (B, k N, D) of the tier below, and the hidden state (B, D)
-        afterwards.
+        """Return the conditioning (B, k N, D) of the tier below, and the hidden state (B, D) after.
 
-        Args:
-            frames_BNP: amplitudes (B, N, P).
-            above_BND: conditioning (B, N, D) by the tier above, if there is one.
-            hidden_BD: hidden state (B, D) before the frames.
+        ``frames_BNP`` are amplitudes, ``above_BND`` the conditioning by the tier above, if any.
         """
         x_BND = self.expand(frames_BNP)
         if above_BND is not None:
@@ -152,14 +148,8 @@ class SampleRNN(nn.Module):
         """Return logits (B, T, Q) of a piece of sequences, and the state for the next piece.
 
         Successive pieces give the logits and gradients of the whole sequence.
-        :meth:`SampleRNNPast.detached` truncates the gradients between two pieces.
-
-        Args:
-            past: the state after the previous piece.
-            codes_BT: the codes (B, T) of the piece.
-
-        Raises:
-            ValueError: T is not a multiple of the longest frame.
+        :meth:`SampleRNNPast.detached` truncates the gradients between two pieces. ValueError if T
+        is not a multiple of the longest frame.
         """
         lookback = self.architecture.lookback
         if codes_BT.shape[1] % lookback:

@@ -236,10 +236,7 @@ class SaShiMi(nn.Module):
         return logits_BQ, state
 
     def _read_rates(self, x_BTD: Tensor, state: SaShiMiState | None = None) -> Tensor:
-        """Return the fastest rate's output for whole positions of the slowest rate (B, T, D).
-
-        ``state`` becomes the state after them.
-        """
+        """Return the output (B, T, D) for whole strides; ``state`` becomes the state after them."""
         skipped = []
         for pool in self.down:
             skipped.append(x_BTD)

@@ -54,10 +54,6 @@ class SequenceShape:
             if field.type is int and (value := getattr(self, field.name)) < 1
         ]
 
-    def parameters(self) -> dict[str, int]:
-        """Return the trainable parameters of each part."""
-        raise NotImplementedError
-
     def operations_by_part(self, samples: int) -> dict[str, float]:
         """Return the forward operations (2 a multiply-add) of each part for this many samples."""
         raise NotImplementedError
@@ -270,10 +266,6 @@ class SaShiMiArchitecture(SequenceShape):
         """Return the forward operations of each part, with Fourier transforms in the blocks."""
         parts = self._products_by_part(samples)
         return {**parts, "blocks": parts["blocks"] + self.transform_operations(samples)}
-
-    def product_operations(self, samples: int) -> float:
-        """Return the operations (2 a multiply-add) of the matrix products, kernels included."""
-        return sum(self._products_by_part(samples).values())
 
     def _products_by_part(self, samples: int) -> dict[str, float]:
         lengths = self._lengths(samples)

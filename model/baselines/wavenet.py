@@ -26,10 +26,7 @@ class Layer(nn.Module):
         self.residual = nn.Conv1d(gate, residual, 1, bias=False)
 
     def forward(self, x_BFT: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the next layer's input and the gated channels of whole sequences (B, F, T).
-
-        Before their first position, sequences are silent without a beginning.
-        """
+        """Return the next input and gated channels (B, F, T) after endless silence."""
         silence = x_BFT[..., :1].expand(-1, -1, self.dilation)
         return self._after(x_BFT, self.gates(torch.cat([silence, x_BFT], 2)))
 
@@ -207,7 +204,6 @@ class WaveNet(nn.Module):
         return entered.transpose(1, 2)
 
     def _zero_skips(self, x_BFT: Tensor) -> Tensor:
-        """Return zeros for the sum of the skip outputs (B, F, T)."""
         return x_BFT.new_zeros(len(x_BFT), self.architecture.skip, x_BFT.shape[2])
 
     def _logits(self, skipped_BFT: Tensor) -> Tensor:

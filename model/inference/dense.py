@@ -30,14 +30,9 @@ READ_LATENTS = {"cpu": 512, "cuda": 65_536}
 def dense_nats(
     network: LatentTransformer | SequenceModel, blocks: Iterable[Tensor]
 ) -> Iterator[Tensor]:
-    """Yield the nats of every code of a signal that has a full context before it, block by block.
+    """Yield the nats of the codes of a signal from the (L + 1)-th on, block by block.
 
-    Args:
-        network: the trained model; it is set to eval mode.
-        blocks: the signal's codes in order, integer tensors of any length.
-
-    Yields:
-        Nats of the codes from the (L + 1)-th on, in order.
+    ``blocks`` are the signal's codes in order, of any length. The network is set to eval mode.
     """
     network.eval()
     if isinstance(network, SequenceModel):
@@ -75,15 +70,9 @@ def _reblocked(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
 
 
 def _score(
-    network: LatentTransformer,
-    latents_ED: Tensor,
-    codes_T: Tensor,
-    layers: "BufferedLayers",
+    network: LatentTransformer, latents_ED: Tensor, codes_T: Tensor, layers: "BufferedLayers"
 ) -> Tensor:
-    """Return the nats (E - L + C,) of the last codes, given the latents (E, D) of their contexts.
-
-    ``codes_T`` are the targets and the L codes before the first of them.
-    """
+    """Return the nats (E - L + C,) of the last codes; ``codes_T`` begin L before them."""
     a = network.architecture
     targets = len(codes_T) - a.context
     contexts = -(-targets // a.chunk)
@@ -197,7 +186,6 @@ class BufferedLayers:
         return self._transformer.newest_output_from(x_BND, last, self.folded)
 
     def _output(self, number: int, x_BND: Tensor) -> Tensor:
-        """Return the output of one layer at every latent."""
         assert self.folded is not None
         folded = self.folded[number]
         rows_RD = x_BND.flatten(0, 1)

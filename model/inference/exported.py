@@ -54,17 +54,10 @@ class ExportedModel:
         seed: int = 0,
         batch: int = 1,
     ) -> Tensor:
-        """Return the codes (B, steps) of ``batch`` continuations of a prompt.
+        """Return the codes (B, steps) of ``batch`` continuations of a prompt (S,).
 
-        Args:
-            codes_S: the prompt (S,), at least a chunk; the model reads its newest L codes.
-            steps: codes to generate.
-            sampling: how codes are drawn.
-            seed: of the random numbers.
-            batch: continuations (B).
-
-        Raises:
-            ValueError: the prompt is shorter than a chunk, or a sampling setting is out of range.
+        The model reads the newest L codes. ValueError if the prompt is shorter than a chunk, or a
+        sampling setting is out of range.
         """
         sampling = sampling or Sampling()
         if problems := sampling.problems():
@@ -75,11 +68,7 @@ class ExportedModel:
 
 
 def load(folder: str | Path) -> ExportedModel:
-    """Load a model that ``python -m scaling export`` wrote into a folder, on the CPU.
-
-    Raises:
-        ExportError: this version cannot load it.
-    """
+    """Load a model that ``python -m scaling export`` wrote, on the CPU, or raise ExportError."""
     folder = Path(folder)
     try:
         content = json.loads((folder / CONFIG_NAME).read_text())

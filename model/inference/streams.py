@@ -41,11 +41,7 @@ class Streams:
 
     @torch.no_grad()
     def __init__(self, network: LatentTransformer, prompt_BS: Tensor) -> None:
-        """Read a prompt (B, S) of codes: at least a chunk; the model reads the newest L.
-
-        Raises:
-            ValueError: the prompt is too short.
-        """
+        """Read a prompt (B, S), of which the model reads the newest L; ValueError if too short."""
         a = network.architecture
         shortest = max(a.chunk, a.recent)
         if prompt_BS.shape[1] < shortest:
@@ -166,10 +162,7 @@ class _WindowReader:
         self.ring.index_copy_(0, slots, latents_BED.transpose(0, 1))
 
     def read(self, latent_BD: Tensor, newest: ChunkSlot, full: bool) -> Tensor:
-        """Return the Transformer's output (B, D) at the newest latent (B, D).
-
-        ``full`` is true if all N latents of the context exist.
-        """
+        """Return the output (B, D) at the newest latent; ``full`` if all N of the context exist."""
         self.ring.index_copy_(0, newest.slot, latent_BD[None])
         index_N = newest.index - self.ages
         seen = self.ring.index_select(0, newest.phase * self.latents + index_N % self.latents)
@@ -231,10 +224,7 @@ class _CausalReader:
                 cache[number].flatten(0, 1).index_copy_(0, chunks.slot, rows)
 
     def read(self, latent_BD: Tensor, newest: ChunkSlot, full: bool) -> Tensor:
-        """Return the Transformer's output (B, D) at the newest latent (B, D).
-
-        ``full`` is true if all N latents of the context exist.
-        """
+        """Return the output (B, D) at the newest latent; ``full`` if all N of the context exist."""
         rotation = rotations(newest.index, self.rates).to(latent_BD.dtype)
         mask = None if full else (self.slots <= newest.index)[None, None]
         x_BD = latent_BD

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from model import accounting
 from model.architecture import Architecture
-from model.inference.compiled_step import CudaGraphStep, Step, compile_step
 from model.inference.dense import SHARED_CONTEXTS, dense_nats
+from model.inference.generation import CudaGraphStep, Step, compile_step
 from model.inference.streams import Streams
 from model.network import LatentTransformer
 from model.sampling import Sampling, Uniforms, draw

@@ -166,8 +166,3 @@ def test_a_semitone_above_440_hertz_is_466_point_16_hertz():
 def test_impossible_ranges_are_refused_in_a_sentence(values, message):
     with pytest.raises(AugmentationError, match=message):
         Augmentation(**values)
-
-
-def test_a_negative_epoch_is_refused_in_a_sentence():
-    with pytest.raises(AugmentationError, match="Epoch -1 is not possible: write 0 for the"):
-        FULL.draw_change(-1, "a.wav")

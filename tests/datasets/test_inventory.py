@@ -37,7 +37,7 @@ def tree(root, **contents):
 def counted(root, rule=TIME, earlier=NOTHING, progress=lambda step, done, total: None):
     """Return the usable files below ``root``, the reasons against the others, and the splits."""
     found = find_sources(
-        Folder.of(root), Patterns(), Folder.of(root / "unpacked"), lambda name: None
+        Folder.of(root), Patterns(), Folder.of(root / "unpacked"), lambda *step: None
     )
     files, rejected, owned = select_usable(
         rule, found, read_stated_splits(rule, found), earlier, progress
@@ -52,7 +52,7 @@ def counted(root, rule=TIME, earlier=NOTHING, progress=lambda step, done, total:
 def test_files_are_counted_with_their_hash_and_size(tmp_path):
     tree(tmp_path, a_wav="one", b_wav="two!")
     found = find_sources(
-        Folder.of(tmp_path), Patterns(), Folder.of(tmp_path / "u"), lambda name: None
+        Folder.of(tmp_path), Patterns(), Folder.of(tmp_path / "u"), lambda *step: None
     )
     files, rejected, owned = select_usable(TIME, found, {}, NOTHING, lambda *step: None)
     assert [(file.source, file.sha256, file.bytes) for file in files] == [

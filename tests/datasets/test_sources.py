@@ -23,7 +23,7 @@ def found(root, files=EVERYTHING, exclude=(), unpacked="unpacked", members=EVERY
     place = root if isinstance(root, Folder) else Folder.of(root)
     unpacked = Folder.of(Path(str(place).removeprefix("file://")) / unpacked)
     patterns = Patterns(tuple(files), tuple(exclude), tuple(members))
-    return find_sources(place, patterns, unpacked, lambda name: None)
+    return find_sources(place, patterns, unpacked, lambda *step: None)
 
 
 def names(*arguments, **options):
@@ -192,9 +192,12 @@ def test_an_archive_is_unpacked_once_whatever_its_name_is(tmp_path):
     asked = []
     for _ in range(2):
         find_sources(
-            Folder.of(tmp_path), Patterns(), Folder.of(tmp_path / "unpacked"), asked.append
+            Folder.of(tmp_path),
+            Patterns(),
+            Folder.of(tmp_path / "unpacked"),
+            lambda *step: asked.append(step),
         )
-    assert asked == ["a.zip", "b.zip"] * 2
+    assert asked == [("unpack a.zip", 0, 1), ("unpack b.zip", 1, 2)] * 2
     assert len(list((tmp_path / "unpacked").iterdir())) == 1
 
 
@@ -211,7 +214,7 @@ def test_archives_are_unpacked_on_this_machine_alone(tmp_path):
     tree(tmp_path, "1.wav")
     archive(tmp_path / "x.zip", "2.wav")
     elsewhere = Folder.of("s3://nowhere/unpacked?region=eu-central-1")
-    result = find_sources(Folder.of(tmp_path), Patterns(), elsewhere, lambda name: None)
+    result = find_sources(Folder.of(tmp_path), Patterns(), elsewhere, lambda *step: None)
     assert [source.name for source in result.sources] == ["1.wav"]
     assert "cannot be unpacked in s3://nowhere/unpacked" in result.refused[0].reason
 

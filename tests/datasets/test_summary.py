@@ -177,17 +177,14 @@ def test_the_tasks_do_not_show(prepared, monkeypatch):
             assert linear == expected[0]
 
 
-def test_a_group_is_full_with_so_many_parts_or_samples(prepared, monkeypatch):
+def test_a_group_is_full_with_so_many_parts_or_samples(prepared):
     parts = summary._parts(prepared[1])
-    sizes = [part.end - part.begin for part in parts]
     for most, samples in ((2, 10**9), (100, 3_000), (100, 1)):
-        monkeypatch.setattr(summary, "TASK_PARTS", most)
-        monkeypatch.setattr(summary, "TASK_SAMPLES", samples)
-        groups = summary._groups(parts)
+        groups = jobs.fill_groups(parts, lambda part: part.samples, samples, most)
         assert [part for group in groups for part in group] == parts
         assert all(len(group) <= most for group in groups)
-        assert all(sum(p.end - p.begin for p in group[:-1]) < samples for group in groups)
-    assert [len(group) for group in groups] == [1] * len(sizes)
+        assert all(sum(part.samples for part in group[:-1]) < samples for group in groups)
+    assert [len(group) for group in groups] == [1] * len(parts)
 
 
 def test_a_split_without_samples_has_no_figures(prepared):

@@ -8,6 +8,7 @@ import struct
 import tarfile
 import zipfile
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pyarrow
@@ -15,7 +16,7 @@ import pytest
 from pyarrow import csv, parquet
 
 from datasets import archives, quantise
-from datasets.archives import ArchiveError, Limits, unpack
+from datasets.archives import ArchiveError, unpack
 from datasets.augment import Augmentation
 from datasets.columns import Series
 from datasets.level import Level
@@ -82,20 +83,23 @@ def place_in(folder: Path) -> Path:
     return folder / "work"
 
 
-def unpacked(place: Path, name: str, data: bytes, limits: Limits = archives.LIMITS) -> Path:
+def unpacked(place: Path, name: str, data: bytes, **limits: int) -> Path:
     (place / name).write_bytes(data)
-    unpack(place / name, place / "out", limits)
+    with mock.patch.dict(vars(archives), limits):
+        unpack(place / name, place / "out")
     return place / "out"
 
 
-def refused(place: Path, name: str, data: bytes, limits=archives.LIMITS, early=True) -> str:
+def refused(place: Path, name: str, data: bytes, early=True, **limits: int) -> str:
     """Return the sentence of a refusal that changes no file; ``early`` if it writes nothing."""
     (place / name).write_bytes(data)
     before = tree(place.parent)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(ArchiveError) as caught:
         if early:
             patch.delattr(archives, "_write")
-        unpack(place / name, place / "out", limits)
+        for limit, value in limits.items():
+            patch.setattr(archives, limit, value)
+        unpack(place / name, place / "out")
     assert tree(place.parent) == before
     said = str(caught.value)
     assert said.startswith("it ") and len(said) < 1_500

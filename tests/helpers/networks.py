@@ -26,6 +26,13 @@ def blocks_of(codes, sizes):
     return blocks
 
 
+def contexts_of(targets, positions, architecture):
+    """Return the context in samples of the targets at each position."""
+    if targets.mode == "last":
+        return [targets.history(architecture)] * positions
+    return [(k % architecture.latents + 1) * architecture.chunk for k in range(positions)]
+
+
 def live_elements():
     """Count the bytes of all live tensors, each storage once.
 

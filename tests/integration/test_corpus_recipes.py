@@ -96,12 +96,15 @@ def test_a_corpus_with_exactly_the_known_figures_differs_in_nothing(name):
         owned = list(splits.assign_splits(preparation.split, names, {}, {}).values())
         assert tuple(map(owned.count, SPLITS)) == expected.splits
 
+    owners = [s for s, count in zip(SPLITS, expected.splits, strict=True) for _ in range(count)]
+
     def differences(lengths):
         part = RecordingPart("a", "", expected.rate or 44_100, expected.channels, 0)
         entries = [
-            recording(ShardLocation("s", 0, length), {}, parts=(part,)) for length in lengths
+            recording(ShardLocation("s", 0, length), {owner: (0, length)}, parts=(part,))
+            for owner, length in zip(owners, lengths, strict=True)
         ]
-        return find_differences(expected, entries, expected.splits)
+        return find_differences(expected, entries)
 
     shortest, longest = expected.shortest or 1, expected.longest or 10**9
     usual = [shortest] * (expected.files - 1)

@@ -8,7 +8,7 @@ from model.likelihood import code_nats
 from model.network import LatentTransformer
 from model.targets import Targets
 from tests.helpers.architectures import small
-from tests.helpers.networks import CAUSAL, PREDICTION, network_of, window_of
+from tests.helpers.networks import CAUSAL, PREDICTION, contexts_of, network_of, window_of
 
 
 def at_context(network, context):
@@ -27,7 +27,7 @@ def naive_nats(network, window_BT, targets, positions, phases):
     a = network.architecture
     alone = Targets("last", a.chunk)
     losses = []
-    for position, context in enumerate(targets.contexts(positions, a)):
+    for position, context in enumerate(contexts_of(targets, positions, a)):
         own_network = at_context(network, context)
         for phase in phases:
             end = targets.history(a) + position * targets.spacing + phase

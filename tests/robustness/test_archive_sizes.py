@@ -6,7 +6,6 @@ import zlib
 import pytest
 
 from datasets import archives
-from datasets.archives import Limits
 from tests.helpers.archives import (
     FAMILIES,
     MIB,
@@ -49,13 +48,15 @@ def test_a_bomb_is_refused_and_silence_is_not(place, suffix):
 def test_an_archive_over_a_limit_or_the_free_disk_is_refused(place, suffix, monkeypatch):
     name = f"x{suffix}"
     data = packed([("a/b.wav", bytes(3_000)), ("a/c.wav", bytes(3_000))], suffix)
-    assert "'a/c.wav' is file or folder 3, allowed are 2" in refused(place, name, data, Limits(2))
-    assert "over the 5000 allowed" in refused(place, name, data, Limits(bytes=5_000))
+    assert "'a/c.wav' is file or folder 3, allowed are 2" in refused(
+        place, name, data, MAX_MEMBERS=2
+    )
+    assert "over the 5000 allowed" in refused(place, name, data, MAX_BYTES=5_000)
     usage = shutil.disk_usage(place)._replace(free=100_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     for members in ([("a.wav", bytes(93_000))], [(f"{n}.wav", b"a") for n in range(24)]):
         assert "of which 95000 may be used: make" in refused(place, name, packed(members, suffix))
-    assert len(tree(unpacked(place, name, data, Limits(members=3, bytes=8_000)))) == 3
+    assert len(tree(unpacked(place, name, data, MAX_MEMBERS=3, MAX_BYTES=8_000))) == 3
 
 
 @pytest.mark.fault(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from model.architecture import Architecture
 from model.targets import Targets
 from scaling.config.run_windows import held_out_windows, training_windows
+from tests.helpers.networks import contexts_of
 from tests.helpers.runs import small_run
 
 
@@ -71,7 +72,7 @@ def test_the_codes_of_a_window_are_those_at_its_positions_and_phases(shape):
 @given(shapes())
 def test_each_target_sees_whole_chunks_that_lie_in_its_window(shape):
     architecture, targets, positions = shape
-    contexts = targets.contexts(positions, architecture)
+    contexts = contexts_of(targets, positions, architecture)
     window = torch.arange(targets.samples(positions, architecture))[None]
     first_codes = targets.codes(window, architecture)[0, :, 0].tolist()
     begins = [code - context for code, context in zip(first_codes, contexts, strict=True)]
