@@ -41,15 +41,11 @@ SEED = 0
 
 @dataclass(frozen=True)
 class StreamRate:
-    """Rates of the stream for consumers of windows of 8-bit samples.
+    """Windows per second of all consumers together, in the steady state, of 8-bit samples.
 
-    Attributes:
-        way: "mapped" or "carried" (:mod:`datasets.stream`).
-        window: Samples per window.
-        rate, plain_rate: Windows per second of all consumers together, in the steady state.
-        of_plain: Ratios of the two in neighbouring rounds.
-        of_plain_cpu: The same ratios per second of the consumers' CPU time.
-        first_seconds: Seconds that a running consumer waits for its first batch.
+    ``way`` is "mapped" or "carried" (:mod:`datasets.stream`), ``window`` is in samples.
+    ``of_plain`` are the ratios of the two rates in neighbouring rounds, and ``of_plain_cpu`` those
+    per second of CPU time. A running consumer waits ``first_seconds`` for its first batch.
     """
 
     way: str

@@ -3,6 +3,7 @@
 import json
 import sys
 from contextlib import redirect_stdout
+from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -27,8 +28,6 @@ def doctor(
 
     With --cluster, a configuration sets the requirements that the cluster must meet.
     """
-    from dataclasses import asdict
-
     from scaling.cluster.doctor import examine
     from scaling.common.paths import CLONE
 
@@ -67,7 +66,7 @@ def bench(
     with progress_bars(console) as show:
         measured = benches[subject].measure(partial(show, "measurements"))
     if as_json:
-        print(json.dumps(measured.as_json(), indent=1))
+        print(json.dumps(asdict(measured), indent=1))
         return
     console.print(measured.table())
 

@@ -53,6 +53,8 @@ def evaluate(
     """Compute the exact loss of a run on a split (docs/evaluation.md)."""
     from datasets.manifest import Corpus
     from scaling.cli.progress import progress_bars
+    from scaling.cli.score_tables import contexts_table
+    from scaling.evaluation.evaluate import context_curve
     from scaling.evaluation.evaluate import evaluate as evaluate_run
     from scaling.runs.trained_model import TrainedModel
 
@@ -64,26 +66,30 @@ def evaluate(
     runs = [TrainedModel.load(folder) for folder in (run, against) if folder]
     prepared = Corpus.load(corpus or runs[0].config.corpus)
     number = None if positions == "all" else int(positions)
-    if seen:
-        _evaluate_contexts(
-            *(runs[0], prepared, split, seen, number, history),
-            transfer=bool(corpus),
-            as_json=as_json,
-        )
-        return
-    # Two runs are scored on the same targets: those with enough history for the longer context.
-    longest = max(one.config.model.context for one in runs)
-    history = longest if history is None else history
     with progress_bars(console) as show:
-        watch = partial(show, "targets")
-        found = [
-            evaluate_run(
-                one, prepared, split, watch, protocol, number, history, transfer=bool(corpus)
+        watch, transfer = partial(show, "targets"), bool(corpus)
+        if seen:
+            curve, found = context_curve(
+                runs[0], prepared, split, seen, watch, number, history, transfer=transfer
             )
-            for one in runs
-        ]
+            runs *= len(found)
+        else:
+            # Two runs share their targets: those with enough history for the longer context.
+            longest = max(one.config.model.context for one in runs)
+            history = longest if history is None else history
+            found = [
+                evaluate_run(
+                    one, prepared, split, watch, protocol, number, history, transfer=transfer
+                )
+                for one in runs
+            ]
     paths = [one.write(of.folder) for of, one in zip(runs, found, strict=True)]
-    _show_evaluations(found, paths, as_json=as_json)
+    if not seen:
+        _show_evaluations(found, paths, as_json=as_json)
+    elif as_json:
+        print(json.dumps([one.model_dump() for one in curve], indent=1))
+    else:
+        console.print(contexts_table(curve, found[0]))
 
 
 def _show_evaluations(
@@ -103,34 +109,6 @@ def _show_evaluations(
         print_line(path.resolve())
     if difference:
         print_line(difference.sentence)
-
-
-def _evaluate_contexts(
-    run: "TrainedModel",
-    corpus: "Corpus",
-    split: str,
-    contexts: list[int],
-    positions: int | None,
-    history: int | None,
-    *,
-    transfer: bool,
-    as_json: bool,
-) -> None:
-    from scaling.cli.progress import progress_bars
-    from scaling.cli.score_tables import contexts_table
-    from scaling.evaluation.evaluate import context_curve
-
-    with progress_bars(console) as show:
-        watch = partial(show, "targets")
-        curve, evaluations = context_curve(
-            run, corpus, split, contexts, watch, positions, history, transfer=transfer
-        )
-    for one in evaluations:
-        one.write(run.folder)
-    if as_json:
-        print(json.dumps([one.model_dump() for one in curve], indent=1))
-        return
-    console.print(contexts_table(curve, evaluations[0]))
 
 
 def _contexts(text: str, protocol: str) -> list[int]:

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
 Folder = Annotated[Path, Argument(help="Name a study's folder, such as runs/demo.")]
 Folders = Annotated[
-    list[Path],
-    Argument(help="Name a study's folder, such as runs/demo; with --compare, name two."),
+    list[Path], Argument(help="Name a study's folder, such as runs/demo; with --compare, name two.")
 ]
 
 
@@ -153,6 +152,8 @@ def report(
 
     Write report.html, report.md and report.json, and CSV files.
     """
+    from scaling.reporting.two_studies import write_two
+
     wanted = 2 if compare else 1
     if len(folders) != wanted:
         raise ConfigError(
@@ -161,7 +162,7 @@ def report(
                 + ("two, as `report --compare runs/a runs/b`" if compare else "one, or --compare")
             ]
         )
-    written = _report_two(*folders) if compare else _report_one(folders[0])
+    written = write_two(*folders) if compare else _report_one(folders[0])
     if as_json:
         print(written.json.read_text())
         return
@@ -177,12 +178,6 @@ def _report_one(folder: Path) -> "ReportPaths":
     if (folder / FILE_NAME).exists():
         return _write_comparison(records, folder)
     return write_report(records, folder, study=folder.resolve().name, skipped=skipped)
-
-
-def _report_two(first: Path, second: Path) -> "ReportPaths":
-    from scaling.reporting.two_studies import write_two
-
-    return write_two(first, second)
 
 
 def _write_comparison(records: "Sequence[RunRecord]", folder: Path) -> "ReportPaths":

@@ -1,6 +1,6 @@
 """HTML page and CSV table of a comparison, beside its ``comparison.json``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +40,8 @@ def write_page(comparison: Comparison, records: Sequence[RunRecord], folder: Pat
         csv=folder / "comparison.csv",
         headlines=comparison.headlines,
     )
-    for path, text in (
-        (paths.csv, table_text(flat)),
-        (paths.html, render("comparison.html.j2", content)),
-    ):
+    page = render("comparison.html.j2", content)
+    for path, text in ((paths.csv, table_text(flat)), (paths.html, page)):
         with replacing(path) as partial:
             partial.write_text(text)
     return paths
@@ -86,14 +84,15 @@ def _setup(comparison: Comparison) -> dict[str, str]:
 
 
 def _provenance(comparison: Comparison) -> dict[str, str]:
+    def listed(values: Mapping[str, Any]) -> str:
+        return ", ".join(f"{key} {value}" for key, value in values.items())
+
     return {
         "Corpus fingerprint": comparison.corpus_fingerprint,
         **{f"Targets, {p}": comparison.targets[p].targets_hash for p in PROTOCOLS},
         "Code version": comparison.code_version,
-        "Hardware": ", ".join(f"{key} {value}" for key, value in comparison.hardware.items()),
-        "Library versions": ", ".join(
-            f"{key} {value}" for key, value in comparison.versions.items()
-        ),
+        "Hardware": listed(comparison.hardware),
+        "Library versions": listed(comparison.versions),
     }
 
 

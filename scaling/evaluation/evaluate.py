@@ -161,24 +161,24 @@ def context_curve(
         )
     evaluations = [
         evaluate(
-            model, corpus, split, progress, "full-context", positions, history, transfer=transfer
+            model, corpus, split, progress, positions=positions, history=history, transfer=transfer
         )
         for model in [run.with_context(length) for length in lengths]
     ]
     reference = evaluations[lengths.index(own)]
-    scores = []
-    for evaluation in evaluations:
-        difference, half = None, None
-        if evaluation is not reference:
-            difference, half = paired_difference(evaluation, reference)
-        scores.append(
-            ContextScore(
-                context=evaluation.context,
-                seconds=evaluation.context / corpus.rate,
-                loss=evaluation.loss,
-                difference=difference,
-                difference_half_interval=half,
-                extrapolates=evaluation.context > own,
-            )
+    differences = [
+        (None, None) if one is reference else paired_difference(one, reference)
+        for one in evaluations
+    ]
+    scores = [
+        ContextScore(
+            context=one.context,
+            seconds=one.context / corpus.rate,
+            loss=one.loss,
+            difference=difference,
+            difference_half_interval=half,
+            extrapolates=one.context > own,
         )
+        for one, (difference, half) in zip(evaluations, differences, strict=True)
+    ]
     return scores, evaluations

@@ -17,7 +17,6 @@ from datasets.manifest import Corpus
 from datasets.windows import Windows, hash_targets, order_windows
 from model.codes import codes_tensor
 from model.network import LatentTransformer, Sequences
-from model.recent import RecentOutput
 from model.targets import Targets
 from scaling.evaluation.clustered_errors import assign_clusters, half_interval, mean_and_error
 from scaling.evaluation.evaluate import Progress
@@ -145,16 +144,8 @@ def encode_targets(
         window_BT = codes_tensor(np.stack(rows)).to(device)
         codes.append(window_BT[:, -1:].long())
         parts.append(network.sequences(window_BT, targets))
-    recent = None
-    if parts[0].recent is not None:
-        recents = [part.recent for part in parts if part.recent is not None]
-        recent = RecentOutput(
-            torch.cat([part.summand for part in recents]),
-            torch.cat([part.predicted for part in recents]),
-            recents[0].scale,
-        )
-    latents = torch.cat([part.latents_SND for part in parts])
-    return EncodedTargets(recordings, offsets, torch.cat(codes), Sequences(latents, recent))
+    joined = [torch.cat(same) for same in zip(*(part.tensors() for part in parts), strict=True)]
+    return EncodedTargets(recordings, offsets, torch.cat(codes), parts[0].group(joined))
 
 
 def score_latents(

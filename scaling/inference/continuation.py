@@ -109,7 +109,12 @@ def continue_prompt(
     with ExitStack() as files:
         pictures = [files.enter_context(replacing(picture)) for _, picture in names]
         partials = [files.enter_context(replacing(wav)) for wav, _ in names]
-        wavs = [files.enter_context(_open_wav(partial, rate)) for partial in partials]
+        wavs = [
+            files.enter_context(
+                soundfile.SoundFile(os.fsencode(path), "w", rate, 1, "PCM_16", format="WAV")
+            )
+            for path in partials
+        ]
         codes_BT, nats_B = _generate_into(wavs, run, codes_S, request, progress)
         continuations = []
         rows = zip(names, pictures, codes_BT, nats_B, strict=True)
@@ -132,10 +137,6 @@ def summary_lines(continuations: Sequence[Continuation]) -> list[str]:
         )
         lines += [f"warning: {each.wav.name} {alarm}" for alarm in each.alarms]
     return lines
-
-
-def _open_wav(path: Path, rate: int) -> soundfile.SoundFile:
-    return soundfile.SoundFile(os.fsencode(path), "w", rate, 1, "PCM_16", format="WAV")
 
 
 def _generate_into(
@@ -245,14 +246,6 @@ def generate_blocks(
             block, reported = [], time.monotonic()
         if is_last:
             return
-
-
-def generate_codes(
-    run: TrainedModel, codes_S: np.ndarray, request: GenerationRequest, progress: Progress
-) -> np.ndarray:
-    """Continue the codes [S], and return the new codes (B, T)."""
-    blocks = generate_blocks(run, codes_S, request, progress)
-    return np.concatenate([codes for codes, _ in blocks], 1)
 
 
 def _draw(

@@ -19,7 +19,7 @@ from model.sampling import Sampling
 from scaling.analysis.records import load_records
 from scaling.analysis.series import CONTEXT, PANEL, setting, setting_name, setting_text
 from scaling.evaluation.evaluate import Progress
-from scaling.inference.continuation import GenerationRequest, PromptError, generate_codes
+from scaling.inference.continuation import GenerationRequest, PromptError, generate_blocks
 from scaling.inference.spectrogram import thumbnail
 from scaling.reporting.clips import FOLDER, INDEX
 from scaling.runs.record import FILE_NAME, RunRecord, bits
@@ -218,6 +218,7 @@ def _continue(
     clips = []
     for sampling in request.samplings:
         generation = GenerationRequest(len(nats_T) / rate, sampling, request.seed)
+        blocks = generate_blocks(run, codes[:start], generation, progress)
         caption = (
             f"Run {run.record.id}, seed {request.seed}, temperature {sampling.temperature:g}. Its "
             f"loss on the true continuation: {bits(nats):.3f} bits ({nats:.3f} nats) a sample; "
@@ -229,7 +230,7 @@ def _continue(
                 prompt,
                 f"Continued with {shape}",
                 caption,
-                generate_codes(run, codes[:start], generation, progress)[0],
+                np.concatenate([codes_BT[0] for codes_BT, _ in blocks]),
                 run=run.record.id,
                 temperature=sampling.temperature,
                 seed=request.seed,
