@@ -43,10 +43,7 @@ SOURCES = ((44_100, 2), (16_000, 1))
 
 @dataclass(frozen=True)
 class Encoding:
-    """Seconds of audio per CPU second, from one kind of file to mono codes at 16,000 Hz.
-
-    ``decoded`` is the rate of decoding and resampling alone.
-    """
+    """Seconds of audio per CPU second: to mono codes at 16,000 Hz, and to decode and resample."""
 
     format: str
     rate: int

@@ -152,10 +152,7 @@ class Consumer:
         return time.perf_counter() - began
 
     def streamed(self, drained: int, count: int) -> tuple[float, float]:
-        """Take ``drained`` and then ``count`` batches; return wall and CPU seconds of the latter.
-
-        The first ones were prepared while no consumer took any.
-        """
+        """Take ``drained`` prepared batches; return wall and CPU seconds of the next ``count``."""
         for _ in range(drained):
             next(self._batches)
         began, used = time.perf_counter(), time.process_time()

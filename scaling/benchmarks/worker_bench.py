@@ -147,10 +147,7 @@ def run_trial(trial: Trial) -> list[list[dict[str, Any]]]:
 
 
 def run_forked(work: Callable[..., None], arguments: tuple[Any, ...], workers: int) -> None:
-    """Run ``work(rank, *arguments)`` in one process per worker.
-
-    The processes are forks of one that has imported everything, which saves each some seconds.
-    """
+    """Run ``work(rank, *arguments)`` in one process per worker, each with all imports done."""
     multiprocessing.set_forkserver_preload([__name__])
     start_processes(work, arguments, workers, start_method="forkserver")
 

@@ -47,7 +47,7 @@ def file_and_overrides(config: Path | None, words: Sequence[str] | None) -> tupl
         config = Path(rest.pop(0))
     if config is None:
         raise ConfigError(
-            ["no configuration file is named: add one, such as --config configs/runs/demo.yaml"]
+            "no configuration file is named: add one, such as --config configs/runs/demo.yaml"
         )
     return config, rest
 

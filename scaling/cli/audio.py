@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from scaling.cli.arguments import Out, Run, Seed, console, print_line
+from scaling.cli.progress import progress_bars
 from scaling.config.load import ConfigError
 
 Prompt = Annotated[
@@ -63,7 +64,6 @@ def generate(
     Ctrl-C stops early and keeps the audio made so far.
     """
     from model.sampling import Sampling
-    from scaling.cli.progress import progress_bars
     from scaling.inference.continuation import GenerationRequest, continue_prompt, summary_lines
     from scaling.runs.trained_model import TrainedModel
 
@@ -104,7 +104,6 @@ def listen(
 
     Write listen.html, and players for the study's report.
     """
-    from scaling.cli.progress import progress_bars
     from scaling.inference.listen import ListeningRequest
     from scaling.inference.listen import listen as continue_all
     from scaling.reporting.clips import write_page
@@ -113,7 +112,7 @@ def listen(
         drawn_at = tuple(float(one) for one in temperatures.split(","))
     except ValueError as error:
         raise ConfigError(
-            [f"--temperatures is {temperatures!r}: write numbers, such as 0.8,1.0"]
+            f"--temperatures is {temperatures!r}: write numbers, such as 0.8,1.0"
         ) from error
     asked = ListeningRequest(seconds, drawn_at, seed, prompts, most)
     with progress_bars(console) as show:

@@ -85,7 +85,7 @@ def design(
     axes, guesses = _axes(axis or []), _guesses(guess or [])
     budget = dollars if flops is None else flops
     if budget is None or None not in (flops, dollars):
-        raise ConfigError(["give one budget: --flops 1e18, or --dollars 200 with --hardware"])
+        raise ConfigError("give one budget: --flops 1e18, or --dollars 200 with --hardware")
     unit = "dollars" if flops is None else "FLOP"
     problems = _wrong_values(
         ("--dollars" if flops is None else "--flops", budget, "write more than 0", budget <= 0),
@@ -194,13 +194,11 @@ def _axes(texts: list[str]) -> dict[str, list[Any]]:
         numbers = [type(value) in (int, float) and value > 0 for value in axes[key]]
         if not key or len(set(map(str, axes[key]))) < 2 or not all(numbers):
             raise ConfigError(
-                [
-                    f"--axis {text!r}: write a key and two or more different numbers above 0, such "
-                    "as --axis model.context=8000,64000"
-                ]
+                f"--axis {text!r}: write a key and two or more different numbers above 0, such "
+                "as --axis model.context=8000,64000"
             )
     if not axes:
-        raise ConfigError(["no axis: write --axis model.context=8000,64000,512000"])
+        raise ConfigError("no axis: write --axis model.context=8000,64000,512000")
     return axes
 
 
@@ -217,7 +215,7 @@ def _guesses(texts: list[str]) -> "dict[str, AssumedEffect]":
             reducible = exponent = 0.0
         if not key or min(reducible, exponent) <= 0:
             raise ConfigError(
-                [f"--guess {text!r}: write KEY=NATS,EXPONENT, such as model.context=0.05,0.3"]
+                f"--guess {text!r}: write KEY=NATS,EXPONENT, such as model.context=0.05,0.3"
             )
         guesses[key] = AssumedEffect(reducible, exponent)
     return guesses
@@ -232,7 +230,7 @@ def _dollars(path: Path | None) -> Any:
     hardware = load.hardware(path) if path else None
     if hardware is None or hardware.dollars_per_hour is None:
         raise ConfigError(
-            ["--dollars needs hardware with a price: add --hardware configs/hardware/a100.yaml"]
+            "--dollars needs hardware with a price: add --hardware configs/hardware/a100.yaml"
         )
     measured = StreamMeasurement.read(STREAM_RECORD)
 

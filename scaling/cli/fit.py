@@ -110,7 +110,7 @@ def fit(
         *(where, group, holdout, bootstrap, seed, compare, isoflop, cost, at or []),
     )
     if out is not None and not out.resolve().parent.is_dir():
-        raise ConfigError([f"--json {out}: there is no folder {out.resolve().parent} to write to"])
+        raise ConfigError(f"--json {out}: there is no folder {out.resolve().parent} to write to")
     content = fit_table(asked, read_run_table(asked.table)).content()
     for part in () if out else fit_tables(content):
         console.print(part)

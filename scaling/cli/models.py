@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from typer import Option
 
 from scaling.cli.arguments import Json, Out, Run, console, print_line
+from scaling.cli.progress import progress_bars
 from scaling.config.load import ConfigError
 
 if TYPE_CHECKING:
@@ -52,16 +53,15 @@ def evaluate(
 ) -> None:
     """Compute the exact loss of a run on a split (docs/evaluation.md)."""
     from datasets.manifest import Corpus
-    from scaling.cli.progress import progress_bars
     from scaling.cli.score_tables import contexts_table
     from scaling.evaluation.evaluate import context_curve
     from scaling.evaluation.evaluate import evaluate as evaluate_run
     from scaling.runs.trained_model import TrainedModel
 
     if positions != "all" and (not positions.isdigit() or int(positions) < 1):
-        raise ConfigError([f"--positions is {positions!r}: write all, or 1 or more, such as 4096"])
+        raise ConfigError(f"--positions is {positions!r}: write all, or 1 or more, such as 4096")
     if contexts and against:
-        raise ConfigError(["--contexts and --against are both given: leave one of them out"])
+        raise ConfigError("--contexts and --against are both given: leave one of them out")
     seen = _contexts(contexts, protocol) if contexts else []
     runs = [TrainedModel.load(folder) for folder in (run, against) if folder]
     prepared = Corpus.load(corpus or runs[0].config.corpus)
@@ -115,11 +115,11 @@ def _contexts(text: str, protocol: str) -> list[int]:
     """Parse the value of ``--contexts``, in samples."""
     if protocol != "full-context":
         raise ConfigError(
-            [f"--contexts is given, but --protocol is {protocol}: leave one of them out"]
+            f"--contexts is given, but --protocol is {protocol}: leave one of them out"
         )
     numbers = text.split(",")
     if not all(number.strip().isdigit() for number in numbers):
-        raise ConfigError([f"--contexts is {text!r}: write samples, such as 16000,32000"])
+        raise ConfigError(f"--contexts is {text!r}: write samples, such as 16000,32000")
     return [int(number) for number in numbers]
 
 
@@ -135,14 +135,12 @@ def probe(
 
     Compare its loss with the loss after old chunks are replaced.
     """
-    from scaling.cli.progress import progress_bars
     from scaling.cli.score_tables import probe_table
     from scaling.evaluation.probe import probe as probe_run
 
     trained, prepared = _load(run, corpus)
     with progress_bars(console) as show:
-        watch = partial(show, "replacements")
-        found = probe_run(trained, prepared, split, positions, seed, watch)
+        found = probe_run(trained, prepared, split, positions, seed, partial(show, "replacements"))
     _show(found, found.write(run), probe_table(found), [found.sentence], as_json=as_json)
 
 
@@ -159,14 +157,12 @@ def forecast(
 
     An autoregression is compared as well.
     """
-    from scaling.cli.progress import progress_bars
     from scaling.cli.score_tables import forecast_table
     from scaling.evaluation.forecast import forecast as forecast_run
 
     trained, prepared = _load(run, corpus)
     with progress_bars(console) as show:
-        watch = partial(show, "recordings")
-        found = forecast_run(trained, prepared, split, season, watch)
+        found = forecast_run(trained, prepared, split, season, partial(show, "recordings"))
     _show(found, found.write(run), forecast_table(found), [], as_json=as_json)
 
 

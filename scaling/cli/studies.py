@@ -16,6 +16,7 @@ from scaling.cli.arguments import (
     print_line,
     resumable,
 )
+from scaling.cli.progress import progress_bars, show_runs, states_table
 from scaling.config import load
 from scaling.config.load import ConfigError
 
@@ -36,7 +37,6 @@ def train(words: Words = None, config: Config = None) -> None:
     """Train one run to its end. Resume from its newest checkpoint if it has one."""
     run = load.run(*file_and_overrides(config, words))
     # Problems of the configuration are reported before Ray and PyTorch take seconds to load.
-    from scaling.cli.progress import show_runs
     from scaling.orchestration.start import cluster_for
     from scaling.orchestration.train import make_job
     from scaling.orchestration.train import train as train_run
@@ -86,7 +86,6 @@ def sweep(
 
 
 def _sweep(asked: load.Sweep) -> "list[TrainingError]":
-    from scaling.cli.progress import show_runs
     from scaling.cluster.ray_cluster import cluster_resources
     from scaling.orchestration.start import cluster_for
     from scaling.sweeps import sweep as sweeps
@@ -99,7 +98,6 @@ def _sweep(asked: load.Sweep) -> "list[TrainingError]":
 
 def compare(words: Words = None, config: Config = None, as_json: Json = False) -> None:
     """Train models on equal budgets, and compare their losses."""
-    from scaling.cli.progress import progress_bars, show_runs
     from scaling.cli.score_tables import comparison_table
     from scaling.cluster.ray_cluster import cluster_resources
     from scaling.comparison import compare as comparing
@@ -130,7 +128,6 @@ def status(folder: Folder, as_json: Json = False) -> None:
     """Show the state of every run of a study."""
     from dataclasses import asdict
 
-    from scaling.cli.progress import states_table
     from scaling.runs.study import read_states
 
     states = read_states(folder)
@@ -157,10 +154,8 @@ def report(
     wanted = 2 if compare else 1
     if len(folders) != wanted:
         raise ConfigError(
-            [
-                f"{len(folders)} folders are named: write "
-                + ("two, as `report --compare runs/a runs/b`" if compare else "one, or --compare")
-            ]
+            f"{len(folders)} folders are named: write "
+            + ("two, as `report --compare runs/a runs/b`" if compare else "one, or --compare")
         )
     written = write_two(*folders) if compare else _report_one(folders[0])
     if as_json:

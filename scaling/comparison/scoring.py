@@ -22,10 +22,10 @@ from scaling.runs.trained_model import TrainedModel
 def score(
     scoring: ScoringConfig, runs: Sequence[RunConfig], progress: Progress
 ) -> list[dict[Protocol, Evaluation]]:
-    """Evaluate every run by both protocols, as many at once as the cluster's resources allow.
+    """Evaluate every run by both protocols, unless its evaluations exist.
 
-    All runs are scored on the targets with the longest of their contexts before them. Existing
-    evaluations are read. ``progress`` is called with the evaluations done and all new ones.
+    All runs are scored on the targets with the longest of their contexts before them.
+    ``progress`` is called with the evaluations done and all new ones.
     """
     history = max(run.model.context for run in runs)
     tasks = []

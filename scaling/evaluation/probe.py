@@ -38,10 +38,7 @@ BATCH = 8
 
 @dataclass(frozen=True)
 class EncodedTargets:
-    """Targets with their encoded contexts, one sequence each, sorted by recording and offset.
-
-    ``recordings`` and ``offsets`` are (S,), ``codes_S1`` the targets' own codes.
-    """
+    """Targets (S,) with their own codes and encoded contexts, sorted by recording and offset."""
 
     recordings: np.ndarray
     offsets: np.ndarray
@@ -92,7 +89,7 @@ def probe(
         effective=effective_context(by_another, model.context),
         donors=donor_origin,
         replaced=replaced,
-        attention=_attention(network, targets, octaves(model.latents)),
+        attention=_attention(network, targets),
     )
 
 
@@ -185,10 +182,9 @@ def replacement_latents(
 
 
 def choose_donors(targets: EncodedTargets, context: int, seed: int) -> tuple[np.ndarray, str]:
-    """Choose for each target another one (S,) as the donor of older chunks.
+    """Choose for each target another one (S,) as the donor of older chunks; name their origin.
 
-    A donor is of another recording, or a context away if there is only one. The returned text
-    names which.
+    A donor is of another recording, or a context away if there is only one.
     """
     recordings, offsets = targets.recordings, targets.offsets
     generator = np.random.default_rng(seed)
@@ -213,9 +209,7 @@ def effective_context(by_another: Sequence[ReplacedContext], context: int) -> in
     return next((cost.kept for cost in by_another if cost.excess.nats <= limit), context)
 
 
-def _attention(
-    network: LatentTransformer, targets: EncodedTargets, ages: Sequence[tuple[int, int]]
-) -> list[AttentionMass]:
+def _attention(network: LatentTransformer, targets: EncodedTargets) -> list[AttentionMass]:
     """Return the share of the newest latent's attention on the newest 1, 2, 4, ... chunks."""
     parts = [
         [weights.double().mean(1) for weights in network.transformer.newest_attention_weights(part)]
@@ -230,5 +224,5 @@ def _attention(
         AttentionMass(
             newest=last * chunk, by_layer=[float(weights[:last].sum()) for weights in by_layer]
         )
-        for _, last in ages
+        for _, last in octaves(network.architecture.latents)
     ]

@@ -79,10 +79,8 @@ def listen(
     """Write ``listen/clips.json``, its FLAC files and pictures into the first folder's study.
 
     ``folders`` are runs or studies. The last prompt ends ``seconds`` before the end of the test
-    split; the others precede it at equal distances. The clips of a prompt are the prompt, its
-    true continuation, and the continuations by each run. Each run's loss on the true
-    continuation is stored second by second. ``progress`` is called with the samples drawn
-    and to draw, over all continuations.
+    split; the others precede it at equal distances. Each run's loss on the true continuation is
+    stored second by second. ``progress`` is called with the samples drawn and to draw.
 
     Returns: the index, and a sentence for each run that was left out.
 
