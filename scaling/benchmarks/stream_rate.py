@@ -1,9 +1,8 @@
 """Windows per second that workers get from the stream, and by slicing a memory map.
 
-A consumer is a process like a worker of a run, and takes batches like the training loop. Plain
-slicing copies the same windows in the same order from a memory map of all codes, each into its row
-of a new batch. Both ways keep a batch until the next one exists, as the loop does: copies into
-memory that was just freed, and is still in the processor's cache, would be faster.
+A consumer takes batches like the training loop. Plain slicing copies the same windows in the same
+order from a memory map of all codes. Both ways keep a batch until the next one exists, as the loop
+does: copies into memory that was just freed, and is still in the cache, would be faster.
 """
 
 import time

@@ -17,9 +17,6 @@ Prompt = Annotated[
 Temperature = Annotated[
     float, Option(help="Divide the logits by this, such as 0.8; 0 takes the likeliest code.")
 ]
-Temperatures = Annotated[
-    str, Option(help="Generate at each of these, such as 0.8,1.0; 0 takes the likeliest code.")
-]
 TopK = Annotated[int | None, Option(help="Draw from the k likeliest codes, such as 50.")]
 TopP = Annotated[
     float | None,
@@ -37,9 +34,6 @@ TypicalP = Annotated[
 ]
 Silence = Annotated[
     float | None, Option(help="Stop after all were silent for this many seconds, such as 0.5.")
-]
-Most = Annotated[
-    int, Option(min=1, help="Take at most this many runs, the best per depth and context.")
 ]
 
 
@@ -95,10 +89,14 @@ def listen(
         list[Path], Argument(help="Name a study's folder, such as runs/demo, or folders of runs.")
     ],
     seconds: Annotated[float, Option(help="Let each run add this many seconds.")] = 1.0,
-    temperatures: Temperatures = "1.0",
+    temperatures: Annotated[
+        str, Option(help="Generate at each of these, such as 0.8,1.0; 0 takes the likeliest code.")
+    ] = "1.0",
     seed: Seed = 0,
     prompts: Annotated[int, Option(min=1, help="Take this many prompts of the test split.")] = 1,
-    most: Most = 4,
+    most: Annotated[
+        int, Option(min=1, help="Take at most this many runs, the best per depth and context.")
+    ] = 4,
 ) -> None:
     """Continue held-out prompts with the runs of a study.
 

@@ -1,6 +1,7 @@
 """The verbs before a study: design a sweep for a budget, and find the power of a comparison."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,25 +39,6 @@ IsoFlop = Annotated[
     bool, Option("--isoflop", help="Vary sizes at equal budgets instead of equal data.")
 ]
 Noise = Annotated[float, Option(help="Assume this standard deviation of a run's loss, in nats.")]
-Runs = Annotated[Path | None, Option(help="Estimate the noise from this study, such as runs/demo.")]
-SeedNoise = Annotated[
-    float | None,
-    Option(help="Assume this standard deviation between seeds, in nats, such as 0.004."),
-]
-TargetNoise = Annotated[
-    float | None,
-    Option(
-        help="Assume this standard deviation of a target's paired difference, in nats, such as 0.4."
-    ),
-]
-Correlation = Annotated[
-    float, Option(help="Assume this correlation of two differences in a recording.")
-]
-Recordings = Annotated[int | None, Option(help="Use this many held-out recordings, such as 60.")]
-PerRecording = Annotated[
-    int | None,
-    Option(help="Take this many targets per recording, such as 100, and find the recordings."),
-]
 
 
 def design(
@@ -119,20 +101,35 @@ def _wrong_values(*values: tuple[str, float | None, str, bool]) -> list[str]:
 
 def power(
     difference: Annotated[float, Option(help="Detect this many nats per sample, such as 0.01.")],
-    runs: Runs = None,
-    seed_noise: SeedNoise = None,
-    target_noise: TargetNoise = None,
-    correlation: Correlation = 0.0,
-    recordings: Recordings = None,
-    per_recording: PerRecording = None,
+    runs: Annotated[
+        Path | None, Option(help="Estimate the noise from this study, such as runs/demo.")
+    ] = None,
+    seed_noise: Annotated[
+        float | None,
+        Option(help="Assume this standard deviation between seeds, in nats, such as 0.004."),
+    ] = None,
+    target_noise: Annotated[
+        float | None,
+        Option(
+            help="Assume this standard deviation of a target's paired difference, in nats, such as 0.4."
+        ),
+    ] = None,
+    correlation: Annotated[
+        float, Option(help="Assume this correlation of two differences in a recording.")
+    ] = 0.0,
+    recordings: Annotated[
+        int | None, Option(help="Use this many held-out recordings, such as 60.")
+    ] = None,
+    per_recording: Annotated[
+        int | None,
+        Option(help="Take this many targets per recording, such as 100, and find the recordings."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Find the seeds and targets that detect a difference.
 
     The power is 0.8 at the 5 % level.
     """
-    from dataclasses import asdict
-
     from scaling.analysis.power_analysis import required_runs
     from scaling.cli.design_tables import power_table
 

@@ -28,15 +28,8 @@ Protocol = Annotated[
     Literal["full-context", "from-silence"],
     Option(help="Give each target its full context, or score chunks that follow silence."),
 ]
-History = Annotated[
-    int | None,
-    Option(help="Score targets with at least this many samples before them, such as 64000."),
-]
 Contexts = Annotated[
     str | None, Option(help="Score at each of these contexts, in samples, such as 16000,32000.")
-]
-Against = Annotated[
-    Path | None, Option(help="Print the paired difference from another run, such as runs/demo/ID.")
 ]
 
 
@@ -45,9 +38,15 @@ def evaluate(
     split: Split = "test",
     protocol: Protocol = "full-context",
     positions: Annotated[str, Option(help="Score this many random samples, or all.")] = "4096",
-    history: History = None,
+    history: Annotated[
+        int | None,
+        Option(help="Score targets with at least this many samples before them, such as 64000."),
+    ] = None,
     contexts: Contexts = None,
-    against: Against = None,
+    against: Annotated[
+        Path | None,
+        Option(help="Print the paired difference from another run, such as runs/demo/ID."),
+    ] = None,
     corpus: OtherCorpus = None,
     as_json: Json = False,
 ) -> None:

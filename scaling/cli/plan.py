@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,8 +50,6 @@ def plan(
 
     The needs are parameters, operations, memory, time and cost.
     """
-    from dataclasses import replace
-
     from scaling.cli.plan_tables import figures_table, node_tables
     from scaling.config import load
     from scaling.planning.calibration import Calibration, Rates

@@ -259,13 +259,8 @@ def _steps(config: RunConfig, hardware: Hardware, rows: Sequence[NodePlan]) -> T
         text=0,
     )
     for row in rows:
-        table.add_row(
-            f"{row.nodes:,}",
-            f"{row.workers:,}",
-            *_parts(row),
-            *_rates(row.step),
-            *_grown(row.grown),
-        )
+        own = (f"{row.nodes:,}", f"{row.workers:,}", *_parts(row), *_rates(row.step))
+        table.add_row(*own, f"{row.grown.batch:,}" if row.grown else "", *_rates(row.grown))
     return table
 
 
@@ -279,10 +274,6 @@ def _parts(row: NodePlan) -> list[str]:
 
 def _rates(step: Step | None) -> list[str]:
     return [f"{step.targets_per_second:,.0f}", f"{step.efficiency:.0%}"] if step else ["", ""]
-
-
-def _grown(step: Step | None) -> list[str]:
-    return [f"{step.batch:,}" if step else "", *_rates(step)]
 
 
 def _by_stage(title: str, rows: Sequence[NodePlan], cell: Callable[[Stage], str]) -> Table:

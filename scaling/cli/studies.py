@@ -1,6 +1,7 @@
 """The verbs that train runs and report on their studies."""
 
 import json
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -126,8 +127,6 @@ def compare(words: Words = None, config: Config = None, as_json: Json = False) -
 
 def status(folder: Folder, as_json: Json = False) -> None:
     """Show the state of every run of a study."""
-    from dataclasses import asdict
-
     from scaling.runs.study import read_states
 
     states = read_states(folder)

@@ -1,7 +1,6 @@
 """Table of a comparison: every model on the same targets, with intervals and matched measures.
 
-It is built from records and evaluations alone. Losses on other targets or in other units are an
-error.
+Losses on other targets or in other units are an error.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
 """Evaluations and probes as JSON files in a run's folder, and paired differences of evaluations.
 
-An evaluation stores sums by recording and second. They suffice for the error of its loss and for
-that of a paired difference, however long the recordings are. This module imports no torch.
+Sums by recording and second suffice for the errors of losses and of paired differences. This
+module imports no torch.
 """
 
 from collections.abc import Sequence
