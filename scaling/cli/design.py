@@ -35,6 +35,12 @@ Dollars = Annotated[
 Hardware = Annotated[
     Path | None, Option(help="Take the price from this file, such as configs/hardware/a100.yaml.")
 ]
+TargetNoise = Annotated[
+    float | None,
+    Option(
+        help="Assume this standard deviation of a target's paired difference, in nats, such as 0.4."
+    ),
+]
 IsoFlop = Annotated[
     bool, Option("--isoflop", help="Vary sizes at equal budgets instead of equal data.")
 ]
@@ -108,12 +114,7 @@ def power(
         float | None,
         Option(help="Assume this standard deviation between seeds, in nats, such as 0.004."),
     ] = None,
-    target_noise: Annotated[
-        float | None,
-        Option(
-            help="Assume this standard deviation of a target's paired difference, in nats, such as 0.4."
-        ),
-    ] = None,
+    target_noise: TargetNoise = None,
     correlation: Annotated[
         float, Option(help="Assume this correlation of two differences in a recording.")
     ] = 0.0,
