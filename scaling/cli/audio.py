@@ -11,13 +11,6 @@ from scaling.cli.arguments import Out, Run, Seed, console, print_line
 from scaling.cli.progress import progress_bars
 from scaling.config.load import ConfigError
 
-Prompt = Annotated[
-    Path | None, Option(help="Continue this audio file instead of silence, such as prompt.wav.")
-]
-Temperature = Annotated[
-    float, Option(help="Divide the logits by this, such as 0.8; 0 takes the likeliest code.")
-]
-TopK = Annotated[int | None, Option(help="Draw from the k likeliest codes, such as 50.")]
 TopP = Annotated[
     float | None,
     Option(help="Draw from the likeliest codes of this joint probability, such as 0.9."),
@@ -32,23 +25,28 @@ TypicalP = Annotated[
     float | None,
     Option(help="Draw from codes of typical surprise with this joint probability, such as 0.9."),
 ]
-Silence = Annotated[
-    float | None, Option(help="Stop after all were silent for this many seconds, such as 0.5.")
-]
 
 
 def generate(
     run: Run,
-    prompt: Prompt = None,
+    prompt: Annotated[
+        Path | None, Option(help="Continue this audio file instead of silence, such as prompt.wav.")
+    ] = None,
     seconds: Annotated[float, Option(help="Generate this many seconds of audio.")] = 1.0,
-    temperature: Temperature = 1.0,
-    top_k: TopK = None,
+    temperature: Annotated[
+        float, Option(help="Divide the logits by this, such as 0.8; 0 takes the likeliest code.")
+    ] = 1.0,
+    top_k: Annotated[
+        int | None, Option(help="Draw from the k likeliest codes, such as 50.")
+    ] = None,
     top_p: TopP = None,
     min_p: MinP = None,
     typical_p: TypicalP = None,
     seed: Seed = 0,
     batch: Annotated[int, Option(help="Generate this many continuations at once.")] = 1,
-    silence: Silence = None,
+    silence: Annotated[
+        float | None, Option(help="Stop after all were silent for this many seconds, such as 0.5.")
+    ] = None,
     out: Out = None,
 ) -> None:
     """Continue an audio file or silence.

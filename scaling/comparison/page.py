@@ -6,7 +6,7 @@ from typing import Any
 
 from datasets.files import replacing
 from scaling.analysis.series import CONTEXT, Series, setting
-from scaling.comparison.table import PROTOCOLS, Comparison, ComparisonRow, ScoredLoss
+from scaling.comparison.table import PROTOCOLS, Comparison, ScoredLoss
 from scaling.reporting import figures_learning
 from scaling.reporting.page import panels_as_json, render
 from scaling.reporting.report import ReportPaths, table_text
@@ -15,7 +15,10 @@ from scaling.runs.record import RunRecord, bits
 
 def write_page(comparison: Comparison, records: Sequence[RunRecord], folder: Path) -> ReportPaths:
     """Write ``report.html`` and ``comparison.csv``; ``records`` are those of the trained rows."""
-    rows = [_row(row) for row in comparison.rows]
+    rows = [
+        row.model_dump(exclude={"scores"}) | {p: _score(row.scores[p]) for p in PROTOCOLS}
+        for row in comparison.rows
+    ]
     flat = [
         {key: value for key, value in row.items() if not isinstance(value, dict)}
         | {f"{p}_{key}": value for p in PROTOCOLS for key, value in row[p].items()}
@@ -47,13 +50,8 @@ def write_page(comparison: Comparison, records: Sequence[RunRecord], folder: Pat
     return paths
 
 
-def _row(row: ComparisonRow) -> dict[str, Any]:
-    """Return one row as JSON values, its scores in nats and bits."""
-    values = row.model_dump(exclude={"scores"})
-    return values | {protocol: _score(row.scores[protocol]) for protocol in PROTOCOLS}
-
-
 def _score(score: ScoredLoss) -> dict[str, float | None]:
+    """Return a score as JSON values in nats and bits."""
     in_nats: dict[str, float | None] = {
         "": score.loss.nats,
         "half_interval_": score.half_interval,
