@@ -23,12 +23,11 @@ from datasets.convert import encode_file
 from datasets.settings import Settings
 from model.build import build
 from model.targets import Targets
-from scaling.benchmarks import stream_rate
-from scaling.benchmarks.stream_rate import StreamRate
-from scaling.benchmarks.timing import Benchmark, Progress, Spread
+from scaling.benchmarks.stream_rate import StreamRate, measure_stream_rates
+from scaling.benchmarks.timing import Benchmark, Progress, Spread, one_thread
 from scaling.cluster.ray_cluster import connected
 from scaling.common.paths import CLONE
-from scaling.common.terminal import terminal_table
+from scaling.common.terminal import table_of_pairs
 from scaling.config import load
 
 SETTINGS = Settings(rate=16_000, codec="mulaw", levels=256, scaling="none")
@@ -44,10 +43,7 @@ SOURCES = ((44_100, 2), (16_000, 1))
 
 @dataclass(frozen=True)
 class Encoding:
-    """Seconds of audio per CPU second, from one kind of file to mono codes at 16,000 Hz.
-
-    ``decoded`` is the rate of decoding and resampling alone.
-    """
+    """Seconds of audio per CPU second: to mono codes at 16,000 Hz, and to decode and resample."""
 
     format: str
     rate: int
@@ -138,13 +134,12 @@ def measure(progress: Progress) -> DataBench:
     total = ENCODINGS + 1 + len(CASES)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        encoded = []
+        encoded, deliveries = [], []
         for encoding in encodings(place):
             encoded.append(encoding)
             progress(len(encoded), total)
-        deliveries: list[StreamRate] = []
         with connected():
-            for rate in stream_rate.measure_stream_rates(place, CASES):
+            for rate in measure_stream_rates(place, CASES):
                 deliveries.append(rate)
                 progress(ENCODINGS + len(deliveries), total)
     training = _training(deliveries[0])
@@ -155,63 +150,59 @@ def measure(progress: Progress) -> DataBench:
 def _training(alone: StreamRate) -> Training:
     """Measure the training of the demo's model at the context of the only consumer ``alone``."""
     model = dataclasses.replace(load.run(CLONE / MODEL).model, context=alone.window)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     network = build(model)
     optimizer = torch.optim.Adam(network.parameters())
     targets = Targets("last", model.chunk)
     windows = torch.randint(0, model.levels, (1, targets.samples(1, model)), dtype=torch.uint8)
     rates = []
-    for _ in range(1 + STEPS):
-        began = time.perf_counter()
-        optimizer.zero_grad()
-        loss, _ = network(windows, targets)
-        loss.backward()
-        optimizer.step()
-        rates.append(1 / (time.perf_counter() - began))
-    torch.set_num_threads(threads)
+    with one_thread():
+        for _ in range(1 + STEPS):
+            began = time.perf_counter()
+            optimizer.zero_grad()
+            loss, _ = network(windows, targets)
+            loss.backward()
+            optimizer.step()
+            rates.append(1 / (time.perf_counter() - began))
     # The first step also allocates memory that the others reuse.
     rate = Spread.of(rates[1:])
     return Training(MODEL, alone.window, rate, alone.rate.median / rate.median)
 
 
 def _stream_table(bench: DataBench) -> Table:
-    table = terminal_table(
+    rows = [
+        (
+            ("rows with", "positions" if row.way == "mapped" else "codes"),
+            ("consumers", str(row.consumers)),
+            ("window", f"{row.window:,}"),
+            ("windows/s", f"{row.rate.median:,.0f}"),
+            ("MB/s", f"{row.bytes_per_second / 1e6:,.0f}"),
+            ("plain windows/s", f"{row.plain_rate.median:,.0f}"),
+            ("of plain", f"{row.of_plain.median:.0%}"),
+            ("range", f"{row.of_plain.lowest:.0%} to {row.of_plain.highest:.0%}"),
+            ("of plain in CPU time", f"{row.of_plain_cpu.median:.0%}"),
+            ("first batch", f"{row.first_seconds:.1f} s"),
+        )
+        for row in bench.deliveries
+    ]
+    return table_of_pairs(
         f"{bench.hardware['processor']}, {bench.hardware['cores']} cores; wall time, windows of "
         "8-bit samples; plain: slices of a memory map in the same processes",
-        (
-            *("rows with", "consumers", "window", "windows/s", "MB/s", "plain windows/s"),
-            *("of plain", "range", "of plain in CPU time", "first batch"),
-        ),
+        rows,
     )
-    for row in bench.deliveries:
-        table.add_row(
-            "positions" if row.way == "mapped" else "codes",
-            str(row.consumers),
-            f"{row.window:,}",
-            f"{row.rate.median:,.0f}",
-            f"{row.bytes_per_second / 1e6:,.0f}",
-            f"{row.plain_rate.median:,.0f}",
-            f"{row.of_plain.median:.0%}",
-            f"{row.of_plain.lowest:.0%} to {row.of_plain.highest:.0%}",
-            f"{row.of_plain_cpu.median:.0%}",
-            f"{row.first_seconds:.1f} s",
-        )
-    return table
 
 
 def _encoding_table(bench: DataBench) -> Table:
-    table = terminal_table(
-        "files to mono codes at 16,000 Hz: seconds of audio per second of one core's time",
-        ("format", "Hz", "channels", "times real time", "range", "decoding alone"),
-    )
-    for row in bench.encodings:
-        table.add_row(
-            row.format,
-            f"{row.rate:,}",
-            str(row.channels),
-            f"{row.encoded.median:,.0f}",
-            f"{row.encoded.lowest:,.0f} to {row.encoded.highest:,.0f}",
-            f"{row.decoded.median:,.0f}",
+    rows = [
+        (
+            ("format", row.format),
+            ("Hz", f"{row.rate:,}"),
+            ("channels", str(row.channels)),
+            ("times real time", f"{row.encoded.median:,.0f}"),
+            ("range", f"{row.encoded.lowest:,.0f} to {row.encoded.highest:,.0f}"),
+            ("decoding alone", f"{row.decoded.median:,.0f}"),
         )
-    return table
+        for row in bench.encodings
+    ]
+    return table_of_pairs(
+        "files to mono codes at 16,000 Hz: seconds of audio per second of one core's time", rows
+    )

@@ -20,8 +20,15 @@ from model.inference.streams import Streams
 from model.network import LatentTransformer
 from model.sampling import Sampling, Uniforms, draw
 from model.targets import Targets
-from scaling.benchmarks.timing import Benchmark, Progress, Timed, matmul_ceiling, side_by_side
-from scaling.common.terminal import terminal_table
+from scaling.benchmarks.timing import (
+    Benchmark,
+    Progress,
+    Timed,
+    matmul_ceiling,
+    one_thread,
+    side_by_side,
+)
+from scaling.common.terminal import table_of_pairs
 
 CONTEXT = 128_000
 REPEATS = 3
@@ -53,50 +60,38 @@ class Bench(Benchmark):
         """Return the comparisons as a table for a terminal."""
         clock = "wall time" if torch.cuda.is_available() else "CPU time of one thread"
         ceilings = ", ".join(f"{k} {v / 1e9:,.0f} GFLOP/s" for k, v in self.ceilings.items())
-        table = terminal_table(
+        rows = [
+            (
+                ("work", row.what),
+                ("context", f"{row.context:,}"),
+                ("speedup", f"{row.timed.ratio:,.1f}"),
+                ("range", f"{row.timed.lowest:,.1f} to {row.timed.highest:,.1f}"),
+                ("per second", f"{1 / row.timed.fast_seconds:,.1f} {row.unit}"),
+                ("naive per second", f"{1 / row.timed.naive_seconds:,.2f}"),
+                ("of ceiling", "" if row.of_ceiling is None else f"{row.of_ceiling:.0%}"),
+                ("peak memory", f"{row.timed.peak_bytes / 2**30:.2f} GiB"),
+            )
+            for row in self.rows
+        ]
+        return table_of_pairs(
             f"{self.hardware['processor']}, GPUs: {self.hardware['gpus']}; {clock}; "
             f"matrix product: {ceilings}",
-            (
-                *("work", "context", "speedup", "range", "per second", "naive per second"),
-                *("of ceiling", "peak memory"),
-            ),
+            rows,
         )
-        for row in self.rows:
-            timed = row.timed
-            table.add_row(
-                row.what,
-                f"{row.context:,}",
-                f"{timed.ratio:,.1f}",
-                f"{timed.lowest:,.1f} to {timed.highest:,.1f}",
-                f"{1 / timed.fast_seconds:,.1f} {row.unit}",
-                f"{1 / timed.naive_seconds:,.2f}",
-                "" if row.of_ceiling is None else f"{row.of_ceiling:.0%}",
-                f"{timed.peak_bytes / 2**30:.2f} GiB",
-            )
-        return table
 
 
 def measure(progress: Progress) -> Bench:
     """Measure every row; call ``progress(done, total)`` after each."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return _measure(progress)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _measure(progress: Progress) -> Bench:
-    device = _device()
-    ceilings = {
-        name: matmul_ceiling(dtype, device)
-        for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16))
-    }
-    cases = list(_cases())
-    rows = []
-    for number, case in enumerate(cases):
-        rows.append(case(ceilings))
-        progress(number + 1, len(cases))
+    with one_thread():
+        ceilings = {
+            "float32": matmul_ceiling(torch.float32, _device()),
+            "bfloat16": matmul_ceiling(torch.bfloat16, _device()),
+        }
+        cases = list(_cases())
+        rows = []
+        for case in cases:
+            rows.append(case(ceilings))
+            progress(len(rows), len(cases))
     return Bench(*Benchmark.machine(), ceilings, rows)
 
 
@@ -175,18 +170,25 @@ def _training_case(context: int, attention: str, targets: Targets, positions: in
         long = context > CONTEXT
         repeats = REPEATS if not long else 1 if targets.mode == "samples" else LONG_REPEATS
         timed = side_by_side(naive, 1, fast, count, repeats, warm=not long)
-        operations, _ = accounting.training_operations_per_target(
-            network.architecture, targets, positions
-        )
         detail = {
             "last": f"{positions} a window",
             "chunks": "every chunk",
             "samples": f"{targets.phases} of 2000 phases",
         }[targets.mode]
-        share = operations / timed.fast_seconds / ceilings["float32"]
+        share = _share(network, targets, positions, timed, ceilings["float32"])
         return BenchRow(f"train {targets.mode}, {detail}", context, "targets", timed, share)
 
     return case
+
+
+def _share(
+    network: LatentTransformer, targets: Targets, positions: int, timed: Timed, ceiling: float
+) -> float:
+    """Return the share of the matrix-product rate that the fast way of training reaches."""
+    operations, _ = accounting.training_operations_per_target(
+        network.architecture, targets, positions
+    )
+    return operations / timed.fast_seconds / ceiling
 
 
 def _evaluation_case(_ceilings: dict[str, float]) -> BenchRow:
@@ -259,10 +261,7 @@ def _precision_case(attention: str, targets: Targets, positions: int) -> Case:
         whole, count = _training(network, targets, positions, torch.float32)
         half, _ = _training(network, targets, positions, torch.bfloat16)
         timed = side_by_side(whole, count, half, count, REPEATS)
-        operations, _ = accounting.training_operations_per_target(
-            network.architecture, targets, positions
-        )
-        share = operations / timed.fast_seconds / ceilings["bfloat16"]
+        share = _share(network, targets, positions, timed, ceilings["bfloat16"])
         work = f"train {targets.mode} in bfloat16 (naive: float32)"
         return BenchRow(work, CONTEXT, "targets", timed, share)
 

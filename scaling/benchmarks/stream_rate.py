@@ -1,9 +1,8 @@
 """Windows per second that workers get from the stream, and by slicing a memory map.
 
-A consumer is a process like a worker of a run, and takes batches like the training loop. Plain
-slicing copies the same windows in the same order from a memory map of all codes, each into its row
-of a new batch. Both ways keep a batch until the next one exists, as the loop does: copies into
-memory that was just freed, and is still in the processor's cache, would be faster.
+A consumer takes batches like the training loop. Plain slicing copies the same windows in the same
+order from a memory map of all codes. Both ways keep a batch until the next one exists, as the loop
+does: copies into memory that was just freed, and is still in the cache, would be faster.
 """
 
 import time
@@ -41,15 +40,11 @@ SEED = 0
 
 @dataclass(frozen=True)
 class StreamRate:
-    """Rates of the stream for consumers of windows of 8-bit samples.
+    """Windows per second of all consumers together, in the steady state, of 8-bit samples.
 
-    Attributes:
-        way: "mapped" or "carried" (:mod:`datasets.stream`).
-        window: Samples per window.
-        rate, plain_rate: Windows per second of all consumers together, in the steady state.
-        of_plain: Ratios of the two in neighbouring rounds.
-        of_plain_cpu: The same ratios per second of the consumers' CPU time.
-        first_seconds: Seconds that a running consumer waits for its first batch.
+    ``way`` is "mapped" or "carried" (:mod:`datasets.stream`), ``window`` is in samples.
+    ``of_plain`` are the ratios of the two rates in neighbouring rounds, and ``of_plain_cpu`` those
+    per second of CPU time. A running consumer waits ``first_seconds`` for its first batch.
     """
 
     way: str
@@ -156,10 +151,7 @@ class Consumer:
         return time.perf_counter() - began
 
     def streamed(self, drained: int, count: int) -> tuple[float, float]:
-        """Take ``drained`` and then ``count`` batches; return wall and CPU seconds of the latter.
-
-        The first ones were prepared while no consumer took any.
-        """
+        """Take ``drained`` prepared batches; return wall and CPU seconds of the next ``count``."""
         for _ in range(drained):
             next(self._batches)
         began, used = time.perf_counter(), time.process_time()

@@ -1,6 +1,5 @@
 """Times and peak memory of two ways that run in turn in one process, and the spread of repeats."""
 
-import dataclasses
 import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -50,16 +49,11 @@ class Benchmark:
         """Return the values of these fields for this machine."""
         return hardware(), environment.versions(), environment.code_version()
 
-    def as_json(self) -> dict[str, Any]:
-        """Return all values as plain JSON types; seconds, bytes, and operations per second."""
-        return dataclasses.asdict(self)
-
 
 @dataclass(frozen=True)
 class Timed:
-    """Seconds per unit of the naive and of the fast way (medians), and their ratio.
+    """Median seconds per unit of both ways, and the ratios (median and range) of neighbouring runs.
 
-    `ratio` is the median of the ratios of neighbouring runs, `lowest` and `highest` their range.
     `peak_bytes` is the memory that the fast way took beyond what was in use before.
     """
 
@@ -69,6 +63,17 @@ class Timed:
     lowest: float
     highest: float
     peak_bytes: int
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use a single thread in the block."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def clock() -> float:
@@ -89,11 +94,9 @@ def seconds(work: Work) -> float:
 def side_by_side(
     naive: Work, naive_units: int, fast: Work, fast_units: int, repeats: int, warm: bool = True
 ) -> Timed:
-    """Run the two ways in turn, `repeats` times, after one run of each that does not count.
+    """Run the two ways in turn, `repeats` times, after one run of each unless `warm` is False.
 
-    Args:
-        naive_units, fast_units: Units of work in one run, such as targets.
-        warm: False skips the first run, where it would take minutes.
+    `naive_units` and `fast_units` are the units of work in one run, such as targets.
     """
     if warm:
         naive()

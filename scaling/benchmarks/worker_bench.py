@@ -65,11 +65,9 @@ KINDS = {
 class Traffic(TorchDispatchMode):
     """Counter of the bytes of all collectives that run while it is entered.
 
-    Attributes:
-        given: Bytes by field of `Volume`, or by torch's operator if no field covers it. A scatter
-            or a gather counts with its whole tensor, not with one worker's part.
-        held: `held_bytes()` at the first reduction of more than one number. In a step at ZeRO
-            stages 0 to 2, that is the reduction of the gradients.
+    `given` are the bytes by field of `Volume`, or by torch's operator if no field covers it. A
+    scatter or a gather counts with its whole tensor. `held` is `held_bytes()` at the first
+    reduction of more than one number: at ZeRO stages 0 to 2, the reduction of the gradients.
     """
 
     def __init__(self) -> None:
@@ -118,11 +116,6 @@ class Case:
     stage: int
     precision: str
 
-    @property
-    def name(self) -> str:
-        """The name of the case's folder."""
-        return f"{self.stage}-{self.precision}"
-
 
 WORKERS = 4
 CASES = tuple(
@@ -154,20 +147,15 @@ def run_trial(trial: Trial) -> list[list[dict[str, Any]]]:
 
 
 def run_forked(work: Callable[..., None], arguments: tuple[Any, ...], workers: int) -> None:
-    """Run ``work(rank, *arguments)`` in one process per worker.
-
-    The processes are forks of one that has imported everything, which saves each some seconds.
-    """
+    """Run ``work(rank, *arguments)`` in one process per worker, each with all imports done."""
     multiprocessing.set_forkserver_preload([__name__])
     start_processes(work, arguments, workers, start_method="forkserver")
 
 
 def resume_trial(trial: Trial) -> list[list[dict[str, Any]]]:
-    """Resume every case of a finished trial from its first checkpoint, in new processes.
+    """Resume every case of a finished trial in new processes; return the results [worker][case].
 
-    Returns:
-        Results [worker][case]. ``seconds`` run from this call to the end of the first step,
-        ``restored`` is the part that read the state.
+    ``seconds`` run from this call to the end of the first step, ``restored`` reading the state.
     """
     spawn(_resume, (trial, uuid4().hex, time.time()), nprocs=trial.workers)
     return trial.found()
@@ -184,7 +172,7 @@ def _resume(rank: int, trial: Trial, meeting: str, began: float) -> None:
     with trial_group(rank, trial, meeting):
         found = []
         for case in trial.cases:
-            checkpoint = Checkpoint.read(committed(_save_folder(trial, case, 0))[0])
+            checkpoint = _first_checkpoint(trial, case)
             network = build(MODEL)
             reading = time.perf_counter()
             engine_state.load_model(network, checkpoint)
@@ -206,10 +194,7 @@ def trial_group(rank: int, trial: Trial, meeting: str) -> Iterator[None]:
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(trial.workers))
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
-        "gloo",
-        init_method=f"file://{trial.folder / meeting}",
-        rank=rank,
-        world_size=trial.workers,
+        "gloo", init_method=f"file://{trial.folder / meeting}", rank=rank, world_size=trial.workers
     )
     yield
     # A worker that exits early closes connections that others still use.
@@ -232,21 +217,24 @@ def _count(rank: int, trial: Trial, case: Case) -> dict[str, Any]:
         writer = Writer(_save_folder(trial, case, number), "trial", rank, trial.workers)
         torch.distributed.barrier()
         began = time.perf_counter()
-        writer.write(
-            engine_state.gather_tensors(engine, rank, trial.workers, lambda: None),
-            TrainState(STEPS),
-        )
+        tensors = engine_state.gather_tensors(engine, rank, trial.workers, lambda: None)
+        writer.write(tensors, TrainState(STEPS))
         seconds.append(time.perf_counter() - began)
     torch.distributed.barrier()
     engine.destroy()
     del engine, network
     gc.collect()
+    saved = 0
+    if seconds:
+        saved = [part.bytes for _, part in sorted(_first_checkpoint(trial, case).parts.items())][
+            rank
+        ]
     return {
         "parameters": parameters,
         "given": dict(traffic.given),
         "held": held,
         "held_reducing": traffic.held - before,
-        "saved": _saved_bytes(_save_folder(trial, case, 0), rank) if seconds else 0,
+        "saved": saved,
         "save_seconds": seconds,
     }
 
@@ -267,26 +255,21 @@ def _step(engine: Any) -> None:
 
 
 def _save_folder(trial: Trial, case: Case, number: int) -> Path:
-    return trial.folder / f"{case.name}-{number}"
+    return trial.folder / f"{case.stage}-{case.precision}-{number}"
 
 
-def _saved_bytes(folder: Path, rank: int) -> int:
-    """Return the bytes of the tensors that this rank wrote to the checkpoint."""
-    parts = Checkpoint.read(committed(folder)[0]).parts
-    return [part.bytes for _, part in sorted(parts.items())][rank]
+def _first_checkpoint(trial: Trial, case: Case) -> Checkpoint:
+    return Checkpoint.read(committed(_save_folder(trial, case, 0))[0])
 
 
 @dataclass(frozen=True)
 class StageCounts:
-    """Counts and save times of one ZeRO stage in one precision.
+    """Bytes and save times of one ZeRO stage in one precision.
 
-    Attributes:
-        volume: Bytes that the first worker's collectives handle in a step.
-        other: Bytes of the collectives that `Volume` does not cover.
-        held: Bytes of the first worker's tensors after a step.
-        held_reducing: Bytes of its tensors while its gradients are reduced.
-        saved: Bytes that each worker writes to a checkpoint.
-        save_seconds: Seconds that the slowest worker takes to write.
+    `volume` are those of the first worker's collectives in a step, `other` of collectives that
+    `Volume` does not cover. `held` are those of its tensors after a step, `held_reducing` while its
+    gradients are reduced. Each worker writes `saved` to a checkpoint, in the `save_seconds` of the
+    slowest.
     """
 
     stage: int

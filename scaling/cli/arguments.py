@@ -37,17 +37,13 @@ def print_line(text: object) -> None:
 
 
 def file_and_overrides(config: Path | None, words: Sequence[str] | None) -> tuple[Path, list[str]]:
-    """Return the configuration file, from the option or the first argument, and the overrides.
-
-    Raises:
-        ConfigError: No file is named.
-    """
+    """Return the file of the option or the first argument, or ConfigError, and the overrides."""
     rest = list(words or [])
     if config is None and rest and "=" not in rest[0]:
         config = Path(rest.pop(0))
     if config is None:
         raise ConfigError(
-            ["no configuration file is named: add one, such as --config configs/runs/demo.yaml"]
+            "no configuration file is named: add one, such as --config configs/runs/demo.yaml"
         )
     return config, rest
 

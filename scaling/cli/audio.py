@@ -8,18 +8,9 @@ from typing import Annotated
 from typer import Argument, Option
 
 from scaling.cli.arguments import Out, Run, Seed, console, print_line
+from scaling.cli.progress import progress_bars
 from scaling.config.load import ConfigError
 
-Prompt = Annotated[
-    Path | None, Option(help="Continue this audio file instead of silence, such as prompt.wav.")
-]
-Temperature = Annotated[
-    float, Option(help="Divide the logits by this, such as 0.8; 0 takes the likeliest code.")
-]
-Temperatures = Annotated[
-    str, Option(help="Generate at each of these, such as 0.8,1.0; 0 takes the likeliest code.")
-]
-TopK = Annotated[int | None, Option(help="Draw from the k likeliest codes, such as 50.")]
 TopP = Annotated[
     float | None,
     Option(help="Draw from the likeliest codes of this joint probability, such as 0.9."),
@@ -34,26 +25,28 @@ TypicalP = Annotated[
     float | None,
     Option(help="Draw from codes of typical surprise with this joint probability, such as 0.9."),
 ]
-Silence = Annotated[
-    float | None, Option(help="Stop after all were silent for this many seconds, such as 0.5.")
-]
-Most = Annotated[
-    int, Option(min=1, help="Take at most this many runs, the best per depth and context.")
-]
 
 
 def generate(
     run: Run,
-    prompt: Prompt = None,
+    prompt: Annotated[
+        Path | None, Option(help="Continue this audio file instead of silence, such as prompt.wav.")
+    ] = None,
     seconds: Annotated[float, Option(help="Generate this many seconds of audio.")] = 1.0,
-    temperature: Temperature = 1.0,
-    top_k: TopK = None,
+    temperature: Annotated[
+        float, Option(help="Divide the logits by this, such as 0.8; 0 takes the likeliest code.")
+    ] = 1.0,
+    top_k: Annotated[
+        int | None, Option(help="Draw from the k likeliest codes, such as 50.")
+    ] = None,
     top_p: TopP = None,
     min_p: MinP = None,
     typical_p: TypicalP = None,
     seed: Seed = 0,
     batch: Annotated[int, Option(help="Generate this many continuations at once.")] = 1,
-    silence: Silence = None,
+    silence: Annotated[
+        float | None, Option(help="Stop after all were silent for this many seconds, such as 0.5.")
+    ] = None,
     out: Out = None,
 ) -> None:
     """Continue an audio file or silence.
@@ -63,7 +56,6 @@ def generate(
     Ctrl-C stops early and keeps the audio made so far.
     """
     from model.sampling import Sampling
-    from scaling.cli.progress import progress_bars
     from scaling.inference.continuation import GenerationRequest, continue_prompt, summary_lines
     from scaling.runs.trained_model import TrainedModel
 
@@ -95,16 +87,19 @@ def listen(
         list[Path], Argument(help="Name a study's folder, such as runs/demo, or folders of runs.")
     ],
     seconds: Annotated[float, Option(help="Let each run add this many seconds.")] = 1.0,
-    temperatures: Temperatures = "1.0",
+    temperatures: Annotated[
+        str, Option(help="Generate at each of these, such as 0.8,1.0; 0 takes the likeliest code.")
+    ] = "1.0",
     seed: Seed = 0,
     prompts: Annotated[int, Option(min=1, help="Take this many prompts of the test split.")] = 1,
-    most: Most = 4,
+    most: Annotated[
+        int, Option(min=1, help="Take at most this many runs, the best per depth and context.")
+    ] = 4,
 ) -> None:
     """Continue held-out prompts with the runs of a study.
 
     Write listen.html, and players for the study's report.
     """
-    from scaling.cli.progress import progress_bars
     from scaling.inference.listen import ListeningRequest
     from scaling.inference.listen import listen as continue_all
     from scaling.reporting.clips import write_page
@@ -113,7 +108,7 @@ def listen(
         drawn_at = tuple(float(one) for one in temperatures.split(","))
     except ValueError as error:
         raise ConfigError(
-            [f"--temperatures is {temperatures!r}: write numbers, such as 0.8,1.0"]
+            f"--temperatures is {temperatures!r}: write numbers, such as 0.8,1.0"
         ) from error
     asked = ListeningRequest(seconds, drawn_at, seed, prompts, most)
     with progress_bars(console) as show:

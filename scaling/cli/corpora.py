@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Argument, Exit, Option
 
 from scaling.cli.arguments import Config, Json, Words, console, file_and_overrides, print_line
+from scaling.cli.progress import progress_bars
 from scaling.config import load
 
 PRINTED = 40
@@ -29,7 +30,6 @@ def prepare(words: Words = None, config: Config = None) -> None:
     from datasets.prepare import prepare_corpus
     from datasets.storage import Folder
     from scaling.cli.corpus_tables import corpus_table
-    from scaling.cli.progress import progress_bars
     from scaling.cluster.ray_cluster import connected
 
     settings = load.corpus(*file_and_overrides(config, words))
@@ -52,7 +52,6 @@ def verify(corpus: Prepared, as_json: Json = False) -> None:
     """Verify every byte and every recording of a prepared corpus."""
     from datasets.manifest import Corpus, ManifestError
     from datasets.verify import Verification, verify_corpus
-    from scaling.cli.progress import progress_bars
 
     try:
         prepared = Corpus.load(corpus)

@@ -6,7 +6,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from datasets.manifest import Corpus
-from scaling.common.terminal import terminal_table
+from scaling.common.terminal import table_of_pairs, terminal_table
 from scaling.reporting.corpus_description import CONTEXTS, QUANTILES, Description
 
 BARS = 32
@@ -15,19 +15,17 @@ HEIGHTS = " ▁▂▃▄▅▆▇█"
 
 def corpus_table(corpus: Corpus) -> Table:
     """Return the splits of a corpus, with two reference models in bits per sample."""
-    table = terminal_table(
-        f"{corpus.folder}: {corpus.name}",
-        ("split", "recordings", "seconds", "histogram bits", "AR(32) bits"),
-    )
-    for name, split in corpus.splits.items():
-        table.add_row(
-            name,
-            str(split.recordings),
-            f"{split.seconds:.1f}",
-            f"{split.histogram_bits:.3f}",
-            f"{split.linear_bits:.3f}",
+    rows = [
+        (
+            ("split", name),
+            ("recordings", str(split.recordings)),
+            ("seconds", f"{split.seconds:.1f}"),
+            ("histogram bits", f"{split.histogram_bits:.3f}"),
+            ("AR(32) bits", f"{split.linear_bits:.3f}"),
         )
-    return table
+        for name, split in corpus.splits.items()
+    ]
+    return table_of_pairs(f"{corpus.folder}: {corpus.name}", rows)
 
 
 def description_tables(described: Description) -> Iterator[Table]:
@@ -47,10 +45,15 @@ def description_tables(described: Description) -> Iterator[Table]:
 
 def _identity(described: Description) -> Table:
     corpus = described.corpus
+    scalings = {
+        "none": "none",
+        "file": "each file to a peak of 1",
+        "chunk": f"{corpus['chunk']:,} samples at a time, from their minimum to their maximum",
+    }
     rows = {
         "licence": corpus["licence"],
         "codes": f"{corpus['codec']}, {corpus['levels']:,} levels, {corpus['rate']:,} Hz",
-        "scaling": _scaling(corpus["scaling"], corpus["chunk"]),
+        "scaling": scalings[corpus["scaling"]],
         "split": corpus["split_rule"],
         "copies": _copies(described),
         "audio files": ", ".join(
@@ -64,22 +67,11 @@ def _identity(described: Description) -> Table:
     }
     if corpus["contexts_cross_splits"]:
         rows["split"] += "; contexts cross the cuts"
-    table = Table(
-        title=escape(f"{described.folder}: {corpus['name']}"),
-        title_justify="left",
-        show_header=False,
-    )
+    table = terminal_table(f"{described.folder}: {corpus['name']}", ("", ""), text=2)
+    table.show_header = False
     for name, value in rows.items():
         table.add_row(name, escape(value))
     return table
-
-
-def _scaling(scaling: str, chunk: int) -> str:
-    return {
-        "none": "none",
-        "file": "each file to a peak of 1",
-        "chunk": f"{chunk:,} samples at a time, from their minimum to their maximum",
-    }[scaling]
 
 
 def _copies(described: Description) -> str:
@@ -94,19 +86,19 @@ def _copies(described: Description) -> str:
 
 
 def _splits(described: Description) -> Table:
-    headings = ("split", "recordings", "copies", "hours", "order 0", "order 1", "AR(32)")
-    table = terminal_table("splits with copies; reference models in bits per sample", headings)
-    for name, split in described.splits.items():
-        table.add_row(
-            name,
-            f"{split.recordings:,}",
-            f"{split.copies:,}",
-            f"{split.hours:,.3f}",
-            f"{split.histogram_bits:.3f}",
-            "" if split.pair_bits is None else f"{split.pair_bits:.3f}",
-            f"{split.linear_bits:.3f}",
+    rows = [
+        (
+            ("split", name),
+            ("recordings", f"{split.recordings:,}"),
+            ("copies", f"{split.copies:,}"),
+            ("hours", f"{split.hours:,.3f}"),
+            ("order 0", f"{split.histogram_bits:.3f}"),
+            ("order 1", "" if split.pair_bits is None else f"{split.pair_bits:.3f}"),
+            ("AR(32)", f"{split.linear_bits:.3f}"),
         )
-    return table
+        for name, split in described.splits.items()
+    ]
+    return table_of_pairs("splits with copies; reference models in bits per sample", rows)
 
 
 def _codes(described: Description) -> Table:
@@ -114,8 +106,7 @@ def _codes(described: Description) -> Table:
     title = f"histogram of the codes ({corpus['codec']}, {corpus['levels']:,} levels)"
     table = terminal_table(title, ("split", "lowest to highest", "bins used"), text=2)
     for name, split in described.splits.items():
-        used = f"{split.codes} of {len(split.histogram)}"
-        table.add_row(name, _bars(split.histogram), used)
+        table.add_row(name, _bars(split.histogram), f"{split.codes} of {len(split.histogram)}")
     return table
 
 

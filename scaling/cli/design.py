@@ -1,6 +1,7 @@
 """The verbs before a study: design a sweep for a budget, and find the power of a comparison."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,29 +35,16 @@ Dollars = Annotated[
 Hardware = Annotated[
     Path | None, Option(help="Take the price from this file, such as configs/hardware/a100.yaml.")
 ]
-IsoFlop = Annotated[
-    bool, Option("--isoflop", help="Vary sizes at equal budgets instead of equal data.")
-]
-Noise = Annotated[float, Option(help="Assume this standard deviation of a run's loss, in nats.")]
-Runs = Annotated[Path | None, Option(help="Estimate the noise from this study, such as runs/demo.")]
-SeedNoise = Annotated[
-    float | None,
-    Option(help="Assume this standard deviation between seeds, in nats, such as 0.004."),
-]
 TargetNoise = Annotated[
     float | None,
     Option(
         help="Assume this standard deviation of a target's paired difference, in nats, such as 0.4."
     ),
 ]
-Correlation = Annotated[
-    float, Option(help="Assume this correlation of two differences in a recording.")
+IsoFlop = Annotated[
+    bool, Option("--isoflop", help="Vary sizes at equal budgets instead of equal data.")
 ]
-Recordings = Annotated[int | None, Option(help="Use this many held-out recordings, such as 60.")]
-PerRecording = Annotated[
-    int | None,
-    Option(help="Take this many targets per recording, such as 100, and find the recordings."),
-]
+Noise = Annotated[float, Option(help="Assume this standard deviation of a run's loss, in nats.")]
 
 
 def design(
@@ -85,7 +73,7 @@ def design(
     axes, guesses = _axes(axis or []), _guesses(guess or [])
     budget = dollars if flops is None else flops
     if budget is None or None not in (flops, dollars):
-        raise ConfigError(["give one budget: --flops 1e18, or --dollars 200 with --hardware"])
+        raise ConfigError("give one budget: --flops 1e18, or --dollars 200 with --hardware")
     unit = "dollars" if flops is None else "FLOP"
     problems = _wrong_values(
         ("--dollars" if flops is None else "--flops", budget, "write more than 0", budget <= 0),
@@ -119,20 +107,30 @@ def _wrong_values(*values: tuple[str, float | None, str, bool]) -> list[str]:
 
 def power(
     difference: Annotated[float, Option(help="Detect this many nats per sample, such as 0.01.")],
-    runs: Runs = None,
-    seed_noise: SeedNoise = None,
+    runs: Annotated[
+        Path | None, Option(help="Estimate the noise from this study, such as runs/demo.")
+    ] = None,
+    seed_noise: Annotated[
+        float | None,
+        Option(help="Assume this standard deviation between seeds, in nats, such as 0.004."),
+    ] = None,
     target_noise: TargetNoise = None,
-    correlation: Correlation = 0.0,
-    recordings: Recordings = None,
-    per_recording: PerRecording = None,
+    correlation: Annotated[
+        float, Option(help="Assume this correlation of two differences in a recording.")
+    ] = 0.0,
+    recordings: Annotated[
+        int | None, Option(help="Use this many held-out recordings, such as 60.")
+    ] = None,
+    per_recording: Annotated[
+        int | None,
+        Option(help="Take this many targets per recording, such as 100, and find the recordings."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Find the seeds and targets that detect a difference.
 
     The power is 0.8 at the 5 % level.
     """
-    from dataclasses import asdict
-
     from scaling.analysis.power_analysis import required_runs
     from scaling.cli.design_tables import power_table
 
@@ -194,13 +192,11 @@ def _axes(texts: list[str]) -> dict[str, list[Any]]:
         numbers = [type(value) in (int, float) and value > 0 for value in axes[key]]
         if not key or len(set(map(str, axes[key]))) < 2 or not all(numbers):
             raise ConfigError(
-                [
-                    f"--axis {text!r}: write a key and two or more different numbers above 0, such "
-                    "as --axis model.context=8000,64000"
-                ]
+                f"--axis {text!r}: write a key and two or more different numbers above 0, such "
+                "as --axis model.context=8000,64000"
             )
     if not axes:
-        raise ConfigError(["no axis: write --axis model.context=8000,64000,512000"])
+        raise ConfigError("no axis: write --axis model.context=8000,64000,512000")
     return axes
 
 
@@ -217,7 +213,7 @@ def _guesses(texts: list[str]) -> "dict[str, AssumedEffect]":
             reducible = exponent = 0.0
         if not key or min(reducible, exponent) <= 0:
             raise ConfigError(
-                [f"--guess {text!r}: write KEY=NATS,EXPONENT, such as model.context=0.05,0.3"]
+                f"--guess {text!r}: write KEY=NATS,EXPONENT, such as model.context=0.05,0.3"
             )
         guesses[key] = AssumedEffect(reducible, exponent)
     return guesses
@@ -232,7 +228,7 @@ def _dollars(path: Path | None) -> Any:
     hardware = load.hardware(path) if path else None
     if hardware is None or hardware.dollars_per_hour is None:
         raise ConfigError(
-            ["--dollars needs hardware with a price: add --hardware configs/hardware/a100.yaml"]
+            "--dollars needs hardware with a price: add --hardware configs/hardware/a100.yaml"
         )
     measured = StreamMeasurement.read(STREAM_RECORD)
 

@@ -8,7 +8,7 @@ import yaml
 from rich.table import Table
 
 from scaling.analysis.power_analysis import POWER, Noise, RequiredRuns
-from scaling.common.terminal import terminal_table
+from scaling.common.terminal import table_of_pairs, terminal_table
 from scaling.config.load import with_values
 from scaling.fitting.forms import Additive
 from scaling.planning.design import CONTEXT, HISTORY, Design
@@ -25,21 +25,22 @@ def design_tables(
 ) -> Iterator[Table]:
     """Yield the cells of a design, and the expected results of its fits."""
     axes = list(made.axes)
-    table = terminal_table(
+    rows = [
+        (
+            *((axis, f"{cell.values[axis]:,}") for axis in axes),
+            ("steps", f"{cell.config.train.steps:,}"),
+            ("targets", f"{cell.targets:,}"),
+            ("seeds", f"{cell.seeds}"),
+            (f"{unit} per run", f"{cell.price:.4g}"),
+        )
+        for cell in made.cells
+    ]
+    yield table_of_pairs(
         f"{made.kind} design of {sum(cell.seeds for cell in made.cells)} runs: {made.price:.4g} of "
         f"{made.budget:.4g} {unit}",
-        (*axes, "steps", "targets", "seeds", f"{unit} per run"),
+        rows,
         text=0,
     )
-    for cell in made.cells:
-        table.add_row(
-            *(f"{cell.values[axis]:,}" for axis in axes),
-            f"{cell.config.train.steps:,}",
-            f"{cell.targets:,}",
-            f"{cell.seeds}",
-            f"{cell.price:.4g}",
-        )
-    yield table
     lawful = [axis for axis in axes if len(set(made.axes[axis])) >= Additive.least_values]
     names = [SIZE, DATA] if made.kind == "isoflop" else lawful
     assumed = "; ".join(
@@ -73,18 +74,19 @@ def sweep_text(made: Design, content: Mapping[str, Any], source: str) -> str:
 def power_table(difference: float, noise: Noise, found: Sequence[RequiredRuns]) -> Table:
     """Return the targets that each number of seeds requires."""
     known = "" if noise.freedom == inf else f" from {noise.freedom:g} degrees of freedom"
-    table = terminal_table(
+    rows = [
+        (
+            ("seeds each", f"{need.seeds}"),
+            ("targets", "never enough" if need.targets is None else f"{need.targets:,}"),
+            ("recordings", "" if need.recordings is None else f"{need.recordings:,}"),
+            ("smallest difference with all targets", f"{need.detectable:.4f}"),
+        )
+        for need in found
+    ]
+    return table_of_pairs(
         f"to detect {difference:g} nats ({bits(difference):.2g} bits) with power {POWER:g} at the "
         f"5 % level: standard deviation {noise.seeds:.4g} nats between seeds{known}, "
         f"{noise.targets:.4g} of a target's difference, correlation {noise.correlation:g}",
-        ("seeds each", "targets", "recordings", "smallest difference with all targets"),
+        rows,
         text=0,
     )
-    for need in found:
-        table.add_row(
-            f"{need.seeds}",
-            "never enough" if need.targets is None else f"{need.targets:,}",
-            "" if need.recordings is None else f"{need.recordings:,}",
-            f"{need.detectable:.4f}",
-        )
-    return table

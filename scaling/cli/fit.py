@@ -1,7 +1,7 @@
 """The verb that fits a law to a table of runs or to a study, and the tables that it prints."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,7 +10,7 @@ from rich.table import Table
 from typer import Argument, Option
 
 from scaling.cli.arguments import Seed, console, print_line
-from scaling.common.terminal import terminal_table
+from scaling.common.terminal import table_of_pairs, terminal_table
 from scaling.config.load import ConfigError
 
 TablePath = Annotated[
@@ -106,27 +106,11 @@ def fit(
     from scaling.fitting.table_fit import FitRequest, fit_table
 
     asked = FitRequest(
-        table=table,
-        loss=loss,
-        terms=term or [],
-        quadratics=quadratic or [],
-        form=form,
-        irreducible=irreducible,
-        objective=objective,
-        delta=delta,
-        space=space,
-        where=where,
-        group=group,
-        holdout=holdout,
-        bootstrap=bootstrap,
-        seed=seed,
-        compare=compare,
-        isoflop=isoflop,
-        cost=cost,
-        at=at or [],
+        *(table, loss, term or [], quadratic or [], form, irreducible, objective, space, delta),
+        *(where, group, holdout, bootstrap, seed, compare, isoflop, cost, at or []),
     )
     if out is not None and not out.resolve().parent.is_dir():
-        raise ConfigError([f"--json {out}: there is no folder {out.resolve().parent} to write to"])
+        raise ConfigError(f"--json {out}: there is no folder {out.resolve().parent} to write to")
     content = fit_table(asked, read_run_table(asked.table)).content()
     for part in () if out else fit_tables(content):
         console.print(part)
@@ -142,14 +126,12 @@ def fit_tables(content: dict[str, Any]) -> Iterator[Table]:
     """Yield the tables of a fit's JSON values: parameters, goodness of fit, and optional parts."""
     yield _parameters(content)
     yield _goodness(content)
-    if content["holdout"]:
-        yield _holdout(content["holdout"])
-    if content["forms"]:
-        yield _forms(content["forms"])
-    if content["isoflop"]:
-        yield _isoflop(content["isoflop"])
-    if content["frontier"]:
-        yield _frontier(content["frontier"])
+    tables: dict[str, Callable[[Any], Table]] = {
+        **{"holdout": _holdout, "forms": _forms, "isoflop": _isoflop, "frontier": _frontier}
+    }
+    for name, make_table in tables.items():
+        if content[name]:
+            yield make_table(content[name])
 
 
 def warnings(content: dict[str, Any]) -> Iterator[str]:
@@ -197,37 +179,36 @@ def _goodness(content: dict[str, Any]) -> Table:
 
 def _holdout(holdout: dict[str, Any]) -> Table:
     inside = "" if holdout["inside"] is None else f", {holdout['inside']} inside their interval"
-    table = terminal_table(
+    rows = [
+        (
+            ("line", str(row["line"])),
+            ("loss", _number(row["loss"])),
+            ("predicted", _number(row["predicted"])),
+            ("95% interval", _interval(row["interval"])),
+            ("error", f"{row['relative_error']:+.2%}"),
+            ("times beyond", _number(row["reach"])),
+        )
+        for row in holdout["predictions"]
+    ]
+    return table_of_pairs(
         f"held out: {holdout['rows']} rows, mean absolute error "
         f"{holdout['mean_abs_relative_error']:.2%}{inside}",
-        ("line", "loss", "predicted", "95% interval", "error", "times beyond"),
+        rows,
     )
-    for row in holdout["predictions"]:
-        table.add_row(
-            str(row["line"]),
-            _number(row["loss"]),
-            _number(row["predicted"]),
-            _interval(row["interval"]),
-            f"{row['relative_error']:+.2%}",
-            _number(row["reach"]),
-        )
-    return table
 
 
 def _forms(forms: list[dict[str, Any]]) -> Table:
-    table = terminal_table(
-        "forms beside each other", ("form", "parameters", "AICc", "error on left-out", "problem")
-    )
-    for score in forms:
-        error = score["left_out_error"]
-        table.add_row(
-            escape(score["name"]),
-            str(score["parameters"]),
-            _number(score["aicc"]),
-            "" if error is None else f"{error:.3%}",
-            escape(score["problem"] or ""),
+    rows = [
+        (
+            ("form", escape(score["name"])),
+            ("parameters", str(score["parameters"])),
+            ("AICc", _number(score["aicc"])),
+            ("error on left-out", _number(score["left_out_error"], ".3%")),
+            ("problem", escape(score["problem"] or "")),
         )
-    return table
+        for score in forms
+    ]
+    return table_of_pairs("forms beside each other", rows)
 
 
 def _isoflop(found: dict[str, Any]) -> Table:
@@ -252,23 +233,21 @@ def _isoflop(found: dict[str, Any]) -> Table:
 
 
 def _frontier(found: dict[str, Any]) -> Table:
-    table = terminal_table(
-        "best sizes for a budget", ("budget", "loss", "best sizes (95% interval)", "times beyond")
-    )
+    headings = ("budget", "loss", "best sizes (95% interval)", "times beyond")
+    table = terminal_table("best sizes for a budget", headings)
     for point in found["best"]:
         sizes = ", ".join(
             f"{name} {_number(size)} {_interval(point['intervals'][name])}".strip()
             for name, size in point["sizes"].items()
         )
-        beyond = max(point["reach"], point["cost_reach"])
-        table.add_row(
-            _number(point["budget"]), _number(point["loss"]), escape(sizes), _number(beyond)
-        )
+        numbers = (point["budget"], point["loss"], max(point["reach"], point["cost_reach"]))
+        budget, loss, beyond = map(_number, numbers)
+        table.add_row(budget, loss, escape(sizes), beyond)
     return table
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.5g}"
+def _number(value: float | None, form: str = ".5g") -> str:
+    return "" if value is None else format(value, form)
 
 
 def _interval(interval: Sequence[float | None] | None) -> str:

@@ -3,12 +3,14 @@
 import json
 import sys
 from contextlib import redirect_stdout
+from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any, Literal
 
 from typer import Argument, Exit, Option
 
 from scaling.cli.arguments import Config, Json, Words, console, file_and_overrides, print_line
+from scaling.cli.progress import progress_bars
 from scaling.config import load
 from scaling.config.load import ConfigError
 
@@ -27,14 +29,12 @@ def doctor(
 
     With --cluster, a configuration sets the requirements that the cluster must meet.
     """
-    from dataclasses import asdict
-
     from scaling.cluster.doctor import examine
     from scaling.common.paths import CLONE
 
     asked = bool(config or words)
     if asked and not cluster:
-        raise ConfigError(["a configuration is checked against a cluster alone: add --cluster"])
+        raise ConfigError("a configuration is checked against a cluster alone: add --cluster")
     run = load.sweep(*file_and_overrides(config, words)).runs[0][1] if asked else None
     findings = examine(CLONE)
     if cluster:
@@ -61,13 +61,12 @@ def bench(
 ) -> None:
     """Measure the model's fast paths, the data stream, or worker processes."""
     from scaling.benchmarks import data_bench, model_bench, worker_bench
-    from scaling.cli.progress import progress_bars
 
     benches: dict[str, Any] = {"model": model_bench, "data": data_bench, "workers": worker_bench}
     with progress_bars(console) as show:
         measured = benches[subject].measure(partial(show, "measurements"))
     if as_json:
-        print(json.dumps(measured.as_json(), indent=1))
+        print(json.dumps(asdict(measured), indent=1))
         return
     console.print(measured.table())
 
@@ -102,7 +101,7 @@ def rehearse(
         names = ["worker"]
     if unknown := set(names) - set(SENTENCES):
         known = "; ".join(f"{name} ({sentence})" for name, sentence in SENTENCES.items())
-        raise ConfigError([f"--faults has {', '.join(sorted(unknown))}: write some of {known}"])
+        raise ConfigError(f"--faults has {', '.join(sorted(unknown))}: write some of {known}")
     with TemporaryDirectory() as storage:
         asked = RehearsalRequest(
             run, tuple(names), workers, storage, refused, minutes and BLOCK * minutes

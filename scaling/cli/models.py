@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from typer import Option
 
 from scaling.cli.arguments import Json, Out, Run, console, print_line
+from scaling.cli.progress import progress_bars
 from scaling.config.load import ConfigError
 
 if TYPE_CHECKING:
@@ -27,15 +28,8 @@ Protocol = Annotated[
     Literal["full-context", "from-silence"],
     Option(help="Give each target its full context, or score chunks that follow silence."),
 ]
-History = Annotated[
-    int | None,
-    Option(help="Score targets with at least this many samples before them, such as 64000."),
-]
 Contexts = Annotated[
     str | None, Option(help="Score at each of these contexts, in samples, such as 16000,32000.")
-]
-Against = Annotated[
-    Path | None, Option(help="Print the paired difference from another run, such as runs/demo/ID.")
 ]
 
 
@@ -44,46 +38,57 @@ def evaluate(
     split: Split = "test",
     protocol: Protocol = "full-context",
     positions: Annotated[str, Option(help="Score this many random samples, or all.")] = "4096",
-    history: History = None,
+    history: Annotated[
+        int | None,
+        Option(help="Score targets with at least this many samples before them, such as 64000."),
+    ] = None,
     contexts: Contexts = None,
-    against: Against = None,
+    against: Annotated[
+        Path | None,
+        Option(help="Print the paired difference from another run, such as runs/demo/ID."),
+    ] = None,
     corpus: OtherCorpus = None,
     as_json: Json = False,
 ) -> None:
     """Compute the exact loss of a run on a split (docs/evaluation.md)."""
     from datasets.manifest import Corpus
-    from scaling.cli.progress import progress_bars
+    from scaling.cli.score_tables import contexts_table
+    from scaling.evaluation.evaluate import context_curve
     from scaling.evaluation.evaluate import evaluate as evaluate_run
     from scaling.runs.trained_model import TrainedModel
 
     if positions != "all" and (not positions.isdigit() or int(positions) < 1):
-        raise ConfigError([f"--positions is {positions!r}: write all, or 1 or more, such as 4096"])
+        raise ConfigError(f"--positions is {positions!r}: write all, or 1 or more, such as 4096")
     if contexts and against:
-        raise ConfigError(["--contexts and --against are both given: leave one of them out"])
+        raise ConfigError("--contexts and --against are both given: leave one of them out")
     seen = _contexts(contexts, protocol) if contexts else []
     runs = [TrainedModel.load(folder) for folder in (run, against) if folder]
     prepared = Corpus.load(corpus or runs[0].config.corpus)
     number = None if positions == "all" else int(positions)
-    if seen:
-        _evaluate_contexts(
-            *(runs[0], prepared, split, seen, number, history),
-            transfer=bool(corpus),
-            as_json=as_json,
-        )
-        return
-    # Two runs are scored on the same targets: those with enough history for the longer context.
-    longest = max(one.config.model.context for one in runs)
-    history = longest if history is None else history
     with progress_bars(console) as show:
-        watch = partial(show, "targets")
-        found = [
-            evaluate_run(
-                one, prepared, split, watch, protocol, number, history, transfer=bool(corpus)
+        watch, transfer = partial(show, "targets"), bool(corpus)
+        if seen:
+            curve, found = context_curve(
+                runs[0], prepared, split, seen, watch, number, history, transfer=transfer
             )
-            for one in runs
-        ]
+            runs *= len(found)
+        else:
+            # Two runs share their targets: those with enough history for the longer context.
+            longest = max(one.config.model.context for one in runs)
+            history = longest if history is None else history
+            found = [
+                evaluate_run(
+                    one, prepared, split, watch, protocol, number, history, transfer=transfer
+                )
+                for one in runs
+            ]
     paths = [one.write(of.folder) for of, one in zip(runs, found, strict=True)]
-    _show_evaluations(found, paths, as_json=as_json)
+    if not seen:
+        _show_evaluations(found, paths, as_json=as_json)
+    elif as_json:
+        print(json.dumps([one.model_dump() for one in curve], indent=1))
+    else:
+        console.print(contexts_table(curve, found[0]))
 
 
 def _show_evaluations(
@@ -105,43 +110,15 @@ def _show_evaluations(
         print_line(difference.sentence)
 
 
-def _evaluate_contexts(
-    run: "TrainedModel",
-    corpus: "Corpus",
-    split: str,
-    contexts: list[int],
-    positions: int | None,
-    history: int | None,
-    *,
-    transfer: bool,
-    as_json: bool,
-) -> None:
-    from scaling.cli.progress import progress_bars
-    from scaling.cli.score_tables import contexts_table
-    from scaling.evaluation.evaluate import context_curve
-
-    with progress_bars(console) as show:
-        watch = partial(show, "targets")
-        curve, evaluations = context_curve(
-            run, corpus, split, contexts, watch, positions, history, transfer=transfer
-        )
-    for one in evaluations:
-        one.write(run.folder)
-    if as_json:
-        print(json.dumps([one.model_dump() for one in curve], indent=1))
-        return
-    console.print(contexts_table(curve, evaluations[0]))
-
-
 def _contexts(text: str, protocol: str) -> list[int]:
     """Parse the value of ``--contexts``, in samples."""
     if protocol != "full-context":
         raise ConfigError(
-            [f"--contexts is given, but --protocol is {protocol}: leave one of them out"]
+            f"--contexts is given, but --protocol is {protocol}: leave one of them out"
         )
     numbers = text.split(",")
     if not all(number.strip().isdigit() for number in numbers):
-        raise ConfigError([f"--contexts is {text!r}: write samples, such as 16000,32000"])
+        raise ConfigError(f"--contexts is {text!r}: write samples, such as 16000,32000")
     return [int(number) for number in numbers]
 
 
@@ -157,14 +134,12 @@ def probe(
 
     Compare its loss with the loss after old chunks are replaced.
     """
-    from scaling.cli.progress import progress_bars
     from scaling.cli.score_tables import probe_table
     from scaling.evaluation.probe import probe as probe_run
 
     trained, prepared = _load(run, corpus)
     with progress_bars(console) as show:
-        watch = partial(show, "replacements")
-        found = probe_run(trained, prepared, split, positions, seed, watch)
+        found = probe_run(trained, prepared, split, positions, seed, partial(show, "replacements"))
     _show(found, found.write(run), probe_table(found), [found.sentence], as_json=as_json)
 
 
@@ -181,14 +156,12 @@ def forecast(
 
     An autoregression is compared as well.
     """
-    from scaling.cli.progress import progress_bars
     from scaling.cli.score_tables import forecast_table
     from scaling.evaluation.forecast import forecast as forecast_run
 
     trained, prepared = _load(run, corpus)
     with progress_bars(console) as show:
-        watch = partial(show, "recordings")
-        found = forecast_run(trained, prepared, split, season, watch)
+        found = forecast_run(trained, prepared, split, season, partial(show, "recordings"))
     _show(found, found.write(run), forecast_table(found), [], as_json=as_json)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,8 +50,6 @@ def plan(
 
     The needs are parameters, operations, memory, time and cost.
     """
-    from dataclasses import replace
-
     from scaling.cli.plan_tables import figures_table, node_tables
     from scaling.config import load
     from scaling.planning.calibration import Calibration, Rates
@@ -66,14 +65,13 @@ def plan(
     for option, given in (("--measured", measured), ("--nodes", nodes), ("--rates", rates)):
         if given and not trains_on:
             raise ConfigError(
-                [f"{option} needs --hardware: add --hardware configs/hardware/a100.yaml"]
+                f"{option} needs --hardware: add --hardware configs/hardware/a100.yaml"
             )
     stream = StreamMeasurement.read(measured or STREAM_RECORD) if trains_on else None
     calibration = Calibration.read() if nodes else None
     seen = Rates.read(rates) if rates else None
     numbers = parse_node_counts(nodes) if nodes else ()
-    planned = make_plan(runs, trains_on, stream, calibration, numbers, seen)
-    planned = replace(planned, match=match)
+    planned = replace(make_plan(runs, trains_on, stream, calibration, numbers, seen), match=match)
     if as_json:
         print(json.dumps(planned.as_json()))
     else:
@@ -96,12 +94,8 @@ def _show(planned: "Plan", of_nodes: "Sequence[Table]") -> None:
         print_line(planned.match.sentence)
     if not planned.runs:
         return
-    console.print(plan_table(planned))
-    for table in cost_tables(planned):
-        console.print(table)
-    if any(run.forecast for run in planned.runs):
-        console.print(forecast_table(planned))
-    for table in of_nodes:
+    forecast = [forecast_table(planned)] if any(run.forecast for run in planned.runs) else []
+    for table in (plan_table(planned), *cost_tables(planned), *forecast, *of_nodes):
         console.print(table)
     for sentence in planned.verdicts:
         print_line(sentence)
@@ -119,19 +113,17 @@ def _match(
     if parameters is None and vary is None:
         return None
     if parameters is None:
-        raise ConfigError([f"--vary {vary} needs a number of parameters: add --parameters 3.14M"])
+        raise ConfigError(f"--vary {vary} needs a number of parameters: add --parameters 3.14M")
     if vary is None:
         raise ConfigError(
-            [f"--parameters {parameters} needs the key that may change: add --vary model.width"]
+            f"--parameters {parameters} needs the key that may change: add --vary model.width"
         )
     wanted = parse_count(parameters)
     runs = load.sweep(path, overrides).runs
     ((axes, config), *others) = runs
     if axes or others:
         raise ConfigError(
-            [
-                f"--parameters is for one run, and {path} describes a sweep of {len(runs)}: name "
-                "the file of a run, such as configs/runs/demo.yaml"
-            ]
+            f"--parameters is for one run, and {path} describes a sweep of {len(runs)}: name "
+            "the file of a run, such as configs/runs/demo.yaml"
         )
     return nearest_value(config, vary, wanted)

@@ -1,10 +1,10 @@
 """Tables of a plan: parameters, operations, memory, cost, the data stream, and several nodes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.table import Table
 
-from scaling.common.terminal import terminal_table
+from scaling.common.terminal import table_of_pairs, terminal_table
 from scaling.config.hardware import SECONDS_PER_HOUR, Hardware
 from scaling.config.run_config import RunConfig
 from scaling.planning.calibration import Calibration
@@ -16,6 +16,7 @@ from scaling.planning.multi_node import (
     SIMULATED_FAILURES,
     CheckpointGoodput,
     NodePlan,
+    Stage,
     Step,
 )
 from scaling.planning.plan import Plan, PlannedRun
@@ -60,16 +61,11 @@ def _operations(runs: Sequence[PlannedRun]) -> Table:
     )
     for run in runs:
         whole = sum(both.total for both in run.operations_by_part.values())
-        found = [run.operations_by_part.get(part) for part in parts]
-        table.add_row(
-            run.id,
-            *(
-                f"{both.forward / 1e9:,.3f} + {both.backward / 1e9:,.3f} ({both.total / whole:.0%})"
-                if both
-                else ""
-                for both in found
-            ),
-        )
+        cells = dict.fromkeys(parts, "")
+        for part, both in run.operations_by_part.items():
+            sums = f"{both.forward / 1e9:,.3f} + {both.backward / 1e9:,.3f}"
+            cells[part] = f"{sums} ({both.total / whole:.0%})"
+        table.add_row(run.id, *cells.values())
     return table
 
 
@@ -104,26 +100,23 @@ def _peak(memory: Memory) -> str:
 def _cost(planned: Plan) -> Table:
     costs = [(run, run.cost) for run in planned.runs if run.cost]
     names = ", ".join({cost.hardware for _, cost in costs})
-    table = terminal_table(
-        f"on {names}: milliseconds per step, and time and cost of the run",
+    rows = [
         (
-            *("run", "of peak", "compute", "exposed", "data wait", "step", "MB/s of codes"),
-            *("hours", "validation", "accelerator-hours", "dollars"),
-        ),
-    )
-    for run, cost in costs:
-        step = cost.step
-        parts = (step.compute, step.exposed, step.waiting, step.seconds)
-        table.add_row(
-            run.id,
-            f"{cost.utilisation:.0%}",
-            *(f"{1e3 * part:,.2f}" for part in parts),
-            f"{cost.bytes_per_second / 1e6:,.1f}",
-            f"{cost.seconds / SECONDS_PER_HOUR:,.3f}",
-            f"{cost.validation_seconds / cost.seconds:.1%}",
-            f"{cost.accelerator_hours:,.3f}",
-            _dollars(cost.dollars),
+            ("run", run.id),
+            ("of peak", f"{cost.utilisation:.0%}"),
+            ("compute", f"{1e3 * cost.step.compute:,.2f}"),
+            ("exposed", f"{1e3 * cost.step.exposed:,.2f}"),
+            ("data wait", f"{1e3 * cost.step.waiting:,.2f}"),
+            ("step", f"{1e3 * cost.step.seconds:,.2f}"),
+            ("MB/s of codes", f"{cost.bytes_per_second / 1e6:,.1f}"),
+            ("hours", f"{cost.seconds / SECONDS_PER_HOUR:,.3f}"),
+            ("validation", f"{cost.validation_seconds / cost.seconds:.1%}"),
+            ("accelerator-hours", f"{cost.accelerator_hours:,.3f}"),
+            ("dollars", _dollars(cost.dollars)),
         )
+        for run, cost in costs
+    ]
+    table = table_of_pairs(f"on {names}: milliseconds per step, and time and cost of the run", rows)
     if len(costs) > 1:
         table.add_section()
         hours = planned.accelerator_hours or 0.0
@@ -137,66 +130,66 @@ def _dollars(dollars: float | None) -> str:
 
 def plan_table(planned: Plan) -> Table:
     """Return the runs of a plan: axes, parameters, targets, operations, and bytes of windows."""
-    axes = list(planned.runs[0].axes) if planned.runs else []
-    table = terminal_table(
-        f"runs: {len(planned.runs)}",
+    axes = list(planned.runs[0].axes)
+    rows = [
         (
-            *("run", *(axis.split(".")[-1] for axis in axes)),
-            *("parameters", "targets", "targets/epoch", "MFLOP/target", "of naive", "TFLOP"),
-            *("MB/window", "windows/step", "MB/step"),
-        ),
-        text=1 + len(axes),
-    )
-    for run in planned.runs:
-        table.add_row(
-            run.id,
-            *(str(run.axes[axis]) for axis in axes),
-            f"{sum(run.parameters.values()):,}",
-            f"{run.targets:,}",
-            "?" if run.epoch is None else f"{run.epoch:,}",
-            f"{run.operations_per_target / 1e6:,.1f}",
-            f"1/{run.naive_operations_per_target / run.operations_per_target:,.1f}",
-            f"{run.operations / 1e12:,.2f}",
-            f"{run.window_bytes / 1e6:.2f}",
-            f"{run.windows_per_step:,}",
-            f"{run.windows_per_step * run.window_bytes / 1e6:,.2f}",
+            ("run", run.id),
+            *((axis.split(".")[-1], str(run.axes[axis])) for axis in axes),
+            ("parameters", f"{sum(run.parameters.values()):,}"),
+            ("targets", f"{run.targets:,}"),
+            ("targets/epoch", "?" if run.epoch is None else f"{run.epoch:,}"),
+            ("MFLOP/target", f"{run.operations_per_target / 1e6:,.1f}"),
+            ("of naive", f"1/{run.naive_operations_per_target / run.operations_per_target:,.1f}"),
+            ("TFLOP", f"{run.operations / 1e12:,.2f}"),
+            ("MB/window", f"{run.window_bytes / 1e6:.2f}"),
+            ("windows/step", f"{run.windows_per_step:,}"),
+            ("MB/step", f"{run.windows_per_step * run.window_bytes / 1e6:,.2f}"),
         )
-    return table
+        for run in planned.runs
+    ]
+    return table_of_pairs(f"runs: {len(planned.runs)}", rows, text=1 + len(axes))
 
 
 def forecast_table(planned: Plan) -> Table:
     """Return the windows that a plan's runs need, and those that the stream delivers."""
     forecasts = [(run.id, run.forecast) for run in planned.runs if run.forecast]
     names = {forecast.hardware for _, forecast in forecasts}
-    table = terminal_table(
+    rows = [
+        (
+            ("run", name),
+            ("nodes", f"{forecast.nodes:,}"),
+            ("delivered windows/s", f"{forecast.delivered_windows_per_second:,.0f}"),
+            ("of peak", f"{forecast.expected.utilisation:.0%}"),
+            ("needed windows/s", f"{forecast.expected.windows_per_second:,.1f}"),
+            ("MB/s", f"{forecast.expected.bytes_per_second / 1e6:,.1f}"),
+            ("MB/s per node", f"{forecast.expected.node_bytes_per_second / 1e6:,.1f}"),
+            ("delivered/needed", f"{forecast.expected.times:,.1f}"),
+            ("at 100%", f"{forecast.most.times:,.1f}"),
+        )
+        for name, forecast in forecasts
+    ]
+    return table_of_pairs(
         f"the stream on {', '.join(names)}: windows that it delivers, and that the runs need at a "
         "share of the accelerators' peak",
-        (
-            *("run", "nodes", "delivered windows/s", "of peak", "needed windows/s", "MB/s"),
-            *("MB/s per node", "delivered/needed", "at 100%"),
-        ),
+        rows,
     )
-    for name, forecast in forecasts:
-        needed = forecast.expected
-        table.add_row(
-            name,
-            f"{forecast.nodes:,}",
-            f"{forecast.delivered_windows_per_second:,.0f}",
-            f"{needed.utilisation:.0%}",
-            f"{needed.windows_per_second:,.1f}",
-            f"{needed.bytes_per_second / 1e6:,.1f}",
-            f"{needed.node_bytes_per_second / 1e6:,.1f}",
-            f"{needed.times:,.1f}",
-            f"{forecast.most.times:,.1f}",
-        )
-    return table
 
 
 def node_tables(config: RunConfig, hardware: Hardware, rows: Sequence[NodePlan]) -> Iterator[Table]:
     """Yield a run's steps on each number of nodes, its traffic and memory, and its goodput."""
     yield _steps(config, hardware, rows)
-    yield _sent(config, rows)
-    yield _node_memory(config, hardware, rows)
+    yield _by_stage(
+        f"run {config.id}: MB that a worker sends per step, by ZeRO stage",
+        rows,
+        lambda stage: f"{stage.sent / 1e6:,.1f}",
+    )
+    size = f"{(hardware.accelerator_bytes or 0) / 1e9:,.0f} GB"
+    yield _by_stage(
+        f"run {config.id}: GB of a worker's weights + gradients + optimizer + buffers, by ZeRO "
+        f"stage (* does not fit the {size} of an accelerator)",
+        rows,
+        lambda stage: _held(stage.footprint) + ("" if stage.fits else " *"),
+    )
     yield _failures(config, rows)
 
 
@@ -266,13 +259,8 @@ def _steps(config: RunConfig, hardware: Hardware, rows: Sequence[NodePlan]) -> T
         text=0,
     )
     for row in rows:
-        table.add_row(
-            f"{row.nodes:,}",
-            f"{row.workers:,}",
-            *_parts(row),
-            *_rates(row.step),
-            *_grown(row.grown),
-        )
+        own = (f"{row.nodes:,}", f"{row.workers:,}", *_parts(row), *_rates(row.step))
+        table.add_row(*own, f"{row.grown.batch:,}" if row.grown else "", *_rates(row.grown))
     return table
 
 
@@ -288,32 +276,10 @@ def _rates(step: Step | None) -> list[str]:
     return [f"{step.targets_per_second:,.0f}", f"{step.efficiency:.0%}"] if step else ["", ""]
 
 
-def _grown(step: Step | None) -> list[str]:
-    return [f"{step.batch:,}" if step else "", *_rates(step)]
-
-
-def _sent(config: RunConfig, rows: Sequence[NodePlan]) -> Table:
-    table = terminal_table(
-        f"run {config.id}: MB that a worker sends per step, by ZeRO stage",
-        ("nodes", *(f"ZeRO {stage}" for stage in STAGES)),
-        text=0,
-    )
+def _by_stage(title: str, rows: Sequence[NodePlan], cell: Callable[[Stage], str]) -> Table:
+    table = terminal_table(title, ("nodes", *(f"ZeRO {stage}" for stage in STAGES)), text=0)
     for row in rows:
-        table.add_row(f"{row.nodes:,}", *(f"{stage.sent / 1e6:,.1f}" for stage in row.stages))
-    return table
-
-
-def _node_memory(config: RunConfig, hardware: Hardware, rows: Sequence[NodePlan]) -> Table:
-    size = f"{(hardware.accelerator_bytes or 0) / 1e9:,.0f} GB"
-    table = terminal_table(
-        f"run {config.id}: GB of a worker's weights + gradients + optimizer + buffers, by ZeRO "
-        f"stage (* does not fit the {size} of an accelerator)",
-        ("nodes", *(f"ZeRO {stage}" for stage in STAGES)),
-        text=0,
-    )
-    for row in rows:
-        cells = [_held(stage.footprint) + ("" if stage.fits else " *") for stage in row.stages]
-        table.add_row(f"{row.nodes:,}", *cells)
+        table.add_row(f"{row.nodes:,}", *map(cell, row.stages))
     return table
 
 
@@ -324,38 +290,34 @@ def _held(held: Footprint) -> str:
 
 
 def _failures(config: RunConfig, rows: Sequence[NodePlan]) -> Table:
-    table = terminal_table(
-        f"run {config.id}: goodput after checkpoints and failures, by formula and in a simulation "
-        f"of {SIMULATED_FAILURES:,} failures, with blocking and then with asynchronous checkpoints",
-        (
-            *("nodes", "failures", "hours between", "checkpoint GB", "recovery s"),
-            *("pause s", "interval min", "goodput", "simulated"),
-            *("pause s", "interval min", "goodput", "simulated", "targets/s"),
-        ),
-        text=2,
-    )
+    cells = []
     for row in rows:
-        for outlook in row.outlooks:
-            left = ""
-            if row.step:
-                left = f"{row.step.targets_per_second * outlook.asynchronous.simulated:,.0f}"
-            table.add_row(
-                f"{row.nodes:,}",
-                outlook.name,
-                f"{outlook.hours:,.2f}",
-                f"{row.checkpoint.whole / 1e9:,.2f}",
-                f"{outlook.blocking.saving.recovery:,.0f}",
+        speed = row.step and row.step.targets_per_second
+        cells += [
+            (
+                ("nodes", f"{row.nodes:,}"),
+                ("failures", outlook.name),
+                ("hours between", f"{outlook.hours:,.2f}"),
+                ("checkpoint GB", f"{row.checkpoint.whole / 1e9:,.2f}"),
+                ("recovery s", f"{outlook.blocking.saving.recovery:,.0f}"),
                 *_kept(outlook.blocking),
                 *_kept(outlook.asynchronous),
-                left,
+                ("targets/s", f"{speed * outlook.asynchronous.simulated:,.0f}" if speed else ""),
             )
-    return table
+            for outlook in row.outlooks
+        ]
+    return table_of_pairs(
+        f"run {config.id}: goodput after checkpoints and failures, by formula and in a simulation "
+        f"of {SIMULATED_FAILURES:,} failures, with blocking and then with asynchronous checkpoints",
+        cells,
+        text=2,
+    )
 
 
-def _kept(kept: CheckpointGoodput) -> list[str]:
+def _kept(kept: CheckpointGoodput) -> list[tuple[str, str]]:
     return [
-        f"{kept.saving.blocked:,.1f}",
-        f"{kept.interval / SECONDS_PER_MINUTE:,.1f}",
-        f"{kept.goodput:.2%}",
-        f"{kept.simulated:.2%}",
+        ("pause s", f"{kept.saving.blocked:,.1f}"),
+        ("interval min", f"{kept.interval / SECONDS_PER_MINUTE:,.1f}"),
+        ("goodput", f"{kept.goodput:.2%}"),
+        ("simulated", f"{kept.simulated:.2%}"),
     ]

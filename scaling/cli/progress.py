@@ -81,10 +81,7 @@ def states_table(states: Sequence[RunState], title: str) -> Table:
 
 
 def seconds_left(states: Sequence[RunState], concurrent: int) -> float | None:
-    """Return the seconds until all runs have ended, or None before any speed is known.
-
-    A run that has not begun is expected to take the mean time of the others.
-    """
+    """Return the seconds until all runs have ended: those to begin take the others' mean time."""
     known = [state.step_seconds * state.steps for state in states if state.step_seconds]
     if not known:
         return None

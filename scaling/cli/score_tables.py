@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from scaling.common.terminal import terminal_table
+from scaling.common.terminal import table_of_pairs, terminal_table
 from scaling.comparison.table import Comparison, ScoredLoss
 from scaling.evaluation.clustered_errors import half_interval
 from scaling.evaluation.forecast import SeriesForecast
@@ -43,22 +43,22 @@ def comparison_table(found: Comparison) -> Table:
 
 def contexts_table(curve: Sequence[ContextScore], first: Evaluation) -> Table:
     """Return the losses of one run at several contexts, and their differences from its own."""
-    table = terminal_table(
+    rows = [
+        (
+            ("context", f"{one.context:,}"),
+            ("seconds", f"{one.seconds:.3g}"),
+            ("loss", _loss(one.loss, half_interval(one.loss.standard_error, first.clusters))),
+            ("difference", _difference(one.difference, one.difference_half_interval)),
+            ("", "extrapolates" if one.extrapolates else ""),
+        )
+        for one in curve
+    ]
+    return table_of_pairs(
         f"{first.run} on {first.split}: bits (nats) per sample over the same {first.targets:,} "
         "targets ± half of a 95% interval; paired differences from its own context",
-        ("context", "seconds", "loss", "difference", ""),
+        rows,
         text=0,
     )
-    for one in curve:
-        half = half_interval(one.loss.standard_error, first.clusters)
-        table.add_row(
-            f"{one.context:,}",
-            f"{one.seconds:.3g}",
-            _loss(one.loss, half),
-            _difference(one.difference, one.difference_half_interval),
-            "extrapolates" if one.extrapolates else "",
-        )
-    return table
 
 
 def probe_table(found: ContextUse) -> Table:
@@ -71,10 +71,8 @@ def probe_table(found: ContextUse) -> Table:
     )
     costs = {(one.kept, one.kind): one for one in found.replaced}
     for mass in found.attention:
-        cells = []
-        for kind in KINDS:
-            one = costs.get((mass.newest, kind))
-            cells.append(_difference(one.excess, one.half_interval) if one else "")
+        found_costs = [costs.get((mass.newest, kind)) for kind in KINDS]
+        cells = [_difference(one.excess, one.half_interval) if one else "" for one in found_costs]
         shares = " ".join(f"{share:.0%}" for share in mass.by_layer)
         table.add_row(f"{mass.newest:,}", f"{mass.newest / found.rate:.3g}", *cells, shares)
     return table
@@ -82,19 +80,20 @@ def probe_table(found: ContextUse) -> Table:
 
 def forecast_table(found: SeriesForecast) -> Table:
     """Return the errors of every method that forecasts a series, in its own unit."""
-    table = terminal_table(
+    rows = [
+        (
+            ("method", way.name),
+            ("mean absolute error", f"{way.mean_absolute:.4g}"),
+            ("root mean square", f"{way.root_mean_square:.4g}"),
+            ("difference", f"{way.difference:+.4g} ± {way.half_interval:.2g}"),
+        )
+        for way in found.ways
+    ]
+    return table_of_pairs(
         f"{found.run} on {found.split}: the next {found.column} over {found.values:,} values, with "
         f"the absolute error's paired difference from the value {found.season} rows before",
-        ("method", "mean absolute error", "root mean square", "difference"),
+        rows,
     )
-    for way in found.ways:
-        table.add_row(
-            way.name,
-            f"{way.mean_absolute:.4g}",
-            f"{way.root_mean_square:.4g}",
-            f"{way.difference:+.4g} ± {way.half_interval:.2g}",
-        )
-    return table
 
 
 def _scored(score: ScoredLoss) -> tuple[str, str]:

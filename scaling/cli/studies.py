@@ -1,6 +1,7 @@
 """The verbs that train runs and report on their studies."""
 
 import json
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +17,7 @@ from scaling.cli.arguments import (
     print_line,
     resumable,
 )
+from scaling.cli.progress import progress_bars, show_runs, states_table
 from scaling.config import load
 from scaling.config.load import ConfigError
 
@@ -28,8 +30,7 @@ if TYPE_CHECKING:
 
 Folder = Annotated[Path, Argument(help="Name a study's folder, such as runs/demo.")]
 Folders = Annotated[
-    list[Path],
-    Argument(help="Name a study's folder, such as runs/demo; with --compare, name two."),
+    list[Path], Argument(help="Name a study's folder, such as runs/demo; with --compare, name two.")
 ]
 
 
@@ -37,7 +38,6 @@ def train(words: Words = None, config: Config = None) -> None:
     """Train one run to its end. Resume from its newest checkpoint if it has one."""
     run = load.run(*file_and_overrides(config, words))
     # Problems of the configuration are reported before Ray and PyTorch take seconds to load.
-    from scaling.cli.progress import show_runs
     from scaling.orchestration.start import cluster_for
     from scaling.orchestration.train import make_job
     from scaling.orchestration.train import train as train_run
@@ -87,7 +87,6 @@ def sweep(
 
 
 def _sweep(asked: load.Sweep) -> "list[TrainingError]":
-    from scaling.cli.progress import show_runs
     from scaling.cluster.ray_cluster import cluster_resources
     from scaling.orchestration.start import cluster_for
     from scaling.sweeps import sweep as sweeps
@@ -100,7 +99,6 @@ def _sweep(asked: load.Sweep) -> "list[TrainingError]":
 
 def compare(words: Words = None, config: Config = None, as_json: Json = False) -> None:
     """Train models on equal budgets, and compare their losses."""
-    from scaling.cli.progress import progress_bars, show_runs
     from scaling.cli.score_tables import comparison_table
     from scaling.cluster.ray_cluster import cluster_resources
     from scaling.comparison import compare as comparing
@@ -129,9 +127,6 @@ def compare(words: Words = None, config: Config = None, as_json: Json = False) -
 
 def status(folder: Folder, as_json: Json = False) -> None:
     """Show the state of every run of a study."""
-    from dataclasses import asdict
-
-    from scaling.cli.progress import states_table
     from scaling.runs.study import read_states
 
     states = read_states(folder)
@@ -153,15 +148,15 @@ def report(
 
     Write report.html, report.md and report.json, and CSV files.
     """
+    from scaling.reporting.two_studies import write_two
+
     wanted = 2 if compare else 1
     if len(folders) != wanted:
         raise ConfigError(
-            [
-                f"{len(folders)} folders are named: write "
-                + ("two, as `report --compare runs/a runs/b`" if compare else "one, or --compare")
-            ]
+            f"{len(folders)} folders are named: write "
+            + ("two, as `report --compare runs/a runs/b`" if compare else "one, or --compare")
         )
-    written = _report_two(*folders) if compare else _report_one(folders[0])
+    written = write_two(*folders) if compare else _report_one(folders[0])
     if as_json:
         print(written.json.read_text())
         return
@@ -177,12 +172,6 @@ def _report_one(folder: Path) -> "ReportPaths":
     if (folder / FILE_NAME).exists():
         return _write_comparison(records, folder)
     return write_report(records, folder, study=folder.resolve().name, skipped=skipped)
-
-
-def _report_two(first: Path, second: Path) -> "ReportPaths":
-    from scaling.reporting.two_studies import write_two
-
-    return write_two(first, second)
 
 
 def _write_comparison(records: "Sequence[RunRecord]", folder: Path) -> "ReportPaths":

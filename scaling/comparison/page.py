@@ -1,12 +1,12 @@
 """HTML page and CSV table of a comparison, beside its ``comparison.json``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from datasets.files import replacing
 from scaling.analysis.series import CONTEXT, Series, setting
-from scaling.comparison.table import PROTOCOLS, Comparison, ComparisonRow, ScoredLoss
+from scaling.comparison.table import PROTOCOLS, Comparison, ScoredLoss
 from scaling.reporting import figures_learning
 from scaling.reporting.page import panels_as_json, render
 from scaling.reporting.report import ReportPaths, table_text
@@ -15,7 +15,10 @@ from scaling.runs.record import RunRecord, bits
 
 def write_page(comparison: Comparison, records: Sequence[RunRecord], folder: Path) -> ReportPaths:
     """Write ``report.html`` and ``comparison.csv``; ``records`` are those of the trained rows."""
-    rows = [_row(row) for row in comparison.rows]
+    rows = [
+        row.model_dump(exclude={"scores"}) | {p: _score(row.scores[p]) for p in PROTOCOLS}
+        for row in comparison.rows
+    ]
     flat = [
         {key: value for key, value in row.items() if not isinstance(value, dict)}
         | {f"{p}_{key}": value for p in PROTOCOLS for key, value in row[p].items()}
@@ -40,22 +43,15 @@ def write_page(comparison: Comparison, records: Sequence[RunRecord], folder: Pat
         csv=folder / "comparison.csv",
         headlines=comparison.headlines,
     )
-    for path, text in (
-        (paths.csv, table_text(flat)),
-        (paths.html, render("comparison.html.j2", content)),
-    ):
+    page = render("comparison.html.j2", content)
+    for path, text in ((paths.csv, table_text(flat)), (paths.html, page)):
         with replacing(path) as partial:
             partial.write_text(text)
     return paths
 
 
-def _row(row: ComparisonRow) -> dict[str, Any]:
-    """Return one row as JSON values, its scores in nats and bits."""
-    values = row.model_dump(exclude={"scores"})
-    return values | {protocol: _score(row.scores[protocol]) for protocol in PROTOCOLS}
-
-
 def _score(score: ScoredLoss) -> dict[str, float | None]:
+    """Return a score as JSON values in nats and bits."""
     in_nats: dict[str, float | None] = {
         "": score.loss.nats,
         "half_interval_": score.half_interval,
@@ -86,14 +82,15 @@ def _setup(comparison: Comparison) -> dict[str, str]:
 
 
 def _provenance(comparison: Comparison) -> dict[str, str]:
+    def listed(values: Mapping[str, Any]) -> str:
+        return ", ".join(f"{key} {value}" for key, value in values.items())
+
     return {
         "Corpus fingerprint": comparison.corpus_fingerprint,
         **{f"Targets, {p}": comparison.targets[p].targets_hash for p in PROTOCOLS},
         "Code version": comparison.code_version,
-        "Hardware": ", ".join(f"{key} {value}" for key, value in comparison.hardware.items()),
-        "Library versions": ", ".join(
-            f"{key} {value}" for key, value in comparison.versions.items()
-        ),
+        "Hardware": listed(comparison.hardware),
+        "Library versions": listed(comparison.versions),
     }
 
 

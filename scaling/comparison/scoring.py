@@ -22,17 +22,16 @@ from scaling.runs.trained_model import TrainedModel
 def score(
     scoring: ScoringConfig, runs: Sequence[RunConfig], progress: Progress
 ) -> list[dict[Protocol, Evaluation]]:
-    """Evaluate every run by both protocols, as many at once as the cluster's resources allow.
+    """Evaluate every run by both protocols, unless its evaluations exist.
 
-    All runs are scored on the targets with the longest of their contexts before them. Existing
-    evaluations are read. ``progress`` is called with the evaluations done and all new ones.
+    All runs are scored on the targets with the longest of their contexts before them.
+    ``progress`` is called with the evaluations done and all new ones.
     """
     history = max(run.model.context for run in runs)
     tasks = []
     for run in runs:
-        task = _evaluate.options(
-            num_cpus=run.cluster.cpus_per_worker, num_gpus=int(run.cluster.gpu)
-        )
+        cluster = run.cluster
+        task = _evaluate.options(num_cpus=cluster.cpus_per_worker, num_gpus=int(cluster.gpu))
         tasks += [
             task.remote(run, scoring.split, protocol, scoring.positions, history)
             for protocol in PROTOCOLS
@@ -52,16 +51,12 @@ def _path(scoring: ScoringConfig, protocol: Protocol, history: int, run: RunConf
     positions = str(scoring.positions)
     if protocol == "from-silence":
         positions, history = "all", 0
-    name = file_name(scoring.split, protocol, positions, history, run.model.context)
-    return run.folder / name
+    return run.folder / file_name(scoring.split, protocol, positions, history, run.model.context)
 
 
 @ray.remote
 def _evaluate(run: RunConfig, split: str, protocol: Protocol, positions: int, history: int) -> None:
     torch.set_num_threads(run.cluster.cpus_per_worker)
-    trained = TrainedModel.load(run.folder)
-    corpus = Corpus.load(run.corpus)
-    evaluation = evaluate(
-        trained, corpus, split, lambda done, total: None, protocol, positions, history
-    )
-    evaluation.write(run.folder)
+    trained, corpus = TrainedModel.load(run.folder), Corpus.load(run.corpus)
+    found = evaluate(trained, corpus, split, lambda done, total: None, protocol, positions, history)
+    found.write(run.folder)

@@ -1,7 +1,6 @@
 """Table of a comparison: every model on the same targets, with intervals and matched measures.
 
-It is built from records and evaluations alone. Losses on other targets or in other units are an
-error.
+Losses on other targets or in other units are an error.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,15 +52,15 @@ class ComparisonRow(RecordPart):
     """
 
     name: str
-    run: str | None
-    kind: str | None
+    run: str | None = None
+    kind: str | None = None
     parameters: int
     context: int
-    targets: int | None
-    operations: float | None
-    training_seconds: float | None
+    targets: int | None = None
+    operations: float | None = None
+    training_seconds: float | None = None
     scores: dict[Protocol, ScoredLoss]
-    published: float | None
+    published: float | None = None
 
 
 class Match(RecordPart):
@@ -80,10 +79,9 @@ class Match(RecordPart):
         shown = {"operations": "{:.3g}", "wall_time": "{:,.1f} s"}.get(self.measure, "{:,.0f}")
         limits = f"{shown.format(self.lowest)} to {shown.format(self.highest)}"
         verdict = f"matched within {TOLERANCE:.0%}" if self.matched else "not matched"
-        broken = (
-            ", although the configuration asks for it" if self.asked and not self.matched else ""
-        )
-        return f"{name}: {verdict}{broken} ({limits})"
+        if self.asked and not self.matched:
+            verdict += ", although the configuration asks for it"
+        return f"{name}: {verdict} ({limits})"
 
 
 class ComparedTargets(RecordPart):
@@ -122,21 +120,17 @@ class Comparison(JsonFile):
     @property
     def headlines(self) -> list[str]:
         """The best rows and the matched measures, in sentences."""
-        by_name = {row.name: row for row in self.rows}
-        best = by_name[self.best].scores["full-context"]
-        lines = [
+        best = {row.name: row for row in self.rows}[self.best].scores["full-context"]
+        silent = min(self.rows, key=lambda row: row.scores["from-silence"].loss.nats)
+        loss = silent.scores["from-silence"].loss
+        return [
             f"Best of {len(self.rows)} rows by its full-context loss: {self.best}, "
             f"{best.loss.bits:.3f} bits ({best.loss.nats:.3f} nats) a sample, 95% interval "
             f"{bits(best.loss.nats - best.half_interval):.3f} to "
-            f"{bits(best.loss.nats + best.half_interval):.3f} bits."
+            f"{bits(best.loss.nats + best.half_interval):.3f} bits.",
+            f"Best from silence: {silent.name}, {loss.bits:.3f} bits ({loss.nats:.3f} nats).",
+            "Between the trained rows: " + "; ".join(match.sentence for match in self.matches),
         ]
-        silent = min(self.rows, key=lambda row: row.scores["from-silence"].loss.nats)
-        loss = silent.scores["from-silence"].loss
-        lines.append(
-            f"Best from silence: {silent.name}, {loss.bits:.3f} bits ({loss.nats:.3f} nats)."
-        )
-        lines.append("Between the trained rows: " + "; ".join(m.sentence for m in self.matches))
-        return lines
 
     def write(self, folder: Path) -> Path:
         """Write ``comparison.json`` into the study's folder, atomically."""
@@ -154,15 +148,9 @@ def build_comparison(
     rows = [
         ComparisonRow(
             name=name,
-            run=None,
-            kind=None,
             parameters=parameters,
             context=0 if column == "histogram" else 32,
-            targets=None,
-            operations=None,
-            training_seconds=None,
             scores=_scores(first, column, evaluations[best]),
-            published=None,
         )
         for name, (column, parameters) in REFERENCES.items()
     ]
@@ -192,8 +180,7 @@ def build_comparison(
         split=full.split,
         history=full.history,
         targets={
-            p: ComparedTargets(**{n: getattr(first[p], n) for n in ComparedTargets.model_fields})
-            for p in PROTOCOLS
+            p: ComparedTargets.model_validate(first[p], from_attributes=True) for p in PROTOCOLS
         },
         matches=_matches(config, [row for row in rows if row.run]),
         best=config.rows[best].name,

@@ -14,11 +14,9 @@ FEWEST = 20
 
 
 def assign_clusters(recording: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, str]:
-    """Assign each value to a cluster, by its recording (n,) and its second (n,) in it.
+    """Return the cluster (n,) of each value, and the kind of the clusters in words.
 
-    Returns: the cluster (n,) of each value, and the kind of the clusters in words. They are
-    recordings if there are 20 or more. Otherwise they are blocks of 1, 2, 4, ... seconds, the
-    longest of which there are 20 or more, or else of one second.
+    ``recording`` and ``second`` are (n,). Blocks have 1, 2, 4, ... seconds, at least one.
     """
     if len(np.unique(recording)) >= FEWEST:
         return recording, "recordings"

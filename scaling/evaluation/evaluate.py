@@ -38,9 +38,9 @@ def evaluate(
     """Score a split by a protocol (docs/evaluation.md).
 
     ``full-context`` scores the samples with ``history`` samples before them (default: the model's
-    context), or about ``positions`` random ones, rounded up to whole windows. ``from-silence``
-    scores every sample of every whole chunk. ``progress`` is called with the targets done and all
-    targets. With ``transfer``, the corpus may differ from the run's if its codes mean the same.
+    context), or about ``positions`` random ones, in whole windows. ``from-silence`` scores every
+    sample of every whole chunk. ``progress`` gets the targets done and all targets. With
+    ``transfer``, the corpus may differ from the run's if its codes mean the same.
 
     Raises:
         EvaluationError: The run cannot be scored on this corpus.
@@ -142,10 +142,8 @@ def context_curve(
 ) -> tuple[list[ContextScore], list[Evaluation]]:
     """Score a run at several contexts (samples) and its own, all on the same targets.
 
-    The targets have ``history`` samples before them, or without it the longest context. The other
-    arguments are those of :func:`evaluate`.
-
-    Returns: the scores from the shortest context to the longest, and their evaluations.
+    The targets have ``history`` samples before them, or without it the longest context. Return the
+    scores from the shortest context to the longest, and their evaluations.
 
     Raises:
         EvaluationError: The history is shorter than the longest context.
@@ -161,24 +159,24 @@ def context_curve(
         )
     evaluations = [
         evaluate(
-            model, corpus, split, progress, "full-context", positions, history, transfer=transfer
+            model, corpus, split, progress, positions=positions, history=history, transfer=transfer
         )
         for model in [run.with_context(length) for length in lengths]
     ]
     reference = evaluations[lengths.index(own)]
-    scores = []
-    for evaluation in evaluations:
-        difference, half = None, None
-        if evaluation is not reference:
-            difference, half = paired_difference(evaluation, reference)
-        scores.append(
-            ContextScore(
-                context=evaluation.context,
-                seconds=evaluation.context / corpus.rate,
-                loss=evaluation.loss,
-                difference=difference,
-                difference_half_interval=half,
-                extrapolates=evaluation.context > own,
-            )
+    differences = [
+        (None, None) if one is reference else paired_difference(one, reference)
+        for one in evaluations
+    ]
+    scores = [
+        ContextScore(
+            context=one.context,
+            seconds=one.context / corpus.rate,
+            loss=one.loss,
+            difference=difference,
+            difference_half_interval=half,
+            extrapolates=one.context > own,
         )
+        for one, (difference, half) in zip(evaluations, differences, strict=True)
+    ]
     return scores, evaluations

@@ -30,10 +30,9 @@ FILE_NAME = "forecast-{split}.json"
 
 
 class ForecastMethod(RecordPart):
-    """Mean absolute and root mean squared error of one method, in the series' own unit.
+    """Errors of one method in the series' own unit.
 
-    ``difference`` is the paired difference of the absolute error to the seasonal method's, with
-    half of its 95 % interval.
+    ``difference`` is the absolute error's paired one to the seasonal method's.
     """
 
     name: str

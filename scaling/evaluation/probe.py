@@ -17,7 +17,6 @@ from datasets.manifest import Corpus
 from datasets.windows import Windows, hash_targets, order_windows
 from model.codes import codes_tensor
 from model.network import LatentTransformer, Sequences
-from model.recent import RecentOutput
 from model.targets import Targets
 from scaling.evaluation.clustered_errors import assign_clusters, half_interval, mean_and_error
 from scaling.evaluation.evaluate import Progress
@@ -39,10 +38,7 @@ BATCH = 8
 
 @dataclass(frozen=True)
 class EncodedTargets:
-    """Targets with their encoded contexts, one sequence each, sorted by recording and offset.
-
-    ``recordings`` and ``offsets`` are (S,), ``codes_S1`` the targets' own codes.
-    """
+    """Targets (S,) with their own codes and encoded contexts, sorted by recording and offset."""
 
     recordings: np.ndarray
     offsets: np.ndarray
@@ -93,7 +89,7 @@ def probe(
         effective=effective_context(by_another, model.context),
         donors=donor_origin,
         replaced=replaced,
-        attention=_attention(network, targets, octaves(model.latents)),
+        attention=_attention(network, targets),
     )
 
 
@@ -145,16 +141,8 @@ def encode_targets(
         window_BT = codes_tensor(np.stack(rows)).to(device)
         codes.append(window_BT[:, -1:].long())
         parts.append(network.sequences(window_BT, targets))
-    recent = None
-    if parts[0].recent is not None:
-        recents = [part.recent for part in parts if part.recent is not None]
-        recent = RecentOutput(
-            torch.cat([part.summand for part in recents]),
-            torch.cat([part.predicted for part in recents]),
-            recents[0].scale,
-        )
-    latents = torch.cat([part.latents_SND for part in parts])
-    return EncodedTargets(recordings, offsets, torch.cat(codes), Sequences(latents, recent))
+    joined = [torch.cat(same) for same in zip(*(part.tensors() for part in parts), strict=True)]
+    return EncodedTargets(recordings, offsets, torch.cat(codes), parts[0].group(joined))
 
 
 def score_latents(
@@ -194,10 +182,9 @@ def replacement_latents(
 
 
 def choose_donors(targets: EncodedTargets, context: int, seed: int) -> tuple[np.ndarray, str]:
-    """Choose for each target another one (S,) as the donor of older chunks.
+    """Choose for each target another one (S,) as the donor of older chunks; name their origin.
 
-    A donor is of another recording, or a context away if there is only one. The returned text
-    names which.
+    A donor is of another recording, or a context away if there is only one.
     """
     recordings, offsets = targets.recordings, targets.offsets
     generator = np.random.default_rng(seed)
@@ -222,9 +209,7 @@ def effective_context(by_another: Sequence[ReplacedContext], context: int) -> in
     return next((cost.kept for cost in by_another if cost.excess.nats <= limit), context)
 
 
-def _attention(
-    network: LatentTransformer, targets: EncodedTargets, ages: Sequence[tuple[int, int]]
-) -> list[AttentionMass]:
+def _attention(network: LatentTransformer, targets: EncodedTargets) -> list[AttentionMass]:
     """Return the share of the newest latent's attention on the newest 1, 2, 4, ... chunks."""
     parts = [
         [weights.double().mean(1) for weights in network.transformer.newest_attention_weights(part)]
@@ -239,5 +224,5 @@ def _attention(
         AttentionMass(
             newest=last * chunk, by_layer=[float(weights[:last].sum()) for weights in by_layer]
         )
-        for _, last in ages
+        for _, last in octaves(network.architecture.latents)
     ]

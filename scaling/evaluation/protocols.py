@@ -59,10 +59,9 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Scoring:
-    """List of targets, with their scores piece by piece.
+    """List of targets, identified by ``targets_hash``, with their scores piece by piece.
 
-    ``targets_hash`` identifies the list. ``left_out`` counts the samples of the split that cannot
-    be targets: they have too little history, or are in no whole chunk.
+    ``left_out`` samples of the split have too little history, or are in no whole chunk.
     """
 
     targets: int
@@ -78,9 +77,6 @@ def full_context(
 
     With ``positions``, a random subset of about so many is scored. ``history`` is the model's
     context by default; a longer one lets models of several contexts share their targets.
-
-    Raises:
-        WindowError, ManifestError: The split has no target.
     """
     context = run.config.model.context
     history = context if history is None else history
@@ -101,16 +97,10 @@ def from_silence(run: TrainedModel, corpus: Corpus, split: str) -> Scoring:
     """Score every sample of a split's chunks of 131,072; a shorter file is one chunk."""
     # Raises ManifestError if the split has no recording.
     corpus.longest_recording(split)
-    chunks = [
-        (recording, begin, end)
-        for recording in corpus.recordings
-        if split in recording.ranges
-        for begin, end in silent_chunks(recording, split)
-    ]
+    recordings = [recording for recording in corpus.recordings if split in recording.ranges]
+    chunks = [(one, begin, end) for one in recordings for begin, end in silent_chunks(one, split)]
     targets = sum(end - begin for _, begin, end in chunks)
-    total = sum(
-        r.ranges[split][1] - r.ranges[split][0] for r in corpus.recordings if split in r.ranges
-    )
+    total = sum(end - begin for begin, end in (one.ranges[split] for one in recordings))
     named_chunks = sorted([recording.name, begin, end] for recording, begin, end in chunks)
     digest = hashlib.sha256(json.dumps(["from-silence", named_chunks]).encode()).hexdigest()
     pieces = (_silent_chunk(run, corpus, *chunk) for chunk in chunks)
@@ -181,10 +171,9 @@ def _piece(
 def _sequence_subset(
     run: TrainedModel, corpus: Corpus, windows: Windows, chosen: np.ndarray
 ) -> Iterator[Piece]:
-    """Yield the targets of the chosen windows for a baseline, in segments of its context.
+    """Yield the targets of the chosen windows for a baseline, each in a segment of its context.
 
-    A target is read in the same segment as if all were scored. Its score does not depend on how
-    many are.
+    The segments, and therefore the scores, are the same as if all targets were scored.
     """
     number, offsets = windows.offsets(chosen)
     context = windows.context
@@ -206,10 +195,7 @@ def _sequence_subset(
 
 
 def subset(corpus: Corpus, split: str, context: int, history: int) -> Windows:
-    """Return windows of up to ``SHARED`` targets; every target is in exactly one of them.
-
-    Neither windows nor targets depend on the model.
-    """
+    """Return windows of up to ``SHARED`` targets, each in one window, whatever the model is."""
     begin, end = corpus.longest_recording(split).ranges[split]
     targets = max(1, min(SHARED, (end - max(begin, history)) // SPACING))
     # A window of one target needs no room for a second one.
@@ -242,9 +228,8 @@ def _latent_subset(
 
 
 def _histogram_nats(corpus: Corpus) -> np.ndarray:
-    """Return the nats (levels,) of each code by the training split's histogram.
+    """Return the nats (levels,) of each code by the training split's histogram, Laplace-smoothed.
 
-    Each code counts once more (Laplace): one that training lacks would have infinite nats.
     Codes that share a bin of the histogram are taken as equally frequent.
     """
     bins = np.array(corpus.splits["train"].histogram)

@@ -1,7 +1,7 @@
 """Evaluations and probes as JSON files in a run's folder, and paired differences of evaluations.
 
-An evaluation stores sums by recording and second. They suffice for the error of its loss and for
-that of a paired difference, however long the recordings are. This module imports no torch.
+Sums by recording and second suffice for the errors of losses and of paired differences. This
+module imports no torch.
 """
 
 from collections.abc import Sequence
@@ -31,10 +31,7 @@ class EvaluationError(ValueError):
 
 
 class Second(RecordPart):
-    """Number of targets in one second of a recording, and the sums of their nats.
-
-    The sums are those of the run, the linear AR(32) and the histogram of the training codes.
-    """
+    """Targets in one second of a recording, and the sums of the run's and the references' nats."""
 
     recording: str
     second: int
@@ -73,8 +70,7 @@ class Loss(RecordPart):
 class ContextScore(RecordPart):
     """Loss from ``context`` samples, and its paired difference to the loss at the run's context.
 
-    ``extrapolates`` is true if the context is longer than the trained one: the model then reads
-    positions that it was never trained on.
+    ``extrapolates`` is true if the context is longer than the trained one.
     """
 
     context: int
@@ -86,12 +82,10 @@ class ContextScore(RecordPart):
 
 
 class Evaluation(JsonFile):
-    """Loss of a run on a list of targets.
+    """Loss of a run on a list of targets, and the reference losses on the same targets.
 
-    ``targets_hash`` identifies the list of (recording, offset). ``left_out`` counts the samples of
-    the split that cannot be targets. The standard errors allow for correlation within ``clusters``
-    of the kind ``clustered_by``. ``linear`` and ``histogram`` are the reference losses on the same
-    targets, and ``margin`` is the paired difference of the run to ``linear``.
+    ``left_out`` samples of the split cannot be targets. The standard errors allow for correlation
+    within ``clusters``. ``margin`` is the paired difference of the run to ``linear``.
     ``root_mean_square`` is the root mean squared error in codes, if the run learned one value from
     it. ``other_corpus`` is the corpus's name, if the run was trained on another one.
     """
@@ -189,7 +183,6 @@ def paired_difference(
     """Return the mean paired difference of two losses and half of its 95 % interval (nats).
 
     ``columns`` names the sums of :class:`Second` that are compared: the run's or a reference's.
-    Error and interval allow for correlation within clusters.
     """
     check_evaluations_comparable([minuend, subtrahend])
     seconds = minuend.by_second

@@ -19,11 +19,9 @@ from scaling.evaluation.clustered_errors import assign_clusters
 
 @dataclass(frozen=True)
 class Scores:
-    """Nats of every held-out target, by the run and by the linear reference.
+    """Nats (targets,) of every held-out target, by the run and by the linear reference.
 
-    All arrays are (targets,). Targets of one ``cluster`` are correlated; ``clustered_by`` is the
-    kind of the clusters. ``by_context`` maps each context (samples) to the run's nats from it.
-    ``targets_hash`` identifies the list of (recording, offset).
+    ``by_context`` maps each context (samples) to the run's nats from it.
     """
 
     run: np.ndarray
@@ -40,7 +38,7 @@ def score(
 ) -> Scores:
     """Score all held-out targets from the model's context, and from each of ``contexts`` (samples).
 
-    Every rank must call this. Every rank receives all scores.
+    Every rank must call this, and receives all scores.
     """
     engine.eval()
     context, spacing = config.model.context, config.validation.spacing

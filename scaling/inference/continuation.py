@@ -82,12 +82,11 @@ def continue_prompt(
 ) -> tuple[list[Continuation], float]:
     """Continue an audio file and write each continuation into the folder ``out``.
 
-    ``PROMPT-seedSEED-NUMBER.wav`` has round(seconds * rate) samples (16-bit PCM, mono, at the
-    corpus rate). The ``.png`` beside it is the spectrogram of the prompt's last second and of the
-    continuation. Without a prompt, a full context of silence is continued, and ``PROMPT`` is
-    ``unprompted``. Existing files of these names are replaced; an error leaves them as they were.
-    ``progress`` is called with (steps done, steps) about ten times a second, as often as the
-    temporary WAV files grow. A KeyboardInterrupt ends the continuations early.
+    ``PROMPT-seedSEED-NUMBER.wav`` is 16-bit PCM, mono, at the corpus rate; the ``.png`` beside it
+    is the spectrogram of the prompt's last second and of the continuation. Without a prompt, a full
+    context of silence is continued, and ``PROMPT`` is ``unprompted``. Existing files of these names
+    are replaced; an error leaves them as they were. ``progress`` is called with (steps done, steps)
+    about ten times a second. A KeyboardInterrupt ends the continuations early.
 
     The same call on the same machine writes the same bytes. A longer continuation begins alike,
     unless only it is long enough for a compiled step, which rounds differently.
@@ -109,7 +108,12 @@ def continue_prompt(
     with ExitStack() as files:
         pictures = [files.enter_context(replacing(picture)) for _, picture in names]
         partials = [files.enter_context(replacing(wav)) for wav, _ in names]
-        wavs = [files.enter_context(_open_wav(partial, rate)) for partial in partials]
+        wavs = [
+            files.enter_context(
+                soundfile.SoundFile(os.fsencode(path), "w", rate, 1, "PCM_16", format="WAV")
+            )
+            for path in partials
+        ]
         codes_BT, nats_B = _generate_into(wavs, run, codes_S, request, progress)
         continuations = []
         rows = zip(names, pictures, codes_BT, nats_B, strict=True)
@@ -134,10 +138,6 @@ def summary_lines(continuations: Sequence[Continuation]) -> list[str]:
     return lines
 
 
-def _open_wav(path: Path, rate: int) -> soundfile.SoundFile:
-    return soundfile.SoundFile(os.fsencode(path), "w", rate, 1, "PCM_16", format="WAV")
-
-
 def _generate_into(
     wavs: Sequence[soundfile.SoundFile],
     run: TrainedModel,
@@ -145,10 +145,7 @@ def _generate_into(
     request: GenerationRequest,
     progress: Progress,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Generate all continuations, and append each block to the WAV files.
-
-    Returns: the codes (B, T) and the mean nats (B,) of each continuation.
-    """
+    """Append all continuations to the WAV files; return their codes (B, T) and mean nats (B,)."""
     corpus, parts, costs = run.record.corpus, [], []
     try:
         for codes_BT, nats_BT in generate_blocks(run, codes_S, request, progress):
@@ -181,10 +178,7 @@ def _check_request(request: GenerationRequest, rate: int) -> None:
 
 
 def _read_prompt(run: TrainedModel, prompt: Path) -> np.ndarray:
-    """Encode the prompt like the corpus, and return its newest codes [S].
-
-    They are as many as the model's context or the spectrogram needs, if the prompt has them.
-    """
+    """Return the newest codes [S] of the prompt, as many as the model or the spectrogram needs."""
     corpus, model = run.record.corpus, run.config.model
     settings = Settings(corpus.rate, corpus.codec, corpus.levels, corpus.scaling, corpus.chunk)
     try:
@@ -245,14 +239,6 @@ def generate_blocks(
             block, reported = [], time.monotonic()
         if is_last:
             return
-
-
-def generate_codes(
-    run: TrainedModel, codes_S: np.ndarray, request: GenerationRequest, progress: Progress
-) -> np.ndarray:
-    """Continue the codes [S], and return the new codes (B, T)."""
-    blocks = generate_blocks(run, codes_S, request, progress)
-    return np.concatenate([codes for codes, _ in blocks], 1)
 
 
 def _draw(

@@ -33,8 +33,7 @@ def degeneration_alarms(
     """Return the problems of a continuation's last second, as sentences without their subject.
 
     A noisy or clipped prompt may be continued as such, and a silent one has no level to compare.
-    The list is empty if there is no problem, or if the continuation is shorter than a second or
-    than 4,096 samples.
+    A continuation of less than a second or than 4,096 samples is not judged.
     """
     samples = max(corpus.rate, FEWEST_SAMPLES)
     if len(codes_T) < samples:

@@ -14,6 +14,7 @@ from datasets.manifest import Corpus, ManifestError
 from model.inference.exported import CONFIG_NAME, FORMAT, PROGRAM_NAME, WEIGHTS_NAME, NextCodeLogits
 from model.network import LatentTransformer
 from scaling.analysis.provenance import setup
+from scaling.evaluation.scores import Loss
 from scaling.reporting.page import render
 from scaling.runs.record import bits
 from scaling.runs.trained_model import TrainedModel, TrainedModelError
@@ -35,14 +36,13 @@ def export_run(run: TrainedModel, out: Path, *, program: bool = False) -> list[P
             f"{run.folder} is a {run.config.model.kind}, which reads no fixed number of codes in a "
             "step: export it without --program"
         )
-    about = _describe(run)
+    about, model = _describe(run), run.config.model
     # The copy leaves the run's own network on its device.
     network = copy.deepcopy(run.network).cpu()
-    shape = dataclasses.asdict(run.config.model)
     content = {
         "format": FORMAT,
         "longwave": run.record.code_version,
-        "model": {"kind": run.config.model.kind, **shape},
+        "model": {"kind": model.kind, **dataclasses.asdict(model)},
         "about": about,
     }
     out.mkdir(parents=True, exist_ok=True)
@@ -84,10 +84,7 @@ def _describe(run: TrainedModel) -> dict[str, Any]:
             "split": loss.split,
             "targets": loss.targets,
             "targets_hash": loss.targets_hash,
-            "nats": loss.nats,
-            "standard_error": loss.standard_error,
-            "bits": bits(loss.nats),
-            "standard_error_bits": bits(loss.standard_error),
+            **Loss.of(loss.nats, loss.standard_error).model_dump(),
             "linear_bits": bits(references.linear_on_targets),
         },
     }

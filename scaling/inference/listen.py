@@ -19,7 +19,7 @@ from model.sampling import Sampling
 from scaling.analysis.records import load_records
 from scaling.analysis.series import CONTEXT, PANEL, setting, setting_name, setting_text
 from scaling.evaluation.evaluate import Progress
-from scaling.inference.continuation import GenerationRequest, PromptError, generate_codes
+from scaling.inference.continuation import GenerationRequest, PromptError, generate_blocks
 from scaling.inference.spectrogram import thumbnail
 from scaling.reporting.clips import FOLDER, INDEX
 from scaling.runs.record import FILE_NAME, RunRecord, bits
@@ -79,10 +79,8 @@ def listen(
     """Write ``listen/clips.json``, its FLAC files and pictures into the first folder's study.
 
     ``folders`` are runs or studies. The last prompt ends ``seconds`` before the end of the test
-    split; the others precede it at equal distances. The clips of a prompt are the prompt, its
-    true continuation, and the continuations by each run. Each run's loss on the true
-    continuation is stored second by second. ``progress`` is called with the samples drawn
-    and to draw, over all continuations.
+    split; the others precede it at equal distances. Each run's loss on the true continuation is
+    stored second by second. ``progress`` is called with the samples drawn and to draw.
 
     Returns: the index, and a sentence for each run that was left out.
 
@@ -218,6 +216,7 @@ def _continue(
     clips = []
     for sampling in request.samplings:
         generation = GenerationRequest(len(nats_T) / rate, sampling, request.seed)
+        blocks = generate_blocks(run, codes[:start], generation, progress)
         caption = (
             f"Run {run.record.id}, seed {request.seed}, temperature {sampling.temperature:g}. Its "
             f"loss on the true continuation: {bits(nats):.3f} bits ({nats:.3f} nats) a sample; "
@@ -229,7 +228,7 @@ def _continue(
                 prompt,
                 f"Continued with {shape}",
                 caption,
-                generate_codes(run, codes[:start], generation, progress)[0],
+                np.concatenate([codes_BT[0] for codes_BT, _ in blocks]),
                 run=run.record.id,
                 temperature=sampling.temperature,
                 seed=request.seed,

@@ -58,7 +58,7 @@ def test_everything_is_measured_shown_and_kept(small, ray_session, monkeypatch):
     Console(file=text, width=200).print(found.table())
     for shown in ("positions", "codes", "4,000", "mp3", "44,100", "one consumer"):
         assert shown in text.getvalue()
-    content = json.loads(json.dumps(found.as_json()))
+    content = json.loads(json.dumps(dataclasses.asdict(found)))
     assert content["deliveries"][0]["rate"]["median"] == alone
     assert set(content) == {field.name for field in dataclasses.fields(found)}
 

@@ -2,6 +2,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -61,7 +62,7 @@ def test_every_row_is_measured_and_shown(case):
     text = io.StringIO()
     Console(file=text, width=200).print(found.table())
     assert row.what in text.getvalue()
-    assert json.loads(json.dumps(found.as_json()))["rows"][0]["timed"]["ratio"] == row.timed.ratio
+    assert json.loads(json.dumps(asdict(found)))["rows"][0]["timed"]["ratio"] == row.timed.ratio
 
 
 def test_a_benchmark_needs_neither_ray_nor_deepspeed():

@@ -50,5 +50,5 @@ def test_everything_is_measured_shown_and_kept(monkeypatch):
     text = io.StringIO()
     Console(file=text, width=200).print(bench.table())
     assert "2 worker processes" in text.getvalue() and "float32" in text.getvalue()
-    content = json.loads(json.dumps(bench.as_json()))
+    content = json.loads(json.dumps(dataclasses.asdict(bench)))
     assert content["counted"][0]["volume"]["all_reduced"] == counted.volume.all_reduced

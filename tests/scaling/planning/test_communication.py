@@ -14,7 +14,7 @@ CASES = (
     *(Case(stage, "float32") for stage in (0, 1, 2, 3)),
     *(Case(stage, "bfloat16") for stage in (1, 3)),
 )
-IDS = [case.name for case in CASES]
+IDS = [f"{case.stage}-{case.precision}" for case in CASES]
 # The 4 bytes of a norm or of a flag; the rest is of the order of a millionth.
 SCALARS = 64
 

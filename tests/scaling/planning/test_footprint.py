@@ -80,7 +80,7 @@ def planned(case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.stage}-{case.precision}")
 def test_a_worker_holds_at_the_most_what_the_plan_says(peaks, case):
     held, most = planned(case)
     assert most == pytest.approx(peaks[case], rel=0.15)
