@@ -21,11 +21,7 @@ def codes(fitted):
 
 
 @settings(max_examples=10, deadline=None)
-@given(
-    irreducible=st.floats(1.0, 5.0),
-    reducible=st.floats(0.1, 2.0),
-    exponent=st.floats(0.1, 1.0),
-)
+@given(irreducible=st.floats(1.0, 5.0), reducible=st.floats(0.1, 2.0), exponent=st.floats(0.1, 1.0))
 def test_exact_points_give_back_their_law(irreducible, reducible, exponent):
     fitted = fit_power_law(CONTEXTS, law(CONTEXTS, irreducible, reducible, exponent), num_redraws=2)
     assert fitted.irreducible == pytest.approx(irreducible, rel=1e-6)
