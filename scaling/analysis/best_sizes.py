@@ -18,13 +18,8 @@ from model.architecture import Architecture
 from scaling.analysis.series import CHUNK, CONTEXT, WIDTH, setting
 from scaling.config.run_config import RunConfig
 from scaling.fitting.fit import Fit
-from scaling.fitting.frontier import BUDGETS, Frontier, OptimalSizes
+from scaling.fitting.frontier import Frontier, all_budgets
 from scaling.fitting.slope import FitError, Floats
-from scaling.fitting.uncertainty import (
-    extrapolation_factor,
-    percentile_interval,
-    standard_deviation,
-)
 from scaling.runs.record import RunRecord
 
 TARGETS, PARAMETERS = "targets_seen", "parameters"
@@ -111,39 +106,13 @@ def best_sizes(fit: Fit, sizes: Sizes, costs: Floats, further: tuple[float, ...]
 
     ``costs`` (operations) has shape (rows,). Raises :class:`FitError` if a budget affords no run.
     """
-    inside = np.geomspace(costs.min(), costs.max(), BUDGETS + 2)[1:-1]
-    requested = [*inside.tolist(), *further]
+    requested = all_budgets(costs, further)
     order = [sizes.names.index(name) for name in fit.points.names]
     parameters_of = np.vstack([fit.parameters[None], fit.redraws])
     found = np.stack(
         [_lowest(fit, sizes, budget, parameters_of)[:, order] for budget in requested], axis=1
     )
-    names = fit.points.names
-    slopes = np.array(
-        [np.polyfit(np.log(inside), np.log(one[: len(inside)]), 1)[0] for one in found]
-    )
-    drawn = slopes[1:]
-    return Frontier(
-        best=[
-            _optimal_sizes(fit, budget, found[:, index], float(costs.max()))
-            for index, budget in enumerate(requested)
-        ],
-        exponents=dict(zip(names, slopes[0].tolist(), strict=True)),
-        standard_errors={name: standard_deviation(drawn[:, at]) for at, name in enumerate(names)},
-        intervals={name: percentile_interval(drawn[:, at]) for at, name in enumerate(names)},
-    )
-
-
-def _optimal_sizes(fit: Fit, budget: float, sizes: Floats, dearest: float) -> OptimalSizes:
-    names = fit.points.names
-    return OptimalSizes(
-        budget=budget,
-        sizes=dict(zip(names, sizes[0].tolist(), strict=True)),
-        loss=float(fit.at(sizes[:1])[0]),
-        reach=float(extrapolation_factor(fit, sizes[:1])[0]),
-        cost_reach=max(1.0, budget / dearest),
-        intervals={name: percentile_interval(sizes[1:, at]) for at, name in enumerate(names)},
-    )
+    return Frontier.of(fit, costs, requested, found, np.log(found))
 
 
 def _lowest(fit: Fit, sizes: Sizes, budget: float, parameters_of: Floats) -> Floats:

@@ -15,10 +15,9 @@ from scaling.analysis.series import CHUNK, CONTEXT, setting, setting_name, varie
 from scaling.config.load import ConfigError
 from scaling.fitting.diagnostics import Diagnostic
 from scaling.fitting.fit import MORE_CONFIGURATIONS, Fit, fit
-from scaling.fitting.forms import FORMS, Additive
+from scaling.fitting.forms import Additive
 from scaling.fitting.frontier import Frontier
 from scaling.fitting.loss_table import LossTable
-from scaling.fitting.objective import Objective
 from scaling.fitting.slope import FitError, Interval
 from scaling.fitting.table_fit import FitRequest, TableFit, fit_table
 from scaling.fitting.uncertainty import wald
@@ -270,12 +269,7 @@ def _specifications(request: FitRequest, frame: pd.DataFrame) -> Iterator[tuple[
 
 
 def _fit_specification(name: str, request: FitRequest, frame: pd.DataFrame) -> Specification:
-    terms, quadratics = request.columns_by_name()
-    table = LossTable(
-        frame, request.loss, terms | quadratics, request.where, request.holdout, request.group
-    )
-    form = FORMS[request.form](tuple(terms), tuple(quadratics), request.irreducible)
-    objective = Objective(request.objective, request.space, request.delta)
+    table, form, objective = request.parts(frame)
     try:
         made = fit(table.points(), form, objective, num_redraws=0, seed=request.seed)
     except (FitError, ConfigError) as error:

@@ -49,7 +49,7 @@ def plan(
 
     The needs are parameters, operations, memory, time and cost.
     """
-    from dataclasses import replace
+    from dataclasses import asdict, replace
 
     from scaling.cli.plan_tables import figures_table, node_tables
     from scaling.config import load
@@ -75,7 +75,7 @@ def plan(
     planned = make_plan(runs, trains_on, stream, calibration, numbers, seen)
     planned = replace(planned, match=match)
     if as_json:
-        print(json.dumps(planned.as_json()))
+        print(json.dumps(asdict(planned)))
     else:
         tables: list[Table] = []
         if trains_on and stream and calibration:

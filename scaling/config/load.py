@@ -26,10 +26,10 @@ Section = TypeVar("Section", bound=BaseModel)
 
 
 class ConfigError(ValueError):
-    """All problems of a configuration, one sentence each."""
+    """All problems of a configuration, one sentence each; a text alone is one problem."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = list(problems)
+    def __init__(self, problems: Sequence[str] | str) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
         super().__init__("\n".join(self.problems))
 
 

@@ -17,7 +17,6 @@ from scaling.fitting.fit import (
     NUM_STARTS,
     Fit,
     fit,
-    fit_problem,
     refit,
 )
 from scaling.fitting.forms import Additive
@@ -59,11 +58,6 @@ class Diagnostic:
 LossText = Callable[[float], str]
 
 
-def plain_loss(loss: float) -> str:
-    """Format a loss for a sentence, in the unit of the table."""
-    return f"{loss:.4g}"
-
-
 def column_phrase(name: str) -> str:
     """Return a column for a sentence: ``the context``, but ``N``."""
     return f"the {name}" if name.islower() and len(name) > 1 else name
@@ -79,8 +73,7 @@ def row_noise(fit: Fit) -> float:
     residual = fit.predicted - fit.points.loss
     cells = list(map(tuple, fit.points.x.tolist()))
     replicates = replicate_noise(fit.points.loss, cells)
-    freedom = max(len(residual) - fit.form.num_free, 1)
-    return replicates[0] if replicates else float(np.sqrt(residual @ residual / freedom))
+    return replicates[0] if replicates else float(np.sqrt(residual @ residual / fit.freedom))
 
 
 def data_diagnostics(points: Points, form: Additive) -> Iterator[Diagnostic]:
@@ -111,11 +104,16 @@ def data_diagnostics(points: Points, form: Additive) -> Iterator[Diagnostic]:
 
 
 def fit_diagnostics(
-    fit: Fit, known: Uncertainty, noise: float, loss_text: LossText = plain_loss
+    fit: Fit, known: Uncertainty, noise: float, loss_text: LossText = "{:.4g}".format
 ) -> Iterator[Diagnostic]:
-    """Yield what the best fit and its intervals show; ``noise`` is that of one row."""
+    """Yield what the best fit and its intervals show.
+
+    ``noise`` is that of one row; ``loss_text`` writes a loss in the unit of the table.
+    """
     yield from _falls(fit, noise, loss_text)
-    yield from _irreducible(fit, known)
+    least = min(fit.named_parameters["E"], *(known.intervals["E"] or ()), np.inf)
+    if fit.form.irreducible and least < ZERO_SHARE * float(fit.points.loss.min()):
+        yield Diagnostic("irreducible_at_zero", "The irreducible loss may be zero.")
     yield from _exponents(fit, known)
     yield from _parabolas(fit, known)
     if fit.starts_agreeing < MIN_STARTS_AGREEING:
@@ -138,12 +136,6 @@ def _falls(fit: Fit, noise: float, loss_text: LossText) -> Iterator[Diagnostic]:
                 f"As {column_phrase(name)} grows, the loss falls by {loss_text(fall)} in all, less "
                 f"than three times the noise of one run, {loss_text(noise)}.",
             )
-
-
-def _irreducible(fit: Fit, known: Uncertainty) -> Iterator[Diagnostic]:
-    least = min(fit.named_parameters["E"], *(known.intervals["E"] or ()), np.inf)
-    if fit.form.irreducible and least < ZERO_SHARE * float(fit.points.loss.min()):
-        yield Diagnostic("irreducible_at_zero", "The irreducible loss may be zero.")
 
 
 def _exponents(fit: Fit, known: Uncertainty) -> Iterator[Diagnostic]:
@@ -234,7 +226,8 @@ def _shapes(name: str, profiles: list[Profile]) -> Iterator[Diagnostic]:
 
 def _positions(name: str, profiles: list[Profile]) -> Iterator[Diagnostic]:
     """Yield where the lowest points lie badly among the trained sizes."""
-    optima = [(profile, _best(profile)) for profile in profiles]
+    # The cubic counts if it has a lowest point, else the parabola.
+    optima = [(p, p.best["cubic"] or p.best["parabola"]) for p in profiles]
     ratios = [(profile, best / profile.centre) for profile, best in optima if best is not None]
     off = [
         profile.budget
@@ -256,12 +249,6 @@ def _positions(name: str, profiles: list[Profile]) -> Iterator[Diagnostic]:
                 f"Over the budgets the best {name} drifts by a factor of {drift:.3g} against the "
                 "middle of the sizes, which biases its exponent.",
             )
-
-
-def _best(profile: Profile) -> float | None:
-    """Return the lowest point of the cubic if it has one, else of the parabola."""
-    cubic: float | None = profile.best["cubic"]
-    return profile.best["parabola"] if cubic is None else cubic
 
 
 def _approaches(isoflop: IsoFlop, name: str) -> Iterator[Diagnostic]:
@@ -310,8 +297,7 @@ def half_width(known: Uncertainty, name: str, value: float) -> float:
 
 
 def _rivals(best: Fit, known: Uncertainty) -> Iterator[Diagnostic]:
-    rounding = fit_problem(best.points, best.form, best.objective).rounding_error
-    near = best.optima.values <= best.value * (1 + NEAR_OPTIMUM) + rounding
+    near = best.optima.values <= best.value * (1 + NEAR_OPTIMUM) + best.problem.rounding_error
     others = best.form.named_parameters(
         best.optima.parameters[near & best.optima.converged], best.points.centres
     )
@@ -331,9 +317,8 @@ def _influential(best: Fit, known: Uncertainty) -> Iterator[Diagnostic]:
     if best.points.num_configurations <= best.form.num_free:
         return
     dropped = _most_influential(best)
-    problem = fit_problem(best.points, best.form, best.objective)
     kept = (best.points.member != dropped[:, None]).astype(float)
-    refitted = refit(problem, kept, best.parameters[None])
+    refitted = refit(best.problem, kept, best.parameters[None])
     values = best.form.named_parameters(refitted, best.points.centres)
     for name in reported_parameters(best)[1:]:
         value, error = best.named_parameters[name], known.standard_errors[name]
@@ -355,8 +340,7 @@ def _influential(best: Fit, known: Uncertainty) -> Iterator[Diagnostic]:
 
 def _most_influential(best: Fit) -> Numbers:
     """Return the numbers of the configurations with the largest one-step influence."""
-    problem = fit_problem(best.points, best.form, best.objective)
-    residual, gradient = problem.residuals(best.parameters[None])
+    residual, gradient = best.problem.residuals(best.parameters[None])
     pulls = best.objective.pull(residual[0])[:, None] * gradient[0]
     sums = np.zeros((best.points.num_configurations, pulls.shape[1]))
     np.add.at(sums, best.points.member, pulls)

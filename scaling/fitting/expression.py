@@ -59,10 +59,8 @@ class Expression:
             tree = ast.parse(plain.strip(), mode="eval")
         except (SyntaxError, ValueError) as error:
             raise ConfigError(
-                [
-                    f"{where}: {text!r} is no arithmetic over columns, and "
-                    f"{missing_column(text, known)}"
-                ]
+                f"{where}: {text!r} is no arithmetic over columns, and "
+                f"{missing_column(text, known)}"
             ) from error
         for node in ast.walk(tree):
             _check_node(node, text, where)
@@ -75,7 +73,7 @@ class Expression:
         names = sorted(aliases.get(name, name) for name in used)
         for name in names:
             if name not in known:
-                raise ConfigError([f"{where}: {missing_column(name, known)}"])
+                raise ConfigError(f"{where}: {missing_column(name, known)}")
         code = compile(tree, where, "eval")
         return cls(text, tuple(names), code, aliases)
 
@@ -120,7 +118,7 @@ def with_aliases(text: str, known: Iterable[str], where: str) -> tuple[str, dict
         quoted = match.group()
         if quoted[0] == "`":
             if quoted[1:-1] not in known:
-                raise ConfigError([f"{where}: {missing_column(quoted[1:-1], known)}"])
+                raise ConfigError(f"{where}: {missing_column(quoted[1:-1], known)}")
             quoted = alias(quoted[1:-1])
         pieces.append(quoted)
         at = match.end()
@@ -145,7 +143,7 @@ def column_list(known: Iterable[str]) -> str:
 
 def _check_node(node: ast.AST, text: str, where: str) -> None:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor):
-        raise ConfigError([f"{where}: {text!r} has ^: write ** for a power"])
+        raise ConfigError(f"{where}: {text!r} has ^: write ** for a power")
     allowed = isinstance(node, ALLOWED)
     if isinstance(node, ast.Call):
         allowed = (
@@ -155,8 +153,6 @@ def _check_node(node: ast.AST, text: str, where: str) -> None:
         allowed = type(node.value) in (int, float)
     if not allowed:
         raise ConfigError(
-            [
-                f"{where}: {text!r} has more than arithmetic: write + - * / ** and "
-                f"{', '.join(FUNCTIONS)} over columns and numbers"
-            ]
+            f"{where}: {text!r} has more than arithmetic: write + - * / ** and "
+            f"{', '.join(FUNCTIONS)} over columns and numbers"
         )

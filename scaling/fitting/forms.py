@@ -54,6 +54,10 @@ class Additive:
         """Number of parameters that are fitted."""
         return self.num_parameters - (not self.irreducible)
 
+    def values_needed(self, name: str) -> int:
+        """Return the number of different values that a column needs."""
+        return self.least_values if name in self.terms else Additive.least_values
+
     def curve(self, parameters: Floats, position: Floats) -> tuple[Floats, Floats]:
         """Return losses (fits, rows) and gradients (fits, rows, parameters).
 
@@ -99,14 +103,8 @@ class Additive:
         floor = loss.min() * generator.uniform(0.05, 0.999, (number, 1)) * self.irreducible
         shares = generator.dirichlet(np.ones(count), number)
         powers = self._power_starts(number, generator)
-        return np.hstack(
-            [
-                floor,
-                (loss.mean() - floor) * shares,
-                powers,
-                np.zeros((number, 2 * len(self.quadratics))),
-            ]
-        )
+        parabolas = np.zeros((number, 2 * len(self.quadratics)))
+        return np.hstack([floor, (loss.mean() - floor) * shares, powers, parabolas])
 
     def named_parameters(self, parameters: Floats, centres: Floats) -> dict[str, Floats]:
         """Return the form's own parameters by name, each (fits,), in the units of the columns.
@@ -290,5 +288,4 @@ def _log_uniform(
     ends: tuple[float, float], shape: tuple[int, int], generator: np.random.Generator
 ) -> Floats:
     """Draw numbers between the ends, uniform in their logarithm."""
-    drawn: Floats = np.exp(generator.uniform(np.log(ends[0]), np.log(ends[1]), shape))
-    return drawn
+    return np.exp(generator.uniform(np.log(ends[0]), np.log(ends[1]), shape))

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import stdtrit
 
-from scaling.fitting.fit import Fit, fit_problem
+from scaling.fitting.fit import Fit
 from scaling.fitting.slope import Floats, Interval
 
 Method = Literal["bootstrap", "wald"]
@@ -74,14 +74,11 @@ def covariance(fit: Fit) -> Floats:
     The variance of an M-estimator: ``mean psi^2 / (mean psi')^2 (J'J)^-1`` (Huber 1973, Ann.
     Statist. 1, 799-821).
     """
-    problem = fit_problem(fit.points, fit.form, fit.objective)
-    residual, gradient = problem.residuals(fit.parameters[None])
-    rows = len(fit.points.loss)
+    residual, gradient = fit.problem.residuals(fit.parameters[None])
     pull = fit.objective.pull(residual[0])
-    scale = float(pull @ pull) / max(rows - fit.form.num_free, 1)
+    scale = float(pull @ pull) / fit.freedom
     scale /= fit.objective.curvature(residual[0], fit.form.num_free) ** 2
-    matrix: Floats = scale * np.linalg.pinv(gradient[0].T @ gradient[0], hermitian=True)
-    return matrix
+    return np.asarray(scale * np.linalg.pinv(gradient[0].T @ gradient[0], hermitian=True))
 
 
 def _slopes(fit: Fit) -> Floats:
@@ -90,8 +87,7 @@ def _slopes(fit: Fit) -> Floats:
     moved = np.vstack([fit.parameters + np.diag(step), fit.parameters - np.diag(step)])
     values = np.array(list(fit.form.named_parameters(moved, fit.points.centres).values()))
     up, down = np.split(values, 2, axis=1)
-    slopes: Floats = (up - down) / (2 * step)
-    return slopes
+    return np.asarray((up - down) / (2 * step))
 
 
 def percentile_interval(values: Floats) -> Interval | None:
@@ -155,10 +151,9 @@ def extrapolation_factor(fit: Fit, x: Floats) -> Floats:
 def _redrawn_limits(fit: Fit, x: Floats) -> tuple[Floats, Floats]:
     """Return percentiles of the redrawn curves, each with a residual of the fit added."""
     curves = fit.curves(x, fit.redraws)
-    rows, freedom = len(fit.residual), max(len(fit.residual) - fit.form.num_free, 1)
-    # A fit makes its residuals smaller than the noise of its rows.
     scatter = np.random.default_rng(SEED).choice(fit.residual, curves.shape)
-    scatter = scatter * np.sqrt(rows / freedom)
+    # A fit makes its residuals smaller than the noise of its rows.
+    scatter = scatter * np.sqrt(len(fit.residual) / fit.freedom)
     losses = curves * np.exp(-scatter) if fit.objective.space == "log" else curves - scatter
     low, high = np.percentile(losses, PERCENTILES, axis=0)
     return low, high
@@ -174,7 +169,7 @@ def _wald_limits(fit: Fit, x: Floats) -> tuple[Floats, Floats]:
     losses, jacobian = fit.form.curve(fit.parameters[None], position)
     gradient = fit.objective.gradient(losses, jacobian)[0]
     variance = np.einsum("np,pq,nq->n", gradient, covariance(fit), gradient)
-    variance += fit.residual @ fit.residual / max(len(fit.residual) - fit.form.num_free, 1)
+    variance += fit.residual @ fit.residual / fit.freedom
     half = stdtrit(freedom, 0.975) * np.sqrt(variance)
     if fit.objective.space == "log":
         return predicted * np.exp(-half), predicted * np.exp(half)

@@ -171,7 +171,7 @@ def parse_node_counts(text: str) -> list[int]:
             raise ValueError
     except ValueError:
         raise ConfigError(
-            [f"--nodes is {text!r}: write numbers of 1 or more with commas between, as 1,2,4"]
+            f"--nodes is {text!r}: write numbers of 1 or more with commas between, as 1,2,4"
         ) from None
     return counts
 
@@ -187,10 +187,8 @@ def plan_on_nodes(
     """Plan the run on each number of nodes; ConfigError if the hardware's file lacks a figure."""
     if missing := [name for name in REQUIRED_HARDWARE if getattr(hardware, name) is None]:
         raise ConfigError(
-            [
-                f"the hardware {hardware.name} has no {', '.join(missing)}, which --nodes needs: "
-                "write them into its file, as in configs/hardware/a100.yaml"
-            ]
+            f"the hardware {hardware.name} has no {', '.join(missing)}, which --nodes needs: "
+            "write them into its file, as in configs/hardware/a100.yaml"
         )
     planner = _Planner(config, corpus, hardware, measured, calibration)
     plans: list[NodePlan] = []
