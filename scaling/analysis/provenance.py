@@ -104,9 +104,7 @@ def provenance(records: Sequence[RunRecord]) -> dict[str, Any]:
         "Code version": _listed(run.code_version for run in records),
         "Library versions": "; ".join(dict.fromkeys(_pairs(run.versions) for run in records)),
         "Configuration": {
-            key: value
-            for key, value in flat[0].items()
-            if all(one.get(key) == value for one in flat)
+            key: text for key, text in flat[0].items() if all(one.get(key) == text for one in flat)
         },
     }
 

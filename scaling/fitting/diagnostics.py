@@ -144,13 +144,11 @@ def _exponents(fit: Fit, known: Uncertainty) -> Iterator[Diagnostic]:
         value = fit.named_parameters[f"{name}.exponent"]
         interval = known.intervals[f"{name}.exponent"]
         if min(value, *(interval or ()), np.inf) < low or max(value, *(interval or ()), 0) > high:
-            text = f"{value:.3g}"
-            if interval:
-                text += f" (95% interval {interval[0]:.3g} to {interval[1]:.3g})"
+            ends = f" (95% interval {interval[0]:.3g} to {interval[1]:.3g})" if interval else ""
             yield Diagnostic(
                 "exponent_implausible",
-                f"The exponent of {column_phrase(name)}, {text}, is outside the plausible range of "
-                f"{low} to {high}.",
+                f"The exponent of {column_phrase(name)}, {value:.3g}{ends}, is outside the "
+                f"plausible range of {low} to {high}.",
             )
 
 
@@ -204,12 +202,8 @@ def _sizes(name: str, profiles: list[Profile]) -> Iterator[Diagnostic]:
 def _shapes(name: str, profiles: list[Profile]) -> Iterator[Diagnostic]:
     for method, least in MIN_SIZES.items():
         enough = [profile for profile in profiles if profile.sizes >= least]
-        flat = [profile.budget for profile in enough if profile.best[method] is None]
-        outside = [
-            profile.budget
-            for profile in enough
-            if profile.best[method] is not None and not profile.bracketed(method)
-        ]
+        flat = [p.budget for p in enough if p.best[method] is None]
+        outside = [p.budget for p in enough if p.best[method] and not p.bracketed(method)]
         curve = f"{method} over {column_phrase(name)}"
         if flat:
             yield Diagnostic(
@@ -230,9 +224,7 @@ def _positions(name: str, profiles: list[Profile]) -> Iterator[Diagnostic]:
     optima = [(p, p.best["cubic"] or p.best["parabola"]) for p in profiles]
     ratios = [(profile, best / profile.centre) for profile, best in optima if best is not None]
     off = [
-        profile.budget
-        for profile, ratio in ratios
-        if abs(np.log(ratio)) > OFF_CENTRE * np.log(profile.high / profile.low)
+        p.budget for p, ratio in ratios if abs(np.log(ratio)) > OFF_CENTRE * np.log(p.high / p.low)
     ]
     if off:
         yield Diagnostic(
@@ -241,8 +233,7 @@ def _positions(name: str, profiles: list[Profile]) -> Iterator[Diagnostic]:
             "one side determines the polynomials.",
         )
     if ratios:
-        values = [ratio for _, ratio in ratios]
-        drift = max(values) / min(values)
+        drift = max(ratio for _, ratio in ratios) / min(ratio for _, ratio in ratios)
         if drift > DRIFT:
             yield Diagnostic(
                 "isoflop_drifting_centre",
@@ -256,10 +247,9 @@ def _approaches(isoflop: IsoFlop, name: str) -> Iterator[Diagnostic]:
     method = "cubic" if "cubic" in powers else "parabola"
     if method not in powers or "joint" not in powers:
         return
-    low, high = powers["joint"].interval or (0.0, 2 * AGREEMENT)
-    limit = max((high - low) / 2, AGREEMENT)
+    low, high = powers["joint"].interval or (0.0, 0.0)
     apart = abs(powers[method].exponent - powers["joint"].exponent)
-    if apart > limit:
+    if apart > max((high - low) / 2, AGREEMENT):
         yield Diagnostic(
             "approaches_disagree",
             f"The best {name} grows with the budget to the power of {powers[method].exponent:.3f} "
@@ -298,9 +288,8 @@ def half_width(known: Uncertainty, name: str, value: float) -> float:
 
 def _rivals(best: Fit, known: Uncertainty) -> Iterator[Diagnostic]:
     near = best.optima.values <= best.value * (1 + NEAR_OPTIMUM) + best.problem.rounding_error
-    others = best.form.named_parameters(
-        best.optima.parameters[near & best.optima.converged], best.points.centres
-    )
+    rivals = best.optima.parameters[near & best.optima.converged]
+    others = best.form.named_parameters(rivals, best.points.centres)
     for name in reported_parameters(best):
         value = best.named_parameters[name]
         apart = np.abs(others[name] - value)
@@ -324,12 +313,10 @@ def _influential(best: Fit, known: Uncertainty) -> Iterator[Diagnostic]:
         value, error = best.named_parameters[name], known.standard_errors[name]
         moved = np.abs(values[name] - value)
         most = int(moved.argmax())
-        limit = max(MANY_ERRORS * (error or np.inf), ROUNDING * abs(value))
-        if moved[most] > limit:
+        if moved[most] > max(MANY_ERRORS * (error or np.inf), ROUNDING * abs(value)):
             row = best.points.x[best.points.member == dropped[most]][0]
-            where = ", ".join(
-                f"{column} {size:.4g}" for column, size in zip(best.points.names, row, strict=True)
-            )
+            pairs = zip(best.points.names, row, strict=True)
+            where = ", ".join(f"{column} {size:.4g}" for column, size in pairs)
             yield Diagnostic(
                 "influential_run",
                 f"Without the configuration of {where}, {parameter_label(name)} moves from "

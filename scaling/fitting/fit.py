@@ -32,11 +32,10 @@ MAX_TRIES = 50  # for each redraw, until one determines the form
 
 @dataclass(frozen=True)
 class Fit:
-    """A form with the parameters that fit the points best.
+    """A form with the parameters, shape (parameters,), that fit the points best.
 
-    ``parameters`` has shape (parameters,) in the order of the form. ``value`` is the plain sum of
-    the objective over the rows. ``redraws`` has shape (redraws, parameters): the parameters
-    refitted to redrawn configurations. It is empty if there are too few configurations.
+    ``value`` is the plain sum of the objective over the rows. ``redraws`` (redraws, parameters) are
+    refitted to redrawn configurations; empty if there are too few configurations.
     """
 
     points: Points
@@ -128,8 +127,7 @@ def fit(
 def fit_many(sets: Sequence[Points], form: Additive, seeds: Sequence[int]) -> list[Fit]:
     """Fit sets of points that differ in their losses alone, all at once.
 
-    Each result equals that of :func:`fit` with its seed, the default objective and no redraws. The
-    errors are the same.
+    Each result equals that of :func:`fit` with its seed, the default objective and no redraws.
     """
     return _fit_sets(sets, form, Objective(), [np.random.default_rng(seed) for seed in seeds])
 
@@ -143,10 +141,8 @@ def _fit_sets(
     """Return the best of many starts for each set."""
     first = sets[0]
     _check(first, form)
-    starts = [
-        form.starts(points.loss, NUM_STARTS, generator)
-        for points, generator in zip(sets, generators, strict=True)
-    ]
+    pairs = zip(sets, generators, strict=True)
+    starts = [form.starts(points.loss, NUM_STARTS, generator) for points, generator in pairs]
     loss, lower, upper = (
         np.repeat(np.stack(each), NUM_STARTS, axis=0)
         for each in zip(*[(points.loss, *form.bounds(points.loss)) for points in sets], strict=True)

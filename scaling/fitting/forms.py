@@ -33,6 +33,8 @@ class Additive:
 
     name: ClassVar[str] = "additive"
     formula: ClassVar[str] = "E + sum of A / x^a"
+    per_term: ClassVar[int] = 2  # parameters of each term
+    shared: ClassVar[int] = 0  # parameters of all terms together
     least_values: ClassVar[int] = 3  # of a term's column: fewer cannot determine E, A and a
 
     def __post_init__(self) -> None:
@@ -42,7 +44,7 @@ class Additive:
     @property
     def num_powers(self) -> int:
         """Number of amplitudes, exponents and further parameters of the form."""
-        return 2 * len(self.terms)
+        return self.per_term * len(self.terms) + self.shared
 
     @property
     def num_parameters(self) -> int:
@@ -154,12 +156,8 @@ class Shifted(Additive):
 
     name = "shifted"
     formula = "E + sum of A / (x + s)^a"
+    per_term = 3
     least_values = 4
-
-    @property
-    def num_powers(self) -> int:
-        """Number of amplitudes, exponents and shifts."""
-        return 3 * len(self.terms)
 
     def _powers(self, parameters: Floats, position: Floats) -> tuple[Floats, Floats]:
         amplitude, exponent, shift = (part[:, None, :] for part in np.split(parameters, 3, axis=1))
@@ -198,11 +196,7 @@ class Coupled(Additive):
 
     name = "coupled"
     formula = "E + (sum of A / x^a)^k"
-
-    @property
-    def num_powers(self) -> int:
-        """Number of amplitudes, exponents and the coupling."""
-        return 2 * len(self.terms) + 1
+    shared = 1
 
     def _powers(self, parameters: Floats, position: Floats) -> tuple[Floats, Floats]:
         inner, gradient = super()._powers(parameters[:, :-1], position)
@@ -242,6 +236,7 @@ class Overtraining(Additive):
 
     name = "overtraining"
     formula = "E + (a M^h + b M^-h) C^-h, M = D/N, C = 6 N D"
+    per_term, shared = 1, 1
     least_values = 2  # the exponent is shared
 
     def __post_init__(self) -> None:
@@ -250,11 +245,6 @@ class Overtraining(Additive):
                 f"the overtraining form has {len(self.terms)} terms: it takes two, parameters "
                 "first: write --term N=COLUMN --term D=COLUMN"
             )
-
-    @property
-    def num_powers(self) -> int:
-        """Number of amplitudes (2) and exponents (1)."""
-        return 3
 
     def exponents(self, parameters: Floats) -> Floats:
         """Return the shared exponent of each term, shape (fits, 2)."""

@@ -49,11 +49,10 @@ class LossTable:
     @cached_property
     def values(self) -> dict[str, Floats]:
         """Loss and covariates of every row (rows,) by name; NaN without a number."""
-        texts = {LOSS: (self.loss, "--loss")}
-        texts |= {name: (text, f"--term {name}") for name, text in self.covariates.items()}
-        return {
-            name: table_column(self.frame, text, where) for name, (text, where) in texts.items()
-        }
+        values = {LOSS: table_column(self.frame, self.loss, "--loss")}
+        for name, text in self.covariates.items():
+            values[name] = table_column(self.frame, text, f"--term {name}")
+        return values
 
     @cached_property
     def usable(self) -> Rows:
@@ -66,7 +65,11 @@ class LossTable:
         finite = np.logical_and.reduce([np.isfinite(values) for values in self.values.values()])
         usable: Rows = kept & finite
         if not usable.any():
-            raise ConfigError(self._no_row_problem(kept))
+            empty = [name for name, v in self.values.items() if not np.isfinite(v[kept]).any()]
+            which = " and ".join(empty) or "the loss and every covariate at once"
+            raise ConfigError(
+                f"none of the {kept.sum()} rows has a number for {which}. {column_list(self.frame)}"
+            )
         self._check_positive(usable)
         return usable
 
@@ -91,10 +94,9 @@ class LossTable:
 
     def points(self) -> Points:
         """Return the points of the fitted rows."""
-        rows = self.fitted
-        labels = None if self.group is None else self._labels()[rows].tolist()
-        covariates = {name: self.values[name][rows] for name in self.covariates}
-        return Points.of(covariates, self.values[LOSS][rows], labels)
+        labels = None if self.group is None else self._labels()[self.fitted].tolist()
+        covariates = {name: self.values[name][self.fitted] for name in self.covariates}
+        return Points.of(covariates, self.values[LOSS][self.fitted], labels)
 
     def row_diagnostics(self) -> Iterator[Diagnostic]:
         """Yield the rows without a number and the exact copies."""
@@ -160,12 +162,6 @@ class LossTable:
                     f"{name} is {values[wrong[0]]:g} in line {wrong[0] + 2} ({len(wrong)} such "
                     f"rows): values must be positive. Leave them out: --where '{name} > 0'"
                 )
-
-    def _no_row_problem(self, kept: Rows) -> str:
-        empty = [name for name, v in self.values.items() if not np.isfinite(v[kept]).any()]
-        which = " and ".join(empty) or "the loss and every covariate at once"
-        columns = column_list(self.frame)
-        return f"none of the {kept.sum()} rows has a number for {which}. {columns}"
 
     def _labels(self) -> NDArray[np.object_]:
         """Return the configuration of each row; a row without one is its own."""

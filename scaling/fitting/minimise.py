@@ -106,13 +106,9 @@ def minimise(
         for some in (slice(at, at + size) for at in range(0, len(starts), size)):
             part, weight = problem.of(some), weights[some]
             parameters = np.clip(starts[some], part.lower, part.upper)
-            for width in widths[:-1]:
-                parameters, _ = _descend(
-                    part, weight, parameters, width, ITERATIONS_BETWEEN, tolerance
-                )
-            parameters, converged = _descend(
-                part, weight, parameters, widths[-1], iterations, tolerance
-            )
+            for width in widths:
+                limit = iterations if width == widths[-1] else ITERATIONS_BETWEEN
+                parameters, converged = _descend(part, weight, parameters, width, limit, tolerance)
             losses = problem.objective.losses(part.residuals(parameters)[0])
             optima.append((parameters, np.sum(weight * losses, axis=1), converged))
     return Optima(*(np.concatenate(each) for each in zip(*optima, strict=True)))

@@ -5,7 +5,7 @@ The names of the content are a contract (docs/fitting.md).
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,20 +47,20 @@ class FitRequest:
     loss: str
     terms: list[str]
     quadratics: list[str]
-    form: str
-    irreducible: bool
-    objective: Kind
-    space: Space
-    delta: float
-    where: str | None
-    group: str | None
-    holdout: str | None
-    bootstrap: int
-    seed: int
-    compare: bool
-    isoflop: str | None
-    cost: str | None
-    at: list[float]
+    form: str = Additive.name
+    irreducible: bool = True
+    objective: Kind = "huber"
+    space: Space = "log"
+    delta: float = 1e-3
+    where: str | None = None
+    group: str | None = None
+    holdout: str | None = None
+    bootstrap: int = 200
+    seed: int = 0
+    compare: bool = False
+    isoflop: str | None = None
+    cost: str | None = None
+    at: list[float] = field(default_factory=list)
 
     def columns_by_name(self) -> tuple[dict[str, str], dict[str, str]]:
         """Return the columns of the terms and of the parabolas by name.

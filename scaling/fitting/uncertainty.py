@@ -21,9 +21,9 @@ SEED = 0  # of the residuals that are added to redrawn curves
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """Standard errors and 95% intervals by the names of the parameters, or None.
+    """Standard errors and 95% intervals by parameter.
 
-    ``method`` is None if there are neither redraws nor degrees of freedom.
+    All are None if there are neither redraws nor degrees of freedom.
     """
 
     method: Method | None
@@ -32,12 +32,9 @@ class Uncertainty:
 
 
 def uncertainty(fit: Fit) -> Uncertainty:
-    """Return the bootstrap uncertainty if the fit has redraws, else Wald's."""
-    return of_redraws(fit) if len(fit.redraws) > 1 else wald(fit)
-
-
-def of_redraws(fit: Fit) -> Uncertainty:
-    """Return standard deviations and percentile intervals over the redraws of a fit."""
+    """Return standard deviations and percentile intervals over the redraws, or else Wald's."""
+    if len(fit.redraws) < 2:
+        return wald(fit)
     values = fit.form.named_parameters(fit.redraws, fit.points.centres)
     return Uncertainty(
         "bootstrap",
@@ -52,14 +49,13 @@ def wald(fit: Fit) -> Uncertainty:
     The degrees of freedom are the configurations less the fitted parameters.
     """
     freedom = fit.points.num_configurations - fit.form.num_free
-    names = list(fit.named_parameters)
+    errors: dict[str, float | None] = dict.fromkeys(fit.named_parameters)
+    intervals: dict[str, Interval | None] = dict.fromkeys(fit.named_parameters)
     if freedom < 1:
-        return Uncertainty(None, dict.fromkeys(names), dict.fromkeys(names))
+        return Uncertainty(None, errors, intervals)
     slopes = _slopes(fit)
     variances = np.einsum("np,pq,nq->n", slopes, covariance(fit), slopes)
     quantile = float(stdtrit(freedom, 0.975))
-    errors: dict[str, float | None] = dict.fromkeys(names)
-    intervals: dict[str, Interval | None] = dict.fromkeys(names)
     for (name, value), variance in zip(fit.named_parameters.items(), variances, strict=True):
         if np.isfinite(variance) and np.isfinite(value):
             error = float(np.sqrt(max(variance, 0.0)))
@@ -107,10 +103,10 @@ def standard_deviation(values: Floats) -> float | None:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Predicted and observed losses, each of shape (rows,), with 95% limits for a new run.
+    """Predicted and observed losses, and 95% limits for a new run, each of shape (rows,).
 
-    The limits are NaN if there are neither redraws nor degrees of freedom. ``reach`` is the
-    :func:`extrapolation_factor` of each row.
+    The limits are NaN without redraws and degrees of freedom; ``reach`` is the
+    :func:`extrapolation_factor`.
     """
 
     predicted: Floats
@@ -127,9 +123,8 @@ class Prediction:
     @property
     def inside(self) -> int | None:
         """Number of rows within their limits; None without limits."""
-        if not np.isfinite(self.low).all():
-            return None
-        return int(np.sum((self.low <= self.seen) & (self.seen <= self.high)))
+        inside = int(np.sum((self.low <= self.seen) & (self.seen <= self.high)))
+        return inside if np.isfinite(self.low).all() else None
 
 
 def predict(fit: Fit, x: Floats, seen: Floats) -> Prediction:

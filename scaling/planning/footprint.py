@@ -74,8 +74,8 @@ def volume(
 class Footprint:
     """Bytes of a worker while gradients are reduced.
 
-    ``optimizer`` has Adam's moments and, if they are sharded, their copy of the parameters.
-    ``buffers`` has the buckets of the reduction, and at stage 3 the gathered parameters.
+    ``optimizer`` has Adam's moments and, if sharded, their copy of the parameters; ``buffers`` has
+    the buckets of the reduction, and at stage 3 the gathered parameters.
     """
 
     parameters: float

@@ -56,10 +56,9 @@ REGIMES = (
 
 @dataclass(frozen=True)
 class CheckpointTiming:
-    """Seconds of a checkpoint and of a failure.
+    """Seconds for which a checkpoint stops the steps and, ``behind`` them, until it is durable.
 
-    A checkpoint stops the steps for ``blocked`` and takes ``behind`` more until it is durable. A
-    restart takes ``recovery`` from the failure to the first step.
+    A restart takes ``recovery`` from the failure to the first step.
     """
 
     blocked: float
@@ -103,8 +102,7 @@ class CheckpointTiming:
 class Step(StepParts):
     """An optimizer step of ``batch`` windows, with its rate.
 
-    ``efficiency`` is the rate of a node over that on the fewest nodes among which the batch
-    divides.
+    ``efficiency`` is the rate of a node over that on the fewest nodes that divide the batch.
     """
 
     batch: int
@@ -124,11 +122,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class CheckpointGoodput:
-    """Useful share of time with one kind of checkpoint, at a rate of failures.
-
-    ``interval`` is the best one, in seconds; ``goodput`` is by formula, ``simulated`` by
-    simulation.
-    """
+    """Useful share of time, by formula and simulated, at the best interval in seconds."""
 
     saving: CheckpointTiming
     interval: float
@@ -150,8 +144,8 @@ class FailureOutlook:
 class NodePlan:
     """The run on a number of nodes.
 
-    ``step`` has the configured batch (None if it does not divide among the workers). ``grown`` has
-    a batch that grows with the nodes from that of the fewest.
+    ``step`` has the configured batch, ``grown`` one that grows with the nodes from that of the
+    fewest; None if the batch does not divide among the workers.
     """
 
     nodes: int
@@ -200,16 +194,14 @@ def plan_on_nodes(
 def node_notes(config: RunConfig, hardware: Hardware, plans: Sequence[NodePlan]) -> list[str]:
     """Return sentences about node counts that do not suit the batch or the memory."""
     notes = []
-    indivisible = [plan for plan in plans if plan.step is None]
-    if indivisible:
+    if indivisible := [plan for plan in plans if plan.step is None]:
         micro_batches = indivisible[-1].workers * config.train.accumulate
         notes.append(
             f"run {config.id}: train.batch = {config.train.batch} does not divide among the "
             f"workers of {', '.join(str(plan.nodes) for plan in indivisible)} nodes: write "
             f"train.batch={micro_batches} or a multiple of it"
         )
-    large = [plan for plan in plans if not plan.stages[config.train.zero].fits]
-    if large:
+    if large := [plan for plan in plans if not plan.stages[config.train.zero].fits]:
         fitting = [stage.stage for stage in large[-1].stages if stage.fits]
         advice = f"write train.zero={fitting[0]}" if fitting else "no ZeRO stage fits there"
         notes.append(
@@ -280,8 +272,7 @@ class _Planner:
     def _outlooks(
         self, nodes: int, workers: int, size: CheckpointSize
     ) -> tuple[FailureOutlook, ...]:
-        local = self.hardware.accelerators_per_node
-        storage = self.hardware.storage_bytes_per_second
+        local, storage = self.hardware.accelerators_per_node, self.hardware.storage_bytes_per_second
         assert storage is not None
         written = size.part / self.calibration.save_rates[self.config.train.zero]
         # The node of the first worker sends most; its other workers write less.
