@@ -30,10 +30,7 @@ class Check:
 def checklist(
     records: Sequence[RunRecord], law: TableFit | None, noise: float | None, lost: int
 ) -> list[Check]:
-    """Run all checks: of the runs, of their scores and of the fit.
-
-    ``noise`` is the scatter between seeds (nats), ``lost`` the number of unfinished runs.
-    """
+    """Run all checks; ``noise`` is that between seeds (nats), ``lost`` counts unfinished runs."""
     return [
         *_check_runs(records, lost),
         *_check_scores(records, noise),

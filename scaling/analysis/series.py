@@ -100,10 +100,7 @@ def configuration(record: RunRecord, keys: Iterable[str]) -> tuple[Hashable, ...
 
 
 def seed_noise(records: Sequence[RunRecord]) -> tuple[float, int] | None:
-    """Return the standard deviation between seeds (nats) and its degrees of freedom.
-
-    None if no configuration was run twice.
-    """
+    """Return the standard deviation between seeds (nats) with its degrees of freedom, or None."""
     keys = varied(records)
     return replicate_noise(
         [record.validation.nats for record in records],

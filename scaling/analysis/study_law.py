@@ -67,10 +67,6 @@ class StudyLaw:
     sizes: Sizes | None = None
     specifications: list[Specification] = field(default_factory=list)
 
-    def content(self) -> dict[str, Any] | None:
-        """Return the fit as plain JSON values, by the names of docs/fitting.md."""
-        return self.analysis.content() if self.analysis else None
-
     @property
     def is_readable(self) -> bool:
         """Whether there is a fit and no diagnostic forbids reading it."""
@@ -93,10 +89,7 @@ def unreadable(warnings: Sequence[Diagnostic]) -> list[Diagnostic]:
 def study_law(
     records: Sequence[RunRecord], table: Sequence[dict[str, Any]], folder: Path
 ) -> StudyLaw:
-    """Fit the losses of sorted records against all settings that varied among them.
-
-    ``table`` has the row of each record; ``folder`` is named in the command.
-    """
+    """Fit the losses of sorted records, the rows of ``table``, against all settings that varied."""
     columns, problem = _columns(records, table)
     if problem:
         return StudyLaw(columns, None, None, [problem])

@@ -55,9 +55,6 @@ class Diagnostic:
     text: str
 
 
-LossText = Callable[[float], str]
-
-
 def column_phrase(name: str) -> str:
     """Return a column for a sentence: ``the context``, but ``N``."""
     return f"the {name}" if name.islower() and len(name) > 1 else name
@@ -104,7 +101,7 @@ def data_diagnostics(points: Points, form: Additive) -> Iterator[Diagnostic]:
 
 
 def fit_diagnostics(
-    fit: Fit, known: Uncertainty, noise: float, loss_text: LossText = "{:.4g}".format
+    fit: Fit, known: Uncertainty, noise: float, loss_text: Callable[[float], str] = "{:.4g}".format
 ) -> Iterator[Diagnostic]:
     """Yield what the best fit and its intervals show.
 
@@ -125,7 +122,7 @@ def fit_diagnostics(
         yield Diagnostic("not_converged", "The best fit reached its limit of iterations.")
 
 
-def _falls(fit: Fit, noise: float, loss_text: LossText) -> Iterator[Diagnostic]:
+def _falls(fit: Fit, noise: float, loss_text: Callable[[float], str]) -> Iterator[Diagnostic]:
     falls = np.ptp(fit.added(), axis=0)
     for name, fall in zip(fit.form.terms, falls.tolist(), strict=True):
         if fall < DEAD_SHARE * float(fit.points.loss.mean()):

@@ -23,10 +23,7 @@ BEYOND = 1.0  # ranges beyond the data within which the joint fit's lowest point
 
 @dataclass(frozen=True)
 class Profile:
-    """The runs of one column at one budget: the number and range of sizes, and the best by method.
-
-    The best size is None if a method finds no lowest point.
-    """
+    """The runs of one column at one budget: number and range of sizes, and the best by method."""
 
     budget: float
     name: str

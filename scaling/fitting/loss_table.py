@@ -70,7 +70,13 @@ class LossTable:
             raise ConfigError(
                 f"none of the {kept.sum()} rows has a number for {which}. {column_list(self.frame)}"
             )
-        self._check_positive(usable)
+        for name, values in self.values.items():
+            wrong = np.flatnonzero(usable & (values <= 0))
+            if len(wrong):
+                raise ConfigError(
+                    f"{name} is {values[wrong[0]]:g} in line {wrong[0] + 2} ({len(wrong)} such "
+                    f"rows): values must be positive. Leave them out: --where '{name} > 0'"
+                )
         return usable
 
     @cached_property
@@ -153,15 +159,6 @@ class LossTable:
                 f"{option} {query!r} is not true or false for each row: compare, as 'loss < 5'"
             )
         return rows
-
-    def _check_positive(self, rows: Rows) -> None:
-        for name, values in self.values.items():
-            wrong = np.flatnonzero(rows & (values <= 0))
-            if len(wrong):
-                raise ConfigError(
-                    f"{name} is {values[wrong[0]]:g} in line {wrong[0] + 2} ({len(wrong)} such "
-                    f"rows): values must be positive. Leave them out: --where '{name} > 0'"
-                )
 
     def _labels(self) -> NDArray[np.object_]:
         """Return the configuration of each row; a row without one is its own."""

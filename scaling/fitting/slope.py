@@ -91,10 +91,7 @@ def fit_slope(x: ArrayLike, nats: ArrayLike, groups: Sequence[Hashable] | None =
 def replicate_noise(
     nats: ArrayLike, configurations: Sequence[Hashable]
 ) -> tuple[float, int] | None:
-    """Return the pooled standard deviation (nats) of replicates and its degrees of freedom.
-
-    None if no configuration has two runs.
-    """
+    """Return the pooled deviation (nats) of replicates and its degrees of freedom, or None."""
     loss, member = np.asarray(nats, float), number_labels(configurations)
     deviation = loss - group_means(loss, member)[member]
     freedom = len(loss) - len(set(configurations))

@@ -63,10 +63,7 @@ class FitRequest:
     at: list[float] = field(default_factory=list)
 
     def columns_by_name(self) -> tuple[dict[str, str], dict[str, str]]:
-        """Return the columns of the terms and of the parabolas by name.
-
-        ConfigError has every problem of the options.
-        """
+        """Return the columns of terms and of parabolas by name; ConfigError has every problem."""
         terms = _named_columns(self.terms, "--term")
         quadratics = _named_columns(self.quadratics, "--quadratic")
         if problems := list(self._problems(terms, quadratics)):

@@ -21,10 +21,7 @@ SEED = 0  # of the residuals that are added to redrawn curves
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """Standard errors and 95% intervals by parameter.
-
-    All are None if there are neither redraws nor degrees of freedom.
-    """
+    """Standard errors and 95% intervals by parameter; None without an estimate."""
 
     method: Method | None
     standard_errors: dict[str, float | None]
@@ -44,10 +41,7 @@ def uncertainty(fit: Fit) -> Uncertainty:
 
 
 def wald(fit: Fit) -> Uncertainty:
-    """Return delta-method errors with Student-t intervals, from the curvature at the optimum.
-
-    The degrees of freedom are the configurations less the fitted parameters.
-    """
+    """Return delta-method errors with Student-t intervals, from the curvature at the optimum."""
     freedom = fit.points.num_configurations - fit.form.num_free
     errors: dict[str, float | None] = dict.fromkeys(fit.named_parameters)
     intervals: dict[str, Interval | None] = dict.fromkeys(fit.named_parameters)

@@ -1,4 +1,4 @@
-"""Measured figures of worker processes and training steps for forecasts, without torch and Ray."""
+"""Measured figures of worker processes and training steps for forecasts."""
 
 import json
 from collections.abc import Iterator

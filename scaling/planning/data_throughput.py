@@ -1,7 +1,4 @@
-"""Forecast of the data stream: the demand of a run on some hardware, and the measured supply.
-
-Plain arithmetic, without torch and Ray.
-"""
+"""Forecast of the data stream: the demand of a run on some hardware, and the measured supply."""
 
 import json
 from collections.abc import Iterator, Mapping

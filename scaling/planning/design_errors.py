@@ -40,10 +40,7 @@ class AssumedEffect:
 
 @dataclass(frozen=True)
 class ExpectedError:
-    """Error of one quantity over the fits of the simulated sweeps; None without numbers.
-
-    ``truth`` is the fit to losses without noise.
-    """
+    """Error of a quantity over simulated sweeps; ``truth`` is the fit to losses without noise."""
 
     quantity: str
     truth: float | None

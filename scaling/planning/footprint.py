@@ -132,10 +132,7 @@ class CheckpointSize:
 
 
 def checkpoint(parameters: int, workers: int, *, best: bool = False) -> CheckpointSize:
-    """Return the size of weights and moments, divided among the workers as whole tensors.
-
-    With ``best``, the first worker adds the best weights.
-    """
+    """Return the size of weights and moments; ``best`` weights are of the first worker."""
     shared = float((MOMENTS + 1) * FULL * parameters)
     added = float(FULL * parameters) if best else 0.0
     return CheckpointSize(shared / workers + added, shared + added)

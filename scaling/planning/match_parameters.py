@@ -31,10 +31,7 @@ FURTHEST = 2  # factor of too many or too few parameters that is still accepted
 
 @dataclass(frozen=True)
 class Match:
-    """The value of ``key`` whose number of parameters is nearest to the ``wanted`` one.
-
-    ``percent`` is the excess over the wanted number; it is negative if there are fewer.
-    """
+    """The value of ``key`` with the nearest number of parameters, ``percent`` above ``wanted``."""
 
     key: str
     value: int

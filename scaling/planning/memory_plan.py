@@ -16,10 +16,7 @@ PRECISIONS = ("float32", "bfloat16")
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of one worker at a ZeRO stage in a precision.
-
-    ``activations`` of one micro-batch are None for the baselines, whose ``peak`` is without them.
-    """
+    """Bytes of one worker; activations, of one micro-batch, are None for the baselines."""
 
     stage: int
     precision: str

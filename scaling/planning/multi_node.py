@@ -1,7 +1,6 @@
 """A run on 1 to 64 nodes, on paper: steps, communication, memory, checkpoints and failures.
 
-Plain arithmetic on formulas, on local measurements and on assumptions of the hardware's file
-(``docs/scale.md``), without torch and Ray.
+From formulas, local measurements and assumptions of the hardware's file (``docs/scale.md``).
 """
 
 import math
@@ -100,10 +99,7 @@ class CheckpointTiming:
 
 @dataclass(frozen=True)
 class Step(StepParts):
-    """An optimizer step of ``batch`` windows, with its rate.
-
-    ``efficiency`` is the rate of a node over that on the fewest nodes that divide the batch.
-    """
+    """An optimizer step of ``batch`` windows; ``efficiency`` compares nodes with the fewest."""
 
     batch: int
     targets_per_second: float

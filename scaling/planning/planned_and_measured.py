@@ -32,10 +32,7 @@ COLUMNS = ("run", "quantity", "unit", "planned", "measured", "ratio")
 
 @dataclass(frozen=True)
 class PlannedAndMeasured:
-    """One quantity of one run; ``measured`` is None if its record does not have it.
-
-    ``note`` is the expected reason of a difference.
-    """
+    """A quantity of a run, measured if its record has it; ``note`` explains a difference."""
 
     run: str
     quantity: str

@@ -211,7 +211,7 @@ def _law(law: StudyLaw) -> dict[str, Any]:
         "columns": law.columns,
         "command": law.command,
         "notes": law.notes,
-        "fit": law.content(),
+        "fit": law.analysis and law.analysis.content(),
         "choices": [asdict(one) for one in law.specifications],
         "spread": specification_range(law.specifications),
         "recommended": _recommended(law),
