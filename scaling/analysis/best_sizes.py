@@ -18,13 +18,8 @@ from model.architecture import Architecture
 from scaling.analysis.series import CHUNK, CONTEXT, WIDTH, setting
 from scaling.config.run_config import RunConfig
 from scaling.fitting.fit import Fit
-from scaling.fitting.frontier import BUDGETS, Frontier, OptimalSizes
+from scaling.fitting.frontier import Frontier, all_budgets
 from scaling.fitting.slope import FitError, Floats
-from scaling.fitting.uncertainty import (
-    extrapolation_factor,
-    percentile_interval,
-    standard_deviation,
-)
 from scaling.runs.record import RunRecord
 
 TARGETS, PARAMETERS = "targets_seen", "parameters"
@@ -39,13 +34,12 @@ class Sizes:
     """A grid of sizes with the cost of one target at each.
 
     ``config`` and ``targets`` are those of the reference run. ``columns`` maps the names of the fit
-    to its columns; ``trained`` is the name of the targets, None if they are no column. ``x`` has
-    shape (*levels, columns), NaN for the targets; ``per_target`` (operations) shape (*levels,).
+    to its columns. ``x`` has shape (*levels, columns), NaN for the targets; ``per_target``
+    (operations) has shape (*levels,).
     """
 
     config: RunConfig
     columns: dict[str, str]
-    trained: str | None
     x: Floats
     per_target: Floats
     targets: float
@@ -62,34 +56,17 @@ class Sizes:
         config = RunConfig.model_validate(reference.config)
         if not isinstance(config.model, Architecture):
             raise ValueError(f"the best run is a {config.model.kind}, which no formula prices")
-        keys = [
-            WIDTH if column == PARAMETERS else column
-            for column in columns.values()
-            if column != TARGETS
-        ]
+        varied = [column for column in columns.values() if column != TARGETS]
+        keys = [WIDTH if column == PARAMETERS else column for column in varied]
         levels = LEVELS.get(len(keys), FEWER_LEVELS)
-        grids = [
-            _levels(key, [float(setting(run, key)) for run in records], levels) for key in keys
-        ]
-        cells = [
-            price_sizes(config, dict(zip(keys, sizes, strict=True))) for sizes in product(*grids)
-        ]
+        grids = [_levels(key, [float(setting(r, key)) for r in records], levels) for key in keys]
         shape = tuple(len(grid) for grid in grids)
-        values = {
-            key: np.array([cell[key] for cell in cells], float).reshape(shape)
-            for key in (*keys, PARAMETERS)
-        }
-        values[TARGETS] = np.full(shape, np.nan)
-        x = np.stack([values[column] for column in columns.values()], axis=-1)
-        trained = [name for name, column in columns.items() if column == TARGETS]
-        return cls(
-            config=config,
-            columns=dict(columns),
-            trained=trained[0] if trained else None,
-            x=x,
-            per_target=np.array([cell["cost"] for cell in cells]).reshape(shape),
-            targets=float(reference.targets.seen),
-        )
+        settings = (dict(zip(keys, sizes, strict=True)) for sizes in product(*grids))
+        cells = [price_sizes(config, each) | {TARGETS: np.nan} for each in settings]
+        x = np.array([[cell[column] for column in columns.values()] for cell in cells], float)
+        x = x.reshape(*shape, len(columns))
+        per_target = np.array([cell["cost"] for cell in cells]).reshape(shape)
+        return cls(config, dict(columns), x, per_target, float(reference.targets.seen))
 
     @property
     def names(self) -> list[str]:
@@ -98,11 +75,11 @@ class Sizes:
 
     def at(self, budget: float) -> tuple[Floats, NDArray[np.bool_]]:
         """Return the grid's rows at a budget (operations), and whether each is affordable."""
-        x = self.x.copy()
-        if self.trained is None:
-            return x, self.per_target * self.targets <= budget
-        trained = budget / self.per_target
-        x[..., self.names.index(self.trained)] = trained
+        columns = list(self.columns.values())
+        if TARGETS not in columns:
+            return self.x, self.per_target * self.targets <= budget
+        x, trained = self.x.copy(), budget / self.per_target
+        x[..., columns.index(TARGETS)] = trained
         return x, trained >= 1
 
 
@@ -111,39 +88,13 @@ def best_sizes(fit: Fit, sizes: Sizes, costs: Floats, further: tuple[float, ...]
 
     ``costs`` (operations) has shape (rows,). Raises :class:`FitError` if a budget affords no run.
     """
-    inside = np.geomspace(costs.min(), costs.max(), BUDGETS + 2)[1:-1]
-    requested = [*inside.tolist(), *further]
+    requested = all_budgets(costs, further)
     order = [sizes.names.index(name) for name in fit.points.names]
     parameters_of = np.vstack([fit.parameters[None], fit.redraws])
     found = np.stack(
         [_lowest(fit, sizes, budget, parameters_of)[:, order] for budget in requested], axis=1
     )
-    names = fit.points.names
-    slopes = np.array(
-        [np.polyfit(np.log(inside), np.log(one[: len(inside)]), 1)[0] for one in found]
-    )
-    drawn = slopes[1:]
-    return Frontier(
-        best=[
-            _optimal_sizes(fit, budget, found[:, index], float(costs.max()))
-            for index, budget in enumerate(requested)
-        ],
-        exponents=dict(zip(names, slopes[0].tolist(), strict=True)),
-        standard_errors={name: standard_deviation(drawn[:, at]) for at, name in enumerate(names)},
-        intervals={name: percentile_interval(drawn[:, at]) for at, name in enumerate(names)},
-    )
-
-
-def _optimal_sizes(fit: Fit, budget: float, sizes: Floats, dearest: float) -> OptimalSizes:
-    names = fit.points.names
-    return OptimalSizes(
-        budget=budget,
-        sizes=dict(zip(names, sizes[0].tolist(), strict=True)),
-        loss=float(fit.at(sizes[:1])[0]),
-        reach=float(extrapolation_factor(fit, sizes[:1])[0]),
-        cost_reach=max(1.0, budget / dearest),
-        intervals={name: percentile_interval(sizes[1:, at]) for at, name in enumerate(names)},
-    )
+    return Frontier.of(fit, costs, requested, found, np.log(found))
 
 
 def _lowest(fit: Fit, sizes: Sizes, budget: float, parameters_of: Floats) -> Floats:
@@ -191,12 +142,7 @@ def _levels(key: str, seen: Sequence[float], levels: int) -> list[int]:
 
 
 def price_sizes(config: RunConfig, settings: Mapping[str, int]) -> dict[str, float]:
-    """Return settings (dotted keys) as they can be built, with their price.
-
-    Returns:
-        The settings with the context in whole chunks, ``parameters``, and ``cost`` in operations
-        a target, forward and backward.
-    """
+    """Return settings by key, in whole chunks, with ``parameters`` and the ``cost`` of a target."""
     shape = config.model
     assert isinstance(shape, Architecture)
     chunk = settings.get(CHUNK, shape.chunk)

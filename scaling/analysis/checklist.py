@@ -15,6 +15,7 @@ STRICT = 0.2  # largest validation error, as a share of the scatter between seed
 REPEATED = 4.0  # passes over the data beyond which repetition bends the law
 FAR_OFF = 4.0  # times the noise of one run
 INSIDE = 0.8  # of the held-out runs
+NO_LAW = "There is none, only the curves of single axes."
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,11 @@ class Check:
 def checklist(
     records: Sequence[RunRecord], law: TableFit | None, noise: float | None, lost: int
 ) -> list[Check]:
-    """Run all checks: of the runs, of their scores and of the fit.
-
-    ``noise`` is the scatter between seeds (nats), ``lost`` the number of unfinished runs.
-    """
+    """Run all checks; ``noise`` is that between seeds (nats), ``lost`` counts unfinished runs."""
     return [
         *_check_runs(records, lost),
         *_check_scores(records, noise),
-        *(_check_law(law) if law else [_no_law()]),
+        *(_check_law(law) if law else [_check("A law of the whole study", False, NO_LAW)]),
     ]
 
 
@@ -100,9 +98,9 @@ def _check_scores(records: Sequence[RunRecord], noise: float | None) -> list[Che
             "targets, so differences between runs have smaller errors."
         )
     return [
-        Check(
+        _check(
             "One unit and one list of targets",
-            "pass",
+            True,
             f"{records[0].validation.targets:,} targets of the {records[0].validation.split} "
             "split, the same for every run. Records with other targets or units are refused.",
         ),
@@ -110,33 +108,25 @@ def _check_scores(records: Sequence[RunRecord], noise: float | None) -> list[Che
         _check(
             "The validation has enough targets", noise is not None and error <= STRICT * noise, fine
         ),
-        Check(
+        _check(
             "Operations are exact, not 6 N D",
-            "pass",
+            True,
             "By the formula of the model, forward and backward, with attention and convolutions.",
         ),
-        Check(
+        _check(
             "The number of parameters is defined",
-            "pass",
+            True,
             "All trained parameters count, with the chunk encoder; there is no embedding table.",
         ),
     ]
 
 
-def _no_law() -> Check:
-    return Check(
-        "A law of the whole study", "warn", "There is none, only the curves of single axes."
-    )
-
-
 def _check_law(law: TableFit) -> list[Check]:
-    made, content = law.fit, law.content()
+    made, content, request, held = law.fit, law.content(), law.request, law.held_out
     goodness, starts = content["goodness"], content["starts"]
     worst = max(abs(made.predicted - made.points.loss))
     bad = unreadable(law.warnings)
-    held = law.held_out
     inside = held.inside if held else None
-    request = law.request
     return [
         _check(
             "The form is given, and E is a free parameter",

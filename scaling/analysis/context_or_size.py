@@ -98,9 +98,8 @@ def size_instead_of_context(
 ) -> tuple[str, Floats] | None:
     """Return the gain if the operations of a doubled context are spent on another size.
 
-    Args:
-        row: The fit's columns at the reference run, shape (columns,).
-        contexts: Contexts before the doubling (samples), shape (contexts,).
+    ``row`` has the fit's columns at the reference run, shape (columns,); ``contexts`` are those
+    before the doubling, in samples.
 
     Returns:
         The name of the other size (parameters, depth or width, whichever is a column) and the

@@ -51,9 +51,8 @@ class Noise:
     ) -> tuple[Self, int]:
         """Return the noise of a study's runs, and the number of targets per cluster.
 
-        The target noise is that of the difference between the contexts of a run. Its errors are
-        clustered in the records, so each cluster adds the same information. ConfigError if the
-        records lack a noise that is not given.
+        The target noise is that of the difference between the contexts of a run, whose errors are
+        clustered in the records. ConfigError if the records lack a noise that is not given.
         """
         spread: tuple[float, float] | None = (seeds, inf) if seeds is not None else None
         spread = spread or seed_noise(records)
@@ -124,8 +123,7 @@ def required_runs(
 ) -> list[RequiredRuns]:
     """Return what 1 to 10 seeds need to detect a difference (nats) with the power 0.8.
 
-    Either there are ``recordings``, and each gets more targets; or there are ``per_recording``
-    targets in each, and more recordings are added.
+    Either ``recordings`` get more targets each, or more recordings of ``per_recording`` are added.
     """
     return [
         _required(difference, noise, seeds, recordings, per_recording)

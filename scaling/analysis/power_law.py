@@ -5,7 +5,6 @@ that list what its points leave open; :mod:`scaling.fitting.slope` needs fewer p
 Losses are in nats a sample; sentences give bits as well.
 """
 
-from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -73,49 +72,33 @@ class PowerLaw:
 def fit_power_law(
     x: ArrayLike,
     nats: ArrayLike,
-    configurations: Sequence[Hashable] | None = None,
     *,
     name: str = "x",
     noise: float | None = None,
     num_redraws: int = 200,
-    seed: int = 0,
 ) -> PowerLaw:
     """Fit a power law to positive x and losses in nats a sample, both of shape (points,).
 
-    Args:
-        configurations: Labels of the points; replicates share one and are redrawn together. By
-            default each different x is one configuration.
-        name: Name of x in sentences.
-        noise: Standard deviation of one point (nats), by default that of the replicates or else of
-            the residuals.
-        seed: Seed of the starts and of the bootstrap.
-
-    Raises:
-        FitError: There are fewer than three different x, or values not positive and finite.
+    Points of one x are redrawn together. ``noise`` is the standard deviation of one point (nats),
+    by default that of the replicates or else of the residuals. FitError if there are fewer than
+    three different x, or values not positive and finite.
     """
-    x, nats, labels = checked_points(x, nats, configurations)
+    x, nats = checked_points(x, nats)
     form = Additive((name,))
     if len(set(x)) < form.least_values:
         raise FitError(
             f"{len(set(x))} different values of the {name} cannot carry a power law: at least "
             f"{form.least_values} are needed to draw one, and more to trust it."
         )
-    points = Points.of({name: x}, nats, labels)
-    fitted = fit(points, form, Objective(), num_redraws=num_redraws, seed=seed)
+    points = Points.of({name: x}, nats)
+    fitted = fit(points, form, Objective(), num_redraws=num_redraws)
     irreducible, reducible, exponent = fitted.parameters.tolist()
     names = ("irreducible", "reducible", "exponent")
-    drawn = {
-        key: percentile_interval(column)
-        for key, column in zip(names, fitted.redraws.T, strict=True)
-    }
+    drawn = {k: percentile_interval(v) for k, v in zip(names, fitted.redraws.T, strict=True)}
+    noise = row_noise(fitted) if noise is None else noise
     findings = (
         *data_diagnostics(points, form),
-        *fit_diagnostics(
-            fitted,
-            uncertainty(fitted),
-            row_noise(fitted) if noise is None else noise,
-            in_both_units,
-        ),
+        *fit_diagnostics(fitted, uncertainty(fitted), noise, in_both_units),
     )
     return PowerLaw(
         name=name,

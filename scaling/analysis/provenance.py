@@ -1,6 +1,6 @@
 """Setup of a study, its departures from the paper, and what identifies data and code, as text."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -56,42 +56,32 @@ def departures(records: Sequence[RunRecord]) -> list[str]:
 
 def setup(records: Sequence[RunRecord], keys: list[str]) -> dict[str, str]:
     """Return the setup as labels and texts; all values that differ between runs are listed."""
-
-    def each(text: Callable[[RunRecord], str]) -> str:
-        return "; ".join(dict.fromkeys(text(run) for run in records))
-
     swept = {key: dict.fromkeys(setting(run, key) for run in records) for key in [*keys, SEED]}
     wall = sum(run.throughput.wall_seconds for run in records)
     return {
-        "Corpus": each(
-            lambda run: (
-                f"{run.corpus.name}: {count_noun(run.corpus.recordings, 'recording')}, "
-                f"{run.corpus.seconds:,.0f} s at {run.corpus.rate:,} Hz; {run.corpus.codec}, "
-                f"{run.corpus.levels} levels, scaling {run.corpus.scaling}"
-            )
+        "Corpus": _each(
+            f"{run.corpus.name}: {count_noun(run.corpus.recordings, 'recording')}, "
+            f"{run.corpus.seconds:,.0f} s at {run.corpus.rate:,} Hz; {run.corpus.codec}, "
+            f"{run.corpus.levels} levels, scaling {run.corpus.scaling}"
+            for run in records
         ),
-        "Split": each(lambda run: f"by {run.corpus.split_rule}"),
-        "Varied": "; ".join(
-            f"{setting_name(key)} {_listed(values)}" for key, values in swept.items()
-        ),
+        "Split": _each(f"by {run.corpus.split_rule}" for run in records),
+        "Varied": _each(f"{setting_name(key)} {_listed(swept[key])}" for key in swept),
         "Trained on": f"{_listed(sorted({run.targets.steps for run in records}))} steps; "
-        + each(
-            lambda run: (
-                f"{run.targets.per_step:,} targets per step "
-                f"({run.targets.mode}, {run.targets.positions * run.targets.phases:,} per window)"
-            )
+        + _each(
+            f"{run.targets.per_step:,} targets per step ({run.targets.mode}, "
+            f"{run.targets.positions * run.targets.phases:,} per window)"
+            for run in records
         ),
-        "Validated on": each(
-            lambda run: (
-                f"{run.validation.targets:,} targets of the {run.validation.split} split "
-                f"in {run.validation.clusters:,} {run.validation.clustered_by}, the same for every "
-                "run"
-            )
+        "Validated on": _each(
+            f"{run.validation.targets:,} targets of the {run.validation.split} split "
+            f"in {run.validation.clusters:,} {run.validation.clustered_by}, the same for every run"
+            for run in records
         ),
-        "Hardware": each(lambda run: _pairs(run.hardware)),
+        "Hardware": _each(_pairs(run.hardware) for run in records),
         "Time": f"{_moment(min(run.started for run in records))} to "
         f"{_moment(max(run.finished for run in records))}; {wall / 60:,.1f} minutes of runs in all",
-        "Code": each(lambda run: run.code_version),
+        "Code": _each(run.code_version for run in records),
     }
 
 
@@ -102,13 +92,15 @@ def provenance(records: Sequence[RunRecord]) -> dict[str, Any]:
         "Corpus fingerprint": _listed(run.corpus.fingerprint for run in records),
         "Validation targets": _listed(run.validation.targets_hash for run in records),
         "Code version": _listed(run.code_version for run in records),
-        "Library versions": "; ".join(dict.fromkeys(_pairs(run.versions) for run in records)),
+        "Library versions": _each(_pairs(run.versions) for run in records),
         "Configuration": {
-            key: value
-            for key, value in flat[0].items()
-            if all(one.get(key) == value for one in flat)
+            key: text for key, text in flat[0].items() if all(one.get(key) == text for one in flat)
         },
     }
+
+
+def _each(texts: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(texts))
 
 
 def _flattened(config: dict[str, Any], prefix: str = "") -> dict[str, str]:

@@ -52,13 +52,9 @@ class ReportError(ValueError):
 
 
 def load_records(study_folder: Path) -> tuple[list[RunRecord], list[str]]:
-    """Read all records of a study (``<study>/<id>/record.json``).
+    """Return the records of a study (``<study>/<id>/record.json``), and the problem of each other.
 
-    Returns:
-        The records, and a sentence for each one that is unusable.
-
-    Raises:
-        ReportError: The folder has no record at all.
+    ReportError if the folder has no record at all.
     """
     paths = sorted(study_folder.glob(f"*/{FILE_NAME}"))
     if not paths:
@@ -118,12 +114,12 @@ def budgets(records: Sequence[RunRecord], free: Sequence[str]) -> list[float | N
     found: list[float | None] = [None] * len(records)
     for members in groups.values():
         for profile in _equal_costs(records, members):
-            sizes = {configuration(records[index], free) for index in profile}
-            seen = [records[index].targets.seen for index in profile]
+            runs = [records[index] for index in profile]
+            sizes, seen = {configuration(r, free) for r in runs}, [r.targets.seen for r in runs]
             if len(sizes) >= LEAST_SIZES and max(seen) > TRADED * min(seen):
-                costs = [np.log(records[index].operations.total) for index in profile]
+                cost = float(np.exp(np.mean([np.log(run.operations.total) for run in runs])))
                 for index in profile:
-                    found[index] = float(np.exp(np.mean(costs)))
+                    found[index] = cost
     return found
 
 
@@ -131,10 +127,10 @@ def _equal_costs(records: Sequence[RunRecord], members: Sequence[int]) -> list[l
     """Split runs (indices) into groups of equal cost, from the cheapest to the dearest."""
     groups: list[list[int]] = []
     lowest = 0.0
-    for index in sorted(members, key=lambda index: records[index].operations.total):
-        if records[index].operations.total > EQUAL * lowest:
+    for cost, index in sorted((records[index].operations.total, index) for index in members):
+        if cost > EQUAL * lowest:
             groups.append([])
-            lowest = records[index].operations.total
+            lowest = cost
         groups[-1].append(index)
     return groups
 

@@ -100,10 +100,7 @@ def configuration(record: RunRecord, keys: Iterable[str]) -> tuple[Hashable, ...
 
 
 def seed_noise(records: Sequence[RunRecord]) -> tuple[float, int] | None:
-    """Return the standard deviation between seeds (nats) and its degrees of freedom.
-
-    None if no configuration was run twice.
-    """
+    """Return the standard deviation between seeds (nats) with its degrees of freedom, or None."""
     keys = varied(records)
     return replicate_noise(
         [record.validation.nats for record in records],
@@ -131,11 +128,7 @@ def study_curves(records: Sequence[RunRecord]) -> dict[str, list[Series]]:
     """
     swept = sorted(curve_axes(records) or [CONTEXT], key=lambda axis: axis != CONTEXT)
     found = {axis: curves(records, axis) for axis in swept}
-    drawn = {
-        axis: series
-        for axis, series in found.items()
-        if any(len(set(one.positions)) > 2 for one in series)
-    }
+    drawn = {a: s for a, s in found.items() if any(len(set(one.positions)) > 2 for one in s)}
     return drawn or {swept[0]: found[swept[0]]}
 
 
@@ -148,29 +141,19 @@ def curves(records: Sequence[RunRecord], axis: str) -> list[Series]:
     groups: dict[tuple[Hashable, ...], list[RunRecord]] = {}
     for record in records:
         groups.setdefault(configuration(record, others), []).append(record)
+    for members in groups.values():
+        members.sort(key=lambda run: setting(run, axis))
     several = [
-        key
-        for key, members in groups.items()
-        if len({setting(record, axis) for record in members}) > 1
+        key for key, runs in groups.items() if setting(runs[0], axis) != setting(runs[-1], axis)
     ]
-    noise = seed_noise(records)
-    chosen = sorted(
-        several or groups, key=lambda values: [setting_sort_key(value) for value in values]
-    )
+    chosen = sorted(several or groups, key=lambda values: [*map(setting_sort_key, values)])
     named = [
         other
         for index, other in enumerate(others)
         if other == PANEL or len({key[index] for key in chosen}) > 1
     ]
-    return [
-        _fit_series(
-            axis,
-            named,
-            sorted(groups[key], key=lambda run: setting(run, axis)),
-            noise[0] if noise else None,
-        )
-        for key in chosen
-    ]
+    noise = seed_noise(records)
+    return [_fit_series(axis, named, groups[key], noise[0] if noise else None) for key in chosen]
 
 
 def _fit_series(
@@ -188,16 +171,12 @@ def _fit_series(
         law = fit_power_law(x, nats, name=setting_name(axis), noise=noise)
     except FitError as error:
         reasons.append(str(error))
-    texts = [
-        f"{setting_name(key)} {setting_text(setting(records[0], key))}"
-        for key in others
-        if key != PANEL
-    ]
+    first, labels = records[0], [key for key in others if key != PANEL]
+    texts = [f"{setting_name(key)} {setting_text(setting(first, key))}" for key in labels]
+    depth = f"{setting_name(PANEL)} {setting(first, PANEL)}" if axis != PANEL else "all depths"
     return Series(
         axis=axis,
-        panel="all depths"
-        if axis == PANEL
-        else f"{setting_name(PANEL)} {setting(records[0], PANEL)}",
+        panel=depth,
         label=", ".join(texts) or "all runs",
         records=tuple(records),
         slope=slope,

@@ -13,12 +13,11 @@ from scaling.analysis.best_sizes import PARAMETERS, TARGETS, Sizes, best_sizes
 from scaling.analysis.records import LENGTH, SIZE
 from scaling.analysis.series import CHUNK, CONTEXT, setting, setting_name, varied
 from scaling.config.load import ConfigError
-from scaling.fitting.diagnostics import Diagnostic
+from scaling.fitting.diagnostics import Diagnostic, reported_parameters
 from scaling.fitting.fit import MORE_CONFIGURATIONS, Fit, fit
-from scaling.fitting.forms import FORMS, Additive
+from scaling.fitting.forms import Additive
 from scaling.fitting.frontier import Frontier
 from scaling.fitting.loss_table import LossTable
-from scaling.fitting.objective import Objective
 from scaling.fitting.slope import FitError, Interval
 from scaling.fitting.table_fit import FitRequest, TableFit, fit_table
 from scaling.fitting.uncertainty import wald
@@ -26,7 +25,6 @@ from scaling.runs.record import RunRecord
 
 NEAR_LARGEST = 0.7  # of the largest cost: runs from here on are predicted and not fitted
 MOST_HELD_OUT = 0.15  # of the runs
-REDRAWS = 200
 FURTHER = (1.0, 10.0, 100.0)  # times the largest cost: the budgets of the recommendation
 WIDE_DELTA = 1e-2  # of the Huber loss, in one of the specifications
 CHEAPEST = 0.25  # of the runs, left out in one of the specifications
@@ -69,10 +67,6 @@ class StudyLaw:
     sizes: Sizes | None = None
     specifications: list[Specification] = field(default_factory=list)
 
-    def content(self) -> dict[str, Any] | None:
-        """Return the fit as plain JSON values, by the names of docs/fitting.md."""
-        return self.analysis.content() if self.analysis else None
-
     @property
     def is_readable(self) -> bool:
         """Whether there is a fit and no diagnostic forbids reading it."""
@@ -95,10 +89,7 @@ def unreadable(warnings: Sequence[Diagnostic]) -> list[Diagnostic]:
 def study_law(
     records: Sequence[RunRecord], table: Sequence[dict[str, Any]], folder: Path
 ) -> StudyLaw:
-    """Fit the losses of sorted records against all settings that varied among them.
-
-    ``table`` has the row of each record; ``folder`` is named in the command.
-    """
+    """Fit the losses of sorted records, the rows of ``table``, against all settings that varied."""
     columns, problem = _columns(records, table)
     if problem:
         return StudyLaw(columns, None, None, [problem])
@@ -118,17 +109,10 @@ def study_law(
     except (FitError, ConfigError) as error:
         return StudyLaw(columns, None, None, [*notes, f"No law of the whole study: {error}"])
     request = analysis.request
-    return StudyLaw(
-        columns=columns,
-        analysis=analysis,
-        command=_command(request),
-        notes=notes,
-        sizes=sizes,
-        specifications=[
-            _fit_specification(name, other, frame)
-            for name, other in _specifications(request, frame)
-        ],
-    )
+    specifications = [
+        _fit_specification(name, other, frame) for name, other in _specifications(request, frame)
+    ]
+    return StudyLaw(columns, analysis, _command(request), notes, sizes, specifications)
 
 
 def _fit_law(
@@ -171,17 +155,12 @@ def _columns(
         else:
             columns[setting_name(key)] = key
     counts = {name: len({row[column] for row in table}) for name, column in columns.items()}
-    few = [
-        f"{name} ({count} values)"
-        for name, count in counts.items()
-        if count < Additive.least_values
-    ]
-    if few:
-        return columns, (
-            f"No law of the whole study: {' and '.join(few)} took too few values; each setting "
-            f"that varied needs at least {Additive.least_values}."
-        )
-    return columns, None
+    least = Additive.least_values
+    few = [f"{name} ({count} values)" for name, count in counts.items() if count < least]
+    return columns, None if not few else (
+        f"No law of the whole study: {' and '.join(few)} took too few values; each setting that "
+        f"varied needs at least {least}."
+    )
 
 
 def _is_no_size(value: Any) -> bool:
@@ -199,20 +178,9 @@ def _request(columns: dict[str, str], frame: pd.DataFrame, folder: Path) -> FitR
         loss="nats",
         terms=[f"{name}={columns[name]}" for name in terms],
         quadratics=[f"{name}={columns[name]}" for name in quadratic],
-        form=Additive.name,
-        irreducible=True,
-        objective="huber",
-        space="log",
-        delta=1e-3,
-        where=None,
-        group=None,
         holdout=_held_out(list(columns.values()), frame, parameters),
-        bootstrap=REDRAWS,
-        seed=0,
         compare=True,
         isoflop="isoflop_shape" if "isoflop_shape" in frame else None,
-        cost=None,
-        at=[],
     )
 
 
@@ -270,23 +238,15 @@ def _specifications(request: FitRequest, frame: pd.DataFrame) -> Iterator[tuple[
 
 
 def _fit_specification(name: str, request: FitRequest, frame: pd.DataFrame) -> Specification:
-    terms, quadratics = request.columns_by_name()
-    table = LossTable(
-        frame, request.loss, terms | quadratics, request.where, request.holdout, request.group
-    )
-    form = FORMS[request.form](tuple(terms), tuple(quadratics), request.irreducible)
-    objective = Objective(request.objective, request.space, request.delta)
+    table, form, objective = request.parts(frame)
     try:
         made = fit(table.points(), form, objective, num_redraws=0, seed=request.seed)
     except (FitError, ConfigError) as error:
         return Specification(name, 0, {}, {}, str(error))
-    names = ["E", *(f"{term}.exponent" for term in form.terms)]
-    intervals = wald(made).intervals
+    names, intervals = reported_parameters(made), wald(made).intervals
+    values = {key: made.named_parameters[key] for key in names}
     return Specification(
-        name=name,
-        n=len(made.points.loss),
-        values={key: made.named_parameters[key] for key in names},
-        intervals={key: intervals[key] for key in names},
+        name, len(made.points.loss), values, {key: intervals[key] for key in names}
     )
 
 

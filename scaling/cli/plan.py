@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,7 +73,7 @@ def plan(
     numbers = parse_node_counts(nodes) if nodes else ()
     planned = replace(make_plan(runs, trains_on, stream, calibration, numbers, seen), match=match)
     if as_json:
-        print(json.dumps(planned.as_json()))
+        print(json.dumps(asdict(planned)))
     else:
         tables: list[Table] = []
         if trains_on and stream and calibration:

@@ -17,7 +17,6 @@ from scaling.fitting.fit import (
     NUM_STARTS,
     Fit,
     fit,
-    fit_problem,
     refit,
 )
 from scaling.fitting.forms import Additive
@@ -56,14 +55,6 @@ class Diagnostic:
     text: str
 
 
-LossText = Callable[[float], str]
-
-
-def plain_loss(loss: float) -> str:
-    """Format a loss for a sentence, in the unit of the table."""
-    return f"{loss:.4g}"
-
-
 def column_phrase(name: str) -> str:
     """Return a column for a sentence: ``the context``, but ``N``."""
     return f"the {name}" if name.islower() and len(name) > 1 else name
@@ -79,8 +70,7 @@ def row_noise(fit: Fit) -> float:
     residual = fit.predicted - fit.points.loss
     cells = list(map(tuple, fit.points.x.tolist()))
     replicates = replicate_noise(fit.points.loss, cells)
-    freedom = max(len(residual) - fit.form.num_free, 1)
-    return replicates[0] if replicates else float(np.sqrt(residual @ residual / freedom))
+    return replicates[0] if replicates else float(np.sqrt(residual @ residual / fit.freedom))
 
 
 def data_diagnostics(points: Points, form: Additive) -> Iterator[Diagnostic]:
@@ -111,11 +101,16 @@ def data_diagnostics(points: Points, form: Additive) -> Iterator[Diagnostic]:
 
 
 def fit_diagnostics(
-    fit: Fit, known: Uncertainty, noise: float, loss_text: LossText = plain_loss
+    fit: Fit, known: Uncertainty, noise: float, loss_text: Callable[[float], str] = "{:.4g}".format
 ) -> Iterator[Diagnostic]:
-    """Yield what the best fit and its intervals show; ``noise`` is that of one row."""
+    """Yield what the best fit and its intervals show.
+
+    ``noise`` is that of one row; ``loss_text`` writes a loss in the unit of the table.
+    """
     yield from _falls(fit, noise, loss_text)
-    yield from _irreducible(fit, known)
+    least = min(fit.named_parameters["E"], *(known.intervals["E"] or ()), np.inf)
+    if fit.form.irreducible and least < ZERO_SHARE * float(fit.points.loss.min()):
+        yield Diagnostic("irreducible_at_zero", "The irreducible loss may be zero.")
     yield from _exponents(fit, known)
     yield from _parabolas(fit, known)
     if fit.starts_agreeing < MIN_STARTS_AGREEING:
@@ -127,7 +122,7 @@ def fit_diagnostics(
         yield Diagnostic("not_converged", "The best fit reached its limit of iterations.")
 
 
-def _falls(fit: Fit, noise: float, loss_text: LossText) -> Iterator[Diagnostic]:
+def _falls(fit: Fit, noise: float, loss_text: Callable[[float], str]) -> Iterator[Diagnostic]:
     falls = np.ptp(fit.added(), axis=0)
     for name, fall in zip(fit.form.terms, falls.tolist(), strict=True):
         if fall < DEAD_SHARE * float(fit.points.loss.mean()):
@@ -140,25 +135,17 @@ def _falls(fit: Fit, noise: float, loss_text: LossText) -> Iterator[Diagnostic]:
             )
 
 
-def _irreducible(fit: Fit, known: Uncertainty) -> Iterator[Diagnostic]:
-    least = min(fit.named_parameters["E"], *(known.intervals["E"] or ()), np.inf)
-    if fit.form.irreducible and least < ZERO_SHARE * float(fit.points.loss.min()):
-        yield Diagnostic("irreducible_at_zero", "The irreducible loss may be zero.")
-
-
 def _exponents(fit: Fit, known: Uncertainty) -> Iterator[Diagnostic]:
     low, high = PLAUSIBLE_EXPONENTS
     for name in fit.form.terms:
         value = fit.named_parameters[f"{name}.exponent"]
         interval = known.intervals[f"{name}.exponent"]
         if min(value, *(interval or ()), np.inf) < low or max(value, *(interval or ()), 0) > high:
-            text = f"{value:.3g}"
-            if interval:
-                text += f" (95% interval {interval[0]:.3g} to {interval[1]:.3g})"
+            ends = f" (95% interval {interval[0]:.3g} to {interval[1]:.3g})" if interval else ""
             yield Diagnostic(
                 "exponent_implausible",
-                f"The exponent of {column_phrase(name)}, {text}, is outside the plausible range of "
-                f"{low} to {high}.",
+                f"The exponent of {column_phrase(name)}, {value:.3g}{ends}, is outside the "
+                f"plausible range of {low} to {high}.",
             )
 
 
@@ -212,12 +199,8 @@ def _sizes(name: str, profiles: list[Profile]) -> Iterator[Diagnostic]:
 def _shapes(name: str, profiles: list[Profile]) -> Iterator[Diagnostic]:
     for method, least in MIN_SIZES.items():
         enough = [profile for profile in profiles if profile.sizes >= least]
-        flat = [profile.budget for profile in enough if profile.best[method] is None]
-        outside = [
-            profile.budget
-            for profile in enough
-            if profile.best[method] is not None and not profile.bracketed(method)
-        ]
+        flat = [p.budget for p in enough if p.best[method] is None]
+        outside = [p.budget for p in enough if p.best[method] and not p.bracketed(method)]
         curve = f"{method} over {column_phrase(name)}"
         if flat:
             yield Diagnostic(
@@ -234,12 +217,11 @@ def _shapes(name: str, profiles: list[Profile]) -> Iterator[Diagnostic]:
 
 def _positions(name: str, profiles: list[Profile]) -> Iterator[Diagnostic]:
     """Yield where the lowest points lie badly among the trained sizes."""
-    optima = [(profile, _best(profile)) for profile in profiles]
+    # The cubic counts if it has a lowest point, else the parabola.
+    optima = [(p, p.best["cubic"] or p.best["parabola"]) for p in profiles]
     ratios = [(profile, best / profile.centre) for profile, best in optima if best is not None]
     off = [
-        profile.budget
-        for profile, ratio in ratios
-        if abs(np.log(ratio)) > OFF_CENTRE * np.log(profile.high / profile.low)
+        p.budget for p, ratio in ratios if abs(np.log(ratio)) > OFF_CENTRE * np.log(p.high / p.low)
     ]
     if off:
         yield Diagnostic(
@@ -248,8 +230,7 @@ def _positions(name: str, profiles: list[Profile]) -> Iterator[Diagnostic]:
             "one side determines the polynomials.",
         )
     if ratios:
-        values = [ratio for _, ratio in ratios]
-        drift = max(values) / min(values)
+        drift = max(ratio for _, ratio in ratios) / min(ratio for _, ratio in ratios)
         if drift > DRIFT:
             yield Diagnostic(
                 "isoflop_drifting_centre",
@@ -258,21 +239,14 @@ def _positions(name: str, profiles: list[Profile]) -> Iterator[Diagnostic]:
             )
 
 
-def _best(profile: Profile) -> float | None:
-    """Return the lowest point of the cubic if it has one, else of the parabola."""
-    cubic: float | None = profile.best["cubic"]
-    return profile.best["parabola"] if cubic is None else cubic
-
-
 def _approaches(isoflop: IsoFlop, name: str) -> Iterator[Diagnostic]:
     powers = isoflop.powers[name]
     method = "cubic" if "cubic" in powers else "parabola"
     if method not in powers or "joint" not in powers:
         return
-    low, high = powers["joint"].interval or (0.0, 2 * AGREEMENT)
-    limit = max((high - low) / 2, AGREEMENT)
+    low, high = powers["joint"].interval or (0.0, 0.0)
     apart = abs(powers[method].exponent - powers["joint"].exponent)
-    if apart > limit:
+    if apart > max((high - low) / 2, AGREEMENT):
         yield Diagnostic(
             "approaches_disagree",
             f"The best {name} grows with the budget to the power of {powers[method].exponent:.3f} "
@@ -310,11 +284,9 @@ def half_width(known: Uncertainty, name: str, value: float) -> float:
 
 
 def _rivals(best: Fit, known: Uncertainty) -> Iterator[Diagnostic]:
-    rounding = fit_problem(best.points, best.form, best.objective).rounding_error
-    near = best.optima.values <= best.value * (1 + NEAR_OPTIMUM) + rounding
-    others = best.form.named_parameters(
-        best.optima.parameters[near & best.optima.converged], best.points.centres
-    )
+    near = best.optima.values <= best.value * (1 + NEAR_OPTIMUM) + best.problem.rounding_error
+    rivals = best.optima.parameters[near & best.optima.converged]
+    others = best.form.named_parameters(rivals, best.points.centres)
     for name in reported_parameters(best):
         value = best.named_parameters[name]
         apart = np.abs(others[name] - value)
@@ -331,20 +303,17 @@ def _influential(best: Fit, known: Uncertainty) -> Iterator[Diagnostic]:
     if best.points.num_configurations <= best.form.num_free:
         return
     dropped = _most_influential(best)
-    problem = fit_problem(best.points, best.form, best.objective)
     kept = (best.points.member != dropped[:, None]).astype(float)
-    refitted = refit(problem, kept, best.parameters[None])
+    refitted = refit(best.problem, kept, best.parameters[None])
     values = best.form.named_parameters(refitted, best.points.centres)
     for name in reported_parameters(best)[1:]:
         value, error = best.named_parameters[name], known.standard_errors[name]
         moved = np.abs(values[name] - value)
         most = int(moved.argmax())
-        limit = max(MANY_ERRORS * (error or np.inf), ROUNDING * abs(value))
-        if moved[most] > limit:
+        if moved[most] > max(MANY_ERRORS * (error or np.inf), ROUNDING * abs(value)):
             row = best.points.x[best.points.member == dropped[most]][0]
-            where = ", ".join(
-                f"{column} {size:.4g}" for column, size in zip(best.points.names, row, strict=True)
-            )
+            pairs = zip(best.points.names, row, strict=True)
+            where = ", ".join(f"{column} {size:.4g}" for column, size in pairs)
             yield Diagnostic(
                 "influential_run",
                 f"Without the configuration of {where}, {parameter_label(name)} moves from "
@@ -355,8 +324,7 @@ def _influential(best: Fit, known: Uncertainty) -> Iterator[Diagnostic]:
 
 def _most_influential(best: Fit) -> Numbers:
     """Return the numbers of the configurations with the largest one-step influence."""
-    problem = fit_problem(best.points, best.form, best.objective)
-    residual, gradient = problem.residuals(best.parameters[None])
+    residual, gradient = best.problem.residuals(best.parameters[None])
     pulls = best.objective.pull(residual[0])[:, None] * gradient[0]
     sums = np.zeros((best.points.num_configurations, pulls.shape[1]))
     np.add.at(sums, best.points.member, pulls)

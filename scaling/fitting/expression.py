@@ -1,9 +1,7 @@
 """Arithmetic over the columns of a table: ``Training FLOP / (6 * Model Size)``.
 
-A column name with spaces needs no backticks. A formula may hold arithmetic, numbers and a few
-functions, and nothing else. ``pandas.DataFrame.eval`` is no replacement: it calls any method of a
-column (``D.to_csv('file')`` writes a file), lacks log2, minimum and maximum, and needs backticks.
-It would need the same whitelist and the same aliases.
+A column name with spaces needs no backticks. A formula has arithmetic, numbers and a few functions
+alone. ``pandas.DataFrame.eval`` lacks log2, minimum and maximum, and needs a whitelist and aliases.
 """
 
 import ast
@@ -19,22 +17,14 @@ import numpy as np
 from scaling.config.load import ConfigError
 from scaling.fitting.slope import Floats
 
-FUNCTIONS = {
-    "log": np.log,
-    "log2": np.log2,
-    "log10": np.log10,
-    "exp": np.exp,
-    "sqrt": np.sqrt,
-    "abs": np.abs,
-    "minimum": np.minimum,
-    "maximum": np.maximum,
-}
+NAMES = ("log", "log2", "log10", "exp", "sqrt", "abs", "minimum", "maximum")
+FUNCTIONS = {name: getattr(np, name) for name in NAMES}
 ALLOWED = (
     *(ast.Expression, ast.BinOp, ast.UnaryOp, ast.Constant, ast.Name, ast.Load, ast.Call),
     *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.USub, ast.UAdd),
 )
 MAX_LISTED = 12  # columns in a sentence
-QUOTED = re.compile(r"`[^`]*`|'[^']*'|\"[^\"]*\"")
+QUOTED = re.compile(r"(`[^`]*`|'[^']*'|\"[^\"]*\")")
 
 
 @dataclass(frozen=True)
@@ -52,32 +42,25 @@ class Expression:
         known = list(known)
         if text in known:
             # The whole name of a column may have any signs.
-            code = compile("whole", where, "eval")
-            return cls(text, (text,), code, {"whole": text})
+            return cls(text, (text,), compile("whole", where, "eval"), {"whole": text})
         plain, aliases = with_aliases(text, known, where)
         try:
             tree = ast.parse(plain.strip(), mode="eval")
         except (SyntaxError, ValueError) as error:
             raise ConfigError(
-                [
-                    f"{where}: {text!r} is no arithmetic over columns, and "
-                    f"{missing_column(text, known)}"
-                ]
+                f"{where}: {text!r} is no arithmetic over columns, and "
+                f"{missing_column(text, known)}"
             ) from error
         for node in ast.walk(tree):
             _check_node(node, text, where)
-        called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-        used = {
-            node.id
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Name) and id(node) not in called
-        }
+        nodes = list(ast.walk(tree))
+        called = [node.func for node in nodes if isinstance(node, ast.Call)]
+        used = {n.id for n in nodes if isinstance(n, ast.Name) and n not in called}
         names = sorted(aliases.get(name, name) for name in used)
         for name in names:
             if name not in known:
-                raise ConfigError([f"{where}: {missing_column(name, known)}"])
-        code = compile(tree, where, "eval")
-        return cls(text, tuple(names), code, aliases)
+                raise ConfigError(f"{where}: {missing_column(name, known)}")
+        return cls(text, tuple(names), compile(tree, where, "eval"), aliases)
 
     def __call__(self, columns: Mapping[str, Floats]) -> Floats:
         """Return the values of the formula (rows,) for columns by name, each of shape (rows,)."""
@@ -91,15 +74,12 @@ class Expression:
 def with_aliases(text: str, known: Iterable[str], where: str) -> tuple[str, dict[str, str]]:
     """Replace column names that are no identifiers by aliases; return the text and the aliases.
 
-    A name in backticks must be that of a column. Without them, names with spaces or signs are
-    matched as written, the longest first. Text in quotes does not change.
+    A name in backticks must be that of a column. Other names are matched as written, the longest
+    first. Text in quotes does not change.
     """
     known = list(known)
-    awkward = sorted(
-        (name for name in known if not name.isidentifier() or keyword.iskeyword(name)),
-        key=len,
-        reverse=True,
-    )
+    awkward = [name for name in known if not name.isidentifier() or keyword.iskeyword(name)]
+    awkward.sort(key=len, reverse=True)
     aliases: dict[str, str] = {}
 
     def alias(name: str) -> str:
@@ -114,17 +94,15 @@ def with_aliases(text: str, known: Iterable[str], where: str) -> tuple[str, dict
                 part = whole.sub(alias(name), part)
         return part
 
-    pieces, at = [], 0
-    for match in QUOTED.finditer(text):
-        pieces.append(outside(text[at : match.start()]))
-        quoted = match.group()
-        if quoted[0] == "`":
-            if quoted[1:-1] not in known:
-                raise ConfigError([f"{where}: {missing_column(quoted[1:-1], known)}"])
-            quoted = alias(quoted[1:-1])
-        pieces.append(quoted)
-        at = match.end()
-    return "".join([*pieces, outside(text[at:])]), aliases
+    def inside(quoted: str) -> str:
+        name = quoted[1:-1]
+        if quoted[0] == "`" and name not in known:
+            raise ConfigError(f"{where}: {missing_column(name, known)}")
+        return alias(name) if quoted[0] == "`" else quoted
+
+    pieces = QUOTED.split(text)
+    pieces[::2], pieces[1::2] = map(outside, pieces[::2]), map(inside, pieces[1::2])
+    return "".join(pieces), aliases
 
 
 def missing_column(name: str, known: Iterable[str]) -> str:
@@ -145,18 +123,15 @@ def column_list(known: Iterable[str]) -> str:
 
 def _check_node(node: ast.AST, text: str, where: str) -> None:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor):
-        raise ConfigError([f"{where}: {text!r} has ^: write ** for a power"])
+        raise ConfigError(f"{where}: {text!r} has ^: write ** for a power")
     allowed = isinstance(node, ALLOWED)
     if isinstance(node, ast.Call):
-        allowed = (
-            isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS and not node.keywords
-        )
+        function = node.func.id if isinstance(node.func, ast.Name) else None
+        allowed = function in FUNCTIONS and not node.keywords
     if isinstance(node, ast.Constant):
         allowed = type(node.value) in (int, float)
     if not allowed:
         raise ConfigError(
-            [
-                f"{where}: {text!r} has more than arithmetic: write + - * / ** and "
-                f"{', '.join(FUNCTIONS)} over columns and numbers"
-            ]
+            f"{where}: {text!r} has more than arithmetic: write + - * / ** and "
+            f"{', '.join(FUNCTIONS)} over columns and numbers"
         )

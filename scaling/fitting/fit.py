@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from scaling.fitting.forms import Additive
-from scaling.fitting.minimise import Mask, Optima, Problem, minimise
+from scaling.fitting.minimise import Optima, Problem, minimise
 from scaling.fitting.objective import Objective
 from scaling.fitting.points import Points
 from scaling.fitting.slope import FitError, Floats, Numbers
@@ -32,11 +32,10 @@ MAX_TRIES = 50  # for each redraw, until one determines the form
 
 @dataclass(frozen=True)
 class Fit:
-    """A form with the parameters that fit the points best.
+    """A form with the parameters, shape (parameters,), that fit the points best.
 
-    ``parameters`` has shape (parameters,) in the order of the form. ``value`` is the plain sum of
-    the objective over the rows. ``redraws`` has shape (redraws, parameters): the parameters
-    refitted to redrawn configurations. It is empty if there are too few configurations.
+    ``value`` is the plain sum of the objective over the rows. ``redraws`` (redraws, parameters) are
+    refitted to redrawn configurations; empty if there are too few configurations.
     """
 
     points: Points
@@ -48,11 +47,15 @@ class Fit:
     redraws: Floats = field(repr=False)
 
     @property
+    def problem(self) -> Problem:
+        """The optimiser's problem of this fit."""
+        return fit_problem(self.points, self.form, self.objective)
+
+    @property
     def starts_agreeing(self) -> int:
         """Number of starts that reached the best objective."""
         # The absolute term lets exact data agree: their objective is zero but for rounding.
-        problem = fit_problem(self.points, self.form, self.objective)
-        highest = self.value * (1 + AGREEMENT) + problem.rounding_error
+        highest = self.value * (1 + AGREEMENT) + self.problem.rounding_error
         return int(np.sum(self.optima.values <= highest))
 
     @property
@@ -77,10 +80,14 @@ class Fit:
         """Residuals in the space of the objective, shape (rows,)."""
         return self.objective.residual(self.predicted, self.points.loss)
 
+    @property
+    def freedom(self) -> int:
+        """Number of rows less the fitted parameters, at least 1."""
+        return max(len(self.points.loss) - self.form.num_free, 1)
+
     def at(self, x: Floats) -> Floats:
         """Return the predicted losses (rows,) at x, shape (rows, columns)."""
-        losses: Floats = self.curves(x, self.parameters[None])[0]
-        return losses
+        return np.asarray(self.curves(x, self.parameters[None])[0])
 
     def curves(self, x: Floats, parameters: Floats) -> Floats:
         """Return the losses (sets, rows) at x for each set of parameters (sets, parameters)."""
@@ -94,8 +101,7 @@ class Fit:
         alone[:, 1 : 1 + count] *= np.eye(count)
         alone[:, :1] = 0
         alone[:, 1 + self.form.num_powers :] = 0
-        added: Floats = self.form.curve(alone, self.points.position)[0].T
-        return added
+        return self.form.curve(alone, self.points.position)[0].T
 
 
 def fit_problem(points: Points, form: Additive, objective: Objective) -> Problem:
@@ -114,17 +120,14 @@ def fit(
     generator = np.random.default_rng(seed)
     (best,) = _fit_sets([points], form, objective, [generator])
     if num_redraws and points.num_configurations >= form.num_free + MORE_CONFIGURATIONS:
-        problem = fit_problem(points, form, objective)
-        redraws = redraw(problem, points, form, best.parameters, num_redraws, generator)
-        return replace(best, redraws=redraws)
+        return replace(best, redraws=_redraw(best, num_redraws, generator))
     return best
 
 
 def fit_many(sets: Sequence[Points], form: Additive, seeds: Sequence[int]) -> list[Fit]:
     """Fit sets of points that differ in their losses alone, all at once.
 
-    Each result equals that of :func:`fit` with its seed, the default objective and no redraws. The
-    errors are the same.
+    Each result equals that of :func:`fit` with its seed, the default objective and no redraws.
     """
     return _fit_sets(sets, form, Objective(), [np.random.default_rng(seed) for seed in seeds])
 
@@ -138,10 +141,8 @@ def _fit_sets(
     """Return the best of many starts for each set."""
     first = sets[0]
     _check(first, form)
-    starts = [
-        form.starts(points.loss, NUM_STARTS, generator)
-        for points, generator in zip(sets, generators, strict=True)
-    ]
+    pairs = zip(sets, generators, strict=True)
+    starts = [form.starts(points.loss, NUM_STARTS, generator) for points, generator in pairs]
     loss, lower, upper = (
         np.repeat(np.stack(each), NUM_STARTS, axis=0)
         for each in zip(*[(points.loss, *form.bounds(points.loss)) for points in sets], strict=True)
@@ -154,12 +155,11 @@ def _fit_sets(
         iterations=ITERATIONS,
         tolerance=TOLERANCE,
     )
-    fits = []
+    fits, none = [], np.empty((0, form.num_parameters))
     for at, points in enumerate(sets):
         own = optima.of(slice(at * NUM_STARTS, (at + 1) * NUM_STARTS))
         best = int(np.argmin(own.values))
         parameters, value = own.parameters[best], float(own.values[best])
-        none = np.empty((0, form.num_parameters))
         fits.append(Fit(points, form, objective, parameters, value, own, none))
     return fits
 
@@ -172,9 +172,8 @@ def _check(points: Points, form: Additive) -> None:
             f"{form.num_free} parameters of the {form.name} form: give more rows, fewer terms or a "
             "form with fewer parameters."
         )
-    for index, name in enumerate(points.names):
-        values = len(np.unique(points.x[:, index]))
-        needed = form.least_values if name in form.terms else Additive.least_values
+    for name, column in zip(points.names, points.x.T, strict=True):
+        values, needed = len(np.unique(column)), form.values_needed(name)
         if values < needed:
             raise FitError(
                 f"{name} has {values} different value{'s' * (values != 1)}: the {form.name} form "
@@ -182,41 +181,33 @@ def _check(points: Points, form: Additive) -> None:
             )
 
 
-def redraw(
-    problem: Problem,
-    points: Points,
-    form: Additive,
-    best: Floats,
-    number: int,
-    generator: np.random.Generator,
-) -> Floats:
+def _redraw(best: Fit, number: int, generator: np.random.Generator) -> Floats:
     """Refit the form to redrawn configurations; return parameters (redraws, parameters).
 
     This is the pairs bootstrap by cluster: the unit is the configuration, since its rows (seeds,
     checkpoints, evaluations) are not independent. A redraw that cannot determine the form is drawn
     again. If none can, fewer than ``number`` come back.
     """
-    size = points.num_configurations
+    points, form, size = best.points, best.form, best.points.num_configurations
     weights: list[Floats] = []
     for _ in range(MAX_TRIES * number):
         drawn = np.bincount(generator.integers(size, size=size), minlength=size)
-        if _determines(drawn[points.member] > 0, drawn, points, form):
+        if _determines(drawn, points, form):
             weights.append(drawn[points.member].astype(float))
         if len(weights) == number:
             break
     if not weights:
         return np.empty((0, form.num_parameters))
-    others = form.starts(problem.loss, REFIT_STARTS - 1, generator)
-    return refit(problem, np.array(weights), np.vstack([best, others]))
+    others = form.starts(points.loss, REFIT_STARTS - 1, generator)
+    return refit(best.problem, np.array(weights), np.vstack([best.parameters, others]))
 
 
-def _determines(present: Mask, drawn: Numbers, points: Points, form: Additive) -> bool:
+def _determines(drawn: Numbers, points: Points, form: Additive) -> bool:
     """Return whether a redraw has enough configurations and enough values of each column."""
-    if np.count_nonzero(drawn) < form.num_free:
-        return False
-    return all(
-        len(np.unique(column)) >= (form.least_values if name in form.terms else 3)
-        for name, column in zip(points.names, points.x[present].T, strict=True)
+    present = points.x[drawn[points.member] > 0]
+    return bool(np.count_nonzero(drawn) >= form.num_free) and all(
+        len(np.unique(column)) >= form.values_needed(name)
+        for name, column in zip(points.names, present.T, strict=True)
     )
 
 
@@ -236,5 +227,4 @@ def refit(problem: Problem, weights: Floats, starts: Floats) -> Floats:
     )
     values = optima.values.reshape(len(weights), len(starts))
     candidates = optima.parameters.reshape(len(weights), len(starts), -1)
-    best: Floats = candidates[np.arange(len(weights)), values.argmin(axis=1)]
-    return best
+    return np.asarray(candidates[np.arange(len(weights)), values.argmin(axis=1)])

@@ -33,6 +33,8 @@ class Additive:
 
     name: ClassVar[str] = "additive"
     formula: ClassVar[str] = "E + sum of A / x^a"
+    per_term: ClassVar[int] = 2  # parameters of each term
+    shared: ClassVar[int] = 0  # parameters of all terms together
     least_values: ClassVar[int] = 3  # of a term's column: fewer cannot determine E, A and a
 
     def __post_init__(self) -> None:
@@ -42,7 +44,7 @@ class Additive:
     @property
     def num_powers(self) -> int:
         """Number of amplitudes, exponents and further parameters of the form."""
-        return 2 * len(self.terms)
+        return self.per_term * len(self.terms) + self.shared
 
     @property
     def num_parameters(self) -> int:
@@ -53,6 +55,10 @@ class Additive:
     def num_free(self) -> int:
         """Number of parameters that are fitted."""
         return self.num_parameters - (not self.irreducible)
+
+    def values_needed(self, name: str) -> int:
+        """Return the number of different values that a column needs."""
+        return self.least_values if name in self.terms else Additive.least_values
 
     def curve(self, parameters: Floats, position: Floats) -> tuple[Floats, Floats]:
         """Return losses (fits, rows) and gradients (fits, rows, parameters).
@@ -99,14 +105,8 @@ class Additive:
         floor = loss.min() * generator.uniform(0.05, 0.999, (number, 1)) * self.irreducible
         shares = generator.dirichlet(np.ones(count), number)
         powers = self._power_starts(number, generator)
-        return np.hstack(
-            [
-                floor,
-                (loss.mean() - floor) * shares,
-                powers,
-                np.zeros((number, 2 * len(self.quadratics))),
-            ]
-        )
+        parabolas = np.zeros((number, 2 * len(self.quadratics)))
+        return np.hstack([floor, (loss.mean() - floor) * shares, powers, parabolas])
 
     def named_parameters(self, parameters: Floats, centres: Floats) -> dict[str, Floats]:
         """Return the form's own parameters by name, each (fits,), in the units of the columns.
@@ -156,12 +156,8 @@ class Shifted(Additive):
 
     name = "shifted"
     formula = "E + sum of A / (x + s)^a"
+    per_term = 3
     least_values = 4
-
-    @property
-    def num_powers(self) -> int:
-        """Number of amplitudes, exponents and shifts."""
-        return 3 * len(self.terms)
 
     def _powers(self, parameters: Floats, position: Floats) -> tuple[Floats, Floats]:
         amplitude, exponent, shift = (part[:, None, :] for part in np.split(parameters, 3, axis=1))
@@ -200,11 +196,7 @@ class Coupled(Additive):
 
     name = "coupled"
     formula = "E + (sum of A / x^a)^k"
-
-    @property
-    def num_powers(self) -> int:
-        """Number of amplitudes, exponents and the coupling."""
-        return 2 * len(self.terms) + 1
+    shared = 1
 
     def _powers(self, parameters: Floats, position: Floats) -> tuple[Floats, Floats]:
         inner, gradient = super()._powers(parameters[:, :-1], position)
@@ -244,6 +236,7 @@ class Overtraining(Additive):
 
     name = "overtraining"
     formula = "E + (a M^h + b M^-h) C^-h, M = D/N, C = 6 N D"
+    per_term, shared = 1, 1
     least_values = 2  # the exponent is shared
 
     def __post_init__(self) -> None:
@@ -252,11 +245,6 @@ class Overtraining(Additive):
                 f"the overtraining form has {len(self.terms)} terms: it takes two, parameters "
                 "first: write --term N=COLUMN --term D=COLUMN"
             )
-
-    @property
-    def num_powers(self) -> int:
-        """Number of amplitudes (2) and exponents (1)."""
-        return 3
 
     def exponents(self, parameters: Floats) -> Floats:
         """Return the shared exponent of each term, shape (fits, 2)."""
@@ -290,5 +278,4 @@ def _log_uniform(
     ends: tuple[float, float], shape: tuple[int, int], generator: np.random.Generator
 ) -> Floats:
     """Draw numbers between the ends, uniform in their logarithm."""
-    drawn: Floats = np.exp(generator.uniform(np.log(ends[0]), np.log(ends[1]), shape))
-    return drawn
+    return np.exp(generator.uniform(np.log(ends[0]), np.log(ends[1]), shape))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scaling.fitting.fit import Fit, fit, fit_problem, refit
+from scaling.fitting.fit import Fit, fit, refit
 from scaling.fitting.forms import FORMS, Additive
 from scaling.fitting.objective import Objective
 from scaling.fitting.points import Points
@@ -38,10 +38,10 @@ def compare_forms(chosen: Fit) -> list[FormScore]:
         try:
             squares = fit(points, form, Objective("mse", chosen.objective.space), num_redraws=0)
             fitted = fit(points, form, chosen.objective, num_redraws=0)
+            score = FormScore(name, form.num_free, aicc(squares), left_out_error(fitted))
         except FitError as error:
-            scores.append(FormScore(name, form.num_free, problem=str(error)))
-            continue
-        scores.append(FormScore(name, form.num_free, aicc(squares), left_out_error(fitted)))
+            score = FormScore(name, form.num_free, problem=str(error))
+        scores.append(score)
     return scores
 
 
@@ -62,12 +62,10 @@ def left_out_error(fitted: Fit) -> float | None:
     order = np.random.default_rng(SEED).permutation(count)
     folds = np.array_split(order, min(count, MAX_FOLDS))
     fold_of = np.empty(count, int)
-    for index, fold in enumerate(folds):
-        fold_of[fold] = index
+    fold_of[order] = np.repeat(np.arange(len(folds)), [len(fold) for fold in folds])
     of_row = fold_of[points.member]
     kept = (of_row != np.arange(len(folds))[:, None]).astype(float)
-    problem = fit_problem(points, fitted.form, fitted.objective)
-    parameters = refit(problem, kept, fitted.parameters[None])
+    parameters = refit(fitted.problem, kept, fitted.parameters[None])
     predicted = fitted.form.curve(parameters, points.position)[0][of_row, np.arange(len(of_row))]
     return float(np.mean(np.abs(predicted / points.loss - 1)))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import Bounds, minimize
 
 from scaling.fitting.fit import Fit
 from scaling.fitting.slope import FitError, Floats, Interval
@@ -50,6 +50,46 @@ class Frontier:
     intervals: dict[str, Interval | None]
     best: list[OptimalSizes]
 
+    @classmethod
+    def of(
+        cls, fit: Fit, costs: Floats, budgets: list[float], sizes: Floats, log_sizes: Floats
+    ) -> "Frontier":
+        """Return the frontier of the best sizes at :func:`all_budgets`.
+
+        Both arrays have shape (1 + redraws, budgets, columns): of the fit, then of each redraw.
+        ``log_sizes`` may have any offsets.
+        """
+        names, log_budgets = fit.points.names, np.log(budgets[:BUDGETS])
+        slopes = np.array([np.polyfit(log_budgets, one[:BUDGETS], 1)[0] for one in log_sizes])
+        drawn = slopes[1:]
+        return cls(
+            exponents=dict(zip(names, slopes[0].tolist(), strict=True)),
+            standard_errors={name: standard_deviation(drawn[:, i]) for i, name in enumerate(names)},
+            intervals={name: percentile_interval(drawn[:, i]) for i, name in enumerate(names)},
+            best=[
+                _optimal_sizes(fit, float(costs.max()), budget, sizes[:, index])
+                for index, budget in enumerate(budgets)
+            ],
+        )
+
+
+def _optimal_sizes(fit: Fit, largest_cost: float, budget: float, sizes: Floats) -> OptimalSizes:
+    """Return the sizes of the fit, the first row, with intervals over the others, its redraws."""
+    names = fit.points.names
+    return OptimalSizes(
+        budget=budget,
+        sizes=dict(zip(names, sizes[0].tolist(), strict=True)),
+        loss=float(fit.at(sizes[:1])[0]),
+        reach=float(extrapolation_factor(fit, sizes[:1])[0]),
+        cost_reach=max(1.0, budget / largest_cost),
+        intervals={name: percentile_interval(sizes[1:, i]) for i, name in enumerate(names)},
+    )
+
+
+def all_budgets(costs: Floats, further: tuple[float, ...]) -> list[float]:
+    """Return budgets inside the costs, from which the exponents are taken, and further ones."""
+    return [*np.geomspace(costs.min(), costs.max(), BUDGETS + 2)[1:-1].tolist(), *further]
+
 
 def frontier(fit: Fit, cost: Cost, budgets: tuple[float, ...] = ()) -> Frontier:
     """Return the frontier of a fit, at budgets inside its data and at ``budgets``.
@@ -60,31 +100,25 @@ def frontier(fit: Fit, cost: Cost, budgets: tuple[float, ...] = ()) -> Frontier:
     costs = cost(fit.points.x)
     if not (np.isfinite(costs) & (costs > 0)).all():
         raise FitError("the cost of a row is not a positive number: correct the formula of --cost")
-    inside = np.geomspace(costs.min(), costs.max(), BUDGETS + 2)[1:-1]
-    all_budgets = [*inside.tolist(), *budgets]
+    requested = all_budgets(costs, budgets)
     middle = np.zeros(len(fit.points.names))
-    sizes = np.array([_best(fit, fit.parameters, cost, budget, middle) for budget in all_budgets])
-    drawn = np.array(
+    own = [_best(fit, fit.parameters, cost, budget, middle) for budget in requested]
+    for budget, position in zip(requested, own, strict=True):
+        if not (np.abs(position) < FURTHEST).all():
+            raise FitError(
+                f"at a budget of {budget:.3g} there is no best size: one grows or shrinks without "
+                "limit, or no sizes cost so much. Write a --cost that grows with each of them"
+            )
+    drawn = [
         [
-            [
-                _best(fit, draw, cost, budget, start)
-                for budget, start in zip(all_budgets, sizes, strict=True)
-            ]
-            for draw in fit.redraws
+            _best(fit, draw, cost, budget, start)
+            for budget, start in zip(requested, own, strict=True)
         ]
-    ).reshape(len(fit.redraws), *sizes.shape)
-    names = fit.points.names
-    slopes = np.array([_slopes(inside, one) for one in drawn]).reshape(len(drawn), len(names))
-    exponents = dict(zip(names, _slopes(inside, sizes).tolist(), strict=True))
-    return Frontier(
-        best=[
-            _optimal_sizes(fit, costs, budget, sizes[index], drawn[:, index])
-            for index, budget in enumerate(all_budgets)
-        ],
-        exponents=exponents,
-        standard_errors={name: standard_deviation(slopes[:, at]) for at, name in enumerate(names)},
-        intervals={name: percentile_interval(slopes[:, at]) for at, name in enumerate(names)},
-    )
+        for draw in fit.redraws
+    ]
+    positions = np.array([own, *drawn])
+    sizes = fit.points.centres * np.exp(positions)
+    return Frontier.of(fit, costs, requested, sizes, positions)
 
 
 def _best(fit: Fit, parameters: Floats, cost: Cost, budget: float, start: Floats) -> Floats:
@@ -101,51 +135,18 @@ def _best(fit: Fit, parameters: Floats, cost: Cost, budget: float, start: Floats
         return float(np.log(max(above, np.finfo(float).tiny)))
 
     def excess(position: Floats) -> float:
-        spent = cost((centres * np.exp(position))[None])[0]
-        return float(np.log(spent / budget))
+        return float(np.log(cost((centres * np.exp(position))[None])[0] / budget))
 
     optimum = minimize(
         height,
         start,
         jac="3-point",
         method="SLSQP",
-        bounds=[
-            (low - FURTHEST, high + FURTHEST)
-            for low, high in zip(
-                fit.points.position.min(axis=0), fit.points.position.max(axis=0), strict=True
-            )
-        ],
+        bounds=Bounds(
+            fit.points.position.min(axis=0) - FURTHEST, fit.points.position.max(axis=0) + FURTHEST
+        ),
         constraints={"type": "eq", "fun": excess},
         options={"ftol": 1e-13, "maxiter": 300},
     )
     spends_budget = abs(excess(optimum.x)) < TOLERANCE
     return np.asarray(optimum.x if spends_budget else np.full(len(start), np.nan))
-
-
-def _slopes(budgets: Floats, positions: Floats) -> Floats:
-    """Return the slope of each column's position over the log budgets inside the data."""
-    slopes: Floats = np.polyfit(np.log(budgets), positions[: len(budgets)], 1)[0]
-    return slopes
-
-
-def _optimal_sizes(
-    fit: Fit, costs: Floats, budget: float, position: Floats, drawn: Floats
-) -> OptimalSizes:
-    names = fit.points.names
-    if not (np.abs(position) < FURTHEST).all():
-        raise FitError(
-            f"at a budget of {budget:.3g} there is no best size: one grows or shrinks without "
-            "limit, or no sizes cost so much. Write a --cost that grows with each of them"
-        )
-    sizes = fit.points.centres * np.exp(position)
-    redrawn = fit.points.centres * np.exp(drawn)
-    return OptimalSizes(
-        budget=budget,
-        sizes=dict(zip(names, sizes.tolist(), strict=True)),
-        loss=float(fit.at(sizes[None])[0]),
-        reach=float(extrapolation_factor(fit, sizes[None])[0]),
-        cost_reach=max(1.0, budget / float(costs.max())),
-        intervals={
-            name: percentile_interval(redrawn[:, index]) for index, name in enumerate(names)
-        },
-    )

@@ -23,11 +23,7 @@ BEYOND = 1.0  # ranges beyond the data within which the joint fit's lowest point
 
 @dataclass(frozen=True)
 class Profile:
-    """The runs of one column at one budget, with the lowest point by each method, or None.
-
-    ``sizes`` is the number of different sizes; ``low``, ``high`` and ``centre`` describe their
-    range.
-    """
+    """The runs of one column at one budget: number and range of sizes, and the best by method."""
 
     budget: float
     name: str
@@ -82,21 +78,14 @@ def isoflop(fit: Fit, budget: Floats) -> IsoFlop:
     profiles, paths = [], {}
     for index, name in enumerate(fit.points.names):
         for rows in groups:
-            sizes = fit.points.x[rows, index]
-            if len(np.unique(sizes)) < 3:
+            sizes, loss = fit.points.x[rows, index], fit.points.loss[rows]
+            number = len(np.unique(sizes))
+            if number < 3:
                 continue
             centre = float(np.exp(np.log(budget[rows]).mean()))
-            profile = Profile(
-                budget=centre,
-                name=name,
-                sizes=len(np.unique(sizes)),
-                low=float(sizes.min()),
-                high=float(sizes.max()),
-                best={
-                    method: _polynomial(np.log(sizes), fit.points.loss[rows], method)
-                    for method in DEGREES
-                },
-            )
+            best = {method: _polynomial(np.log(sizes), loss, method) for method in DEGREES}
+            low, high = float(sizes.min()), float(sizes.max())
+            profile = Profile(centre, name, number, low, high, best)
             paths[name, centre] = _paths(fit, rows, index)
             profile.best["joint"] = _lowest(fit, fit.parameters, profile, paths[name, centre])
             profiles.append(profile)
@@ -118,12 +107,11 @@ def _groups(budget: Floats) -> list[Numbers]:
     gaps = np.flatnonzero(np.diff(np.log(budget[order])) > np.log(APART)) + 1
     groups = np.split(order, gaps)
     for rows in groups:
-        spread = float(budget[rows].max() / budget[rows].min())
-        if spread > APART**2:
+        low, high = float(budget[rows].min()), float(budget[rows].max())
+        if high / low > APART**2:
             raise FitError(
-                f"budgets from {budget[rows].min():.3g} to {budget[rows].max():.3g} are not "
-                f"separate: isoFLOP profiles need budgets a factor of {APART} apart. Name a column "
-                "of nominal budgets"
+                f"budgets from {low:.3g} to {high:.3g} are not separate: isoFLOP profiles need "
+                f"budgets a factor of {APART} apart. Name a column of nominal budgets"
             )
     return groups
 
@@ -134,11 +122,10 @@ def _polynomial(log_size: Floats, loss: Floats, method: str) -> float | None:
         return None
     middle = float(log_size.mean())
     curve = np.polynomial.Polynomial.fit(log_size - middle, loss, DEGREES[method]).convert()
-    stationary = curve.deriv().roots()
     furthest = FAR * float(np.ptp(log_size))
     minima = [
         float(root.real)
-        for root in stationary
+        for root in curve.deriv().roots()
         if abs(root.imag) < 1e-9 and curve.deriv(2)(root.real) > 0 and abs(root.real) < furthest
     ]
     return float(np.exp(min(minima, key=abs) + middle)) if minima else None
@@ -181,10 +168,8 @@ def _powers(
         interval = None
         if method == "joint" and len(fit.redraws):
             redrawn = [
-                _line(
-                    [(p.budget, _lowest(fit, draw, p, paths[p.name, p.budget])) for p in profiles]
-                )
-                for draw in fit.redraws
+                _line([(p.budget, _lowest(fit, one, p, paths[p.name, p.budget])) for p in profiles])
+                for one in fit.redraws
             ]
             interval = percentile_interval(np.array([pair[0] for pair in redrawn if pair]))
         powers[method] = PowerOfBudget(line[0], float(np.exp(line[1])), interval)

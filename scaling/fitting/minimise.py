@@ -7,11 +7,11 @@ relative decreases end a fit. So the scale of the objective cannot end it early.
 """
 
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling.fitting.forms import Additive
 from scaling.fitting.objective import Objective
 from scaling.fitting.slope import Floats
 
@@ -28,13 +28,6 @@ STIFFEST = 1e12
 LIGHTER, HEAVIER, LIGHTEST = 0.5, 16.0, 1e-3
 
 
-class Surface(Protocol):
-    """A curve with its gradient (:class:`scaling.fitting.forms.Additive`)."""
-
-    def curve(self, parameters: Floats, position: Floats) -> tuple[Floats, Floats]:
-        """Return losses (fits, rows) and gradients (fits, rows, parameters)."""
-
-
 @dataclass(frozen=True)
 class Problem:
     """A surface, the rows to fit and the bounds of its parameters.
@@ -43,7 +36,7 @@ class Problem:
     fit has its own losses, ``loss`` and the bounds have a first axis of fits.
     """
 
-    surface: Surface
+    surface: Additive
     objective: Objective
     position: Floats
     loss: Floats
@@ -106,13 +99,9 @@ def minimise(
         for some in (slice(at, at + size) for at in range(0, len(starts), size)):
             part, weight = problem.of(some), weights[some]
             parameters = np.clip(starts[some], part.lower, part.upper)
-            for width in widths[:-1]:
-                parameters, _ = _descend(
-                    part, weight, parameters, width, ITERATIONS_BETWEEN, tolerance
-                )
-            parameters, converged = _descend(
-                part, weight, parameters, widths[-1], iterations, tolerance
-            )
+            for width in widths:
+                limit = iterations if width == widths[-1] else ITERATIONS_BETWEEN
+                parameters, converged = _descend(part, weight, parameters, width, limit, tolerance)
             losses = problem.objective.losses(part.residuals(parameters)[0])
             optima.append((parameters, np.sum(weight * losses, axis=1), converged))
     return Optima(*(np.concatenate(each) for each in zip(*optima, strict=True)))

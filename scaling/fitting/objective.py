@@ -22,10 +22,9 @@ STEP = 3.0  # between the widths through which a fit narrows to its own
 
 @dataclass(frozen=True)
 class Objective:
-    """The penalty of residuals, predicted minus observed, of the loss or of its logarithm.
+    """The penalty of residuals, of the loss or of its logarithm; a fit minimises its plain sum.
 
-    ``delta`` is the half-width of the quadratic part of ``huber``. A fit minimises the plain sum
-    over rows of Huber terms, squares or weighted absolute errors.
+    ``delta`` is the half-width of the quadratic part of ``huber``.
     """
 
     kind: Kind = "huber"
@@ -70,12 +69,9 @@ class Objective:
             return np.square(residual)
         size = np.abs(residual)
         if self.kind == "asymmetric":
-            rounded = (
-                size
-                if width is None
-                else np.where(size < width, size**2 / (2 * width), size - width / 2)
-            )
-            return rounded * np.where(residual > 0, OVERPREDICTION, 1.0)
+            if width is not None:
+                size = np.where(size < width, size**2 / (2 * width), size - width / 2)
+            return size * np.where(residual > 0, OVERPREDICTION, 1.0)
         delta = self.delta if width is None else width
         return np.where(size < delta, size**2 / 2, delta * (size - delta / 2))
 
@@ -111,5 +107,4 @@ class Objective:
         window = max(window, float(np.finfo(float).eps))
         ends = self.pull(np.array([-window, window]))
         inside = max(float(np.mean(size <= window)), 1 / len(size))
-        curvature: float = inside * float(ends[1] - ends[0]) / (2 * window)
-        return curvature
+        return float(inside * float(ends[1] - ends[0]) / (2 * window))

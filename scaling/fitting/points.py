@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from scaling.fitting.slope import FitError, Floats, number_labels
+from scaling.fitting.slope import Floats, Numbers, check_positive, number_labels
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Points:
     names: tuple[str, ...]
     x: Floats
     loss: Floats
-    member: NDArray[np.intp]
+    member: Numbers
 
     @classmethod
     def of(
@@ -35,23 +34,19 @@ class Points:
         """
         x = np.column_stack([np.asarray(column, float) for column in columns.values()])
         for name, values in [*zip(columns, x.T, strict=True), ("the loss", loss)]:
-            wrong = values[~(np.isfinite(values) & (values > 0))]
-            if len(wrong):
-                raise FitError(f"{name} has the value {wrong[0]}: all must be positive and finite.")
+            check_positive(name, values)
         keys: Sequence[object] = list(map(tuple, x.tolist())) if labels is None else labels
         return cls(tuple(columns), x, np.asarray(loss, float), number_labels(keys))
 
     @cached_property
     def centres(self) -> Floats:
         """Geometric mean of each column, shape (columns,)."""
-        centres: Floats = np.exp(np.log(self.x).mean(axis=0))
-        return centres
+        return np.asarray(np.exp(np.log(self.x).mean(axis=0)))
 
     @cached_property
     def position(self) -> Floats:
         """Logarithms of the columns about their centres, shape (rows, columns)."""
-        position: Floats = np.log(self.x) - np.log(self.x).mean(axis=0)
-        return position
+        return np.asarray(np.log(self.x) - np.log(self.x).mean(axis=0))
 
     @cached_property
     def num_configurations(self) -> int:

@@ -39,8 +39,8 @@ class Slope:
     @property
     def interval(self) -> Interval:
         """95% interval of ``per_doubling``."""
-        half_width = self.quantile * self.standard_error
-        return self.per_doubling - half_width, self.per_doubling + half_width
+        half = self.quantile * self.standard_error
+        return self.per_doubling - half, self.per_doubling + half
 
     def at(self, x: ArrayLike) -> Floats:
         """Return the line at x, in nats."""
@@ -53,23 +53,16 @@ class Slope:
         return self.at(x) - self.quantile * error, self.at(x) + self.quantile * error
 
 
-def fit_slope(
-    x: ArrayLike,
-    nats: ArrayLike,
-    configurations: Sequence[Hashable] | None = None,
-    groups: Sequence[Hashable] | None = None,
-) -> Slope:
+def fit_slope(x: ArrayLike, nats: ArrayLike, groups: Sequence[Hashable] | None = None) -> Slope:
     """Fit one slope per doubling of x to all groups, each with its own level.
 
     Ordinary least squares on the means of the configurations: replicates share their x, so they
-    are not independent evidence. ``x`` and ``nats`` have shape (points,).
-
-    Raises:
-        FitError: no degree of freedom is left for the interval.
+    are not independent evidence. ``x`` and ``nats`` have shape (points,). FitError if no degree of
+    freedom is left for the interval.
     """
-    x, nats, labels = checked_points(x, nats, configurations)
+    x, nats = checked_points(x, nats)
     groups = [0] * len(x) if groups is None else groups
-    cell = number_labels(list(zip(groups, labels, strict=True)))
+    cell = number_labels(list(zip(groups, x.tolist(), strict=True)))
     doublings, loss = group_means(np.log2(x), cell), group_means(nats, cell)
     group = number_labels(groups)[np.unique(cell, return_index=True)[1]]
     num_groups = int(group.max()) + 1
@@ -98,10 +91,7 @@ def fit_slope(
 def replicate_noise(
     nats: ArrayLike, configurations: Sequence[Hashable]
 ) -> tuple[float, int] | None:
-    """Return the pooled standard deviation (nats) of replicates and its degrees of freedom.
-
-    None if no configuration has two runs.
-    """
+    """Return the pooled deviation (nats) of replicates and its degrees of freedom, or None."""
     loss, member = np.asarray(nats, float), number_labels(configurations)
     deviation = loss - group_means(loss, member)[member]
     freedom = len(loss) - len(set(configurations))
@@ -115,32 +105,34 @@ def contrast_variances(weights: Floats, replicates: Numbers) -> Floats:
     runs. For runs of unit variance its variance is ``sum of w_i^2 / n_i``. ``weights`` has shape
     (configurations, contrasts); the parts (configurations,) are summed over the contrasts.
     """
-    parts: Floats = np.square(weights).sum(axis=1) / replicates
-    return parts
+    return np.asarray(np.square(weights).sum(axis=1) / replicates)
 
 
-def checked_points(
-    x: ArrayLike, nats: ArrayLike, configurations: Sequence[Hashable] | None
-) -> tuple[Floats, Floats, Sequence[Hashable]]:
-    """Return both columns as arrays (points,), and a label of each point's configuration."""
+def checked_points(x: ArrayLike, nats: ArrayLike) -> tuple[Floats, Floats]:
+    """Return both columns as arrays (points,); FitError unless all are positive and finite."""
     x, nats = np.asarray(x, float), np.asarray(nats, float)
     if x.ndim != 1 or x.shape != nats.shape or not len(x):
         raise FitError(
             f"x has shape {x.shape} and nats {nats.shape}: one or more pairs are needed."
         )
-    for name, column in (("x", x), ("nats", nats)):
-        wrong = column[~(np.isfinite(column) & (column > 0))]
-        if len(wrong):
-            raise FitError(f"{name} has the value {wrong[0]}: all must be positive and finite.")
-    return x, nats, x.tolist() if configurations is None else configurations
+    check_positive("x", x)
+    check_positive("nats", nats)
+    return x, nats
 
 
-def number_labels(labels: Sequence[Hashable]) -> NDArray[np.intp]:
+def check_positive(name: str, values: Floats) -> None:
+    """Raise FitError unless all values are positive and finite."""
+    wrong = values[~(np.isfinite(values) & (values > 0))]
+    if len(wrong):
+        raise FitError(f"{name} has the value {wrong[0]}: all must be positive and finite.")
+
+
+def number_labels(labels: Sequence[Hashable]) -> Numbers:
     """Number the labels in the order of first occurrence, shape (labels,)."""
     number = {label: index for index, label in enumerate(dict.fromkeys(labels))}
     return np.array([number[label] for label in labels], dtype=np.intp)
 
 
-def group_means(values: Floats, member: NDArray[np.intp]) -> Floats:
+def group_means(values: Floats, member: Numbers) -> Floats:
     """Return the mean of the values (points,) of each group number, shape (groups,)."""
     return np.bincount(member, values) / np.bincount(member)

@@ -3,14 +3,16 @@
 The names of the content are a contract (docs/fitting.md).
 """
 
+import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic_core import to_json
 
 from scaling.config.load import ConfigError
 from scaling.fitting.diagnostics import (
@@ -23,7 +25,7 @@ from scaling.fitting.diagnostics import (
 )
 from scaling.fitting.expression import Expression
 from scaling.fitting.fit import NUM_STARTS, Fit, fit
-from scaling.fitting.forms import FORMS
+from scaling.fitting.forms import FORMS, Additive
 from scaling.fitting.forms_compared import FormScore, compare_forms
 from scaling.fitting.frontier import Cost, Frontier, frontier
 from scaling.fitting.isoflop import IsoFlop, isoflop
@@ -45,32 +47,36 @@ class FitRequest:
     loss: str
     terms: list[str]
     quadratics: list[str]
-    form: str
-    irreducible: bool
-    objective: Kind
-    space: Space
-    delta: float
-    where: str | None
-    group: str | None
-    holdout: str | None
-    bootstrap: int
-    seed: int
-    compare: bool
-    isoflop: str | None
-    cost: str | None
-    at: list[float]
+    form: str = Additive.name
+    irreducible: bool = True
+    objective: Kind = "huber"
+    space: Space = "log"
+    delta: float = 1e-3
+    where: str | None = None
+    group: str | None = None
+    holdout: str | None = None
+    bootstrap: int = 200
+    seed: int = 0
+    compare: bool = False
+    isoflop: str | None = None
+    cost: str | None = None
+    at: list[float] = field(default_factory=list)
 
     def columns_by_name(self) -> tuple[dict[str, str], dict[str, str]]:
-        """Return the columns of the terms and of the parabolas by name.
-
-        Raises:
-            ConfigError: an option is wrong; the error has every problem.
-        """
+        """Return the columns of terms and of parabolas by name; ConfigError has every problem."""
         terms = _named_columns(self.terms, "--term")
         quadratics = _named_columns(self.quadratics, "--quadratic")
         if problems := list(self._problems(terms, quadratics)):
             raise ConfigError(problems)
         return terms, quadratics
+
+    def parts(self, frame: pd.DataFrame) -> tuple[LossTable, Additive, Objective]:
+        """Return the rows, the form and the objective; ConfigError as for the columns."""
+        terms, quadratics = self.columns_by_name()
+        covariates = terms | quadratics
+        table = LossTable(frame, self.loss, covariates, self.where, self.holdout, self.group)
+        form = FORMS[self.form](tuple(terms), tuple(quadratics), self.irreducible)
+        return table, form, Objective(self.objective, self.space, self.delta)
 
     def _problems(self, terms: dict[str, str], quadratics: dict[str, str]) -> Iterator[str]:
         if both := terms.keys() & quadratics.keys():
@@ -97,13 +103,13 @@ def _named_columns(texts: list[str], option: str) -> dict[str, str]:
     for text in texts:
         name, sign, column = (part.strip() for part in text.partition("="))
         if not (name and sign and column):
-            raise ConfigError([f"{option} {text!r}: write NAME=COLUMN, such as {option} N=params"])
+            raise ConfigError(f"{option} {text!r}: write NAME=COLUMN, such as {option} N=params")
         if "." in name:
             raise ConfigError(
-                [f"{option} {text!r}: a name has no dot; write it as in {option} N=params"]
+                f"{option} {text!r}: a name has no dot; write it as in {option} N=params"
             )
         if name in columns:
-            raise ConfigError([f"{option} names {name!r} twice: give each column its own name"])
+            raise ConfigError(f"{option} names {name!r} twice: give each column its own name")
         columns[name] = column
     return columns
 
@@ -136,32 +142,17 @@ class TableFit:
             "frontier": self.best and asdict(self.best),
             "asked": {**asdict(request), "table": str(request.table)},
         }
-        result: dict[str, Any] = to_json_values(content)
-        return result
+        return dict(to_json_values(content))
 
 
 def fit_table(
     request: FitRequest, frame: pd.DataFrame, search: FrontierSearch | None = None
 ) -> TableFit:
-    """Fit the table ``frame`` as requested.
+    """Fit the table ``frame`` as requested; ``search`` computes the frontier without a formula.
 
-    Without a formula in ``request.cost``, ``search`` computes the frontier.
-
-    Raises:
-        ConfigError: the request does not suit the table.
-        FitError: the rows cannot determine the fit.
+    ConfigError if the request does not suit the table, FitError if the rows cannot determine a fit.
     """
-    terms, quadratics = request.columns_by_name()
-    table = LossTable(
-        frame=frame,
-        loss=request.loss,
-        covariates=terms | quadratics,
-        where=request.where,
-        holdout=request.holdout,
-        group=request.group,
-    )
-    form = FORMS[request.form](tuple(terms), tuple(quadratics), request.irreducible)
-    objective = Objective(request.objective, request.space, request.delta)
+    table, form, objective = request.parts(frame)
     formula = None
     if request.cost is not None:
         formula = Expression.of(request.cost, table.covariates, "--cost")
@@ -170,11 +161,9 @@ def fit_table(
     known = uncertainty(fitted)
     held_out = _predict_held_out(fitted, table)
     profiles = isoflop(fitted, _budgets(request.isoflop, table)) if request.isoflop else None
-    best: Frontier | None
+    best = search(fitted, table) if search and not formula else None
     if formula:
         best = frontier(fitted, _cost(formula, fitted), tuple(request.at))
-    else:
-        best = search(fitted, table) if search else None
     warnings = [
         *table.row_diagnostics(),
         *data_diagnostics(points, form),
@@ -191,7 +180,7 @@ def _budgets(text: str, table: LossTable) -> Floats:
     budgets = table_column(table.frame, text, "--isoflop")[table.fitted]
     if not np.isfinite(budgets).any() or (budgets <= 0).any():
         raise ConfigError(
-            [f"--isoflop {text!r} has values of 0 or less, or no number: name a column of budgets"]
+            f"--isoflop {text!r} has values of 0 or less, or no number: name a column of budgets"
         )
     return budgets
 
@@ -260,7 +249,7 @@ def _parameter_content(fit: Fit, known: Uncertainty, best: Frontier | None) -> d
 
 def _details(fit: Fit, known: Uncertainty) -> dict[str, Any]:
     """Return goodness, starts and the other intervals."""
-    by_curvature = wald(fit)
+    by_curvature = asdict(wald(fit))
     return {
         "form": fit.form.name,
         "formula": fit.form.formula,
@@ -271,10 +260,7 @@ def _details(fit: Fit, known: Uncertainty) -> dict[str, Any]:
         "starts": {"number": NUM_STARTS, "agreeing": fit.starts_agreeing},
         "interval_method": known.method,
         "redraws": len(fit.redraws),
-        "wald": {
-            "standard_errors": by_curvature.standard_errors,
-            "intervals": by_curvature.intervals,
-        },
+        "wald": {key: by_curvature[key] for key in ("standard_errors", "intervals")},
         "correlations": _correlations(fit),
     }
 
@@ -355,14 +341,4 @@ def _isoflop_content(isoflop: IsoFlop, budgets: list[float]) -> dict[str, Any]:
 
 def to_json_values(value: Any) -> Any:
     """Convert to JSON types; a number that is not finite becomes None."""
-    if isinstance(value, dict):
-        return {key: to_json_values(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_json_values(part) for part in value]
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    if isinstance(value, int | np.integer):
-        return int(value)
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return value
+    return json.loads(to_json(value, inf_nan_mode="null", fallback=np.generic.item))

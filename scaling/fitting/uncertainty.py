@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import stdtrit
 
-from scaling.fitting.fit import Fit, fit_problem
+from scaling.fitting.fit import Fit
 from scaling.fitting.slope import Floats, Interval
 
 Method = Literal["bootstrap", "wald"]
@@ -21,10 +21,7 @@ SEED = 0  # of the residuals that are added to redrawn curves
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """Standard errors and 95% intervals by the names of the parameters, or None.
-
-    ``method`` is None if there are neither redraws nor degrees of freedom.
-    """
+    """Standard errors and 95% intervals by parameter; None without an estimate."""
 
     method: Method | None
     standard_errors: dict[str, float | None]
@@ -32,12 +29,9 @@ class Uncertainty:
 
 
 def uncertainty(fit: Fit) -> Uncertainty:
-    """Return the bootstrap uncertainty if the fit has redraws, else Wald's."""
-    return of_redraws(fit) if len(fit.redraws) > 1 else wald(fit)
-
-
-def of_redraws(fit: Fit) -> Uncertainty:
-    """Return standard deviations and percentile intervals over the redraws of a fit."""
+    """Return standard deviations and percentile intervals over the redraws, or else Wald's."""
+    if len(fit.redraws) < 2:
+        return wald(fit)
     values = fit.form.named_parameters(fit.redraws, fit.points.centres)
     return Uncertainty(
         "bootstrap",
@@ -47,19 +41,15 @@ def of_redraws(fit: Fit) -> Uncertainty:
 
 
 def wald(fit: Fit) -> Uncertainty:
-    """Return delta-method errors with Student-t intervals, from the curvature at the optimum.
-
-    The degrees of freedom are the configurations less the fitted parameters.
-    """
+    """Return delta-method errors with Student-t intervals, from the curvature at the optimum."""
     freedom = fit.points.num_configurations - fit.form.num_free
-    names = list(fit.named_parameters)
+    errors: dict[str, float | None] = dict.fromkeys(fit.named_parameters)
+    intervals: dict[str, Interval | None] = dict.fromkeys(fit.named_parameters)
     if freedom < 1:
-        return Uncertainty(None, dict.fromkeys(names), dict.fromkeys(names))
+        return Uncertainty(None, errors, intervals)
     slopes = _slopes(fit)
     variances = np.einsum("np,pq,nq->n", slopes, covariance(fit), slopes)
     quantile = float(stdtrit(freedom, 0.975))
-    errors: dict[str, float | None] = dict.fromkeys(names)
-    intervals: dict[str, Interval | None] = dict.fromkeys(names)
     for (name, value), variance in zip(fit.named_parameters.items(), variances, strict=True):
         if np.isfinite(variance) and np.isfinite(value):
             error = float(np.sqrt(max(variance, 0.0)))
@@ -74,14 +64,11 @@ def covariance(fit: Fit) -> Floats:
     The variance of an M-estimator: ``mean psi^2 / (mean psi')^2 (J'J)^-1`` (Huber 1973, Ann.
     Statist. 1, 799-821).
     """
-    problem = fit_problem(fit.points, fit.form, fit.objective)
-    residual, gradient = problem.residuals(fit.parameters[None])
-    rows = len(fit.points.loss)
+    residual, gradient = fit.problem.residuals(fit.parameters[None])
     pull = fit.objective.pull(residual[0])
-    scale = float(pull @ pull) / max(rows - fit.form.num_free, 1)
+    scale = float(pull @ pull) / fit.freedom
     scale /= fit.objective.curvature(residual[0], fit.form.num_free) ** 2
-    matrix: Floats = scale * np.linalg.pinv(gradient[0].T @ gradient[0], hermitian=True)
-    return matrix
+    return np.asarray(scale * np.linalg.pinv(gradient[0].T @ gradient[0], hermitian=True))
 
 
 def _slopes(fit: Fit) -> Floats:
@@ -90,8 +77,7 @@ def _slopes(fit: Fit) -> Floats:
     moved = np.vstack([fit.parameters + np.diag(step), fit.parameters - np.diag(step)])
     values = np.array(list(fit.form.named_parameters(moved, fit.points.centres).values()))
     up, down = np.split(values, 2, axis=1)
-    slopes: Floats = (up - down) / (2 * step)
-    return slopes
+    return np.asarray((up - down) / (2 * step))
 
 
 def percentile_interval(values: Floats) -> Interval | None:
@@ -111,10 +97,10 @@ def standard_deviation(values: Floats) -> float | None:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Predicted and observed losses, each of shape (rows,), with 95% limits for a new run.
+    """Predicted and observed losses, and 95% limits for a new run, each of shape (rows,).
 
-    The limits are NaN if there are neither redraws nor degrees of freedom. ``reach`` is the
-    :func:`extrapolation_factor` of each row.
+    The limits are NaN without redraws and degrees of freedom; ``reach`` is the
+    :func:`extrapolation_factor`.
     """
 
     predicted: Floats
@@ -131,9 +117,8 @@ class Prediction:
     @property
     def inside(self) -> int | None:
         """Number of rows within their limits; None without limits."""
-        if not np.isfinite(self.low).all():
-            return None
-        return int(np.sum((self.low <= self.seen) & (self.seen <= self.high)))
+        inside = int(np.sum((self.low <= self.seen) & (self.seen <= self.high)))
+        return inside if np.isfinite(self.low).all() else None
 
 
 def predict(fit: Fit, x: Floats, seen: Floats) -> Prediction:
@@ -155,10 +140,9 @@ def extrapolation_factor(fit: Fit, x: Floats) -> Floats:
 def _redrawn_limits(fit: Fit, x: Floats) -> tuple[Floats, Floats]:
     """Return percentiles of the redrawn curves, each with a residual of the fit added."""
     curves = fit.curves(x, fit.redraws)
-    rows, freedom = len(fit.residual), max(len(fit.residual) - fit.form.num_free, 1)
-    # A fit makes its residuals smaller than the noise of its rows.
     scatter = np.random.default_rng(SEED).choice(fit.residual, curves.shape)
-    scatter = scatter * np.sqrt(rows / freedom)
+    # A fit makes its residuals smaller than the noise of its rows.
+    scatter = scatter * np.sqrt(len(fit.residual) / fit.freedom)
     losses = curves * np.exp(-scatter) if fit.objective.space == "log" else curves - scatter
     low, high = np.percentile(losses, PERCENTILES, axis=0)
     return low, high
@@ -174,7 +158,7 @@ def _wald_limits(fit: Fit, x: Floats) -> tuple[Floats, Floats]:
     losses, jacobian = fit.form.curve(fit.parameters[None], position)
     gradient = fit.objective.gradient(losses, jacobian)[0]
     variance = np.einsum("np,pq,nq->n", gradient, covariance(fit), gradient)
-    variance += fit.residual @ fit.residual / max(len(fit.residual) - fit.form.num_free, 1)
+    variance += fit.residual @ fit.residual / fit.freedom
     half = stdtrit(freedom, 0.975) * np.sqrt(variance)
     if fit.objective.space == "log":
         return predicted * np.exp(-half), predicted * np.exp(half)

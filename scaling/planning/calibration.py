@@ -1,4 +1,4 @@
-"""Measured figures of worker processes and training steps for forecasts, without torch and Ray."""
+"""Measured figures of worker processes and training steps for forecasts."""
 
 import json
 from collections.abc import Iterator
@@ -23,11 +23,10 @@ WORKERS_RECORD = CLONE / "configs/measurements/workers-cpu.json"
 class Calibration:
     """Figures of worker processes and of training steps.
 
-    ``save_rates`` has the bytes per second at which the busiest worker writes its part of a
-    checkpoint, by ZeRO stage, and ``read_rate`` those at which it reads a checkpoint.
-    ``start_seconds`` is the time from the start of new processes to the end of their first step,
-    without that reading. ``shares`` has the lowest and highest share of a matrix product's rate
-    that training steps reached, by mode.
+    ``save_rates`` (bytes per second) are those of the busiest worker by ZeRO stage; ``read_rate``
+    is that of a checkpoint. ``start_seconds`` last from the start of processes to the end of their
+    first step, without that reading. ``shares`` has the lowest and highest share of a matrix
+    product's rate that training steps reached, by mode.
     """
 
     processor: str

@@ -61,8 +61,7 @@ def step_parts(
 def sent_bytes(config: RunConfig, stage: int, workers: int) -> float:
     """Return the bytes that each worker sends in a step at a ZeRO stage."""
     parameters = sum(accounting.parameters(config.model).values())
-    accumulate = config.train.accumulate
-    step = volume(stage, parameters, half=config.half, accumulate=accumulate)
+    step = volume(stage, parameters, half=config.half, accumulate=config.train.accumulate)
     return step.sent(workers)
 
 
@@ -105,10 +104,8 @@ def cost(
     step = step_parts(config, corpus, hardware, measured, workers, train.batch)
     rate = workers * hardware.operations_per_second * hardware.utilisation
     validation = validation_operations(config) / rate
-    steps = train.steps * step.seconds
-    if train.seconds is not None:
-        steps = min(steps, train.seconds)
-    seconds = steps + validation
+    limit = float("inf") if train.seconds is None else train.seconds
+    seconds = min(train.steps * step.seconds, limit) + validation
     hours = seconds * workers / SECONDS_PER_HOUR
     price = hardware.dollars_per_worker_hour
     return Cost(
@@ -127,10 +124,8 @@ def validation_operations(config: RunConfig) -> float:
     """Return the forward operations of all validations; the last has every trained context."""
     validation, shape = config.validation, config.model
     if isinstance(shape, Architecture):
-        targets = [
-            Targets("last", validation.spacing, context=context)
-            for context in (shape.context, *trained_contexts(config))
-        ]
+        contexts = (shape.context, *trained_contexts(config))
+        targets = [Targets("last", validation.spacing, context=context) for context in contexts]
         own, *others = [
             sum(accounting.forward_operations(shape, one, validation.per_window).values())
             for one in targets

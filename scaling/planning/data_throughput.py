@@ -1,7 +1,4 @@
-"""Forecast of the data stream: the demand of a run on some hardware, and the measured supply.
-
-Plain arithmetic, without torch and Ray.
-"""
+"""Forecast of the data stream: the demand of a run on some hardware, and the measured supply."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -22,6 +19,7 @@ from scaling.config.run_windows import TRAIN
 
 STREAM_RECORD = CLONE / "configs/measurements/data-cpu.json"
 Bound = Literal["consumers", "network", "storage"]
+Way = Literal["mapped", "carried"]
 MEASURE = "type `python -m scaling bench data --json` and save what it prints"
 
 
@@ -71,9 +69,8 @@ class StreamMeasurement:
 class StreamDemand:
     """Demand of a run whose accelerators reach the share ``utilisation`` of their peak.
 
-    ``bytes_per_second`` of codes is that of all nodes together, and also the highest demand on
-    storage: each window is read once, whatever memory keeps. ``node_bytes_per_second`` is that of
-    the busiest node. ``times`` is the supply over the demand.
+    ``bytes_per_second`` of codes is that of all nodes, and the highest demand on storage;
+    ``node_bytes_per_second`` is that of the busiest node. ``times`` is the supply over the demand.
     """
 
     utilisation: float
@@ -87,17 +84,15 @@ class StreamDemand:
 class ThroughputForecast:
     """Supply and demand of the stream for a run on ``nodes`` nodes of some hardware.
 
-    ``delivered_windows_per_second`` is the supply for all workers. Its ``bound`` is the measured
-    rate of consumers; or the nodes' network, as if it carried all codes; or storage, as if each
-    window were read from it, unless a node's memory is known to keep all codes. ``expected`` is the
-    demand at the stated utilisation, ``most`` at the whole peak. ``epoch_bytes`` are the codes of
-    the training recordings (None before they are prepared); ``in_memory`` is whether a node's
-    memory keeps them.
+    The supply for all workers has a ``bound``: the measured rate of consumers; the nodes' network,
+    as if it carried all codes; or storage, as if each window were read from it, unless a node's
+    memory keeps all codes. ``expected`` is the demand at the stated utilisation, ``most`` at the
+    whole peak. ``epoch_bytes`` are the codes of the training recordings, if they are prepared.
     """
 
     hardware: str
     nodes: int
-    way: Literal["mapped", "carried"]
+    way: Way
     delivered_windows_per_second: float
     bound: Bound
     expected: StreamDemand
@@ -115,9 +110,8 @@ def window_bytes(config: RunConfig, corpus: Corpus | None) -> int:
 
 def operations_per_target(config: RunConfig) -> float:
     """Return the forward and backward operations of one target, with everything that is shared."""
-    return accounting.training_operations_per_target(
-        config.model, config.targets, config.positions
-    )[0]
+    counted = config.model, config.targets, config.positions
+    return accounting.training_operations_per_target(*counted)[0]
 
 
 def forecast(
@@ -127,9 +121,7 @@ def forecast(
     workers, size = config.cluster.workers, window_bytes(config, corpus)
     nodes = -(-workers // hardware.accelerators_per_node)
     busiest = min(workers, hardware.accelerators_per_node)
-    way: Literal["mapped", "carried"] = (
-        "carried" if Folder(config.corpus).local is None else "mapped"
-    )
+    way: Way = "carried" if Folder(config.corpus).local is None else "mapped"
     delivered = workers * measured.windows_per_second(way, size)
     bound: Bound = "consumers"
     epoch = _epoch_bytes(corpus) if corpus else None
@@ -162,7 +154,7 @@ def forecast(
         most=demand(1.0),
         epoch_bytes=epoch,
         in_memory=in_memory,
-        sentence=_verdict(config, hardware, measured, delivered, bound, expected)
+        sentence=_verdict(workers, hardware, measured.processor, delivered, bound, expected)
         + _memory(epoch, hardware, expected),
     )
 
@@ -176,21 +168,21 @@ def _node_bounds(hardware: Hardware, in_memory: bool | None) -> Iterator[tuple[B
 
 
 def _verdict(
-    config: RunConfig,
+    workers: int,
     hardware: Hardware,
-    measured: StreamMeasurement,
+    processor: str,
     delivered: float,
     bound: str,
     taken: StreamDemand,
 ) -> str:
-    given = f"{delivered / config.cluster.workers:,.0f} a second"
+    given = f"{delivered / workers:,.0f} a second"
     source = {
-        "consumers": f"a consumer was given {given} on {measured.processor}",
+        "consumers": f"a consumer was given {given} on {processor}",
         "network": f"the nodes' network carries {given} to each of them",
         "storage": f"storage gives {given} to each of them",
     }[bound]
     figures = (
-        f"{config.cluster.workers:,} x {hardware.name} at {taken.utilisation:.0%} of the peak take "
+        f"{workers:,} x {hardware.name} at {taken.utilisation:.0%} of the peak take "
         f"{taken.windows_per_second:,.0f} windows ({taken.bytes_per_second / 1e6:,.0f} MB) a "
         f"second, and {source}"
     )

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from scaling.config import check
 from scaling.config.load import ConfigError, with_values
 from scaling.config.run_config import RunConfig
-from scaling.fitting.slope import Floats, contrast_variances
+from scaling.fitting.slope import contrast_variances
 from scaling.planning.data_throughput import operations_per_target
 
 Kind = Literal["equal-data", "isoflop"]
@@ -30,10 +30,9 @@ CONTEXT, HISTORY = "model.context", "windows.history"
 
 @dataclass(frozen=True)
 class Cell:
-    """One configuration: its values by dotted keys, and its number of seeds.
+    """One configuration: its values by dotted keys, the price of one run, and its number of seeds.
 
-    ``price`` is the price of one run, in the unit of the budget. ``share`` is the part of an
-    isoFLOP design's budget for one run.
+    ``share`` is the part of an isoFLOP design's budget for one run.
     """
 
     values: dict[str, Any]
@@ -82,18 +81,17 @@ def design(
 
     Args:
         content: the configuration, as a YAML file has it.
-        axes: values by dotted key.
         kind: equal-data runs see the same number of targets; isoFLOP runs of one budget have the
             same price, three times that of the budget before.
         budget: operations or dollars, the unit of ``price``.
-        price: the price of a run.
         seeds: number of runs to add where they help most.
-        budgets: number of budgets of an isoFLOP grid.
 
     Raises:
         ConfigError: a combination cannot run, or the budget is too small for a step of each run.
     """
-    content = _with_history(content, axes)
+    if CONTEXT in axes and content.get("windows", {}).get("history") is None:
+        # This history gives all contexts the same targets.
+        content = with_values(content, {HISTORY: max(axes[CONTEXT])})
     grid = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
     levels = [BUDGET_RATIO**level for level in range(budgets)] if kind == "isoflop" else [1.0]
     shares = [level / (sum(levels) * len(grid)) for level in levels]
@@ -106,28 +104,6 @@ def design(
 def operations(config: RunConfig) -> float:
     """Return the training operations of a run."""
     return operations_per_target(config) * config.train.steps * config.targets_per_step
-
-
-def log_design_matrix(
-    cells: Sequence[Cell], axes: Mapping[str, Sequence[Any]], kind: Kind
-) -> Floats:
-    """Return the logarithms of the fitted columns of each cell, shape (cells, columns)."""
-    columns = [
-        [np.log(cell.values[axis]) for cell in cells]
-        for axis, values in axes.items()
-        if len(set(values)) > 1 and all(isinstance(value, int | float) for value in values)
-    ]
-    if kind == "isoflop":
-        columns.append([np.log(cell.share) for cell in cells])
-    return np.array(columns, float).T
-
-
-def _with_history(content: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-    """Return the content with a history that gives all contexts the same targets."""
-    history = content.get("windows", {}).get("history")
-    if CONTEXT not in axes or history is not None:
-        return dict(content)
-    return with_values(content, {HISTORY: max(axes[CONTEXT])})
 
 
 def _cell(content: Mapping[str, Any], values: dict[str, Any], share: float) -> Cell:
@@ -156,10 +132,8 @@ def _sized(cells: Sequence[Cell], kind: Kind, budget: float, price: Price) -> li
     if min(steps) < 1:
         needed = float(seeds @ (fixed + each))
         raise ConfigError(
-            [
-                f"the budget {budget:g} does not buy a step of every run: give more than "
-                f"{needed:.3g}, or fewer values of the axes"
-            ]
+            f"the budget {budget:g} does not buy a step of every run: give more than "
+            f"{needed:.3g}, or fewer values of the axes"
         )
     # Rounding to whole steps and validations changes the price, so it is checked again.
     sized = [_with_steps(cell, int(n), price) for cell, n in zip(cells, steps, strict=True)]
@@ -189,7 +163,15 @@ def _seeded(
     cells: list[Cell], axes: Mapping[str, Sequence[Any]], kind: Kind, number: int
 ) -> list[Cell]:
     """Return the cells with ``number`` more seeds, each where it lowers the variances most."""
-    x = log_design_matrix(cells, axes, kind)
+    # Logarithms of the fitted columns, shape (cells, columns).
+    columns = [
+        np.log([cell.values[axis] for cell in cells])
+        for axis, values in axes.items()
+        if len(set(values)) > 1 and all(isinstance(value, int | float) for value in values)
+    ]
+    if kind == "isoflop":
+        columns.append(np.log([cell.share for cell in cells]))
+    x = np.array(columns, float).T
     weights = x - x.mean(axis=0)
     weights /= np.sqrt(np.square(weights).sum(axis=0))
     seeds = np.array([cell.seeds for cell in cells])

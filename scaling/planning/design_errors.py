@@ -21,7 +21,7 @@ from scaling.fitting.uncertainty import percentile_interval, standard_deviation
 from scaling.planning.design import Design
 
 IRREDUCIBLE = 3.0  # nats that no axis lowers: only differences matter to the simulation
-SIMULATIONS = 200
+SIMULATIONS, SEED = 200, 0
 CHUNK = "model.chunk"
 SIZE, DATA = "size", "data"
 
@@ -40,12 +40,7 @@ class AssumedEffect:
 
 @dataclass(frozen=True)
 class ExpectedError:
-    """Error of one quantity over the fits of the simulated sweeps.
-
-    ``truth`` is the fit to losses without noise, or None if it fails. ``standard_error`` is the
-    standard deviation over the simulations, and ``interval`` holds 95 % of them; None without
-    numbers.
-    """
+    """Error of a quantity over simulated sweeps; ``truth`` is the fit to losses without noise."""
 
     quantity: str
     truth: float | None
@@ -59,7 +54,6 @@ def expected_errors(
     effects: Mapping[str, AssumedEffect],
     *,
     simulations: int = SIMULATIONS,
-    seed: int = 0,
 ) -> list[ExpectedError]:
     """Return the errors of slopes per doubling and exponents; ``noise`` is in nats per run.
 
@@ -67,7 +61,7 @@ def expected_errors(
     """
     columns, truth = surface(design, effects)
     rows = np.repeat(np.arange(len(design.cells)), [cell.seeds for cell in design.cells])
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(SEED)
     drawn = truth[rows] + noise * generator.normal(size=(simulations, len(rows)))
     # The fit to losses without noise is the truth.
     losses, seeds = np.vstack([truth[rows], drawn]), [0, *range(simulations)]
@@ -90,10 +84,8 @@ def surface(
     """
     if design.kind == "isoflop":
         sizes = [sum(accounting.parameters(cell.config.model).values()) for cell in design.cells]
-        columns = {
-            SIZE: np.array(sizes, float),
-            DATA: np.array([cell.targets for cell in design.cells], float),
-        }
+        targets = [cell.targets for cell in design.cells]
+        columns = {SIZE: np.array(sizes, float), DATA: np.array(targets, float)}
     else:
         columns = {
             axis: np.array([cell.values[axis] for cell in design.cells], float)
@@ -123,10 +115,7 @@ def _quantities(
         return [_best_size(design, rows, one) for one in fits] or [{}] * len(losses)
     quantities = [_slopes(x, loss) for loss in losses]
     for slopes, one in zip(quantities, fits, strict=False):
-        ends = (".exponent", ".optimum")
-        slopes |= {
-            name: value for name, value in one.named_parameters.items() if name.endswith(ends)
-        }
+        slopes |= _named(one, ".exponent", ".optimum")
     return quantities
 
 
@@ -137,7 +126,7 @@ def _slopes(x: dict[str, Floats], loss: Floats) -> dict[str, float]:
         others = [other for key, other in x.items() if key != name]
         groups = list(zip(*others, strict=True)) if others else None
         try:
-            slope = fit_slope(column, loss, None, groups)
+            slope = fit_slope(column, loss, groups)
         except FitError:
             continue
         slopes[f"{name} a doubling"] = slope.per_doubling
@@ -146,17 +135,12 @@ def _slopes(x: dict[str, Floats], loss: Floats) -> dict[str, float]:
 
 def _fit_sweeps(x: dict[str, Floats], losses: Floats, seeds: list[int]) -> list[Fit]:
     """Fit the additive form over the axes with enough values; no fits if there are too few."""
-    enough = {
-        name: column
-        for name, column in x.items()
-        if len(np.unique(column)) >= Additive.least_values
-    }
+    enough = [name for name in x if len(np.unique(x[name])) >= Additive.least_values]
     terms = tuple(name for name in enough if name != CHUNK)
     bends = tuple(name for name in enough if name == CHUNK)
     if not terms:
         return []
-    used = {name: enough[name] for name in (*terms, *bends)}
-    sets = [Points.of(used, loss) for loss in losses]
+    sets = [Points.of({name: x[name] for name in (*terms, *bends)}, loss) for loss in losses]
     try:
         return fit_many(sets, Additive(terms, bends), seeds)
     except FitError:
@@ -165,11 +149,13 @@ def _fit_sweeps(x: dict[str, Floats], losses: Floats, seeds: list[int]) -> list[
 
 def _best_size(design: Design, rows: Numbers, fit: Fit) -> dict[str, float]:
     """Return the exponents of the surface, and of the best size in the budget."""
-    exponents = {
-        name: value for name, value in fit.named_parameters.items() if name.endswith(".exponent")
-    }
     budget = np.array([cell.share for cell in design.cells])[rows]
     powers = isoflop(fit, budget).powers[SIZE]
-    return exponents | {
+    return _named(fit, ".exponent") | {
         f"best size in the budget ({method})": power.exponent for method, power in powers.items()
     }
+
+
+def _named(fit: Fit, *ends: str) -> dict[str, float]:
+    """Return the fitted parameters whose names have one of these ends."""
+    return {name: value for name, value in fit.named_parameters.items() if name.endswith(ends)}

@@ -74,8 +74,8 @@ def volume(
 class Footprint:
     """Bytes of a worker while gradients are reduced.
 
-    ``optimizer`` has Adam's moments and, if they are sharded, their copy of the parameters.
-    ``buffers`` has the buckets of the reduction, and at stage 3 the gathered parameters.
+    ``optimizer`` has Adam's moments and, if sharded, their copy of the parameters; ``buffers`` has
+    the buckets of the reduction, and at stage 3 the gathered parameters.
     """
 
     parameters: float
@@ -132,10 +132,7 @@ class CheckpointSize:
 
 
 def checkpoint(parameters: int, workers: int, *, best: bool = False) -> CheckpointSize:
-    """Return the size of weights and moments, divided among the workers as whole tensors.
-
-    With ``best``, the first worker adds the best weights.
-    """
+    """Return the size of weights and moments; ``best`` weights are of the first worker."""
     shared = float((MOMENTS + 1) * FULL * parameters)
     added = float(FULL * parameters) if best else 0.0
     return CheckpointSize(shared / workers + added, shared + added)

@@ -31,10 +31,7 @@ FURTHEST = 2  # factor of too many or too few parameters that is still accepted
 
 @dataclass(frozen=True)
 class Match:
-    """The value of ``key`` whose number of parameters is nearest to the ``wanted`` one.
-
-    ``percent`` is the excess over the wanted number; it is negative if there are fewer.
-    """
+    """The value of ``key`` with the nearest number of parameters, ``percent`` above ``wanted``."""
 
     key: str
     value: int
@@ -62,10 +59,8 @@ def parse_count(text: str) -> int:
     number = round(Decimal(match[1]) * SUFFIXES[match[2]]) if match else 0
     if number < 1:
         raise ConfigError(
-            [
-                f"--parameters is {text[:40]!r}: write a number of 1 or more, optionally with k, M "
-                "or B after it, such as 3140000, 3.14M or 300k"
-            ]
+            f"--parameters is {text[:40]!r}: write a number of 1 or more, optionally with k, M "
+            "or B after it, such as 3140000, 3.14M or 300k"
         )
     return number
 
@@ -79,7 +74,7 @@ def nearest_value(config: RunConfig, key: str, wanted: int) -> Match:
     if problems := check.problems(config, None):
         raise ConfigError(problems)
     if sentence := _key_problem(config.model, key):
-        raise ConfigError([sentence])
+        raise ConfigError(sentence)
     name = key.removeprefix("model.")
 
     @cache
@@ -97,11 +92,9 @@ def nearest_value(config: RunConfig, key: str, wanted: int) -> Match:
             return Match(key, value, parameters, wanted, 100 * (parameters / wanted - 1))
     current = getattr(config.model, name)
     raise ConfigError(
-        [
-            f"found no valid value of {key} with {wanted:,} parameters, nor within a factor of "
-            f"{FURTHEST} of them; {key}={current} has {counted(current):,}: write --parameters "
-            "nearer to that, or another key after --vary"
-        ]
+        f"found no valid value of {key} with {wanted:,} parameters, nor within a factor of "
+        f"{FURTHEST} of them; {key}={current} has {counted(current):,}: write --parameters "
+        "nearer to that, or another key after --vary"
     )
 
 

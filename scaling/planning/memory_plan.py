@@ -16,11 +16,7 @@ PRECISIONS = ("float32", "bfloat16")
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of one worker at a ZeRO stage in a precision.
-
-    ``activations`` are those of one micro-batch. They are None for the baselines, whose ``peak``
-    has weights, gradients, optimizer and buffers alone.
-    """
+    """Bytes of one worker; activations, of one micro-batch, are None for the baselines."""
 
     stage: int
     precision: str
@@ -96,10 +92,8 @@ def _changes(config: RunConfig) -> Iterator[dict[str, Any]]:
     yield from ({"train.accumulate": number} for number in counts)
     yield from ({"train.zero": stage} for stage in stages)
     yield from ({"train.zero": s, "train.accumulate": number} for s in stages for number in counts)
-    if config.half:
-        most: dict[str, Any] = {}
-    else:
-        most = {"train.precision": "bfloat16"}
+    most: dict[str, Any] = {} if config.half else {"train.precision": "bfloat16"}
+    if most:
         yield most
     most = most | ({"train.accumulate": share} if share > 1 else {})
     yield from (most | {"train.zero": stage} for stage in STAGES)

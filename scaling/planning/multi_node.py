@@ -1,7 +1,6 @@
 """A run on 1 to 64 nodes, on paper: steps, communication, memory, checkpoints and failures.
 
-Plain arithmetic on formulas, on local measurements and on assumptions of the hardware's file
-(``docs/scale.md``), without torch and Ray.
+From formulas, local measurements and assumptions of the hardware's file (``docs/scale.md``).
 """
 
 import math
@@ -56,10 +55,9 @@ REGIMES = (
 
 @dataclass(frozen=True)
 class CheckpointTiming:
-    """Seconds of a checkpoint and of a failure.
+    """Seconds for which a checkpoint stops the steps and, ``behind`` them, until it is durable.
 
-    A checkpoint stops the steps for ``blocked`` and takes ``behind`` more until it is durable. A
-    restart takes ``recovery`` from the failure to the first step.
+    A restart takes ``recovery`` from the failure to the first step.
     """
 
     blocked: float
@@ -101,11 +99,7 @@ class CheckpointTiming:
 
 @dataclass(frozen=True)
 class Step(StepParts):
-    """An optimizer step of ``batch`` windows, with its rate.
-
-    ``efficiency`` is the rate of a node over that on the fewest nodes among which the batch
-    divides.
-    """
+    """An optimizer step of ``batch`` windows; ``efficiency`` compares nodes with the fewest."""
 
     batch: int
     targets_per_second: float
@@ -124,11 +118,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class CheckpointGoodput:
-    """Useful share of time with one kind of checkpoint, at a rate of failures.
-
-    ``interval`` is the best one, in seconds; ``goodput`` is by formula, ``simulated`` by
-    simulation.
-    """
+    """Useful share of time, by formula and simulated, at the best interval in seconds."""
 
     saving: CheckpointTiming
     interval: float
@@ -150,8 +140,8 @@ class FailureOutlook:
 class NodePlan:
     """The run on a number of nodes.
 
-    ``step`` has the configured batch (None if it does not divide among the workers). ``grown`` has
-    a batch that grows with the nodes from that of the fewest.
+    ``step`` has the configured batch, ``grown`` one that grows with the nodes from that of the
+    fewest; None if the batch does not divide among the workers.
     """
 
     nodes: int
@@ -171,7 +161,7 @@ def parse_node_counts(text: str) -> list[int]:
             raise ValueError
     except ValueError:
         raise ConfigError(
-            [f"--nodes is {text!r}: write numbers of 1 or more with commas between, as 1,2,4"]
+            f"--nodes is {text!r}: write numbers of 1 or more with commas between, as 1,2,4"
         ) from None
     return counts
 
@@ -187,10 +177,8 @@ def plan_on_nodes(
     """Plan the run on each number of nodes; ConfigError if the hardware's file lacks a figure."""
     if missing := [name for name in REQUIRED_HARDWARE if getattr(hardware, name) is None]:
         raise ConfigError(
-            [
-                f"the hardware {hardware.name} has no {', '.join(missing)}, which --nodes needs: "
-                "write them into its file, as in configs/hardware/a100.yaml"
-            ]
+            f"the hardware {hardware.name} has no {', '.join(missing)}, which --nodes needs: "
+            "write them into its file, as in configs/hardware/a100.yaml"
         )
     planner = _Planner(config, corpus, hardware, measured, calibration)
     plans: list[NodePlan] = []
@@ -202,16 +190,14 @@ def plan_on_nodes(
 def node_notes(config: RunConfig, hardware: Hardware, plans: Sequence[NodePlan]) -> list[str]:
     """Return sentences about node counts that do not suit the batch or the memory."""
     notes = []
-    indivisible = [plan for plan in plans if plan.step is None]
-    if indivisible:
+    if indivisible := [plan for plan in plans if plan.step is None]:
         micro_batches = indivisible[-1].workers * config.train.accumulate
         notes.append(
             f"run {config.id}: train.batch = {config.train.batch} does not divide among the "
             f"workers of {', '.join(str(plan.nodes) for plan in indivisible)} nodes: write "
             f"train.batch={micro_batches} or a multiple of it"
         )
-    large = [plan for plan in plans if not plan.stages[config.train.zero].fits]
-    if large:
+    if large := [plan for plan in plans if not plan.stages[config.train.zero].fits]:
         fitting = [stage.stage for stage in large[-1].stages if stage.fits]
         advice = f"write train.zero={fitting[0]}" if fitting else "no ZeRO stage fits there"
         notes.append(
@@ -282,8 +268,7 @@ class _Planner:
     def _outlooks(
         self, nodes: int, workers: int, size: CheckpointSize
     ) -> tuple[FailureOutlook, ...]:
-        local = self.hardware.accelerators_per_node
-        storage = self.hardware.storage_bytes_per_second
+        local, storage = self.hardware.accelerators_per_node, self.hardware.storage_bytes_per_second
         assert storage is not None
         written = size.part / self.calibration.save_rates[self.config.train.zero]
         # The node of the first worker sends most; its other workers write less.

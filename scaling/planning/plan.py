@@ -1,7 +1,7 @@
 """Plan of a run or a sweep before it starts, without torch and Ray."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from datasets.manifest import Corpus, ManifestError
@@ -31,10 +31,7 @@ class PlannedRun:
     ``operations_per_target`` counts forward and backward floating-point operations with everything
     that targets share, ``naive_operations_per_target`` with a window of the full context for each.
     ``operations_by_part`` is per window. ``epoch`` is the number of different targets of the
-    training split (None before the corpus is prepared). A step has ``windows_per_step`` windows of
-    ``window_bytes`` over all workers. ``memory`` is that of a worker as configured,
-    ``memory_by_stage`` at every ZeRO stage in every precision. With hardware, ``forecast`` compares
-    the stream with the demand and ``cost`` has the price; ``nodes`` has the plans on node counts.
+    training split (None before the corpus is prepared). Windows per step are those of all workers.
     """
 
     id: str
@@ -57,10 +54,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """The planned runs, the problems that prevent a start, and notes.
-
-    ``match`` is the value for a requested number of parameters.
-    """
+    """The planned runs, the problems that prevent a start, notes, and the value of a search."""
 
     runs: list[PlannedRun]
     problems: list[str]
@@ -87,14 +81,9 @@ class Plan:
     @property
     def dollars(self) -> float | None:
         """Price of all runs; None without hardware that has a price."""
-        prices = [
-            run.cost.dollars for run in self.runs if run.cost and run.cost.dollars is not None
-        ]
+        costs = [run.cost.dollars for run in self.runs if run.cost]
+        prices = [dollars for dollars in costs if dollars is not None]
         return sum(prices) if prices else None
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the plan as plain JSON types."""
-        return asdict(self)
 
 
 def make_plan(
@@ -119,23 +108,21 @@ def make_plan(
         if folder not in corpora:
             corpora[folder] = _load(config, notes)
         corpus = corpora[folder]
-        run_problems = check.problems(config, corpus)
-        problems += run_problems
-        if not run_problems:
-            run = _plan(axes, config, corpus, notes)
-            if hardware and measured:
-                trains_on = rates.on(config, hardware) if rates else hardware
-                run = replace(
-                    run,
-                    forecast=forecast(config, corpus, trains_on, measured),
-                    cost=cost(config, corpus, trains_on, measured, run.window_bytes),
-                )
-                notes += filter(None, [advice(config, trains_on)])
-                if calibration:
-                    nodes = plan_on_nodes(config, corpus, trains_on, measured, calibration, numbers)
-                    run = replace(run, nodes=nodes)
-                    notes += node_notes(config, trains_on, nodes)
-            planned.append(run)
+        if run_problems := check.problems(config, corpus):
+            problems += run_problems
+            continue
+        run = _plan(axes, config, corpus, notes)
+        if hardware and measured:
+            trains_on = rates.on(config, hardware) if rates else hardware
+            data = forecast(config, corpus, trains_on, measured)
+            price = cost(config, corpus, trains_on, measured, run.window_bytes)
+            run = replace(run, forecast=data, cost=price)
+            notes += filter(None, [advice(config, trains_on)])
+            if calibration:
+                nodes = plan_on_nodes(config, corpus, trains_on, measured, calibration, numbers)
+                run = replace(run, nodes=nodes)
+                notes += node_notes(config, trains_on, nodes)
+        planned.append(run)
     problems += check.history_problems([config for _, config in runs])
     return Plan(planned, list(dict.fromkeys(problems)), list(dict.fromkeys(notes)))
 
@@ -152,9 +139,8 @@ def _plan(
     axes: dict[str, Any], config: RunConfig, corpus: Corpus | None, notes: list[str]
 ) -> PlannedRun:
     targets = config.train.steps * config.targets_per_step
-    per_target, naive = accounting.training_operations_per_target(
-        config.model, config.targets, config.positions
-    )
+    counted = config.model, config.targets, config.positions
+    per_target, naive = accounting.training_operations_per_target(*counted)
     epoch = targets_in_epoch(config, corpus) if corpus else None
     if epoch and targets > epoch:
         notes.append(
@@ -168,9 +154,7 @@ def _plan(
         targets=targets,
         operations_per_target=per_target,
         naive_operations_per_target=naive,
-        operations_by_part=accounting.training_operations(
-            config.model, config.targets, config.positions
-        ),
+        operations_by_part=accounting.training_operations(*counted),
         operations=per_target * targets,
         memory=memory(config),
         memory_by_stage=memory_by_stage(config),

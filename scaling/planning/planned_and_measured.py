@@ -27,14 +27,12 @@ NOTES = {
     "seconds": "at the utilisation of the hardware's file; waits for data included",
     "hours": "measured from start to end, with starts, checkpoints and failures, which no plan has",
 }
+COLUMNS = ("run", "quantity", "unit", "planned", "measured", "ratio")
 
 
 @dataclass(frozen=True)
 class PlannedAndMeasured:
-    """One quantity of one run; ``measured`` is None if its record does not have it.
-
-    ``note`` is the expected reason of a difference.
-    """
+    """A quantity of a run, measured if its record has it; ``note`` explains a difference."""
 
     run: str
     quantity: str
@@ -50,11 +48,7 @@ class PlannedAndMeasured:
 
 
 def planned_content(records: Sequence[RunRecord]) -> dict[str, Any]:
-    """Return the measured quantities of all runs as plain JSON types.
-
-    ``quantities`` has the median of each ratio, and its ends with their runs; ``runs`` has every
-    row.
-    """
+    """Return the measured quantities of all runs, and the spread of each, as plain JSON types."""
     rows = [row for run in records for row in planned_and_measured(run)]
     measured = [row for row in rows if row.ratio is not None]
     groups: dict[str, list[PlannedAndMeasured]] = {}
@@ -62,11 +56,7 @@ def planned_content(records: Sequence[RunRecord]) -> dict[str, Any]:
         groups.setdefault(row.quantity, []).append(row)
     return {
         "quantities": [_spread(group) for group in groups.values()],
-        "runs": [
-            {"run": row.run, "quantity": row.quantity, "unit": row.unit}
-            | {"planned": row.planned, "measured": row.measured, "ratio": row.ratio}
-            for row in measured
-        ],
+        "runs": [{key: getattr(row, key) for key in COLUMNS} for row in measured],
     }
 
 
@@ -88,27 +78,21 @@ def _spread(group: Sequence[PlannedAndMeasured]) -> dict[str, Any]:
 def planned_and_measured(run: RunRecord) -> list[PlannedAndMeasured]:
     """Return operations, memory, step time and accelerator hours of a run.
 
-    Times need the hardware that the run's ``cluster.hardware`` names. The list is empty if this
-    version cannot read the run's configuration.
+    Times need a ``cluster.hardware``. The list is empty if the configuration cannot be read.
     """
     try:
         config = changed(RunConfig.model_validate(run.config), {"train.precision": run.precision})
     except ValidationError:
         return []
-    rows = [_operations(run, config), _memory(run, config)]
+    most, idle = run.throughput.peak_memory_bytes, run.throughput.idle_memory_bytes
+    used = None if idle is None else float(most - idle)
+    counted = run.operations.counted_per_target
+    rows = [
+        _row(run, "operations", "FLOP/target", operations_per_target(config), counted),
+        _row(run, "memory", "bytes", memory(config).peak, used),
+    ]
     hardware = _hardware(config)
     return rows + (_times(run, config, hardware) if hardware else [])
-
-
-def _operations(run: RunRecord, config: RunConfig) -> PlannedAndMeasured:
-    planned, measured = operations_per_target(config), run.operations.counted_per_target
-    return _row(run, "operations", "FLOP/target", planned, measured)
-
-
-def _memory(run: RunRecord, config: RunConfig) -> PlannedAndMeasured:
-    most, idle = run.throughput.peak_memory_bytes, run.throughput.idle_memory_bytes
-    measured = None if idle is None else float(most - idle)
-    return _row(run, "memory", "bytes", memory(config).peak, measured)
 
 
 def _times(run: RunRecord, config: RunConfig, hardware: Hardware) -> list[PlannedAndMeasured]:
@@ -130,9 +114,7 @@ def _row(
 
 def _hardware(config: RunConfig) -> Hardware | None:
     """Return the hardware that the run names, if its file can still be read."""
-    if config.cluster.hardware is None:
-        return None
     try:
-        return load.hardware(config.cluster.hardware)
+        return load.hardware(config.cluster.hardware) if config.cluster.hardware else None
     except ConfigError:
         return None

@@ -156,7 +156,7 @@ def _common_slope(series: list[Series]) -> dict[str, Any] | None:
     positions = [x for one in series for x in one.positions]
     groups = [index for index, one in enumerate(series) for _ in one.records]
     try:
-        return _slope(fit_slope(positions, [n for one in series for n in one.nats], None, groups))
+        return _slope(fit_slope(positions, [n for one in series for n in one.nats], groups))
     except FitError:
         return None
 
@@ -211,7 +211,7 @@ def _law(law: StudyLaw) -> dict[str, Any]:
         "columns": law.columns,
         "command": law.command,
         "notes": law.notes,
-        "fit": law.content(),
+        "fit": law.analysis and law.analysis.content(),
         "choices": [asdict(one) for one in law.specifications],
         "spread": specification_range(law.specifications),
         "recommended": _recommended(law),

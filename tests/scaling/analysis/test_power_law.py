@@ -21,11 +21,7 @@ def codes(fitted):
 
 
 @settings(max_examples=10, deadline=None)
-@given(
-    irreducible=st.floats(1.0, 5.0),
-    reducible=st.floats(0.1, 2.0),
-    exponent=st.floats(0.1, 1.0),
-)
+@given(irreducible=st.floats(1.0, 5.0), reducible=st.floats(0.1, 2.0), exponent=st.floats(0.1, 1.0))
 def test_exact_points_give_back_their_law(irreducible, reducible, exponent):
     fitted = fit_power_law(CONTEXTS, law(CONTEXTS, irreducible, reducible, exponent), num_redraws=2)
     assert fitted.irreducible == pytest.approx(irreducible, rel=1e-6)
@@ -49,7 +45,7 @@ def test_noisy_points_are_determined_and_their_intervals_hold_the_truth():
 
 def test_same_seed_gives_the_same_fit():
     loss = law(CONTEXTS) + 0.002 * np.random.default_rng(2).normal(size=len(CONTEXTS))
-    first, again = (fit_power_law(CONTEXTS, loss, num_redraws=20, seed=3) for _ in range(2))
+    first, again = (fit_power_law(CONTEXTS, loss, num_redraws=20) for _ in range(2))
     assert first == again
     assert np.array_equal(first.fitted.redraws, again.fitted.redraws)
 

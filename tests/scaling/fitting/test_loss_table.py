@@ -84,6 +84,24 @@ def test_queries_take_columns_with_spaces_and_the_terms_names(frame):
     assert (one.fitted.sum(), one.held_out.sum()) == (24, 6)
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "D.to_csv('written') > 1",
+        "loss.values.tofile('written')",
+        "x = loss > 0 # \u2028y = D.to_csv('written')",
+        "loss.pipe(print) > 1",
+        "loss.__class__ == 1",
+    ],
+)
+def test_a_query_calls_no_method_that_writes_or_executes(frame, tmp_path, monkeypatch, query):
+    monkeypatch.chdir(tmp_path)
+    for option in ("where", "holdout"):
+        with pytest.raises(ConfigError, match=f"--{option} .* it uses .* may use only abs, "):
+            of(frame, **{option: query}).fitted  # noqa: B018
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_group_makes_a_configuration_and_a_row_without_one_is_its_own(frame):
     given = frame.assign(size=[*np.repeat(["a", "b"], 15), *[None] * 6])
     assert of(given, group="size").points().num_configurations == 8

@@ -7,7 +7,7 @@ from scaling.fitting.fit import fit
 from scaling.fitting.forms import Additive
 from scaling.fitting.objective import Objective
 from scaling.fitting.points import Points
-from scaling.fitting.uncertainty import of_redraws, percentile_interval, uncertainty, wald
+from scaling.fitting.uncertainty import percentile_interval, uncertainty, wald
 from tests.helpers.surfaces import TRUTH, grid, made, noisy, square, surface
 
 REPLICATES = 100
@@ -30,7 +30,7 @@ def test_intervals_cover_the_truth_on_sixteen_configurations(kind, deviation):
         compute = values["D.exponent"] / (values["N.exponent"] + values["D.exponent"])
         low, high = percentile_interval(compute)
         redrawn["compute"] += low < truth < high
-        for counts, known in ((redrawn, of_redraws(fitted)), (by_wald, wald(fitted))):
+        for counts, known in ((redrawn, uncertainty(fitted)), (by_wald, wald(fitted))):
             for name in WATCHED:
                 low, high = known.intervals[name]
                 counts[name] += low < TRUTH[name] < high
@@ -53,10 +53,10 @@ def test_rows_of_one_configuration_count_once():
     loss = noisy(surface(n, d), 0.003)
     thrice = {"N": np.repeat(n, 3), "D": np.repeat(d, 3)}
     labels = np.repeat(np.arange(36), 3).tolist()
-    once = of_redraws(made({"N": n, "D": d}, loss))
-    copied = of_redraws(made(thrice, np.repeat(loss, 3), labels=labels))
+    once = uncertainty(made({"N": n, "D": d}, loss))
+    copied = uncertainty(made(thrice, np.repeat(loss, 3), labels=labels))
     assert copied.standard_errors["E"] == pytest.approx(once.standard_errors["E"], rel=0.3)
-    naive = of_redraws(made(thrice, np.repeat(loss, 3), labels=list(range(108))))
+    naive = uncertainty(made(thrice, np.repeat(loss, 3), labels=list(range(108))))
     assert naive.standard_errors["E"] < 0.8 * once.standard_errors["E"]
 
 

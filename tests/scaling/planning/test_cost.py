@@ -1,6 +1,7 @@
 """Cost of runs: seconds, dollars, measured rates and the cap of a sweep."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
@@ -162,7 +163,7 @@ def test_a_plan_adds_up_what_its_runs_cost_and_says_what_does_not_fit(run, embed
     assert sum("make the model smaller" in note for note in planned.notes) == 2
     titles = [table.title for table in plan_tables.cost_tables(planned)]
     assert [title.split()[0] for title in titles] == ["parameters", "operations", "peak", "on"]
-    json.dumps(planned.as_json())
+    json.dumps(asdict(planned))
     unpriced = plan.make_plan([({}, run)])
     assert unpriced.dollars is unpriced.accelerator_hours is None
     assert len(list(plan_tables.cost_tables(unpriced))) == 3

@@ -1,7 +1,7 @@
 """Forecasts of the data stream: demand, measured supply and the verdict."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -140,7 +140,7 @@ def test_a_plan_carries_its_forecasts_and_says_the_run_that_is_fed_least(embedde
     assert [planned.forecast for planned in plan.make_plan(runs).runs] == [None, None]
     assert plan.make_plan(runs).verdicts == []
     planned = plan.make_plan(runs, HARDWARE, MEASURED)
-    content = json.loads(json.dumps(planned.as_json()))
+    content = json.loads(json.dumps(asdict(planned)))
     times = [entry["forecast"]["expected"]["times"] for entry in content["runs"]]
     least = planned.runs[times.index(min(times))]
     assert planned.verdicts == [f"run {least.id}: {least.forecast.sentence}"]

@@ -1,6 +1,7 @@
 """Plans on numbers of nodes: steps, checkpoints, failures and notes."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
@@ -154,7 +155,7 @@ def test_hardware_that_says_too_little_is_refused(run, embedded_corpus):
 
 def test_a_plan_carries_the_nodes_of_each_run(run, embedded_corpus):
     planned = plan.make_plan([({}, run)], BIG, MEASURED, CALIBRATION, [1, 3])
-    content = json.loads(json.dumps(planned.as_json()))
+    content = json.loads(json.dumps(asdict(planned)))
     assert [row["nodes"] for row in content["runs"][0]["nodes"]] == [1, 3]
     assert any("does not divide" in note for note in planned.notes)
     assert plan.make_plan([({}, run)], BIG, MEASURED).runs[0].nodes == []
