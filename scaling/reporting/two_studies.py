@@ -10,14 +10,7 @@ from scipy.special import stdtrit
 from scaling.analysis.records import ReportError, check_records_comparable, load_records
 from scaling.analysis.series import CONTEXT, SEED, setting, setting_name
 from scaling.reporting.content import report_content
-from scaling.reporting.drawing import (
-    PALETTE,
-    Panel,
-    add_scale_buttons,
-    axis_title,
-    draw_points,
-    empty_figure,
-)
+from scaling.reporting.drawing import PALETTE, Chart, Panel, axis_title
 from scaling.reporting.page import panels_as_json, render
 from scaling.reporting.report import ReportPaths, json_text, table_text, write_files
 from scaling.reporting.study import Study, analyse_study
@@ -221,10 +214,9 @@ def _panels(studies: Pair) -> list[Panel]:
     )
     panels = []
     for title, horizontal, position in axes:
-        figure = empty_figure(horizontal)
+        figure = Chart(horizontal)
         for number, study in enumerate(studies):
-            draw_points(
-                figure,
+            figure.draw_points(
                 [position(run) for run in study.records],
                 [run.validation.nats for run in study.records],
                 [f"{study.name}, run {run.id}" for run in study.records],
@@ -232,7 +224,6 @@ def _panels(studies: Pair) -> list[Panel]:
                 name=study.name,
                 marker={"symbol": SYMBOLS[number], "size": 7, "opacity": 0.7},
             )
-        figure.update_xaxes(type="log")
-        add_scale_buttons(figure)
+        figure.add_scale_buttons()
         panels.append(Panel(title, figure, f"{best[0].upper()}{best[1:]}."))
     return panels
