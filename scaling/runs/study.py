@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -95,14 +95,9 @@ def finished_record(config: RunConfig) -> record.RunRecord | None:
 def _corpus_fingerprint(corpus: str) -> str:
     """Return the fingerprint of a corpus, and hash its manifest again only if that changed."""
     folder = Folder.of(corpus)
-    if folder.local is None:
-        system, name = folder.filesystem_path(manifest.FILE_NAME)
-        info = system.get_file_info(name)
-        return _hashed_fingerprint(folder, info.mtime_ns, info.size)
-    path = folder.local / manifest.FILE_NAME
-    if not path.exists():
-        return Corpus.load(folder).fingerprint
-    return _hashed_fingerprint(folder, path.stat().st_mtime_ns, path.stat().st_size)
+    system, name = folder.filesystem_path(manifest.FILE_NAME)
+    info = system.get_file_info(name)
+    return _hashed_fingerprint(folder, info.mtime_ns, info.size)
 
 
 @lru_cache(maxsize=16)
@@ -111,8 +106,11 @@ def _hashed_fingerprint(folder: Folder, modified: int | None, size: int | None) 
     return Corpus.load(folder).fingerprint
 
 
-def read_states(folder: Path) -> list[RunState]:
-    """Return the states of all runs in the order of the sweep; StudyError without a study."""
+def read_states(folder: Path, without: Collection[str] = ()) -> list[RunState]:
+    """Return the states of all runs in the order of the sweep; StudyError without a study.
+
+    The logs of the runs ``without`` are not read, and their states not returned.
+    """
     path = folder / STUDY_NAME
     if not path.exists():
         raise StudyError(
@@ -120,7 +118,7 @@ def read_states(folder: Path) -> list[RunState]:
             "--config ...` first, or name the folder of a study, such as runs/demo"
         )
     runs = json.loads(path.read_text())["runs"]
-    return [_state(folder / id, id, entry) for id, entry in runs.items()]
+    return [_state(folder / id, id, entry) for id, entry in runs.items() if id not in without]
 
 
 def _state(folder: Path, id: str, entry: dict[str, Any]) -> RunState:
