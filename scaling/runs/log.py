@@ -44,15 +44,9 @@ class RunHistory:
         return history
 
     def add(self, line: dict[str, Any]) -> None:
-        """Append one line of the log."""
-        kinds = {
-            "step": self.steps,
-            "validation": self.validations,
-            "start": self.starts,
-            "warning": self.warnings,
-            "rung": self.rungs,
-        }
-        kinds[line["kind"]].append({name: line[name] for name in line if name != "kind"})
+        """Append one line of the log to those of its kind."""
+        lines: list[dict[str, Any]] = getattr(self, f"{line['kind']}s")
+        lines.append({name: line[name] for name in line if name != "kind"})
 
 
 class RunLog:
