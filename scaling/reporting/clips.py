@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets.files import replacing
+from datasets.files import write_whole
 from scaling.reporting.page import render
 
 FOLDER, INDEX, PAGE = "listen", "clips.json", "listen.html"
@@ -60,8 +60,7 @@ def write_page(folder: Path) -> Path:
         prompts.setdefault(clip.prompt, []).append(clip)
     path = folder / PAGE
     study = {"study": folder.resolve().name, "kicker": "Longwave listening page"}
-    with replacing(path) as partial:
-        partial.write_text(render("listen.html.j2", study | {"prompts": prompts}))
+    write_whole(path, render("listen.html.j2", study | {"prompts": prompts}))
     return path
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets.files import replacing
+from datasets.files import write_whole
 from scaling.reporting.content import report_content
 from scaling.reporting.figure_list import figure_rows, figures_as_json, numbered_figures
 from scaling.reporting.page import render
@@ -75,8 +75,7 @@ def write_study_report(study: Study) -> ReportPaths:
 def write_files(texts: Mapping[Path, str]) -> None:
     """Write texts to their paths, each file whole or not at all."""
     for path, text in texts.items():
-        with replacing(path) as partial:
-            partial.write_text(text)
+        write_whole(path, text)
 
 
 def json_text(content: dict[str, Any]) -> str:

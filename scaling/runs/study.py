@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from datasets import manifest
-from datasets.files import replacing
+from datasets.files import write_whole
 from datasets.manifest import Corpus
 from datasets.storage import Folder
 from scaling.config.run_config import RunConfig
@@ -35,12 +35,9 @@ class StudyError(ValueError):
 
 @dataclass(frozen=True)
 class RunState:
-    """One run of a study.
+    """One run of a study, with means of its newest steps; ``problem`` if it failed or was pruned.
 
-    Attributes:
-        nats: loss of the newest validation, else the mean of the newest steps.
-        data_wait_share, step_seconds: means of the newest steps.
-        problem: reason why it failed or was pruned.
+    ``nats`` is the loss of the newest validation, before the first one that of the newest steps.
     """
 
     id: str
@@ -72,8 +69,7 @@ def register(folder: Path, runs: Sequence[tuple[dict[str, Any], RunConfig]]) -> 
             "seconds": config.train.seconds,
             "targets_per_step": config.targets_per_step,
         }
-    with replacing(path) as partial:
-        partial.write_text(json.dumps({"runs": known}, indent=1) + "\n")
+    write_whole(path, json.dumps({"runs": known}, indent=1) + "\n")
 
 
 def finished_record(config: RunConfig) -> record.RunRecord | None:
