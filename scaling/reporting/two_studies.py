@@ -35,6 +35,7 @@ def write_two(first: Path, second: Path) -> ReportPaths:
     content = comparison_content(studies)
     content["reproduce"] = f"python -m scaling report --compare {first} {second}"
     shown = content | {
+        "keys": _pairing_settings(studies),
         "kicker": "Longwave: two studies",
         "panels": panels_as_json(_panels(studies)) if not content["incomparable"] else [],
     }
@@ -125,10 +126,15 @@ def _parameters(
     return rows
 
 
+def _pairing_settings(studies: Pair) -> list[str]:
+    """Return the seed and the settings that vary within either study."""
+    return [*dict.fromkeys(key for study in studies for key in study.varied), SEED]
+
+
 def _pairs(studies: Pair) -> list[dict[str, Any]]:
-    """Pair the runs that agree in the seed and in all settings that vary within either study."""
+    """Pair the runs that agree in all :func:`_pairing_settings`."""
     first, second = studies
-    keys = [*dict.fromkeys([*first.varied, *second.varied]), SEED]
+    keys = _pairing_settings(studies)
     found = {tuple(setting(run, key) for key in keys): run for run in second.records}
     pairs = []
     for run in first.records:
