@@ -218,7 +218,8 @@ def _draw_gain(
 
     Returns the contexts (samples) and the gains (nats), both of shape (NUM_DRAWN,).
     """
-    contexts = np.geomspace(*_ends(made.points.x[:, index]), NUM_DRAWN)
+    fitted = made.points.x[:, index]
+    contexts = np.geomspace(fitted.min(), fitted.max(), NUM_DRAWN)
     rows = np.tile(row, (len(contexts), 1))
     rows[:, index] = contexts
     gain = per_doubling(made, rows, index, made.parameters[None])[0]
@@ -250,7 +251,7 @@ def _noise_line(figure: Chart, contexts: Floats, gain: Floats, noise: float | No
     if noise is None:
         return " No configuration was run twice, so the scatter between seeds is unknown."
     figure.draw_line(
-        _ends(contexts),
+        [contexts[0], contexts[-1]],
         [bits(noise)] * 2,
         GREY,
         dash="dot",
@@ -268,10 +269,6 @@ def _crossing(contexts: Floats, gain: Floats, other: Floats, name: str) -> str:
     if below[0] == 0:
         return f" The gain is below {name} from the shortest context on."
     return f" The gain is below {name} from {contexts[below[0]]:,.0f} samples on."
-
-
-def _ends(values: Floats) -> tuple[float, float]:
-    return float(values.min()), float(values.max())
 
 
 def specification_panels(found: Sequence[Specification]) -> list[Panel]:

@@ -11,8 +11,8 @@ from scaling.analysis.records import ReportError, check_records_comparable, load
 from scaling.analysis.series import CONTEXT, SEED, setting, setting_name
 from scaling.reporting.content import report_content
 from scaling.reporting.drawing import PALETTE, Chart, Panel, axis_title
-from scaling.reporting.page import panels_as_json, render
-from scaling.reporting.report import ReportPaths, json_text, table_text, write_files
+from scaling.reporting.page import panels_as_json
+from scaling.reporting.report import ReportPaths, write_page
 from scaling.reporting.study import Study, analyse_study
 from scaling.runs.record import RunRecord, bits, in_both_units
 
@@ -39,22 +39,9 @@ def write_two(first: Path, second: Path) -> ReportPaths:
         "kicker": "Longwave: two studies",
         "panels": panels_as_json(_panels(studies)) if not content["incomparable"] else [],
     }
-    stem = first / f"compared-with-{second.resolve().name}"
-    paths = ReportPaths(
-        html=Path(f"{stem}.html"),
-        json=Path(f"{stem}.json"),
-        csv=Path(f"{stem}.csv"),
-        headlines=content["headlines"],
-    )
-    write_files(
-        {
-            paths.csv: table_text(content["pairs"] or [{"configuration": None}]),
-            paths.json: json_text(content),
-            Path(f"{stem}.md"): render("two_studies.md.j2", shown),
-            paths.html: render("two_studies.html.j2", shown),
-        }
-    )
-    return paths
+    stem = f"compared-with-{second.resolve().name}"
+    tables = {f"{stem}.csv": content["pairs"] or [{"configuration": None}]}
+    return write_page(first / f"{stem}.html", "two_studies", content, shown, tables)
 
 
 def comparison_content(studies: Pair) -> dict[str, Any]:
