@@ -30,7 +30,6 @@ CONTEXTS_CAPTION = (
 
 def loss_panels(series: Sequence[Series]) -> list[Panel]:
     """Draw the loss against the axis of the series: panels by depth, colours by label."""
-    names = list(dict.fromkeys(one.panel for one in series))
     colours = colours_of([one.label for one in series])
     records = [record for one in series for record in one.records]
     losses = in_bits([record.validation.nats for record in records])
@@ -38,7 +37,7 @@ def loss_panels(series: Sequence[Series]) -> list[Panel]:
     lines, note = reference_lines(records[0], min(losses), max(losses), max(errors))
     limits = padded_limits([*losses, *lines.values()], 0.06, max(errors))
     panels = []
-    for name in names:
+    for name in dict.fromkeys(one.panel for one in series):
         figure = Chart(axis_title(series[0].axis), limits)
         members = [one for one in series if one.panel == name]
         for offset, one in enumerate(members):
@@ -74,8 +73,8 @@ def context_panels(series: Sequence[Series]) -> list[Panel]:
     ]
     panels = []
     for name in dict.fromkeys(one.panel for one, _ in drawn):
-        limits = padded_limits(heights, 0.08)
-        figure = Chart(axis_title(CONTEXT), limits, "bits above the longest context")
+        vertical = "bits above the longest context"
+        figure = Chart(axis_title(CONTEXT), padded_limits(heights, 0.08), vertical)
         figure.update_yaxes(exponentformat="power")
         for one, scored in drawn:
             if one.panel == name:

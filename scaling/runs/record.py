@@ -162,11 +162,9 @@ class TargetCounts(RecordPart):
     """Targets of training.
 
     Attributes:
-        positions: positions of a window, a chunk apart.
-        phases: consecutive targets at each position.
+        positions, phases: positions of a window, a chunk apart; consecutive targets at each.
         by_context: training loss in octaves of context over the last quarter of the steps, each
             step one observation; empty if all targets saw the same context.
-        unique: different targets.
         left_out: eligible targets in no window.
         padded_windows: windows of the split that begin before their recording.
         order_digest: digest of the sequence of global batches.
