@@ -67,17 +67,13 @@ class MachineFacts:
     Attributes:
         foreign: sentences about packages that Python would import from outside the clone.
         cores: cores that this process may use.
-        memory_available, memory_total: bytes.
-        free: free bytes of each folder's disk.
+        free: free bytes of each folder's disk; all memory is in bytes too.
         shared_memory: free bytes in ``/dev/shm``; None if it cannot be used.
-        gpu_error: reason why the driver does not answer.
         stale_locks: locks of DeepSpeed op builds whose process is gone.
         token: path of Ray's token, None if a variable has the token.
         token_mode: permissions of that file, None if there is no file.
         token_named: a variable names that file.
-        address: value of ``RAY_ADDRESS``.
         ahead: seconds that its clock is ahead of that of the machine of the command.
-        corpus_problems: sentences about the corpus as this machine reads it.
     """
 
     reference: Reference

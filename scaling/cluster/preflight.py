@@ -113,9 +113,7 @@ def _read_places(config: RunConfig | None) -> tuple[list[str], str | None, str |
 def corpus_problems(corpus: str, fingerprint: str | None) -> list[str]:
     """Return sentences if this machine cannot read the corpus, or reads another one.
 
-    Args:
-        corpus: folder or URI.
-        fingerprint: fingerprint of the corpus on the machine of the command, if it could be read.
+    ``fingerprint`` is that on the machine of the command, None if it could not be read.
     """
     try:
         found = Corpus.load(corpus)

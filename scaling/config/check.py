@@ -16,9 +16,7 @@ def problems(
 ) -> list[str]:
     """Return a sentence for each problem that stops the run; empty if it can start.
 
-    Args:
-        corpus: None if it is not prepared yet; skips what depends on it.
-        offered: CPUs and GPUs for training; None skips what depends on them.
+    None for the prepared corpus, or the offered CPUs and GPUs, skips what depends on them.
     """
     found = config.model.problems()
     found += _batch_problems(config)

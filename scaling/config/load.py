@@ -67,8 +67,7 @@ class Sweep:
 
 def corpus(path: Path, overrides: Sequence[str] = ()) -> CorpusConfig:
     """Return the corpus configuration of a YAML file; ConfigError lists all problems."""
-    built, problems = _build(CorpusConfig, _overridden(_read(path), overrides))
-    return _or_raise(built, problems)
+    return _or_raise(*_build(CorpusConfig, content(path, overrides)))
 
 
 def hardware(path: Path) -> Hardware:
@@ -78,10 +77,10 @@ def hardware(path: Path) -> Hardware:
 
 def run(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Return the run configuration of a YAML file; ConfigError lists all problems."""
-    content = _overridden(_read(path), overrides)
-    if "sweep" in content:
+    values = content(path, overrides)
+    if "sweep" in values:
         raise ConfigError([f"{path} has a sweep section: run `python -m scaling sweep` with it"])
-    return _or_raise(*_build(RunConfig, content))
+    return _or_raise(*_build(RunConfig, values))
 
 
 def content(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -97,15 +96,12 @@ def sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
     content = _overridden(_read(path), overrides)
     section, problems = _build(SweepSection, content.pop("sweep", {}), "sweep.")
     section = section or SweepSection()
-    combinations = [
-        dict(zip(section.grid, values, strict=True)) for values in product(*section.grid.values())
-    ]
-    cells = [*(combinations if section.grid or not section.points else []), *section.points]
+    combinations = _combinations(section.grid) if section.grid or not section.points else []
     problems += _search_problems(section)
     points = [
-        {**cell, **dict(zip(section.search, values, strict=True))}
-        for cell in cells
-        for values in product(*section.search.values())
+        cell | values
+        for cell in (*combinations, *section.points)
+        for values in _combinations(section.search)
     ]
     names = list(dict.fromkeys(name for point in points for name in point))
     runs = []
@@ -129,6 +125,11 @@ def sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
     )
 
 
+def _combinations(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Return every combination of the values of the axes; one empty combination without axes."""
+    return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
+
+
 def _search_problems(section: SweepSection) -> list[str]:
     found = [
         f"sweep.search has {name}, but only {', '.join(SEARCHABLE)} can be searched inside a cell: "
@@ -147,7 +148,7 @@ def _search_problems(section: SweepSection) -> list[str]:
 
 def comparison(path: Path, overrides: Sequence[str] = ()) -> tuple[CompareConfig, list[RunConfig]]:
     """Return a comparison and the run of each row; ConfigError lists all problems."""
-    found = _or_raise(*_build(CompareConfig, _overridden(_read(path), overrides)))
+    found = _or_raise(*_build(CompareConfig, content(path, overrides)))
     runs, problems = [], []
     for row in found.rows:
         values = {**found.values, **row.values, "study": found.study, "corpus": found.corpus}
@@ -303,8 +304,7 @@ def _keys_at(kind: Any, location: Iterable[str], model: type[Shape] | None) -> l
     for key in location:
         if key.isdecimal():  # an element of a list, whose kind is known
             continue
-        annotations = {name: info.annotation for name, info in kind.model_fields.items()}
-        kind = model if model and key == "model" else annotations[key]
+        kind = model if model and key == "model" else kind.model_fields[key].annotation
         # Unwrap an optional section or a list of sections.
         while inner := get_args(kind):
             kind = inner[0]

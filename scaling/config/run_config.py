@@ -12,11 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from model.architecture import Architecture
-from model.baselines.shapes import (
-    SampleRNNArchitecture,
-    SaShiMiArchitecture,
-    WaveNetArchitecture,
-)
+from model.baselines.shapes import SampleRNNArchitecture, SaShiMiArchitecture, WaveNetArchitecture
 from model.targets import Mode, Targets
 
 Positive = Annotated[int, Field(ge=1)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets.files import replacing
+from datasets.files import write_whole
 from scaling.reporting.page import render
 
 FOLDER, INDEX, PAGE = "listen", "clips.json", "listen.html"
@@ -38,17 +38,10 @@ def read_clips(folder: Path) -> list[Clip]:
     if not index.exists():
         return []
     entries: list[dict[str, Any]] = json.loads(index.read_text())
-    return [
-        Clip(
-            sound=_url(folder / FOLDER / one["file"], "audio/flac"),
-            picture=_url(folder / FOLDER / one["picture"], "image/png"),
-            **{
-                name: one[name]
-                for name in ("kind", "prompt", "name", "caption", "run", "temperature", "nats")
-            },
-        )
-        for one in entries
-    ]
+    for one in entries:
+        one["sound"] = _url(index.parent / one.pop("file"), "audio/flac")
+        one["picture"] = _url(index.parent / one["picture"], "image/png")
+    return [Clip(**one) for one in entries]
 
 
 def first_prompt_clips(clips: list[Clip]) -> list[Clip]:
@@ -66,9 +59,8 @@ def write_page(folder: Path) -> Path:
     for clip in clips:
         prompts.setdefault(clip.prompt, []).append(clip)
     path = folder / PAGE
-    content = {"study": folder.resolve().name, "kicker": "Longwave listening page"}
-    with replacing(path) as partial:
-        partial.write_text(render("listen.html.j2", {**content, "prompts": prompts}))
+    study = {"study": folder.resolve().name, "kicker": "Longwave listening page"}
+    write_whole(path, render("listen.html.j2", study | {"prompts": prompts}))
     return path
 
 

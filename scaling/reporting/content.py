@@ -199,10 +199,7 @@ def _noise(study: Study) -> dict[str, Any]:
     """Return the scatter between seeds, and the median error of a validation."""
     errors = [run.validation.standard_error for run in study.records]
     between = study.noise and {**_both(study.noise[0]), "degrees_of_freedom": study.noise[1]}
-    return {
-        "between_seeds": between,
-        "validation": _both(float(np.median(errors))),
-    }
+    return {"between_seeds": between, "validation": _both(float(np.median(errors)))}
 
 
 def _law(law: StudyLaw) -> dict[str, Any]:

@@ -87,16 +87,11 @@ def _draw_reach(axes: Axes, corpus: Corpus) -> None:
     for split in corpus.splits:
         hours = reached(corpus, split, contexts) / corpus.rate / 3600
         axes.plot(contexts, np.where(hours > 0, hours, np.nan), color=COLOURS[split], label=split)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    axes.set(xscale="log", yscale="log")
     axes.yaxis.set_major_formatter(PLAIN)
     _mark_contexts(axes)
-    _name(
-        axes,
-        "Targets that a context leaves",
-        "samples of context",
-        "hours of samples with that context",
-    )
+    label = "hours of samples with that context"
+    _name(axes, "Targets that a context leaves", "samples of context", label)
 
 
 def _draw_codes(axes: Axes, corpus: Corpus) -> None:
@@ -136,8 +131,6 @@ def _mark_contexts(axes: Axes) -> None:
 
 
 def _name(axes: Axes, title: str, across: str, up: str) -> None:
-    axes.set_title(title)
-    axes.set_xlabel(across)
-    axes.set_ylabel(up)
+    axes.set(title=title, xlabel=across, ylabel=up)
     if axes.get_legend_handles_labels()[0]:
         axes.legend()

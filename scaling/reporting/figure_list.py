@@ -25,11 +25,6 @@ def numbered_figures(study: Study) -> list[NumberedFigure]:
     ]
 
 
-def _figure(code: str, title: str, panels: list[Panel], missing: str) -> NumberedFigure:
-    """Return a figure with its panels, or with the sentence ``missing`` if there are none."""
-    return NumberedFigure(code, title, panels, "" if panels else missing)
-
-
 def _against_axes(study: Study) -> list[NumberedFigure]:
     found = []
     for axis, series in study.curves.items():
@@ -39,37 +34,34 @@ def _against_axes(study: Study) -> list[NumberedFigure]:
             f"{min(values):,.6g}. A curve needs at least two values."
         )
         panels = figures_loss.loss_panels(series) if len(values) > 1 else []
-        found.append(_figure("F1", f"Loss against {setting_name(axis)}", panels, missing))
+        found.append(NumberedFigure("F1", f"Loss against {setting_name(axis)}", panels, missing))
     return found
 
 
 def _context_gain(study: Study) -> NumberedFigure:
-    panel = figures_law.gain_panel_by_law(study.law, study.records, study.seed_noise)
-    panel = panel or figures_law.gain_panel_by_curves(
-        study.curves.get(CONTEXT, []), study.seed_noise
-    )
+    curves = study.curves.get(CONTEXT, [])
+    panels = figures_law.gain_panels_by_law(study.law, study.records, study.seed_noise)
+    panels = panels or figures_law.gain_panels_by_curves(curves, study.seed_noise)
     missing = (
         "Not enough runs: neither a law of the whole study with the context nor a power law of one "
         "curve is determined. The captions of F1 give the slopes."
     )
-    return _figure("F2", "Gain of a doubled context", [panel] if panel else [], missing)
+    return NumberedFigure("F2", "Gain of a doubled context", panels, missing)
 
 
 def _contexts_seen(study: Study) -> NumberedFigure:
     series = study.curves[study.main_axis]
-    panels = [
-        *figures_loss.context_panels(series),
-        *figures_loss.overlaid_panels([run for one in series for run in one.records]),
-    ]
+    panels = figures_loss.context_panels(series)
+    panels += figures_loss.overlaid_panels([run for one in series for run in one.records])
     missing = "Not enough contexts: no run was scored at several contexts."
-    return _figure("F3", "Loss against the context seen, within one run", panels, missing)
+    return NumberedFigure("F3", "Loss against the context seen, within one run", panels, missing)
 
 
 def _learning(study: Study) -> NumberedFigure:
     floor = study.law.analysis.fit.named_parameters["E"] if study.law.analysis else 0.0
-    together = figures_learning.collapsed_panel(study.records, floor)
     panels = figures_learning.learning_panels(study.curves[study.main_axis])
-    return NumberedFigure("F4", "Learning curves", panels + ([together[0]] if together else []))
+    panels += figures_learning.collapsed_panels(study.records, floor)
+    return NumberedFigure("F4", "Learning curves", panels)
 
 
 def _equal_budgets(study: Study) -> NumberedFigure:
@@ -79,17 +71,16 @@ def _equal_budgets(study: Study) -> NumberedFigure:
         panels += figures_cost.profile_panels(law, study.records, study.budgets("shape"))
         panels += figures_cost.frontier_panels(law.best, law.profiles) if law.best else []
     missing = "Not enough runs: " + (" ".join(study.law.notes) or "no runs share a budget.")
-    return _figure("F5", "Best sizes for a budget", panels, missing)
+    return NumberedFigure("F5", "Best sizes for a budget", panels, missing)
 
 
 def _chunk(study: Study) -> NumberedFigure:
-    panel = figures_cost.chunk_panel(study.law.analysis, study.records, study.budgets("chunk"))
+    panels = figures_cost.chunk_panels(study.law.analysis, study.records, study.budgets("chunk"))
     missing = (
         "Not enough runs: this figure needs four chunks at one budget, with equal settings except "
         "the length of training."
     )
-    title = "Loss against the chunk at equal compute"
-    return _figure("F7", title, [panel] if panel else [], missing)
+    return NumberedFigure("F7", "Loss against the chunk at equal compute", panels, missing)
 
 
 def _law_figures(study: Study) -> list[NumberedFigure]:
@@ -104,12 +95,12 @@ def _law_figures(study: Study) -> list[NumberedFigure]:
         residuals = figures_law.residual_panels(law)
         exponents = figures_law.exponent_panels(law.fit)
     others = any(one.values for one in specifications)
-    curve = figures_law.specification_panels(specifications) if others else []
+    choices = figures_law.specification_panels(specifications) if others else []
     return [
-        _figure("F8", "Reducible loss, and the held-out runs", reducible, missing),
-        _figure("F9", "Residuals of the law", residuals, missing),
-        _figure("F10", "E against the exponents", exponents, few),
-        _figure("F11", "The law under other choices", curve, missing),
+        NumberedFigure("F8", "Reducible loss, and the held-out runs", reducible, missing),
+        NumberedFigure("F9", "Residuals of the law", residuals, missing),
+        NumberedFigure("F10", "E against the exponents", exponents, few),
+        NumberedFigure("F11", "The law under other choices", choices, missing),
     ]
 
 
@@ -121,7 +112,7 @@ def figures_as_json(figures: Sequence[NumberedFigure]) -> list[dict[str, Any]]:
             "first": figure.code not in [other.code for other in figures[:at]],
             "title": figure.title,
             "panels": panels_as_json(figure.panels),
-            "missing": figure.missing,
+            "missing": "" if figure.panels else figure.missing,
         }
         for at, figure in enumerate(figures)
     ]

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from itertools import groupby
 
 import numpy as np
-import plotly.graph_objects as go
 
 from scaling.analysis.series import CHUNK, PANEL, setting
 from scaling.config.hardware import SECONDS_PER_HOUR
@@ -14,15 +13,10 @@ from scaling.fitting.table_fit import TableFit
 from scaling.reporting.drawing import (
     GREY,
     PALETTE,
+    Chart,
     Panel,
-    add_scale_buttons,
     axis_title,
     colours_of,
-    draw_band,
-    draw_line,
-    draw_runs,
-    empty_figure,
-    explain_repeats,
     in_bits,
     symbols_of,
 )
@@ -49,7 +43,7 @@ def profile_panels(
         profiles = [profile for profile in found.profiles if profile.name == name]
         if len(profiles) < 2 or min(profile.sizes for profile in profiles) < 3:
             continue
-        figure = empty_figure(name)
+        figure = Chart(name)
         for number, profile in enumerate(profiles):
             colour = PALETTE[number % len(PALETTE)]
             rows = [
@@ -60,11 +54,10 @@ def profile_panels(
             rows.sort(key=lambda row: law.fit.points.x[row, index])
             x = law.fit.points.x[rows, index]
             label = f"{profile.budget:.2g}"
-            draw_line(figure, x, in_bits(law.fit.predicted[rows]), colour)
+            figure.draw_line(x, in_bits(law.fit.predicted[rows]), colour)
             runs = [records[fitted[row]] for row in rows]
-            draw_runs(figure, x, runs, f"{label} operations", colour, name=label)
-        explain_repeats(figure, [records[at] for at in fitted if budget[at]])
-        figure.update_xaxes(type="log")
+            figure.draw_runs(x, runs, f"{label} operations", colour, name=label)
+        figure.explain_repeats([records[at] for at in fitted if budget[at]])
         caption = f"{BUDGET_CAPTION} {_growth_sentence(found, name)}"
         panels.append(Panel(f"equal budgets over {name}", figure, caption))
     return panels
@@ -85,11 +78,11 @@ def frontier_panels(best: Frontier, found: IsoFlop | None) -> list[Panel]:
     panels = []
     for number, (name, exponent) in enumerate(best.exponents.items()):
         colour = PALETTE[number % len(PALETTE)]
-        figure = empty_figure("operations", vertical=f"best {name}")
+        figure = Chart("operations", vertical=f"best {name}", log="xy")
         limits = [point.intervals[name] for point in ordered]
         if all(limits):
             low, high = np.array([limit for limit in limits if limit]).T
-            draw_band(figure, [point.budget for point in ordered], low, high, colour)
+            figure.draw_band([point.budget for point in ordered], low, high, colour)
         figure.add_scatter(
             x=[point.budget for point in ordered],
             y=[point.sizes[name] for point in ordered],
@@ -109,8 +102,8 @@ def frontier_panels(best: Frontier, found: IsoFlop | None) -> list[Panel]:
                 name="minima of the profiles (cubic)",
                 hovertemplate="%{y:,.4g} at %{x:.3g} operations<extra></extra>",
             )
-        figure.update_xaxes(type="log", exponentformat="power")
-        figure.update_yaxes(type="log", exponentformat="power")
+        figure.update_xaxes(exponentformat="power")
+        figure.update_yaxes(exponentformat="power")
         interval = best.intervals[name]
         within = f" (95% {interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
         caption = f"Grows with the budget to the power of {exponent:.3f}{within} within the runs."
@@ -123,11 +116,10 @@ def frontier_panels(best: Frontier, found: IsoFlop | None) -> list[Panel]:
 def compute_panel(records: Sequence[RunRecord]) -> Panel:
     """Draw the loss against the operations of each run, with the Pareto front."""
     cost = [run.operations.total for run in records]
-    figure = empty_figure("operations, forward and backward")
+    figure = Chart("operations, forward and backward")
     _draw_runs_by_depth(figure, records, cost)
     hull = pareto(cost, [run.validation.nats for run in records])
-    draw_line(
-        figure,
+    figure.draw_line(
         [cost[at] for at in hull],
         in_bits([records[at].validation.nats for at in hull]),
         GREY,
@@ -135,8 +127,8 @@ def compute_panel(records: Sequence[RunRecord]) -> Panel:
         showlegend=True,
         dash="dot",
     )
-    figure.update_xaxes(type="log", exponentformat="power")
-    add_scale_buttons(figure)
+    figure.update_xaxes(exponentformat="power")
+    figure.add_scale_buttons()
     named = ", ".join(records[at].id for at in hull)
     return Panel("loss against compute", figure, f"Runs that no cheaper run beats: {named}.")
 
@@ -144,10 +136,9 @@ def compute_panel(records: Sequence[RunRecord]) -> Panel:
 def time_panel(records: Sequence[RunRecord]) -> Panel:
     """Draw the loss against the hours of each run."""
     hours = [run.throughput.wall_seconds / SECONDS_PER_HOUR for run in records]
-    figure = empty_figure("hours from start to end")
+    figure = Chart("hours from start to end")
     _draw_runs_by_depth(figure, records, hours)
-    figure.update_xaxes(type="log")
-    add_scale_buttons(figure)
+    figure.add_scale_buttons()
     caption = (
         f"{sum(hours):,.2f} hours in total. Records have no prices, so there is no axis in dollars."
     )
@@ -163,29 +154,28 @@ def pareto(cost: Sequence[float], loss: Sequence[float]) -> list[int]:
     return found
 
 
-def chunk_panel(
+def chunk_panels(
     law: TableFit | None, records: Sequence[RunRecord], budget: Sequence[float | None]
-) -> Panel | None:
-    """Draw the loss against the chunk at equal cost; None if no budget has several chunks."""
+) -> list[Panel]:
+    """Draw the loss against the chunk at equal cost; empty if no budget has several chunks."""
     of = sorted((at for at, one in enumerate(budget) if one), key=lambda at: budget[at] or 0)
     if not of:
-        return None
-    figure = empty_figure(axis_title(CHUNK))
+        return []
+    figure = Chart(axis_title(CHUNK))
     for number, (one, members) in enumerate(groupby(of, key=lambda at: budget[at])):
         colour = PALETTE[number % len(PALETTE)]
         rows = sorted(members, key=lambda at: setting(records[at], CHUNK))
         x = [setting(records[at], CHUNK) for at in rows]
         runs = [records[at] for at in rows]
-        draw_runs(figure, x, runs, f"{one:.3g} operations", colour, name=f"{one:.2g}")
+        figure.draw_runs(x, runs, f"{one:.3g} operations", colour, name=f"{one:.2g}")
         if law:
             values = np.array(
                 [[law.table.values[name][at] for name in law.fit.points.names] for at in rows]
             )
-            draw_line(figure, x, in_bits(law.fit.at(values)), colour)
-    explain_repeats(figure, [records[at] for at in of])
-    figure.update_xaxes(type="log")
+            figure.draw_line(x, in_bits(law.fit.at(values)), colour)
+    figure.explain_repeats([records[at] for at in of])
     caption = BUDGET_CAPTION + (_best_chunk_sentence(law) if law else "")
-    return Panel("loss against the chunk at equal compute", figure, caption)
+    return [Panel("loss against the chunk at equal compute", figure, caption)]
 
 
 def _best_chunk_sentence(law: TableFit) -> str:
@@ -199,16 +189,13 @@ def _best_chunk_sentence(law: TableFit) -> str:
     return f" At equal targets the best chunk is {best:,.0f} samples{within}."
 
 
-def _draw_runs_by_depth(
-    figure: go.Figure, records: Sequence[RunRecord], x: Sequence[float]
-) -> None:
+def _draw_runs_by_depth(figure: Chart, records: Sequence[RunRecord], x: Sequence[float]) -> None:
     """Draw all runs, with a colour and a symbol for each depth."""
     depths = [f"layers {setting(run, PANEL)}" for run in records]
     colours, symbols = colours_of(depths), symbols_of(depths)
     for depth in sorted(colours, key=lambda text: (len(text), text)):
         of = [at for at, one in enumerate(depths) if one == depth]
-        draw_runs(
-            figure,
+        figure.draw_runs(
             [x[at] for at in of],
             [records[at] for at in of],
             depth,
@@ -217,4 +204,4 @@ def _draw_runs_by_depth(
             marker={"size": 6, "opacity": 0.75},
             name=depth,
         )
-    explain_repeats(figure, records)
+    figure.explain_repeats(records)

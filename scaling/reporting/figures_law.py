@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 from scipy.special import ndtri
 
 from scaling.analysis.context_or_size import per_doubling, size_instead_of_context
@@ -18,13 +17,9 @@ from scaling.reporting.drawing import (
     GREY,
     PALETTE,
     SYMBOLS,
+    Chart,
     Panel,
     axis_title,
-    draw_band,
-    draw_line,
-    draw_points,
-    empty_figure,
-    explain_repeats,
     in_bits,
     symbol_of,
 )
@@ -36,7 +31,7 @@ NUM_DRAWN = 40  # points along a drawn line
 def reducible_panel(law: TableFit, records: Sequence[RunRecord]) -> Panel:
     """Draw the loss above E against compute, with fitted runs filled and held-out runs open."""
     floor = law.fit.named_parameters["E"]
-    figure = empty_figure("operations, forward and backward", vertical="bits a sample above E")
+    figure = Chart("operations, forward and backward", vertical="bits a sample above E", log="xy")
     errors: list[str] = []
     for fitted, name in ((True, "fitted"), (False, "held out")):
         chosen = np.flatnonzero(law.table.fitted if fitted else law.table.held_out).tolist()
@@ -49,8 +44,7 @@ def reducible_panel(law: TableFit, records: Sequence[RunRecord]) -> Panel:
                 f"{text}, predicted less measured {error}"
                 for text, error in zip(hover_text, errors, strict=True)
             ]
-        draw_points(
-            figure,
+        figure.draw_points(
             [records[at].operations.total for at in chosen],
             [records[at].validation.nats - floor for at in chosen],
             hover_text,
@@ -65,16 +59,15 @@ def reducible_panel(law: TableFit, records: Sequence[RunRecord]) -> Panel:
             },
             opacity=0.6 if fitted else 1.0,
         )
-    explain_repeats(figure, [records[at] for at in np.flatnonzero(law.table.usable).tolist()])
+    figure.explain_repeats([records[at] for at in np.flatnonzero(law.table.usable).tolist()])
     note = _draw_best_losses(figure, law, records, floor)
-    figure.update_xaxes(type="log", exponentformat="power")
-    figure.update_yaxes(type="log")
+    figure.update_xaxes(exponentformat="power")
     off = f" Held out, predicted less measured: {', '.join(errors)}." if errors else ""
     return Panel("reducible loss", figure, f"E is {in_both_units(floor, 3)}.{off}{note}")
 
 
 def _draw_best_losses(
-    figure: go.Figure, law: TableFit, records: Sequence[RunRecord], floor: float
+    figure: Chart, law: TableFit, records: Sequence[RunRecord], floor: float
 ) -> str:
     """Draw the lowest loss above E at each budget, and return a sentence for the caption."""
     if not law.best:
@@ -84,8 +77,7 @@ def _draw_best_losses(
     for beyond in (False, True):
         part = [point for point in best if (point.budget > dearest) == beyond]
         part = [best[len(best) - len(part) - 1], *part] if beyond else part
-        draw_line(
-            figure,
+        figure.draw_line(
             [point.budget for point in part],
             in_bits([point.loss - floor for point in part]),
             PALETTE[2],
@@ -103,7 +95,7 @@ def residual_panels(law: TableFit) -> list[Panel]:
     deviation = float(relative.std(ddof=1))
     panels = []
     for index, name in enumerate(made.points.names):
-        figure = empty_figure(name, vertical="predicted less measured, %")
+        figure = Chart(name, vertical="predicted less measured, %")
         _draw_residuals(
             figure,
             made.points.x[:, index],
@@ -112,24 +104,21 @@ def residual_panels(law: TableFit) -> list[Panel]:
             ",.6g",
         )
         figure.add_hline(0, line={"color": GREY, "width": 1})
-        figure.update_xaxes(type="log")
         trend = float(np.corrcoef(made.points.position[:, index], relative)[0, 1])
         caption = f"Correlation with the logarithm of {name}: {trend:+.2f}."
         panels.append(Panel(f"against {name}", figure, caption))
     ranks = (np.arange(len(relative)) + 0.5) / len(relative)
     normal = ndtri(ranks)
-    figure = empty_figure("standard normal", vertical="predicted less measured, %")
+    figure = Chart("standard normal", vertical="predicted less measured, %", log="")
     marker = {"color": PALETTE[0], "size": 6, "opacity": 0.7}
     _draw_residuals(figure, normal, np.sort(relative), marker, ".2f")
-    draw_line(
-        figure, [normal[0], normal[-1]], [deviation * normal[0], deviation * normal[-1]], GREY
-    )
+    figure.draw_line([normal[0], normal[-1]], [deviation * normal[0], deviation * normal[-1]], GREY)
     caption = f"Line: a normal distribution with their standard deviation, {deviation:.3f}%."
     return [*panels, Panel("against a normal distribution", figure, caption)]
 
 
 def _draw_residuals(
-    figure: go.Figure, x: Floats, relative: Floats, marker: dict[str, Any], form: str
+    figure: Chart, x: Floats, relative: Floats, marker: dict[str, Any], form: str
 ) -> None:
     figure.add_scatter(
         x=x.tolist(),
@@ -149,9 +138,8 @@ def exponent_panels(made: Fit) -> list[Panel]:
     panels = []
     for index, name in enumerate(made.form.terms):
         exponent = values[f"{name}.exponent"]
-        figure = empty_figure(f"exponent of {name}", vertical="E, bits a sample")
-        draw_points(
-            figure,
+        figure = Chart(f"exponent of {name}", vertical="E, bits a sample", log="")
+        figure.draw_points(
             exponent,
             values["E"],
             ["redraw"] * len(exponent),
@@ -159,8 +147,7 @@ def exponent_panels(made: Fit) -> list[Panel]:
             marker={"symbol": SYMBOLS[index % len(SYMBOLS)], "size": 5, "opacity": 0.5},
             showlegend=False,
         )
-        draw_points(
-            figure,
+        figure.draw_points(
             [made.named_parameters[f"{name}.exponent"]],
             [made.named_parameters["E"]],
             ["fit"],
@@ -177,13 +164,13 @@ def exponent_panels(made: Fit) -> list[Panel]:
     return panels
 
 
-def gain_panel_by_law(
+def gain_panels_by_law(
     law: StudyLaw, records: Sequence[RunRecord], noise: float | None
-) -> Panel | None:
-    """Draw the gain of one more doubling of context by the joint fit; None without a context."""
+) -> list[Panel]:
+    """Draw the gain of one more doubling of context by the joint fit; empty without a context."""
     index = law.context_column
     if law.analysis is None or index is None:
-        return None
+        return []
     made = law.analysis.fit
     usable = np.flatnonzero(law.analysis.table.usable).tolist()
     reference = min(usable, key=lambda at: records[at].validation.nats)
@@ -199,58 +186,55 @@ def gain_panel_by_law(
             contexts, gain, instead, f"that of the same operations spent on {name}"
         )
     caption += _noise_line(figure, contexts, gain, noise)
-    return Panel("gain of a doubled context", figure, caption)
+    return [Panel("gain of a doubled context", figure, caption)]
 
 
-def gain_panel_by_curves(series: Sequence[Series], noise: float | None) -> Panel | None:
-    """Draw the same gain by the determined power laws of single curves; None without any."""
+def gain_panels_by_curves(series: Sequence[Series], noise: float | None) -> list[Panel]:
+    """Draw the same gain by the determined power laws of single curves; empty without any."""
     laws = [
         (one, one.law.fitted)
         for one in series
         if one.axis == CONTEXT and one.law and one.law.determined
     ]
     if not laws:
-        return None
+        return []
     figure = _gain_figure()
     caption = "The power law of each curve; bands: 95%."
     for number, (one, made) in enumerate(laws):
         colour, name = PALETTE[number % len(PALETTE)], f"{one.panel}, {one.label}"
         contexts, gain = _draw_gain(figure, made, made.points.x[0], 0, colour, name)
     caption += _noise_line(figure, contexts, gain, noise) if len(laws) == 1 else ""
-    return Panel("gain of a doubled context", figure, caption)
+    return [Panel("gain of a doubled context", figure, caption)]
 
 
-def _gain_figure() -> go.Figure:
-    figure = empty_figure(axis_title(CONTEXT), vertical="bits a sample gained by a doubling")
-    figure.update_xaxes(type="log")
-    figure.update_yaxes(type="log")
-    return figure
+def _gain_figure() -> Chart:
+    return Chart(axis_title(CONTEXT), vertical="bits a sample gained by a doubling", log="xy")
 
 
 def _draw_gain(
-    figure: go.Figure, made: Fit, row: Floats, index: int, colour: str, name: str
+    figure: Chart, made: Fit, row: Floats, index: int, colour: str, name: str
 ) -> tuple[Floats, Floats]:
     """Draw the gain of a doubled context with its band, all else as in ``row``.
 
     Returns the contexts (samples) and the gains (nats), both of shape (NUM_DRAWN,).
     """
-    contexts = np.geomspace(*_ends(made.points.x[:, index]), NUM_DRAWN)
+    fitted = made.points.x[:, index]
+    contexts = np.geomspace(fitted.min(), fitted.max(), NUM_DRAWN)
     rows = np.tile(row, (len(contexts), 1))
     rows[:, index] = contexts
     gain = per_doubling(made, rows, index, made.parameters[None])[0]
     drawn = per_doubling(made, rows, index, made.redraws)
     if len(drawn) > 1:
         low, high = np.percentile(drawn, PERCENTILES, axis=0)
-        draw_band(figure, contexts, in_bits(low), in_bits(high), colour)
+        figure.draw_band(contexts, in_bits(low), in_bits(high), colour)
     _gain_line(figure, contexts, gain, colour, name)
     return contexts, gain
 
 
 def _gain_line(
-    figure: go.Figure, contexts: Floats, gain: Floats, colour: str, name: str, dash: str = "solid"
+    figure: Chart, contexts: Floats, gain: Floats, colour: str, name: str, dash: str = "solid"
 ) -> None:
-    draw_line(
-        figure,
+    figure.draw_line(
         contexts,
         in_bits(gain),
         colour,
@@ -262,13 +246,12 @@ def _gain_line(
     )
 
 
-def _noise_line(figure: go.Figure, contexts: Floats, gain: Floats, noise: float | None) -> str:
+def _noise_line(figure: Chart, contexts: Floats, gain: Floats, noise: float | None) -> str:
     """Draw the scatter between seeds, and return a sentence on where the gain falls below it."""
     if noise is None:
         return " No configuration was run twice, so the scatter between seeds is unknown."
-    draw_line(
-        figure,
-        _ends(contexts),
+    figure.draw_line(
+        [contexts[0], contexts[-1]],
         [bits(noise)] * 2,
         GREY,
         dash="dot",
@@ -288,10 +271,6 @@ def _crossing(contexts: Floats, gain: Floats, other: Floats, name: str) -> str:
     return f" The gain is below {name} from {contexts[below[0]]:,.0f} samples on."
 
 
-def _ends(values: Floats) -> tuple[float, float]:
-    return float(values.min()), float(values.max())
-
-
 def specification_panels(found: Sequence[Specification]) -> list[Panel]:
     """Draw E and each exponent under every specification, in the order of their size."""
     made = [one for one in found if one.values]
@@ -299,9 +278,8 @@ def specification_panels(found: Sequence[Specification]) -> list[Panel]:
     for key in made[0].values:
         ordered = sorted(made, key=lambda one: one.values[key])
         values = [bits(one.values[key]) if key == "E" else one.values[key] for one in ordered]
-        figure = empty_figure(
-            "E, bits a sample" if key == "E" else key.replace(".", ", "), vertical=""
-        )
+        title = "E, bits a sample" if key == "E" else key.replace(".", ", ")
+        figure = Chart(title, vertical="", log="")
         for reported in (False, True):
             chosen = [at for at, one in enumerate(ordered) if (one is made[0]) == reported]
             ends = [interval[1] if (interval := one.intervals[key]) else None for one in ordered]

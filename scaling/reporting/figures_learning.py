@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 
 import numpy as np
-import plotly.graph_objects as go
 
 from scaling.analysis.series import SEED, Series, setting, setting_name, setting_text
 from scaling.reporting.drawing import (
     GREY,
     HOVER,
     PALETTE,
+    Chart,
     Panel,
     colours_of,
-    empty_figure,
     in_bits,
+    padded_limits,
 )
-from scaling.reporting.figures_loss import draw_references, reference_lines
+from scaling.reporting.figures_loss import reference_lines
 from scaling.runs.record import CurvePoint, RunRecord, in_both_units
 
 STRETCHES = 8  # of a run, over which its training loss is averaged
@@ -35,33 +35,32 @@ def learning_panels(series: Sequence[Series]) -> list[Panel]:
     ]
     heights = in_bits([point.nats for point in points])
     lines, note = reference_lines(records[0], min(heights), max(heights), 0.0)
-    shown = [*heights, *lines.values()]
-    room = 0.08 * (max(shown) - min(shown))
+    limits = padded_limits([*heights, *lines.values()], 0.08)
     with_training = len(records) <= MOST_WITH_TRAINING
     training = f"dotted: training, averaged over {STRETCHES} stretches of the run."
     kinds = f"Thick: validation; {training}" if with_training else "Validation losses."
     panels = []
     for name in dict.fromkeys(one.panel for one in series):
-        figure = empty_figure("targets seen", (min(shown) - room, max(shown) + room))
+        figure = Chart("targets seen", limits, log="")
         members = [one for one in series if one.panel == name]
         for one in members:
             _draw(figure, one, colours[one.label], with_training)
-        draw_references(figure, lines)
+        figure.draw_references(lines)
         ends = ", ".join(f"{one.label} ends at {one.losses}" for one in members)
         caption = f"{kinds} {ends[0].upper()}{ends[1:]}. {note}"
         panels.append(Panel(name, figure, caption))
     return panels
 
 
-def collapsed_panel(records: Sequence[RunRecord], floor: float) -> tuple[Panel, list[str]] | None:
-    """Draw all runs as shares of their length and reducible loss, and list the outliers' ids.
+def collapsed_panels(records: Sequence[RunRecord], floor: float) -> list[Panel]:
+    """Draw all runs as shares of their length and reducible loss, with the outliers coloured.
 
-    ``floor`` is the irreducible loss (nats), 0 if it is unknown. None if no run was validated
-    twice.
+    ``floor`` is the irreducible loss (nats), 0 if it is unknown. The list is empty if no run was
+    validated twice.
     """
     drawn = [run for run in records if len(run.validation_curve) > 1]
     if not drawn:
-        return None
+        return []
     shares = [
         (
             [point.targets / run.targets.seen for point in run.validation_curve],
@@ -75,9 +74,8 @@ def collapsed_panel(records: Sequence[RunRecord], floor: float) -> tuple[Panel, 
     middles = np.array([np.interp(0.5, x, y) for x, y in shares])
     apart = np.abs(middles - np.median(middles))
     limit = max(OUTLYING * float(np.median(apart)), LEAST_APART)
-    figure = empty_figure(
-        "share of the run's targets", vertical="reducible loss over its last value"
-    )
+    vertical = "reducible loss over its last value"
+    figure = Chart("share of the run's targets", vertical=vertical, log="xy")
     outliers = [run.id for run, far in zip(drawn, apart > limit, strict=True) if far]
     for far in (False, True):
         x: list[float | None] = []
@@ -98,8 +96,6 @@ def collapsed_panel(records: Sequence[RunRecord], floor: float) -> tuple[Panel, 
             hovertemplate="%{y:.4f} at %{x:.3f}<br>%{customdata}<extra></extra>",
             name="outliers" if far else "other runs",
         )
-    figure.update_xaxes(type="log")
-    figure.update_yaxes(type="log")
     verdict = (
         f"Outliers (coloured), half-way more than {OUTLYING:g} median deviations from the median: "
         f"{', '.join(outliers)}."
@@ -108,10 +104,10 @@ def collapsed_panel(records: Sequence[RunRecord], floor: float) -> tuple[Panel, 
     )
     over = f"above E = {in_both_units(floor, 3)}" if floor else "in full, because E is unknown"
     caption = f"{len(drawn)} runs; the loss {over}. {verdict}"
-    return Panel("all runs, collapsed", figure, caption), outliers
+    return [Panel("all runs, collapsed", figure, caption)]
 
 
-def _draw(figure: go.Figure, one: Series, colour: str, training: bool) -> None:
+def _draw(figure: Chart, one: Series, colour: str, training: bool) -> None:
     """Draw the learning curves of one series as one trace, with gaps between runs."""
     kinds = [("validation", "solid", [run.validation_curve for run in one.records])]
     if training:

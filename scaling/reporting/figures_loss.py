@@ -3,21 +3,17 @@
 from collections.abc import Hashable, Sequence
 
 import numpy as np
-import plotly.graph_objects as go
 
 from scaling.analysis.series import CONTEXT, Series, configuration, setting, setting_name, varied
 from scaling.reporting.drawing import (
     PALETTE,
     SYMBOLS,
+    Chart,
     Panel,
     axis_title,
     colours_of,
-    draw_band,
-    draw_line,
-    draw_points,
-    empty_figure,
-    explain_repeats,
     in_bits,
+    padded_limits,
     symbol_of,
     tick_label,
 )
@@ -34,28 +30,24 @@ CONTEXTS_CAPTION = (
 
 def loss_panels(series: Sequence[Series]) -> list[Panel]:
     """Draw the loss against the axis of the series: panels by depth, colours by label."""
-    names = list(dict.fromkeys(one.panel for one in series))
     colours = colours_of([one.label for one in series])
     records = [record for one in series for record in one.records]
     losses = in_bits([record.validation.nats for record in records])
     errors = in_bits([record.validation.standard_error for record in records])
     lines, note = reference_lines(records[0], min(losses), max(losses), max(errors))
-    shown = [*losses, *lines.values()]
-    room = 0.06 * (max(shown) - min(shown)) + max(errors)
-    limits = (min(shown) - room, max(shown) + room)
+    limits = padded_limits([*losses, *lines.values()], 0.06, max(errors))
     panels = []
-    for name in names:
-        figure = empty_figure(axis_title(series[0].axis), limits)
+    for name in dict.fromkeys(one.panel for one in series):
+        figure = Chart(axis_title(series[0].axis), limits)
         members = [one for one in series if one.panel == name]
         for offset, one in enumerate(members):
             dodge = 1 + 0.02 * (offset - (len(members) - 1) / 2)
             _draw(figure, one, colours[one.label], SYMBOLS[offset % len(SYMBOLS)], dodge)
-        explain_repeats(figure, [run for one in members for run in one.records])
+        figure.explain_repeats([run for one in members for run in one.records])
         ticks = sorted({value for one in members for value in one.positions})
-        figure.update_xaxes(type="log")
         if len(ticks) <= MOST_TICKS:
             figure.update_xaxes(tickvals=ticks, ticktext=[tick_label(tick) for tick in ticks])
-        draw_references(figure, lines)
+        figure.draw_references(lines)
         sentences = [*map(_curve_sentence, members[:MOST_CAPTIONED])]
         if len(members) > MOST_CAPTIONED:
             more = len(members) - MOST_CAPTIONED
@@ -81,10 +73,9 @@ def context_panels(series: Sequence[Series]) -> list[Panel]:
     ]
     panels = []
     for name in dict.fromkeys(one.panel for one, _ in drawn):
-        room = 0.08 * (max(heights) - min(heights))
-        figure = empty_figure(axis_title(CONTEXT), (min(heights) - room, max(heights) + room))
-        figure.update_yaxes(title_text="bits above the longest context", exponentformat="power")
-        figure.update_xaxes(type="log")
+        vertical = "bits above the longest context"
+        figure = Chart(axis_title(CONTEXT), padded_limits(heights, 0.08), vertical)
+        figure.update_yaxes(exponentformat="power")
         for one, scored in drawn:
             if one.panel == name:
                 _draw_contexts(figure, one, scored, colours[one.label])
@@ -108,11 +99,10 @@ def overlaid_panels(records: Sequence[RunRecord]) -> list[Panel]:
     runs = max(groups.values(), key=len)
     if len(runs) < 2:
         return []
-    figure = empty_figure("samples of context seen")
+    figure = Chart("samples of context seen")
     for number, (context, run) in enumerate(sorted(runs.items())):
         scored, colour = run.validation.by_context, PALETTE[number % len(PALETTE)]
-        draw_points(
-            figure,
+        figure.draw_points(
             [score.longest for score in scored],
             [score.nats for score in scored],
             [f"trained with {context:,} samples, run {run.id}"] * len(scored),
@@ -122,7 +112,6 @@ def overlaid_panels(records: Sequence[RunRecord]) -> list[Panel]:
             line={"color": colour, "width": 1.5},
             name=tick_label(context),
         )
-    figure.update_xaxes(type="log")
     shared = ", ".join(f"{setting_name(key)} {setting(run, key)}" for key in others)
     caption = (
         f"A colour for each context of training{', all with ' + shared if shared else ''}. If a "
@@ -132,13 +121,10 @@ def overlaid_panels(records: Sequence[RunRecord]) -> list[Panel]:
     return [Panel("all contexts overlaid", figure, caption)]
 
 
-def _draw_contexts(
-    figure: go.Figure, one: Series, scored: Sequence[ContextLoss], colour: str
-) -> None:
+def _draw_contexts(figure: Chart, one: Series, scored: Sequence[ContextLoss], colour: str) -> None:
     """Draw the excess loss of one run at each context, with its paired standard error."""
     errors = in_bits([score.excess_standard_error or 0 for score in scored])
-    draw_points(
-        figure,
+    figure.draw_points(
         [score.longest for score in scored],
         [score.excess for score in scored],
         [f"{one.label}, {score.longest:,} samples" for score in scored],
@@ -151,22 +137,21 @@ def _draw_contexts(
     )
 
 
-def _draw(figure: go.Figure, one: Series, colour: str, symbol: str, dodge: float) -> None:
+def _draw(figure: Chart, one: Series, colour: str, symbol: str, dodge: float) -> None:
     """Draw one curve: means of its configurations with error bars, over its line and band."""
     fitted = one.law if one.law and one.law.determined else one.slope
     if fitted:
         x = np.geomspace(min(one.positions), max(one.positions), NUM_DRAWN)
         limits = fitted.band(x)
         if limits:
-            draw_band(figure, x, in_bits(limits[0]), in_bits(limits[1]), colour)
+            figure.draw_band(x, in_bits(limits[0]), in_bits(limits[1]), colour)
         dash = "solid" if fitted is one.law else "dash"
-        draw_line(figure, x, in_bits(fitted.at(x)), colour, dash=dash)
+        figure.draw_line(x, in_bits(fitted.at(x)), colour, dash=dash)
     cells: dict[float, list[RunRecord]] = {}
     for position, record in zip(one.positions, one.records, strict=True):
         cells.setdefault(position, []).append(record)
     losses = [float(np.mean([run.validation.nats for run in runs])) for runs in cells.values()]
-    draw_points(
-        figure,
+    figure.draw_points(
         [position * dodge for position in cells],
         losses,
         [
@@ -204,17 +189,6 @@ def reference_lines(
             side = "above" if bits(nats) > high else "below"
             notes.append(f"The {name}, {in_both_units(nats, 3)}, is {side} the axis.")
     return drawn, " ".join(notes)
-
-
-def draw_references(figure: go.Figure, lines: dict[str, float]) -> None:
-    """Draw dotted lines at the references (bits)."""
-    for name, height in lines.items():
-        figure.add_hline(
-            height,
-            line={"color": "#888888", "width": 1.2, "dash": "dot"},
-            annotation={"text": f"{name} {height:.3f}", "font": {"size": 12}},
-            annotation_position="top right",
-        )
 
 
 def _curve_sentence(one: Series) -> str:

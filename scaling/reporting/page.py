@@ -28,6 +28,7 @@ def render(template: str, content: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["setting_name"] = setting_name
     environment.globals.update(setting_name=setting_name, setting_text=setting_text, in_bits=bits)
     library = {"plotly": _compressed_plotly()} if html else {}
     return environment.get_template(template).render(**content, **library)

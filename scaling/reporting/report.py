@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets.files import replacing
+from datasets.files import write_whole
 from scaling.reporting.content import report_content
 from scaling.reporting.figure_list import figure_rows, figures_as_json, numbered_figures
 from scaling.reporting.page import render
@@ -53,35 +53,40 @@ def write_study_report(study: Study) -> ReportPaths:
         "figures": figures_as_json(figures),
         "clips": study.clips,
     }
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = {"runs.csv": content["runs"], "figures.csv": figure_rows(figures)}
+    return write_page(folder / "report.html", "report", content, shown, tables)
+
+
+def write_page(
+    html: Path,
+    template: str,
+    content: dict[str, Any],
+    shown: dict[str, Any],
+    tables: Mapping[str, Sequence[dict[str, Any]]],
+) -> ReportPaths:
+    """Write ``content`` as JSON, ``shown`` as a page and as Markdown, and tables by file name.
+
+    All files are in the folder of ``html``. NaN and infinity in the JSON are errors.
+    """
     paths = ReportPaths(
-        html=folder / "report.html",
-        json=folder / "report.json",
-        csv=folder / "runs.csv",
+        html=html,
+        json=html.with_suffix(".json"),
+        csv=html.with_name(next(iter(tables))),
         headlines=content["headlines"],
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_files(
-        {
-            paths.csv: table_text(content["runs"]),
-            folder / "figures.csv": table_text(figure_rows(figures)),
-            paths.json: json_text(content),
-            folder / "report.md": render("report.md.j2", shown),
-            paths.html: render("report.html.j2", shown),
-        }
-    )
+    texts = {html.with_name(name): table_text(rows) for name, rows in tables.items()}
+    texts[paths.json] = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    texts[html.with_suffix(".md")] = render(f"{template}.md.j2", shown)
+    texts[html] = render(f"{template}.html.j2", shown)
+    write_files(texts)
     return paths
 
 
 def write_files(texts: Mapping[Path, str]) -> None:
     """Write texts to their paths, each file whole or not at all."""
     for path, text in texts.items():
-        with replacing(path) as partial:
-            partial.write_text(text)
-
-
-def json_text(content: dict[str, Any]) -> str:
-    """Return content as JSON text; NaN and infinity are errors."""
-    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+        write_whole(path, text)
 
 
 def table_text(table: Sequence[dict[str, Any]]) -> str:

@@ -71,7 +71,8 @@ def analyse_study(
     records = sorted_records(records)
     table, curves, noise = table_rows(records), study_curves(records), seed_noise(records)
     law = study_law(records, table, folder)
-    unfinished = _unfinished_runs(folder, records)
+    is_study = (folder / STUDY_NAME).exists()
+    unfinished = read_states(folder, without={run.id for run in records}) if is_study else []
     return Study(
         name=name,
         folder=folder,
@@ -93,13 +94,6 @@ def analyse_study(
         checks=checklist(records, law.analysis, noise[0] if noise else None, len(unfinished)),
         planned=planned_content(records),
     )
-
-
-def _unfinished_runs(folder: Path, records: Sequence[RunRecord]) -> list[RunState]:
-    if not (folder / STUDY_NAME).exists():
-        return []
-    done = {run.id for run in records}
-    return [state for state in read_states(folder) if state.id not in done]
 
 
 def _law_usage(law: StudyLaw, num_runs: int) -> list[str]:

@@ -10,16 +10,9 @@ from scipy.special import stdtrit
 from scaling.analysis.records import ReportError, check_records_comparable, load_records
 from scaling.analysis.series import CONTEXT, SEED, setting, setting_name
 from scaling.reporting.content import report_content
-from scaling.reporting.drawing import (
-    PALETTE,
-    Panel,
-    add_scale_buttons,
-    axis_title,
-    draw_points,
-    empty_figure,
-)
-from scaling.reporting.page import panels_as_json, render
-from scaling.reporting.report import ReportPaths, json_text, table_text, write_files
+from scaling.reporting.drawing import PALETTE, Chart, Panel, axis_title
+from scaling.reporting.page import panels_as_json
+from scaling.reporting.report import ReportPaths, write_page
 from scaling.reporting.study import Study, analyse_study
 from scaling.runs.record import RunRecord, bits, in_both_units
 
@@ -42,25 +35,13 @@ def write_two(first: Path, second: Path) -> ReportPaths:
     content = comparison_content(studies)
     content["reproduce"] = f"python -m scaling report --compare {first} {second}"
     shown = content | {
+        "keys": _pairing_settings(studies),
         "kicker": "Longwave: two studies",
         "panels": panels_as_json(_panels(studies)) if not content["incomparable"] else [],
     }
-    stem = first / f"compared-with-{second.resolve().name}"
-    paths = ReportPaths(
-        html=Path(f"{stem}.html"),
-        json=Path(f"{stem}.json"),
-        csv=Path(f"{stem}.csv"),
-        headlines=content["headlines"],
-    )
-    write_files(
-        {
-            paths.csv: table_text(content["pairs"] or [{"configuration": None}]),
-            paths.json: json_text(content),
-            Path(f"{stem}.md"): render("two_studies.md.j2", shown),
-            paths.html: render("two_studies.html.j2", shown),
-        }
-    )
-    return paths
+    stem = f"compared-with-{second.resolve().name}"
+    tables = {f"{stem}.csv": content["pairs"] or [{"configuration": None}]}
+    return write_page(first / f"{stem}.html", "two_studies", content, shown, tables)
 
 
 def comparison_content(studies: Pair) -> dict[str, Any]:
@@ -132,10 +113,15 @@ def _parameters(
     return rows
 
 
+def _pairing_settings(studies: Pair) -> list[str]:
+    """Return the seed and the settings that vary within either study."""
+    return [*dict.fromkeys(key for study in studies for key in study.varied), SEED]
+
+
 def _pairs(studies: Pair) -> list[dict[str, Any]]:
-    """Pair the runs that agree in the seed and in all settings that vary within either study."""
+    """Pair the runs that agree in all :func:`_pairing_settings`."""
     first, second = studies
-    keys = [*dict.fromkeys([*first.varied, *second.varied]), SEED]
+    keys = _pairing_settings(studies)
     found = {tuple(setting(run, key) for key in keys): run for run in second.records}
     pairs = []
     for run in first.records:
@@ -221,10 +207,9 @@ def _panels(studies: Pair) -> list[Panel]:
     )
     panels = []
     for title, horizontal, position in axes:
-        figure = empty_figure(horizontal)
+        figure = Chart(horizontal)
         for number, study in enumerate(studies):
-            draw_points(
-                figure,
+            figure.draw_points(
                 [position(run) for run in study.records],
                 [run.validation.nats for run in study.records],
                 [f"{study.name}, run {run.id}" for run in study.records],
@@ -232,7 +217,6 @@ def _panels(studies: Pair) -> list[Panel]:
                 name=study.name,
                 marker={"symbol": SYMBOLS[number], "size": 7, "opacity": 0.7},
             )
-        figure.update_xaxes(type="log")
-        add_scale_buttons(figure)
+        figure.add_scale_buttons()
         panels.append(Panel(title, figure, f"{best[0].upper()}{best[1:]}."))
     return panels

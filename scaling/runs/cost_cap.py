@@ -13,13 +13,7 @@ from scaling.runs.log import LOG_NAME, RunHistory
 
 @dataclass(frozen=True)
 class CostCap:
-    """Limit of the cost of a command.
-
-    Attributes:
-        dollars: the limit.
-        dollars_per_worker_hour: price of a worker.
-        since: time of the command, seconds since 1970.
-    """
+    """Limit of the cost of a command, which started at ``since`` (seconds since 1970)."""
 
     dollars: float
     dollars_per_worker_hour: float

@@ -31,14 +31,9 @@ class Fault:
 
 @dataclass(frozen=True)
 class Job:
-    """A run to train.
+    """A run to train, with absolute folders and the values that its sweep varies, by dotted key.
 
-    Attributes:
-        axes: values that its sweep varies, by dotted key.
-        corpus_folder, run_folder: absolute paths.
-        faults: faults that a rehearsal injects.
-        until: share of the schedule at which the run waits in a checkpoint; None trains to its end.
-        cap: limit of the cost of the command.
+    At the share ``until`` of the schedule it waits in a checkpoint; None trains to its end.
     """
 
     config: RunConfig
@@ -53,16 +48,11 @@ class Job:
 
 @dataclass(frozen=True)
 class WorkerStart:
-    """One start of a run's workers.
+    """One start of a run's workers, from the committed ``checkpoint`` of ``step``; None at step 0.
 
-    Attributes:
-        id: id of this start.
-        pieces: micro-batches into which each worker divides its share of a batch.
-        step: step from which it continues.
-        checkpoint: folder of the committed checkpoint of that step; None at step 0.
-        why: reason why the previous start ended.
-        warnings: sentences about problems since then.
-        suspect: step whose loss was NaN or infinite in the previous start.
+    Each worker divides its share of a batch into ``pieces`` micro-batches. ``why`` is the reason
+    why the previous start ended, ``suspect`` its step whose loss was NaN or infinite, ``warnings``
+    are sentences about problems since then.
     """
 
     id: str

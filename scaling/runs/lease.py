@@ -18,7 +18,7 @@ from uuid import uuid4
 
 import psutil
 
-from datasets.files import replacing
+from datasets.files import write_whole
 from scaling.common.polling import polling_every
 
 FILE_NAME = "lease.json"
@@ -86,8 +86,7 @@ def _renew(path: Path, holder: dict[str, Any], renewals: int) -> None:
 
 
 def _write(path: Path, holder: dict[str, Any], renewals: int) -> None:
-    with replacing(path) as partial:
-        partial.write_text(json.dumps({**holder, "renewals": renewals}) + "\n")
+    write_whole(path, json.dumps({**holder, "renewals": renewals}) + "\n")
 
 
 def _read(path: Path) -> dict[str, Any] | None:

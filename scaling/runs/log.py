@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from datasets.files import replacing
+from datasets.files import write_whole
 
 LOG_NAME = "metrics.jsonl"
 FAILURE_NAME = "failure.json"
@@ -44,15 +44,9 @@ class RunHistory:
         return history
 
     def add(self, line: dict[str, Any]) -> None:
-        """Append one line of the log."""
-        kinds = {
-            "step": self.steps,
-            "validation": self.validations,
-            "start": self.starts,
-            "warning": self.warnings,
-            "rung": self.rungs,
-        }
-        kinds[line["kind"]].append({name: line[name] for name in line if name != "kind"})
+        """Append one line of the log to those of its kind."""
+        lines: list[dict[str, Any]] = getattr(self, f"{line['kind']}s")
+        lines.append({name: line[name] for name in line if name != "kind"})
 
 
 class RunLog:
@@ -71,8 +65,7 @@ class RunLog:
         self.reached = steps[-1] if steps else None
         self.began: float = next((it["time"] for it in lines if it["kind"] == "start"), time.time())
         kept = [line for line in lines if line["kind"] in STAYING or line["step"] <= step]
-        with replacing(path) as partial:
-            partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        write_whole(path, "".join(json.dumps(line) + "\n" for line in kept))
         self.history = RunHistory()
         for line in kept:
             self.history.add(line)
@@ -95,8 +88,8 @@ class RunLog:
 
 def note_failure(folder: Path, problem: str, *, diverged: bool) -> None:
     """Write the reason of a failure into the run folder; ``diverged`` if the loss was NaN."""
-    with replacing(folder / FAILURE_NAME) as partial:
-        partial.write_text(json.dumps({"problem": problem, "diverged": diverged}) + "\n")
+    content = {"problem": problem, "diverged": diverged}
+    write_whole(folder / FAILURE_NAME, json.dumps(content) + "\n")
 
 
 def read_failure(folder: Path) -> str | None:

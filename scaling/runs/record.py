@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from datasets.files import replacing
+from datasets.files import write_whole
 
 SCHEMA = 6
 FILE_NAME = "record.json"
@@ -42,9 +42,7 @@ class RecordPart(BaseModel):
 class JsonFile(RecordPart):
     """Base of parts that are a JSON file of their own.
 
-    Attributes:
-        error_type: error for a file that cannot be used.
-        unusable_text: end of its sentence, with the reason as ``{error}``.
+    ``error_type`` is raised for an unusable file; ``unusable_text`` ends its sentence.
     """
 
     error_type: ClassVar[type[ValueError]] = RecordError
@@ -52,8 +50,7 @@ class JsonFile(RecordPart):
 
     def write_json(self, path: Path) -> Path:
         """Write the file, whole or not at all."""
-        with replacing(path) as partial:
-            partial.write_text(self.model_dump_json(indent=1) + "\n")
+        write_whole(path, self.model_dump_json(indent=1) + "\n")
         return path
 
     @classmethod
@@ -140,14 +137,10 @@ class CurvePoint(RecordPart):
 
 
 class CorpusFacts(RecordPart):
-    """Corpus of a run.
+    """Corpus of a run: its ``rate`` (hertz), the length of all recordings (``seconds``), and more.
 
-    Attributes:
-        rate: hertz.
-        chunk: samples that were scaled together, 0 without scaling by chunk.
-        copies: recordings that are changed copies.
-        augmentation: limits of their changes.
-        seconds: length of all recordings.
+    ``chunk`` samples were scaled together, 0 without scaling by chunk. ``copies`` recordings are
+    changed copies, within the limits of ``augmentation``.
     """
 
     name: str
@@ -169,11 +162,9 @@ class TargetCounts(RecordPart):
     """Targets of training.
 
     Attributes:
-        positions: positions of a window, a chunk apart.
-        phases: consecutive targets at each position.
+        positions, phases: positions of a window, a chunk apart; consecutive targets at each.
         by_context: training loss in octaves of context over the last quarter of the steps, each
             step one observation; empty if all targets saw the same context.
-        unique: different targets.
         left_out: eligible targets in no window.
         padded_windows: windows of the split that begin before their recording.
         order_digest: digest of the sequence of global batches.
@@ -200,9 +191,8 @@ class TargetCounts(RecordPart):
 class Operations(RecordPart):
     """Floating-point operations (2 for a multiply-add), forward and backward, by formula.
 
-    Attributes:
-        naive_per_target: operations of a target with a full context of its own.
-        counted_per_target: count of PyTorch in the first step; None in records before version 6.
+    ``naive_per_target`` is for a target with a full context of its own, ``counted_per_target`` the
+    count of PyTorch in the first step; None in records before version 6.
     """
 
     per_target: float
@@ -238,12 +228,9 @@ class Throughput(RecordPart):
 
 
 class Restart(RecordPart):
-    """Start of the workers after the first one.
+    """Start of the workers after the first one, at which ``lost_steps`` are repeated.
 
-    Attributes:
-        lost_steps: steps that the run repeats.
-        seconds: from the last step before the restart to the first one after it; None if one of
-            them is missing.
+    ``seconds`` are from the last step before it to the first one after it, None if one is missing.
     """
 
     step: int
@@ -254,12 +241,9 @@ class Restart(RecordPart):
 
 
 class RunRecord(JsonFile):
-    """Record of one finished run.
+    """Record of one finished run, with the values that its sweep varied (``axes``) by dotted key.
 
-    Attributes:
-        axes: values that its sweep varied, by dotted key.
-        warnings: sentences about problems that did not end it.
-        started, finished: ISO 8601 times.
+    ``warnings`` are about problems that did not end it; times are in ISO 8601.
     """
 
     unusable_text = "run record: {error}"

@@ -2,14 +2,14 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 from datasets import manifest
-from datasets.files import replacing
+from datasets.files import write_whole
 from datasets.manifest import Corpus
 from datasets.storage import Folder
 from scaling.config.run_config import RunConfig
@@ -35,12 +35,9 @@ class StudyError(ValueError):
 
 @dataclass(frozen=True)
 class RunState:
-    """One run of a study.
+    """One run of a study, with means of its newest steps; ``problem`` if it failed or was pruned.
 
-    Attributes:
-        nats: loss of the newest validation, else the mean of the newest steps.
-        data_wait_share, step_seconds: means of the newest steps.
-        problem: reason why it failed or was pruned.
+    ``nats`` is the loss of the newest validation, before the first one that of the newest steps.
     """
 
     id: str
@@ -72,8 +69,7 @@ def register(folder: Path, runs: Sequence[tuple[dict[str, Any], RunConfig]]) -> 
             "seconds": config.train.seconds,
             "targets_per_step": config.targets_per_step,
         }
-    with replacing(path) as partial:
-        partial.write_text(json.dumps({"runs": known}, indent=1) + "\n")
+    write_whole(path, json.dumps({"runs": known}, indent=1) + "\n")
 
 
 def finished_record(config: RunConfig) -> record.RunRecord | None:
@@ -95,14 +91,9 @@ def finished_record(config: RunConfig) -> record.RunRecord | None:
 def _corpus_fingerprint(corpus: str) -> str:
     """Return the fingerprint of a corpus, and hash its manifest again only if that changed."""
     folder = Folder.of(corpus)
-    if folder.local is None:
-        system, name = folder.filesystem_path(manifest.FILE_NAME)
-        info = system.get_file_info(name)
-        return _hashed_fingerprint(folder, info.mtime_ns, info.size)
-    path = folder.local / manifest.FILE_NAME
-    if not path.exists():
-        return Corpus.load(folder).fingerprint
-    return _hashed_fingerprint(folder, path.stat().st_mtime_ns, path.stat().st_size)
+    system, name = folder.filesystem_path(manifest.FILE_NAME)
+    info = system.get_file_info(name)
+    return _hashed_fingerprint(folder, info.mtime_ns, info.size)
 
 
 @lru_cache(maxsize=16)
@@ -111,8 +102,11 @@ def _hashed_fingerprint(folder: Folder, modified: int | None, size: int | None) 
     return Corpus.load(folder).fingerprint
 
 
-def read_states(folder: Path) -> list[RunState]:
-    """Return the states of all runs in the order of the sweep; StudyError without a study."""
+def read_states(folder: Path, without: Collection[str] = ()) -> list[RunState]:
+    """Return the states of all runs in the order of the sweep; StudyError without a study.
+
+    The logs of the runs ``without`` are not read, and their states not returned.
+    """
     path = folder / STUDY_NAME
     if not path.exists():
         raise StudyError(
@@ -120,7 +114,7 @@ def read_states(folder: Path) -> list[RunState]:
             "--config ...` first, or name the folder of a study, such as runs/demo"
         )
     runs = json.loads(path.read_text())["runs"]
-    return [_state(folder / id, id, entry) for id, entry in runs.items()]
+    return [_state(folder / id, id, entry) for id, entry in runs.items() if id not in without]
 
 
 def _state(folder: Path, id: str, entry: dict[str, Any]) -> RunState:

@@ -64,11 +64,7 @@ class TrainedModel:
         """Return the same weights with a context of ``context`` samples, a multiple of the chunk.
 
         Positions count back from the newest latent, so the model reads a shorter context as the
-        newest part of its own.
-
-        Raises:
-            TrainedModelError: the context is impossible, or the run is a baseline, which has no
-                context in this sense.
+        newest part of its own. TrainedModelError if the context is impossible, or for a baseline.
         """
         shape = self.config.model
         if not isinstance(shape, Architecture):

@@ -139,9 +139,10 @@ def test_a_run_that_falls_otherwise_is_named_when_all_are_collapsed():
         for i, point in enumerate(odd.validation_curve)
     ]
     runs[3] = odd.model_copy(update={"validation_curve": stuck})
-    _, outliers = figures_learning.collapsed_panel(runs, 0.0)
-    assert outliers == [odd.id]
-    assert figures_learning.collapsed_panel(study(), 0.0)[1] == []
+    [panel] = figures_learning.collapsed_panels(runs, 0.0)
+    assert panel.caption.endswith(f"from the median: {odd.id}.")
+    [panel] = figures_learning.collapsed_panels(study(), 0.0)
+    assert panel.caption.endswith("No run is an outlier.")
 
 
 def test_groups_of_one_run_are_no_curves_where_others_are():
