@@ -35,7 +35,7 @@ SPLITS = (2, 1, 1)
         KnownFigures(longest=101),
     ],
 )
-def test_a_corpus_that_is_as_it_is_known_has_no_differences(expected):
+def test_a_corpus_with_the_known_figures_has_no_differences(expected):
     assert find_differences(expected, RECORDINGS, SPLITS) == ()
 
 
@@ -74,11 +74,11 @@ def test_a_corpus_that_is_as_it_is_known_has_no_differences(expected):
         ),
     ],
 )
-def test_each_difference_is_a_sentence_with_what_was_seen_and_is_known(expected, sentence):
+def test_each_difference_is_reported_with_the_seen_and_the_known_figure(expected, sentence):
     assert find_differences(expected, RECORDINGS, SPLITS) == (sentence,)
 
 
-def test_all_differences_are_said_at_once():
+def test_all_differences_are_reported_at_once():
     expected = KnownFigures(
         files=1, rate=1, channels=3, shortest=1_000, longest=2_000, splits=(9, 0, 0)
     )

@@ -28,7 +28,7 @@ def test_no_pieces_need_no_cluster():
     assert list(jobs.run_tasks([], lambda piece: piece)) == []
 
 
-def test_each_piece_comes_back_with_what_was_made_of_it_elsewhere(ray_session):
+def test_each_piece_is_returned_with_its_result(ray_session):
     pieces = [[Rejected(str(i), "r" * i)] for i in range(5)]
     results = list(jobs.run_tasks(pieces, lambda piece: (os.getpid(), piece[0].reason)))
     assert sorted(piece[0].name for piece, _ in results) == ["0", "1", "2", "3", "4"]
@@ -36,7 +36,7 @@ def test_each_piece_comes_back_with_what_was_made_of_it_elsewhere(ray_session):
     assert os.getpid() not in {process for _, (process, _) in results}
 
 
-def test_what_the_system_refuses_is_a_sentence(ray_session):
+def test_errors_of_the_system_are_reported_with_the_reason(ray_session):
     def work(piece):
         raise OSError(28, "No space left on device", piece)
 

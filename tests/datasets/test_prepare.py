@@ -38,7 +38,7 @@ def prepared(takes, tmp_path_factory, ray_session):
     return prepare(takes, tmp_path_factory.mktemp("prepared"))
 
 
-def test_the_manifest_says_what_is_there(prepared, takes):
+def test_the_manifest_describes_the_corpus(prepared, takes):
     assert prepared == Corpus.load(prepared.folder)
     names = [SMILE, "take2.wav", "take10.flac"]
     assert [entry.name for entry in prepared.recordings] == names
@@ -251,7 +251,9 @@ def test_strict_allows_no_bad_file(mixed, tmp_path):
     assert not (tmp_path / "corpus.json").exists()
 
 
-def test_differences_from_what_is_known_are_kept_and_strict_allows_none(takes, prepared, tmp_path):
+def test_differences_from_known_figures_are_stored_and_strict_allows_none(
+    takes, prepared, tmp_path
+):
     expected = KnownFigures(files=3, channels=1, longest=200_000)
     sentences = (
         "1 files do not have 1 channels, as is known of the corpus: take10.flac has 2",

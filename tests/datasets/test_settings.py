@@ -59,7 +59,7 @@ def test_settings_without_codes_are_refused_with_what_is_allowed(
         (Augmentation(polarity=True), -1, False),
     ],
 )
-def test_copies_and_what_changes_in_them_come_together(augmentation, copies, possible):
+def test_copies_need_a_change_and_a_change_needs_copies(augmentation, copies, possible):
     settings = dataclasses.replace(asked().settings, augmentation=augmentation)
     if possible:
         assert asked(settings=settings, copies=copies).copies == copies

@@ -169,7 +169,7 @@ KINDS += ["compressed", "other columns", "one row group", "a name that is no tex
 )
 @pytest.mark.parametrize("uri", ["{}", "file://{}"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_damaged_or_foreign_file_is_a_sentence(tmp_path, uri, kind):
+def test_a_damaged_or_foreign_file_is_refused_with_the_reason(tmp_path, uri, kind):
     codes = random_codes(2 * BLOCK + 10)
     (place,) = written(tmp_path, [codes])
     damaged(tmp_path / SHARD, kind)

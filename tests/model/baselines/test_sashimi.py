@@ -226,7 +226,7 @@ def test_a_few_steps_learn_a_sine():
     assert moved == trained
 
 
-def test_what_cannot_be_built_is_said_all_at_once():
+def test_all_problems_of_an_architecture_are_reported_at_once():
     wrong = small(layers=0, state=7, pools=(4, 0))
     assert wrong.problems() == [
         "model.layers is 0: it must be 1 or more",

@@ -138,7 +138,7 @@ def test_dense_nats_leave_out_no_code_of_a_signal_of_any_length(network_of):
 
 
 @NETWORKS
-def test_what_dense_nats_keep_does_not_grow_with_the_signal(network_of):
+def test_memory_of_dense_nats_does_not_grow_with_the_signal(network_of):
     model = model_of(network_of(), context=CONTEXT)
     nats = dense_nats(model, (signal_of(CONTEXT // 2, seed) for seed in range(60)))
     kept = []

@@ -75,7 +75,7 @@ def test_replicates_are_redrawn_together():
         ("exponent_implausible", CONTEXTS, law(CONTEXTS, 3.0, 0.05, 2.5)),
     ],
 )
-def test_each_finding_has_its_case(code, x, loss):
+def test_each_diagnostic_has_its_case(code, x, loss):
     fitted = fit_power_law(x, loss, num_redraws=10)
     assert code in codes(fitted)
     assert not fitted.determined
@@ -100,6 +100,6 @@ def test_known_noise_decides_whether_a_fall_is_small():
         ([1, 2, 3], [3, 3], "shape"),
     ],
 )
-def test_points_without_a_curve_are_refused_in_a_sentence(x, loss, message):
+def test_points_without_a_curve_are_refused_with_the_reason(x, loss, message):
     with pytest.raises(FitError, match=message):
         fit_power_law(x, loss)

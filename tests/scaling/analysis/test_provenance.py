@@ -4,7 +4,7 @@ from scaling.analysis.provenance import departures
 from tests.helpers.records import CORPUS, run, study
 
 
-def test_a_slim_model_with_a_recent_path_cut_in_time_says_all_three():
+def test_a_small_model_with_a_recent_path_and_a_cut_in_time_is_three_departures():
     slim, recent, cut = departures(study())
     assert "3,108,768" in slim
     assert "initialised as a linear predictor" in recent

@@ -9,7 +9,7 @@ from scaling.runs.study import STUDY_NAME
 from tests.helpers.command import scaling_in_new_process
 
 
-def test_each_step_is_named_when_the_one_before_is_done(tmp_path):
+def test_each_next_step_is_named_after_the_previous_one(tmp_path):
     assert "`python -m scaling prepare configs/corpora/embedded.yaml`" in next_step(tmp_path)
     (tmp_path / "data/embedded").mkdir(parents=True)
     (tmp_path / "data/embedded/corpus.json").touch()
@@ -29,7 +29,7 @@ def test_each_step_is_named_when_the_one_before_is_done(tmp_path):
     assert "Type `python -m scaling report runs/demo`" in next_step(tmp_path)
 
 
-def test_the_program_alone_shows_its_verbs_and_what_to_type():
+def test_the_program_without_a_verb_prints_the_verbs_and_the_next_command():
     done = scaling_in_new_process()
     assert done.returncode == 0
     assert "prepare" in done.stdout

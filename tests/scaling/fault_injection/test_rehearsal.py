@@ -91,7 +91,7 @@ def test_a_frozen_worker_is_named(found):
     "a worker receives SIGTERM",
     "a checkpoint at the end of its step; no step is lost",
 )
-def test_a_worker_that_is_told_to_end_loses_no_step(found):
+def test_a_worker_that_gets_sigterm_loses_no_step(found):
     (restart,) = restarts(found, "received SIGTERM")
     assert restart["lost_steps"] == 0
     assert restart["step"] % EVERY != 0
@@ -102,7 +102,7 @@ def test_a_worker_that_is_told_to_end_loses_no_step(found):
     "a part of the newest checkpoint is missing, truncated, empty, or has one wrong bit",
     "the run goes on from the checkpoint before, with a warning",
 )
-def test_a_damaged_checkpoint_is_left_for_the_one_before_with_a_warning(found):
+def test_a_damaged_checkpoint_is_replaced_by_the_one_before_with_a_warning(found):
     (warning,) = [text for text in found["warnings"] if "is damaged" in text]
     assert "its SHA-256 is not that of the manifest: the checkpoint before it is used" in warning
     assert struck(found, "damage")["lost_steps"] > EVERY
@@ -144,7 +144,7 @@ def test_the_document_has_the_table_of_the_record():
     assert markdown(rehearsal.table()) in (CLONE / "docs/reliability.md").read_text()
 
 
-def test_a_fault_that_there_is_none_of_is_refused_with_those_that_there_are():
+def test_an_unknown_fault_is_refused_with_the_known_ones():
     done = scaling("rehearse", "--config", "configs/sweeps/demo.yaml", "--faults", "worker,fire")
     assert done.returncode == 2
     assert "--faults has fire: write some of" in done.stderr

@@ -120,7 +120,7 @@ def test_a_fit_whose_starts_disagree_has_not_converged(monkeypatch):
         (slice(6), "D has 1 different value: the additive form needs at least 3"),
     ],
 )
-def test_too_few_rows_are_refused_in_a_sentence(rows, message):
+def test_too_few_rows_are_refused_with_the_reason(rows, message):
     n, d, loss = (column[rows] for column in design())
     with pytest.raises(FitError, match=message):
         made({"N": n, "D": d}, loss)

@@ -129,7 +129,7 @@ def test_the_page_has_every_clip_and_a_blind_comparison_of_every_pair(folder, tm
     assert f'data-pairs="{2 * 10}"' in result.stdout
 
 
-def test_a_study_whose_weights_are_gone_says_so(folder, tmp_path):
+def test_a_study_without_weights_is_refused_with_the_reason(folder, tmp_path):
     copy = tmp_path / "gone"
     shutil.copytree(folder, copy)
     for path in copy.glob("*/weights.safetensors"):

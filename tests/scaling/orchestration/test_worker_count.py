@@ -24,7 +24,7 @@ def test_only_numbers_that_divide_the_batch_are_allowed():
 
 
 @given(st.integers(1, 12), st.integers(1, 6), st.integers(1, 8))
-def test_pieces_are_whole_and_no_larger_than_planned(wanted, accumulate, times):
+def test_micro_batches_are_whole_and_no_larger_than_planned(wanted, accumulate, times):
     config = run(wanted * accumulate * times, wanted, accumulate)
     assert micro_batches(config.train, wanted, wanted) == accumulate
     for workers in allowed_worker_counts(config):

@@ -23,7 +23,7 @@ def test_the_papers_rates_are_the_default():
     assert learning_rate(TrainConfig(), TrainState(250_000)) == 0.5e-5
 
 
-def test_the_order_digest_tells_orders_apart():
+def test_the_order_digest_differs_between_orders():
     start = TrainState()
     one = start.advanced([1, 2], 1.5).advanced([3, 4], 1.5)
     assert one == start.advanced([1, 2], 1.5).advanced([3, 4], 1.5)
