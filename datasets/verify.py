@@ -116,7 +116,7 @@ def _check_shard(
     try:
         if corpus.folder.sha256(shard) != corpus.shards[shard].sha256:
             return (
-                f"{shard} is damaged, as it has the size and not the SHA-256 that {FILE_NAME} "
+                f"{shard} is damaged: it has the size but not the SHA-256 that {FILE_NAME} "
                 f"states: {remedy}"
             )
         rows = shards.read_row_groups(corpus.folder, shard)
@@ -166,4 +166,4 @@ def _removal(folder: Folder, name: str) -> str:
     path = f"{folder}/{name}"
     if folder.local is None:
         return f"remove {path}"
-    return f"type `{'rm -r' if (folder.local / name).is_dir() else 'rm'} {shlex.quote(path)}`"
+    return f"run `{'rm -r' if (folder.local / name).is_dir() else 'rm'} {shlex.quote(path)}`"

@@ -158,7 +158,11 @@ def report(
         raise ConfigError(
             [
                 f"{len(folders)} folders are named: write "
-                + ("two, as `report --compare runs/a runs/b`" if compare else "one, or --compare")
+                + (
+                    "two, such as `report --compare runs/a runs/b`"
+                    if compare
+                    else "one, or --compare"
+                )
             ]
         )
     written = _report_two(*folders) if compare else _report_one(folders[0])

@@ -58,7 +58,7 @@ class Calibration:
         except (TypeError, KeyError, ValueError, ArithmeticError) as error:
             raise MeasuredError(
                 f"{workers} and {steps} are no records of workers and steps "
-                f"({type(error).__name__}: {error}): type `python -m scaling bench workers --json` "
+                f"({type(error).__name__}: {error}): run `python -m scaling bench workers --json` "
                 "and `python -m scaling bench --json`, and save what they print."
             ) from error
 
@@ -78,7 +78,7 @@ def _read_json(path: Path, command: str) -> Any:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise MeasuredError(
-            f"{path} cannot be read ({error}): type `python -m scaling {command}` and save what it "
+            f"{path} cannot be read ({error}): run `python -m scaling {command}` and save what it "
             "prints."
         ) from error
 
@@ -126,8 +126,8 @@ class Rates:
             reason = f" ({type(error).__name__}: {error})"
         if not rates:
             raise MeasuredError(
-                f"{path} has no rates of training steps{reason}: type `python -m scaling bench "
-                "--json` and save what it prints, or name the folder of a study with finished runs."
+                f"{path} has no rates of training steps{reason}: run `python -m scaling bench "
+                "--json` and save its output, or name the folder of a study with finished runs."
             )
         return cls(path, rates)
 

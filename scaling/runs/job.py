@@ -57,7 +57,7 @@ class WorkerStart:
 
     Attributes:
         id: id of this start.
-        pieces: micro-batches into which each worker divides its share of a batch.
+        micro_batches: number of micro-batches into which each worker divides its share of a batch.
         step: step from which it continues.
         checkpoint: folder of the committed checkpoint of that step; None at step 0.
         why: reason why the previous start ended.
@@ -67,7 +67,7 @@ class WorkerStart:
 
     id: str
     workers: int
-    pieces: int
+    micro_batches: int
     step: int = 0
     checkpoint: Path | None = None
     why: str | None = None

@@ -13,7 +13,7 @@ from tests.helpers.audio_files import RATE, cut, reason, tone, write
     "the file is left out with its reason; the other files are used",
 )
 def test_a_header_without_audio_is_refused(tmp_path):
-    assert reason(write(tmp_path / "h.wav", np.zeros(0))) == "it holds no audio (0 frames)"
+    assert reason(write(tmp_path / "h.wav", np.zeros(0))) == "it has no audio (0 frames)"
 
 
 @pytest.mark.fault(

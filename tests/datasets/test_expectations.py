@@ -53,24 +53,24 @@ def test_a_corpus_with_the_known_figures_has_no_differences(expected):
         ),
         (
             KnownFigures(rate=16_000),
-            "1 files do not have 16000 Hz, as is known of the corpus: d.wav has 44100",
+            "1 files do not have 16000 Hz, unlike the known corpus: d.wav has 44100",
         ),
         (
             KnownFigures(channels=2),
-            "3 files do not have 2 channels, as is known of the corpus: a.wav has 1",
+            "3 files do not have 2 channels, unlike the known corpus: a.wav has 1",
         ),
         (
             KnownFigures(shortest=60),
-            "1 files do not have 60 to any number of samples, as is known of the corpus: "
+            "1 files do not have 60 to any number of samples, unlike the known corpus: "
             "b.wav has 40",
         ),
         (
             KnownFigures(shortest=41, longest=99),
-            "2 files do not have 41 to 99 samples, as is known of the corpus: a.wav has 100",
+            "2 files do not have 41 to 99 samples, unlike the known corpus: a.wav has 100",
         ),
         (
             KnownFigures(longest=60),
-            "2 files do not have 0 to 60 samples, as is known of the corpus: a.wav has 100",
+            "2 files do not have 0 to 60 samples, unlike the known corpus: a.wav has 100",
         ),
     ],
 )

@@ -40,7 +40,7 @@ def test_errors_of_the_system_are_reported_with_the_reason(ray_session):
     def work(piece):
         raise OSError(28, "No space left on device", piece)
 
-    with pytest.raises(jobs.JobError, match=r"could not be done: .*No space left.*'x'\. Mend that"):
+    with pytest.raises(jobs.JobError, match=r"could not be done: .*No space left.*'x'\. Fix that"):
         list(jobs.run_tasks(["x"], work))
 
 

@@ -256,8 +256,8 @@ def test_differences_from_known_figures_are_stored_and_strict_allows_none(
 ):
     expected = KnownFigures(files=3, channels=1, longest=200_000)
     sentences = (
-        "1 files do not have 1 channels, as is known of the corpus: take10.flac has 2",
-        "1 files do not have 0 to 200000 samples, as is known of the corpus: take2.wav has 300000",
+        "1 files do not have 1 channels, unlike the known corpus: take10.flac has 2",
+        "1 files do not have 0 to 200000 samples, unlike the known corpus: take2.wav has 300000",
     )
     assert prepare(takes, tmp_path, expected=expected).differences == sentences
     with pytest.raises(PrepareError, match="differs from its known figures, and strict") as error:
@@ -271,7 +271,7 @@ def test_differences_from_known_figures_are_stored_and_strict_allows_none(
     "Corpora", "no file can be used", "`prepare` ends with an error, and no corpus is written"
 )
 def test_nothing_usable_is_an_error(mixed, tmp_path):
-    with pytest.raises(PrepareError, match="2 of 2 files cannot be used: mend them"):
+    with pytest.raises(PrepareError, match="2 of 2 files cannot be used: fix them"):
         prepare(mixed, tmp_path, patterns=Patterns(("01*.wav", "02*.wav")))
 
 

@@ -19,7 +19,7 @@ from scaling.cli.main import app
 from tests.helpers.sounds import asked, in_process, noise, sound
 
 SAMPLES = 2_000
-AGAIN = "type `python -m scaling prepare --config ...`, which makes it again."
+AGAIN = "run `python -m scaling prepare --config ...`, which makes it again."
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +92,7 @@ def test_one_flipped_bit_is_found_and_the_shard_named(local, byte):
     damaged = list(local.shards)[1]
     flip(local.folder, damaged, byte)
     (problem,) = problems(local)
-    assert problem.startswith(f"{damaged} is damaged, as it has the size and not the SHA-256")
+    assert problem.startswith(f"{damaged} is damaged: it has the size but not the SHA-256")
     assert problem.endswith(AGAIN)
 
 
@@ -102,7 +102,7 @@ def test_a_damaged_shard_has_to_be_removed_before_prepare_makes_it_again(corpus,
     assert prepare_corpus(asked(), Folder.of(root), corpus.folder) == corpus
     (problem,) = problems(corpus)
     assert f"{corpus.folder}/{damaged}" in problem
-    assert re.search("type `rm /|: remove s3://", problem)
+    assert re.search("run `rm /|: remove s3://", problem)
     remove(corpus.folder, damaged)
     assert problems(prepare_corpus(asked(), Folder.of(root), corpus.folder)) == ()
 
@@ -202,7 +202,7 @@ def test_half_written_files_are_found_by_their_temporary_names(local):
         "unpacked/01ab.0c.partial (8 bytes)",
     ]
     for problem in found:
-        command = re.search("type `(.*)`", problem).group(1)
+        command = re.search("run `(.*)`", problem).group(1)
         subprocess.run(command, shell=True, check=True)
     assert problems(local) == ()
 

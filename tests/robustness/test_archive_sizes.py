@@ -49,7 +49,9 @@ def test_a_bomb_is_refused_and_silence_is_not(place, suffix):
 def test_an_archive_over_a_limit_or_the_free_disk_is_refused(place, suffix, monkeypatch):
     name = f"x{suffix}"
     data = packed([("a/b.wav", bytes(3_000)), ("a/c.wav", bytes(3_000))], suffix)
-    assert "'a/c.wav' is file or folder 3, allowed are 2" in refused(place, name, data, Limits(2))
+    assert "'a/c.wav' is file or folder 3, but at most 2 are allowed" in refused(
+        place, name, data, Limits(2)
+    )
     assert "over the 5000 allowed" in refused(place, name, data, Limits(bytes=5_000))
     usage = shutil.disk_usage(place)._replace(free=100_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)

@@ -43,7 +43,7 @@ def saver(tmp_path, monkeypatch):
     warnings: list[str] = []
     made = AsyncSaver(
         tmp_path,
-        WorkerStart(id="s", workers=1, pieces=1),
+        WorkerStart(id="s", workers=1, micro_batches=1),
         0,
         all_reduce_sum=lambda values: values,
         tick=lambda _: None,
@@ -125,7 +125,7 @@ def test_a_storage_that_stays_read_only_is_an_error_after_a_limited_wait(
 @pytest.mark.fault(
     "Storage",
     "the storage is slow",
-    "steps go on; one checkpoint at a time is written",
+    "steps continue; one checkpoint at a time is written",
 )
 def test_a_slow_storage_delays_no_step_and_gets_one_checkpoint_at_a_time(
     tmp_path, saver, monkeypatch

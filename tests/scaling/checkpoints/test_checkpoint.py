@@ -108,7 +108,7 @@ def damage(path: Path, how: str) -> None:
 @pytest.mark.fault(
     "Checkpoints",
     "a part of the newest checkpoint is missing, truncated, empty, or has one wrong bit",
-    "the run goes on from the checkpoint before, with a warning",
+    "the run continues from the checkpoint before, with a warning",
 )
 @pytest.mark.parametrize("how", ["missing", "truncated", "empty", "one bit"])
 @pytest.mark.parametrize("rank", [0, 1])
@@ -129,7 +129,7 @@ def test_a_run_with_a_damaged_part_continues_from_the_checkpoint_before(tmp_path
 @pytest.mark.fault(
     "Checkpoints",
     "the newest checkpoint's manifest is damaged",
-    "the run goes on from the checkpoint before, with a warning",
+    "the run continues from the checkpoint before, with a warning",
 )
 @pytest.mark.parametrize(
     "text",

@@ -63,7 +63,7 @@ def test_the_losses_and_the_order_are_those_of_an_undisturbed_run(found):
             marks=pytest.mark.fault(
                 "Processes",
                 "a worker lacks memory for its micro-batch",
-                "the run goes on with smaller micro-batches and the same batches",
+                "the run continues with smaller micro-batches and the same batches",
             ),
         ),
     ],
@@ -79,7 +79,7 @@ def test_a_worker_that_fails_costs_no_more_than_the_steps_since_its_checkpoint(f
 @pytest.mark.fault(
     "Processes",
     "a worker stops without ending (SIGSTOP)",
-    "it is named and killed after cluster.hang_seconds; the run goes on",
+    "it is named and killed after cluster.hang_seconds; the run continues",
 )
 def test_a_frozen_worker_is_named(found):
     (restart,) = restarts(found, "was silent for")
@@ -100,7 +100,7 @@ def test_a_worker_that_gets_sigterm_loses_no_step(found):
 @pytest.mark.fault(
     "Checkpoints",
     "a part of the newest checkpoint is missing, truncated, empty, or has one wrong bit",
-    "the run goes on from the checkpoint before, with a warning",
+    "the run continues from the checkpoint before, with a warning",
 )
 def test_a_damaged_checkpoint_is_replaced_by_the_one_before_with_a_warning(found):
     (warning,) = [text for text in found["warnings"] if "is damaged" in text]
@@ -111,12 +111,12 @@ def test_a_damaged_checkpoint_is_replaced_by_the_one_before_with_a_warning(found
 @pytest.mark.fault(
     "Nodes and networks",
     "a node is lost, and later another one is added",
-    "the run goes on with fewer workers and the same batches, then grows without a lost step",
+    "the run continues with fewer workers and the same batches, then grows without a lost step",
 )
 @pytest.mark.fault(
     "Nodes and networks",
     "a node of three is lost",
-    "the run goes on with a number of workers that divides the batch",
+    "the run continues with a number of workers that divides the batch",
 )
 def test_a_lost_node_shrinks_the_run_and_a_new_one_lets_it_grow_without_a_lost_step(found):
     shrunk = [restart for restart in found["restarts"] if restart["workers"] == 2]

@@ -82,7 +82,7 @@ def test_three_terms_and_a_parabola_come_back():
 
 
 def test_the_scale_of_the_losses_changes_nothing_but_their_unit():
-    """A mean of tiny Huber terms can stop optimisers at their starts."""
+    """A mean of tiny Huber terms can stop optimizers at their starts."""
     n, d, loss = design()
     small = made({"N": n, "D": d}, 1e-6 * loss, num_redraws=0).named_parameters
     usual = made({"N": n, "D": d}, loss, num_redraws=0).named_parameters

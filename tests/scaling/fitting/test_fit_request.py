@@ -31,7 +31,7 @@ def test_names_stand_before_the_first_sign():
         ({"terms": ["params"]}, "write NAME=COLUMN"),
         ({"terms": ["=params"]}, "write NAME=COLUMN"),
         ({"terms": ["N=a", "N=b"]}, "names 'N' twice"),
-        ({"terms": ["N.a=a"]}, "a name has no dot"),
+        ({"terms": ["N.a=a"]}, "a name must have no dot"),
         ({"terms": ["E=a"]}, "'E' and 'loss' are names of the fit"),
         ({"quadratics": ["N=b"]}, "'N' is a --term and a --quadratic"),
         ({"delta": 0.0}, "--delta is 0.0"),

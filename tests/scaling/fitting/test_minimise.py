@@ -1,4 +1,4 @@
-"""The optimiser of many fits agrees with scipy, and a weight is a repeated row."""
+"""The optimizer of many fits agrees with scipy, and a weight is a repeated row."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The slope per doubling: its interval, the noise between seeds, and the variance of contrasts."""
+"""The slope per doubling: its interval, the seeds' scatter, and the variance of contrasts."""
 
 import numpy as np
 import pytest

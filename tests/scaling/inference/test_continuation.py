@@ -151,7 +151,7 @@ def test_a_prompt_that_cannot_be_read_raises_the_readers_own_error(tmp_path, run
 @pytest.mark.parametrize(
     ("changes", "sentences"),
     [
-        ({"seconds": 0.0}, ["seconds is 0.0: write one sample (1/16000 s) or more, as 5"]),
+        ({"seconds": 0.0}, ["seconds is 0.0: write one sample (1/16000 s) or more, such as 5"]),
         ({"seconds": -1.0}, ["seconds is -1.0"]),
         ({"seconds": 1e-5}, ["seconds is 1e-05"]),
         ({"seconds": float("inf")}, ["seconds is inf"]),

@@ -93,7 +93,7 @@ def head(ray_session):
 @pytest.mark.fault(
     "Nodes and networks",
     "the head node is killed",
-    "the job ends; submitted again, it goes on with the same order and losses",
+    "the job ends; submitted again, it continues with the same order and losses",
 )
 @pytest.mark.slow
 def test_a_run_whose_head_was_killed_goes_on_under_a_new_head(head, embedded_corpus, tmp_path):
@@ -200,7 +200,7 @@ def test_failures_with_a_newer_checkpoint_between_them_do_not_add_up(started):
 @pytest.mark.fault(
     "Checkpoints",
     "Ray Train's own files of a run are damaged",
-    "they are not read: the run goes on from its own checkpoints",
+    "they are not read: the run continues from its own checkpoints",
 )
 def test_a_run_continues_if_rays_own_files_are_damaged(started):
     begun = started(ActorDiedError(), ENDED)
@@ -210,7 +210,7 @@ def test_a_run_continues_if_rays_own_files_are_damaged(started):
 @pytest.mark.fault(
     "Processes",
     "a worker has too little memory, on a GPU or on its node",
-    "the run goes on with smaller micro-batches; at single windows it ends with the remedy",
+    "the run continues with smaller micro-batches; at single windows it ends with the remedy",
 )
 @pytest.mark.parametrize(
     "said",
@@ -224,7 +224,7 @@ def test_a_run_that_lacks_memory_continues_with_smaller_micro_batches_down_to_si
     started, said
 ):
     begun = started(RuntimeError(said), RuntimeError(said), ENDED)
-    assert [start.pieces for start in begun] == [1, 2, 4]
+    assert [start.micro_batches for start in begun] == [1, 2, 4]
     assert begun[1].why.endswith(": smaller micro-batches are tried")
     named = ("torch.OutOfMemoryError: CUDA out", "running low on memory:", "can't allocate memory:")
     assert any(words in begun[1].why for words in named)

@@ -152,7 +152,7 @@ def kill_a_worker_after(config, steps):
 @pytest.mark.fault(
     "Processes",
     "a worker is killed (SIGKILL), at ZeRO 0 and 1",
-    "the run goes on from the newest checkpoint; each window once, in order; the same losses",
+    "the run continues from the newest checkpoint; each window once, in order; the same losses",
 )
 @pytest.mark.parametrize("zero", [0, 1])
 def test_a_run_of_two_workers_continues_after_one_was_killed(embedded_corpus, tmp_path, zero):
@@ -175,7 +175,7 @@ def test_a_run_of_two_workers_continues_after_one_was_killed(embedded_corpus, tm
 @pytest.mark.fault(
     "Processes",
     "the driver is killed (SIGKILL)",
-    "its workers end; the same command goes on with the same order and losses",
+    "its workers end; the same command continues with the same order and losses",
 )
 def test_a_run_killed_with_its_driver_continues_from_its_checkpoint(embedded_corpus, tmp_path):
     drops = {"model__dropout": 0.1, "model__encoder_dropout": 0.2, "model__token_drop": 0.1}

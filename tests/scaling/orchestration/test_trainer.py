@@ -102,7 +102,7 @@ def test_after_a_workers_error_no_actor_of_its_start_remains(embedded_corpus, tm
 
 @pytest.mark.fault(
     "Processes",
-    "a trial is killed while its workers train, and the sweep goes on",
+    "a trial is killed while its workers train, and the sweep continues",
     "its workers' placement group is removed, without a dashboard",
 )
 @pytest.mark.slow

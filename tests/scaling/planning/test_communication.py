@@ -107,8 +107,8 @@ def _forgetful(rank: int, trial: Trial, meeting: str, distance: int) -> None:
     """Run a worker whose engine keeps few gathered parameters, as with a large model."""
     settings = engine._settings
 
-    def short(train, workers, pieces):
-        found = settings(train, workers, pieces)
+    def short(train, workers, micro_batches):
+        found = settings(train, workers, micro_batches)
         found["zero_optimization"] |= {
             "stage3_max_reuse_distance": distance,
             "stage3_param_persistence_threshold": 0,

@@ -109,7 +109,7 @@ def test_a_studys_runs_are_rates_too(tmp_path, run):
 def test_a_file_without_rates_is_refused_with_the_command_to_type(tmp_path, content):
     path = tmp_path / "bench.json"
     path.write_text(content)
-    with pytest.raises(MeasuredError, match="type `python -m scaling bench --json`"):
+    with pytest.raises(MeasuredError, match="run `python -m scaling bench --json`"):
         Rates.read(path)
 
 

@@ -71,12 +71,12 @@ def test_the_verdict_names_the_bottleneck(run, embedded_corpus):
     found, sentence = verdict(operations_per_second=1e18)
     assert found.expected.times < 1
     assert sentence.startswith("the run would wait: 6 x X at 25% of the peak take")
-    assert "a consumer was given" in sentence
+    assert "a consumer got" in sentence
     found, sentence = verdict(network_bits_per_second=8e3)
     assert found.bound == "network"
     # Two nodes: the busiest has four of the six workers.
     assert found.delivered_windows_per_second == pytest.approx(1e3 / 5_001 * 6 / 4)
-    assert "the nodes' network carries 0 a second to each" in sentence
+    assert "the nodes' network carries 0 a second to each worker" in sentence
     assert verdict(network_bits_per_second=None)[0].bound == "consumers"
 
 

@@ -57,7 +57,7 @@ def test_seeds_go_to_the_ends_of_the_axes():
 
 
 def test_a_budget_below_one_step_of_every_run_is_refused():
-    with pytest.raises(ConfigError, match=r"does not buy a step of every run: give more"):
+    with pytest.raises(ConfigError, match=r"is below one step of every run: give more"):
         made(budget=1e9)
 
 

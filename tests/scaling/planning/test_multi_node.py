@@ -99,7 +99,7 @@ def test_a_corpus_of_unknown_size_is_read_from_storage(run):
     assert row.step.seconds == pytest.approx(8 * 5_001 / 2e6)
     found = data_throughput.forecast(run, None, BIG, MEASURED)
     assert found.bound == "storage"
-    assert "storage gives" in found.sentence
+    assert "storage delivers" in found.sentence
 
 
 def test_checkpoints_are_written_sent_and_read_at_the_rates_given(run, embedded_corpus):
@@ -177,5 +177,5 @@ def test_a_file_that_is_no_record_is_refused_with_the_command_to_type(tmp_path, 
     path = tmp_path / "record.json"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(MeasuredError, match=r"type `python -m scaling bench workers --json`"):
+    with pytest.raises(MeasuredError, match=r"run `python -m scaling bench workers --json`"):
         Calibration.read(path)

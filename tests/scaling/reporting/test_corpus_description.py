@@ -74,7 +74,7 @@ def corpus():
         rejected=(
             Rejected("y.wav", "it is truncated: 8 bytes of the 80 that its header states"),
             *(
-                Rejected(f"x{i}.wav", f"it holds {i} samples at 16000 Hz, fewer than the 33")
+                Rejected(f"x{i}.wav", f"it has {i} samples at 16000 Hz, fewer than the 33")
                 for i in range(5)
             ),
             Rejected("z.wav", "it is truncated: 9 bytes of the 99 that its header states"),

@@ -52,7 +52,7 @@ def test_a_reason_common_to_many_failed_runs_is_printed_once():
 @pytest.mark.fault(
     "Sweeps and records",
     "a run of a sweep fails finally",
-    "the others go on; the next call retries it, and repeats no finished run",
+    "the others continue; the next call retries it, and repeats no finished run",
 )
 @pytest.mark.slow
 def test_a_second_call_repeats_no_finished_run_and_tries_failed_ones_again(

@@ -84,7 +84,8 @@ distributed.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank
 targets = Targets("last", small().chunk)
 window = torch.zeros(1, targets.samples(2, small()), dtype=torch.uint8)
 for zero in range(4):
-    made = engine.start_engine(build(small()), TrainConfig(batch=1, zero=zero), workers=1, pieces=1)
+    train = TrainConfig(batch=1, zero=zero)
+    made = engine.start_engine(build(small()), train, workers=1, micro_batches=1)
     with OperationCounter():
         loss, _ = made(window, targets)
         made.backward(loss)

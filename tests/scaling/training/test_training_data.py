@@ -60,7 +60,7 @@ def test_the_stream_goes_on_from_the_step_of_the_start_for_any_number_of_workers
         return [row["position"] for row in shard.iter_rows()]
 
     for workers in (1, 2, 4):
-        start = WorkerStart(id="s", workers=workers, pieces=1, step=6)
+        start = WorkerStart(id="s", workers=workers, micro_batches=1, step=6)
         shards = training_shards(make_job(run, {}), start)
         # A shard ends when all of them have been asked for.
         with ThreadPoolExecutor(workers) as pool:
