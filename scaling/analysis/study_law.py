@@ -75,7 +75,7 @@ class StudyLaw:
 
     @property
     def is_readable(self) -> bool:
-        """Whether there is a fit and no diagnostic forbids reading it."""
+        """Return whether there is a fit and no diagnostic forbids its use."""
         return self.analysis is not None and not unreadable(self.analysis.warnings)
 
     @property

@@ -57,7 +57,7 @@ class Fit:
 
     @property
     def converged(self) -> bool:
-        """Whether the best start converged and enough starts agree with it."""
+        """Return whether the best start converged and enough starts agree with it."""
         best = int(np.argmin(self.optima.values))
         return bool(self.optima.converged[best]) and self.starts_agreeing >= MIN_STARTS_AGREEING
 

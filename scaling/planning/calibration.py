@@ -24,7 +24,7 @@ class Calibration:
     """Figures of worker processes and of training steps.
 
     ``save_rates`` has the bytes per second at which the busiest worker writes its part of a
-    checkpoint, by ZeRO stage, and ``read_rate`` those at which it reads a checkpoint.
+    checkpoint, by ZeRO stage. ``read_rate`` has those at which it reads a checkpoint.
     ``start_seconds`` is the time from the start of new processes to the end of their first step,
     without that reading. ``shares`` has the lowest and highest share of a matrix product's rate
     that training steps reached, by mode.

@@ -43,7 +43,7 @@ class ExpectedError:
     """Error of one quantity over the fits of the simulated sweeps.
 
     ``truth`` is the fit to losses without noise, or None if it fails. ``standard_error`` is the
-    standard deviation over the simulations, and ``interval`` holds 95 % of them; None without
+    standard deviation over the simulations, and ``interval`` contains 95 % of them; None without
     numbers.
     """
 

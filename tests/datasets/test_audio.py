@@ -90,7 +90,7 @@ def test_a_ratio_raises_the_pitch_and_shortens_the_file(tmp_path, rate, ratio):
     )
 
 
-def test_a_ratio_that_makes_up_for_the_rate_leaves_the_samples_as_they_are(tmp_path):
+def test_a_ratio_that_cancels_the_rate_keeps_the_samples(tmp_path):
     path = write(tmp_path / "r.wav", tone(0.5, 8_000), 8_000)
     read = np.concatenate(list(audio.read_blocks(path, RATE, ratio=2.0)))
     assert np.array_equal(read, audio.read(path, 8_000))

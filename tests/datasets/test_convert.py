@@ -199,7 +199,7 @@ def broken(path):
 
 
 @pytest.mark.parametrize("in_memory", [100, 2**24])
-def test_a_file_that_breaks_half_way_leaves_nothing_of_itself(root, folder, monkeypatch, in_memory):
+def test_a_file_that_fails_half_way_leaves_no_codes(root, folder, monkeypatch, in_memory):
     monkeypatch.setattr(convert, "SPOOL_BYTES", in_memory)
     broken(root / "x.flac")
     decoded = []

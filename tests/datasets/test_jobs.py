@@ -10,7 +10,7 @@ from datasets.manifest import Rejected
 
 
 @given(pieces=st.lists(st.integers(), max_size=50), size=st.integers(1, 9))
-def test_groups_hold_all_pieces_in_order(pieces, size):
+def test_groups_have_all_pieces_in_order(pieces, size):
     groups = jobs.group_pieces(pieces, size)
     assert [piece for group in groups for piece in group] == pieces
     assert all(len(group) == size for group in groups[:-1])

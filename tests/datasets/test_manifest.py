@@ -55,7 +55,7 @@ def test_a_manifest_has_a_line_for_each_entry(tmp_path):
         assert len([line for line in lines if line.startswith(beginning)]) == 1
 
 
-def test_a_recordings_place_is_where_its_codes_lie():
+def test_a_recordings_place_is_that_of_its_codes():
     assert CORPUS.recordings[1].location == ShardLocation("shards/s.parquet", 1, 90)
 
 

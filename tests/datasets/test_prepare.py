@@ -60,7 +60,7 @@ def test_the_manifest_describes_the_corpus(prepared, takes):
     assert (prepared.scaling, prepared.chunk, prepared.augmentation) == ("none", 0, Augmentation())
 
 
-def test_shards_hold_the_codes_of_the_files(prepared, takes):
+def test_shards_have_the_codes_of_the_files(prepared, takes):
     (name,) = {entry.shard for entry in prepared.recordings}
     content = (prepared.folder.local / name).read_bytes()
     assert prepared.shards[name].bytes == len(content)

@@ -38,7 +38,7 @@ def test_settings_that_codes_can_be_made_with_are_accepted(codec, levels, scalin
         ("linear", 65_536, "chunk", 9, "'chunk' has 256 levels by definition, not 65536: write"),
     ],
 )
-def test_settings_without_codes_are_refused_with_what_is_allowed(
+def test_impossible_settings_of_codes_are_refused_with_the_allowed_ones(
     codec, levels, scaling, chunk, sentence
 ):
     with pytest.raises(SettingsError, match=sentence):

@@ -227,7 +227,7 @@ def test_recordings_that_are_cut_in_time_have_copies_of_their_training_part_alon
     assert (copy.name, copy.epoch, copy.ranges) == ("a/1.wav copy 1", 1, {"train": (0, 700)})
 
 
-def test_a_file_of_no_use_in_a_take_leaves_the_recordings_before_and_after_it(root, folder):
+def test_an_unusable_file_divides_its_take_into_the_recordings_before_and_after_it(root, folder):
     (root / "a" / "2.wav").write_text("no audio")
     files = hashed(root, *NAMES[:3])
     owned = dict.fromkeys(NAMES, "test")

@@ -174,7 +174,7 @@ def test_runs_without_a_record_are_listed_with_their_reason(content, paths):
     assert verdicts["All runs have the same targets per step"] == "pass"
 
 
-def test_the_files_beside_the_page_hold_its_runs_points_and_words(paths, folder):
+def test_the_files_beside_the_page_have_its_runs_points_and_words(paths, folder):
     runs = list(csv.DictReader(paths.csv.read_text().splitlines()))
     assert len(runs) == RUNS and {"used", "isoflop_shape", "parameters.encoder"} <= set(runs[0])
     drawn = list(csv.DictReader((folder / "figures.csv").read_text().splitlines()))

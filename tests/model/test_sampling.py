@@ -101,7 +101,7 @@ def test_drawn_uniforms_give_the_frequencies_of_the_probabilities():
     assert chi_square < 16.27
 
 
-def test_temperature_zero_takes_the_likeliest_code_whatever_the_uniform():
+def test_temperature_zero_takes_the_likeliest_code_for_any_uniform():
     logits = torch.tensor([0.1, 3.0, -2.0, 2.9])
     assert drawn(logits, [0.0, 0.3, 0.999], Sampling(temperature=0)) == [1, 1, 1]
 

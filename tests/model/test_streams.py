@@ -41,7 +41,7 @@ def test_each_step_gives_the_logits_of_the_whole_sequence(prompt, recent, model)
 
 @EVERY_MODEL
 @pytest.mark.parametrize(("layers", "recent"), [(1, 64), (3, 0)])
-def test_steps_go_on_for_contexts_beyond_the_prompt(layers, recent, model):
+def test_steps_continue_for_contexts_beyond_the_prompt(layers, recent, model):
     network = network_of(layers=layers, recent=recent, **TINY, **model)
     check_against_naive(network, codes_of(1, 67), 2 * 120 + 67)
 

@@ -10,7 +10,7 @@ from tests.helpers.baselines import NETWORKS, codes_of, stepped
 
 @NETWORKS
 @torch.no_grad()
-def test_a_copied_state_goes_on_by_itself(network_of):
+def test_a_copied_state_is_independent(network_of):
     network = network_of()
     codes = codes_of(30)
     state = network.start(2)

@@ -34,7 +34,7 @@ def test_exact_points_give_back_their_law(irreducible, reducible, exponent):
     assert fitted.reducible == pytest.approx(at_centre, rel=1e-6)
 
 
-def test_noisy_points_are_determined_and_their_intervals_hold_the_truth():
+def test_noisy_points_are_determined_and_their_intervals_contain_the_truth():
     noise = 0.002 * np.random.default_rng(1).normal(size=len(CONTEXTS))
     fitted = fit_power_law(CONTEXTS, law(CONTEXTS) + noise, name="context")
     assert fitted.determined

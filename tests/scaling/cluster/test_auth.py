@@ -71,7 +71,7 @@ def test_a_token_is_made_and_nobody_else_reads_it(home):
     assert file.read_text() == made
 
 
-def test_a_token_that_comes_from_elsewhere_is_left_alone(home, monkeypatch):
+def test_a_token_from_the_environment_is_not_replaced(home, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_TOKEN", "x")
     auth.store_token()
     assert not (home / ".ray").exists()

@@ -18,7 +18,7 @@ def comparison():
     return build_comparison(config(), recorded(), scored())
 
 
-def test_every_row_has_both_losses_and_the_references_stand_first(comparison):
+def test_every_row_has_both_losses_and_the_references_are_first(comparison):
     assert [row.name for row in comparison.rows] == ["code histogram", "linear AR(32)", *NATS]
     for row in comparison.rows[2:]:
         shift = row.scores["from-silence"].loss.nats - row.scores["full-context"].loss.nats

@@ -143,7 +143,7 @@ def test_replaced_latents_are_those_of_replaced_chunks(run, embedded_corpus, kin
         assert found[number] == pytest.approx(expected.item(), abs=1e-3)
 
 
-def test_weights_of_attention_are_those_that_its_reading_mixes(run, embedded_corpus):
+def test_the_weights_of_attention_are_those_of_its_sum(run, embedded_corpus):
     """Attention computed by hand with these weights gives the newest latent."""
     _, chosen = chosen_of(run, embedded_corpus)
     network, latents_SND = run.network, chosen.sequences.latents_SND

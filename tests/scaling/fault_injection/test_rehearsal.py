@@ -118,7 +118,7 @@ def test_a_damaged_checkpoint_is_replaced_by_the_one_before_with_a_warning(found
     "a node of three is lost",
     "the run continues with a number of workers that divides the batch",
 )
-def test_a_lost_node_shrinks_the_run_and_a_new_one_lets_it_grow_without_a_lost_step(found):
+def test_a_lost_node_removes_workers_and_a_new_one_adds_them_without_a_lost_step(found):
     shrunk = [restart for restart in found["restarts"] if restart["workers"] == 2]
     assert shrunk and shrunk[0]["lost_steps"] <= EVERY
     (grown,) = restarts(found, "there is room for more workers")

@@ -50,7 +50,7 @@ SURFACES = {
 
 @pytest.mark.parametrize("name", SURFACES)
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda one: f"{one.kind}-{one.delta}")
-def test_a_noise_free_surface_comes_back(name, objective):
+def test_a_noise_free_surface_is_recovered(name, objective):
     form, loss, truth = SURFACES[name]
     fitted = made({"N": N, "D": D}, loss, form, objective, num_redraws=0)
     assert {key: fitted.named_parameters[key] for key in truth} == pytest.approx(truth, rel=1e-6)

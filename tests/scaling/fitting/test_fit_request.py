@@ -18,7 +18,7 @@ def asked(**changes):
     return FitRequest(**{**usual, **changes})
 
 
-def test_names_stand_before_the_first_sign():
+def test_a_name_ends_at_the_first_sign():
     terms, quadratics = asked(terms=["N = a == b"], quadratics=["chunk=chunk"]).columns_by_name()
     assert terms == {"N": "a == b"}
     assert quadratics == {"chunk": "chunk"}

@@ -151,7 +151,7 @@ def test_asymmetric_errors_reach_the_published_optimum(run):
     assert {name: values[name] for name in expected} == pytest.approx(expected, abs=0.001)
 
 
-def test_a_generated_table_comes_back_with_everything_that_was_asked(tmp_path):
+def test_the_law_of_a_generated_table_is_recovered_with_all_requested_results(tmp_path):
     n, d, loss = design(0.002)
     path = table(tmp_path, {"n": n, "d": d, "loss": loss})
     found = fitted(

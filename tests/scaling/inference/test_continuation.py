@@ -224,7 +224,7 @@ def test_a_wav_can_be_heard_while_it_grows(tmp_path, monkeypatch, run, prompt):
 
 
 @pytest.mark.parametrize("place", ["generate", "soundfile", "savefig"])
-def test_an_error_in_the_middle_leaves_no_file_and_keeps_the_old(
+def test_an_error_during_generation_leaves_no_file_and_keeps_the_old_one(
     tmp_path, monkeypatch, run, prompt, place
 ):
     continued(run, prompt, tmp_path / "out")

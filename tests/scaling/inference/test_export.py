@@ -57,7 +57,7 @@ def codes(length):
     return torch.from_numpy(np.random.default_rng(0).integers(0, 256, length).astype(np.uint8))
 
 
-def test_every_kind_comes_back_with_the_same_losses_and_continuations(run, tmp_path):
+def test_every_kind_of_exported_model_gives_the_same_losses_and_continuations(run, tmp_path):
     export_run(run, tmp_path / "out")
     again = model.load(tmp_path / "out")
     known = codes(run.config.model.context + 300)

@@ -34,7 +34,7 @@ def heard(*folders, **how):
     return listen(folders, ListeningRequest(**how), lambda done, total: None)
 
 
-def test_all_runs_continue_the_same_prompt_beside_what_truly_follows(folder, embedded_corpus):
+def test_all_runs_continue_the_same_prompt_beside_its_true_continuation(folder, embedded_corpus):
     index, skipped = heard(folder)
     entries = json.loads(index.read_text())
     assert [entry["kind"] for entry in entries] == [

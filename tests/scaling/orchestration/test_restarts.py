@@ -96,7 +96,7 @@ def head(ray_session):
     "the job ends; submitted again, it continues with the same order and losses",
 )
 @pytest.mark.slow
-def test_a_run_whose_head_was_killed_goes_on_under_a_new_head(head, embedded_corpus, tmp_path):
+def test_a_run_whose_head_was_killed_continues_under_a_new_head(head, embedded_corpus, tmp_path):
     config = small_run(embedded_corpus, tmp_path, train__steps=80)
     path = tmp_path / "run.yaml"
     path.write_text(yaml.safe_dump(config.resolved()))

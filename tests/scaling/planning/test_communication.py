@@ -120,7 +120,7 @@ def _forgetful(rank: int, trial: Trial, meeting: str, distance: int) -> None:
     worker_bench.train_cases(rank, trial, meeting)
 
 
-def test_the_formulas_know_deepspeeds_defaults():
+def test_the_formulas_have_deepspeeds_defaults():
     for stage in (0, 1, 2, 3):
         settings = DeepSpeedZeroConfig(stage=stage)
         assert settings.max_reuse_distance == footprint.REUSE_DISTANCE

@@ -43,7 +43,7 @@ def test_the_configurations_have_the_parameters_of_their_names(name, parameters)
     assert sum(accounting.parameters(run.model).values()) == pytest.approx(parameters, rel=0.05)
 
 
-def test_a_step_is_computation_and_then_what_it_cannot_hide(run, embedded_corpus):
+def test_a_step_is_computation_plus_exposed_communication(run, embedded_corpus):
     one, two = rows(run, embedded_corpus, [1, 2])
     parameters = sum(accounting.parameters(run.model).values())
     per_target, _ = accounting.training_operations_per_target(run.model, run.targets, run.positions)

@@ -55,7 +55,7 @@ def carried(stream):
 
 @pytest.mark.parametrize("elsewhere", [False, True])
 @pytest.mark.parametrize("size", [6, 3, 1])
-def test_batches_hold_the_windows_of_a_worker_in_order(stream, monkeypatch, elsewhere, size):
+def test_batches_have_the_windows_of_a_worker_in_order(stream, monkeypatch, elsewhere, size):
     monkeypatch.setattr("datasets.stream.BLOCK_ROWS", 20)
     monkeypatch.setattr("datasets.stream.BLOCK_BYTES", 20_000)
     given = carried(stream) if elsewhere else stream
