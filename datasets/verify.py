@@ -96,12 +96,12 @@ def _check_size(
     if stated is None:
         return (
             f"{FILE_NAME} puts {owned[0].name!r} into {shard} and does not state the SHA-256 of "
-            f"that shard: type {AGAIN}."
+            f"that shard: run {AGAIN}."
         )
     if size is None:
-        return f"{shard} is missing: type {AGAIN}."
+        return f"{shard} is missing: run {AGAIN}."
     if size != stated.bytes:
-        return f"{shard} has {size:,} bytes, {FILE_NAME} states {stated.bytes:,}: type {AGAIN}."
+        return f"{shard} has {size:,} bytes, {FILE_NAME} states {stated.bytes:,}: run {AGAIN}."
     return None
 
 
@@ -112,7 +112,7 @@ def _check_shard(
     if problem := _check_size(corpus, shard, owned, present):
         return problem
     # `prepare` checks a shard's name and size only, so it would keep one with damaged content.
-    remedy = f"{_removal(corpus.folder, shard)}, then type {AGAIN}."
+    remedy = f"{_removal(corpus.folder, shard)}, then run {AGAIN}."
     try:
         if corpus.folder.sha256(shard) != corpus.shards[shard].sha256:
             return (

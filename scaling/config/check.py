@@ -89,7 +89,7 @@ def _history_problems(config: RunConfig) -> list[str]:
 
 def _tracker_problems(config: RunConfig) -> list[str]:
     return [
-        f"cluster.trackers has {name}, whose package {TRACKERS[name]} is not installed: type "
+        f"cluster.trackers has {name}, whose package {TRACKERS[name]} is not installed: run "
         "`python -m pip install -c constraints.txt mlflow-skinny wandb`, or leave it out"
         for name in config.cluster.trackers
         if importlib.util.find_spec(TRACKERS[name]) is None
