@@ -137,7 +137,8 @@ def _checked(path: Path, room: int) -> Iterator[tuple[str, _Member]]:
         disk = member.end + DISK_BLOCK_BYTES * count
         so_far = f"takes it to {member.end} bytes unpacked"
         faults = {
-            f"is file or folder {count}, allowed are {MAX_MEMBERS}": count > MAX_MEMBERS,
+            f"is file or folder {count}, but at most {MAX_MEMBERS} are allowed": count
+            > MAX_MEMBERS,
             f"{so_far}, over the {MAX_BYTES} allowed": member.end > MAX_BYTES,
             f"{so_far}, over {MAX_RATIO} times its own {own}": member.end > most,
             f"{so_far} and {disk} on the disk, of which {room} may be used": disk > room,
@@ -208,7 +209,7 @@ def _members_of_zip(path: Path) -> Iterator[_Member]:
                 f"is packed by method {method}, neither stored nor deflated": method not in METHODS,
             }
             end += size
-            # zipfile stops at the declared size: a higher one shows if a member goes on.
+            # zipfile stops at the declared size: a higher one shows if a member continues.
             info.file_size += 2 * READ_BYTES
             opened = partial(archive.open, info)
             yield _Member(name, size, end, name.endswith("/"), faults, opened)
@@ -236,7 +237,7 @@ def _members_of_tar(path: Path, open_tar: Callable[[Path], io.BufferedIOBase]) -
         while block := reader.read(READ_BYTES):
             if any(block):
                 raise ArchiveError(
-                    "it is refused: it goes on after its end mark, as joined archives do: "
+                    "it is refused: it continues after its end mark, as joined archives do: "
                     "pack all files into one"
                 )
 
@@ -254,8 +255,8 @@ class _Reader:
     def read(self, size: int) -> bytes:
         if not 0 <= size <= self.left:
             raise ArchiveError(
-                f"it is refused: at byte {self.tell()} its headers or its padding go on for {size} "
-                f"bytes, {self.left} are allowed: pack it again without extended attributes"
+                f"it is refused: at byte {self.tell()} its headers or padding continue for {size} "
+                f"bytes, but {self.left} are allowed: pack it again without extended attributes"
             )
         self.left -= size
         return self.file.read(size)

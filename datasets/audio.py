@@ -95,7 +95,7 @@ def _read_mono(file: soundfile.SoundFile, frames: int) -> Iterator[np.ndarray]:
     """Yield the mean of the channels (float32 [up to frames]), checked as it is read."""
     promised, done = file.frames, 0
     if promised == 0:
-        raise AudioError("it holds no audio (0 frames)")
+        raise AudioError("it has no audio (0 frames)")
     while True:
         try:
             block = file.read(frames, dtype="float32", always_2d=True)

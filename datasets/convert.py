@@ -234,6 +234,6 @@ def encode_file(
             yield quantise.encode(block, settings.codec, settings.levels)
     if samples <= references.ORDER:
         raise AudioError(
-            f"it holds {samples} samples at {settings.rate} Hz, fewer than the "
+            f"it has {samples} samples at {settings.rate} Hz, fewer than the "
             f"{references.ORDER + 1} that the linear reference needs"
         )

@@ -54,7 +54,7 @@ def find_differences(expected: KnownFigures, recordings: Iterable[Recording]) ->
         if others:
             part, value = others[0]
             found.append(
-                f"{len(others)} files do not have {wanted}, as is known of the corpus: "
+                f"{len(others)} files do not have {wanted}, unlike the known corpus: "
                 f"{part.name} has {value}"
             )
     return tuple(found)

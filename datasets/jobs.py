@@ -68,7 +68,7 @@ def run_tasks(
     for row in dataset.map(run_piece).iter_rows():
         if row["refusal"]:
             raise JobError(
-                f"A task could not be done: {row['refusal']}. Mend that and type the same command "
+                f"A task could not be done: {row['refusal']}. Fix that and run the same command "
                 "again: finished parts stay."
             )
         # Unpickling is safe: ``run_piece`` wrote the bytes in this very job.

@@ -158,7 +158,7 @@ class Corpus:
             reason = error.strerror or str(error).splitlines()[0]
             raise ManifestError(
                 f"{folder} is not a prepared corpus ({FILE_NAME}: {reason}): "
-                "type `python -m scaling prepare --config ...`."
+                "run `python -m scaling prepare --config ...`."
             ) from error
         return cls._parse(content, place)
 

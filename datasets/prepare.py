@@ -112,19 +112,19 @@ def _check_allowed(
     listing = "".join(f"\n  {entry.name}: {entry.reason}" for entry in rejected)
     if not recordings:
         raise PrepareError(
-            f"{len(rejected)} of {len(rejected)} files cannot be used: mend them or leave them "
+            f"{len(rejected)} of {len(rejected)} files cannot be used: fix them or leave them "
             f"out.{listing}"
         )
     if asked.strict and rejected:
         used = len({part.name for entry in recordings for part in entry.parts})
         raise PrepareError(
             f"{len(rejected)} of {len(rejected) + used} files cannot be used and strict allows "
-            f"none: mend them or leave them out.{listing}"
+            f"none: fix them or leave them out.{listing}"
         )
     if asked.strict and differences:
         listing = "".join(f"\n  {sentence}" for sentence in differences)
         raise PrepareError(
-            "The corpus differs from its known figures, and strict allows no difference: mend the "
+            "The corpus differs from its known figures, and strict allows no difference: fix the "
             f"files or the figures.{listing}"
         )
 

@@ -180,7 +180,7 @@ def _match_local(
             if os.path.commonpath([top, real]) != top:
                 reason = (
                     f"it is a link to {real}, outside of {root}: copy the file, or write the "
-                    "folder that holds both as `root`"
+                    "folder that contains both as `root`"
                 )
                 refused[name] = Rejected(name, reason)
                 continue

@@ -103,7 +103,7 @@ def read_split_table(rule: SplitRule, text: str) -> dict[str, str]:
     if missing := [name for name in rule.columns if name not in (rows.fieldnames or ())]:
         raise SplitError(
             f"The split table {rule.files[0]} has no column {missing[0]!r}; it has "
-            f"{', '.join(rows.fieldnames or ['none'])}: write `columns` as [name's, split's]."
+            f"{', '.join(rows.fieldnames or ['none'])}: write `columns` as [NAMES, SPLITS]."
         )
     name, split = rule.columns
     found = {row[name] or "": row[split] or "" for row in rows}  # None if a row ends early

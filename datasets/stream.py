@@ -64,7 +64,7 @@ class Stream:
 
     @property
     def carries_codes(self) -> bool:
-        """Whether rows carry codes, because workers cannot map the shards."""
+        """Return whether rows carry codes, because workers cannot map the shards."""
         return self.folder.local is None
 
     @property

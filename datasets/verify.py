@@ -92,12 +92,12 @@ def _check_size(
     if stated is None:
         return (
             f"{FILE_NAME} puts {owned[0].name!r} into {shard} and does not state the SHA-256 of "
-            f"that shard: type {AGAIN}."
+            f"that shard: run {AGAIN}."
         )
     if size is None:
-        return f"{shard} is missing: type {AGAIN}."
+        return f"{shard} is missing: run {AGAIN}."
     if size != stated.bytes:
-        return f"{shard} has {size:,} bytes, {FILE_NAME} states {stated.bytes:,}: type {AGAIN}."
+        return f"{shard} has {size:,} bytes, {FILE_NAME} states {stated.bytes:,}: run {AGAIN}."
     return None
 
 
@@ -108,11 +108,11 @@ def _check_shard(
     if problem := _check_size(corpus, shard, owned, present):
         return problem
     # `prepare` checks a shard's name and size only, so it would keep one with damaged content.
-    remedy = f"{_removal(corpus.folder, shard)}, then type {AGAIN}."
+    remedy = f"{_removal(corpus.folder, shard)}, then run {AGAIN}."
     try:
         if corpus.folder.sha256(shard) != corpus.shards[shard].sha256:
             return (
-                f"{shard} is damaged, as it has the size and not the SHA-256 that {FILE_NAME} "
+                f"{shard} is damaged: it has the size but not the SHA-256 that {FILE_NAME} "
                 f"states: {remedy}"
             )
         rows = shards.read_row_groups(corpus.folder, shard)
@@ -162,4 +162,4 @@ def _removal(folder: Folder, name: str) -> str:
     path = f"{folder}/{name}"
     if folder.local is None:
         return f"remove {path}"
-    return f"type `{'rm -r' if (folder.local / name).is_dir() else 'rm'} {shlex.quote(path)}`"
+    return f"run `{'rm -r' if (folder.local / name).is_dir() else 'rm'} {shlex.quote(path)}`"

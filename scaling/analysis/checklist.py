@@ -20,7 +20,7 @@ NO_LAW = "There is none, only the curves of single axes."
 
 @dataclass(frozen=True)
 class Check:
-    """One way to mislead, with the verdict and the observation."""
+    """A way to mislead, with the verdict and the observation."""
 
     name: str
     verdict: Verdict
@@ -143,7 +143,8 @@ def _check_law(law: TableFit) -> list[Check]:
         _check(
             "The points determine the law",
             not bad,
-            " ".join(finding.text for finding in bad) or "No diagnostic forbids reading the law.",
+            " ".join(diagnostic.text for diagnostic in bad)
+            or "No diagnostic forbids the use of the law.",
         ),
         _check(
             "Intervals come from redrawn configurations",

@@ -65,8 +65,8 @@ class Noise:
         problems = []
         if spread is None:
             problems.append(
-                "no configuration has runs with two seeds, so the noise between seeds is unknown: "
-                "add --seed-noise NATS"
+                "no configuration has runs with two seeds, so the scatter between seeds is "
+                "unknown: add --seed-noise NATS"
             )
         if not errors and targets is None:
             problems.append(

@@ -1,6 +1,6 @@
 """Power law with an irreducible term, fitted to the loss against one axis.
 
-Few runs over a short range rarely determine three parameters. A fit therefore has typed findings
+Few runs over a short range rarely determine three parameters. A fit therefore has diagnostics
 that list what its points leave open; :mod:`scaling.fitting.slope` needs fewer points.
 Losses are in nats a sample; sentences give bits as well.
 """
@@ -40,7 +40,7 @@ class PowerLaw:
 
     @property
     def determined(self) -> bool:
-        """Whether no finding forbids reading the parameters."""
+        """Return whether no diagnostic forbids the use of the parameters."""
         return not self.findings
 
     @property

@@ -25,7 +25,7 @@ from scaling.runs.record import RunRecord
 
 NEAR_LARGEST = 0.7  # of the largest cost: runs from here on are predicted and not fitted
 MOST_HELD_OUT = 0.15  # of the runs
-FURTHER = (1.0, 10.0, 100.0)  # times the largest cost: the budgets of the recommendation
+FURTHER = (1.0, 10.0, 100.0)  # times the largest cost: the budgets of T5
 WIDE_DELTA = 1e-2  # of the Huber loss, in one of the specifications
 CHEAPEST = 0.25  # of the runs, left out in one of the specifications
 TRANSFORMER, UNIQUE = "parameters.transformer", "targets_unique"
@@ -35,7 +35,7 @@ UNREADABLE = {
     *("exponent_implausible", "no_agreement", "not_converged", "several_optima"),
     *("design_ridge", "not_convex"),
 }
-"""Codes of diagnostics that forbid reading a law; the others say how to read it."""
+"""Codes of diagnostics that forbid the use of a law; the others limit its reading."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Specification:
 
 @dataclass(frozen=True)
 class StudyLaw:
-    """The joint fit of a study; ``analysis`` is None if there is none, and ``notes`` say why.
+    """The joint fit of a study. If there is none, ``analysis`` is None; ``notes`` has the reason.
 
     ``columns`` maps each name of the fit to its column. ``command`` makes the same fit.
     ``specifications`` has the fit as reported first, then under each other choice.
@@ -69,7 +69,7 @@ class StudyLaw:
 
     @property
     def is_readable(self) -> bool:
-        """Whether there is a fit and no diagnostic forbids reading it."""
+        """Return whether there is a fit and no diagnostic forbids its use."""
         return self.analysis is not None and not unreadable(self.analysis.warnings)
 
     @property

@@ -27,7 +27,7 @@ class AsyncSaver:
         rank: of this worker.
         all_reduce_sum: sums values over all ranks.
         tick: notes an activity in the heartbeat.
-        warn: logs the sentence of a checkpoint that could not be written; the run goes on.
+        warn: logs the sentence of a checkpoint that could not be written; the run continues.
 
     ``best`` are the weights of the lowest held-out loss, if this rank saves them too.
     """

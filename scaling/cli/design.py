@@ -97,7 +97,7 @@ def design(
         return
     with replacing(out) as partial:
         partial.write_text(text)
-    print_line(f"{out}: type `python -m scaling plan {out}`")
+    print_line(f"{out}: run `python -m scaling plan {out}`")
 
 
 def _wrong_values(*values: tuple[str, float | None, str, bool]) -> list[str]:

@@ -139,7 +139,7 @@ def warnings(content: dict[str, Any]) -> Iterator[str]:
     for warning in content["warnings"]:
         yield f"warning: {warning['text']} ({warning['code']})"
     if not content["converged"]:
-        yield "warning: the fit did not converge: do not read it."
+        yield "warning: the fit did not converge: do not use it."
 
 
 def _parameters(content: dict[str, Any]) -> Table:

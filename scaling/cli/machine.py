@@ -36,19 +36,19 @@ def doctor(
     if asked and not cluster:
         raise ConfigError("a configuration is checked against a cluster alone: add --cluster")
     run = load.sweep(*file_and_overrides(config, words)).runs[0][1] if asked else None
-    findings = examine(CLONE)
+    results = examine(CLONE)
     if cluster:
         from scaling.cluster import preflight
         from scaling.cluster.ray_cluster import connected
 
         with connected():
-            findings += preflight.examine(run)
+            results += preflight.examine(run)
     if as_json:
-        print(json.dumps([asdict(finding) for finding in findings]))
+        print(json.dumps([asdict(result) for result in results]))
     else:
-        for finding in findings:
-            print_line(f"{finding.status:8} {finding.name}: {finding.sentence}")
-    if any(finding.status == "problem" for finding in findings):
+        for result in results:
+            print_line(f"{result.status:8} {result.name}: {result.sentence}")
+    if any(result.status == "problem" for result in results):
         raise Exit(1)
 
 

@@ -50,14 +50,14 @@ def next_step(here: Path) -> str:
 
     if not list(here.glob(f"data/*/{MANIFEST_NAME}")):
         return (
-            "There is no corpus yet. Type `python -m scaling prepare "
+            "There is no corpus yet. Run `python -m scaling prepare "
             "configs/corpora/embedded.yaml` for the recording that ships with Longwave, or copy "
             "configs/corpora/folder.yaml for audio of your own."
         )
     studies = sorted(here.glob(f"runs/*/{STUDY_NAME}"), key=lambda path: path.stat().st_mtime)
     if not studies:
         return (
-            "There is a corpus, and no study of it yet. Type `python -m scaling plan "
+            "There is a corpus, and no study of it yet. Run `python -m scaling plan "
             "configs/sweeps/demo.yaml` to see what one costs, and `sweep` in place of `plan` to "
             "start it."
         )
@@ -65,10 +65,10 @@ def next_step(here: Path) -> str:
     named, page = folder.relative_to(here), folder / PAGE_NAME
     records = [path.stat().st_mtime for path in folder.glob(f"*/{RECORD_NAME}")]
     if not records or any(run.state not in ("finished", "pruned") for run in read_states(folder)):
-        return f"Not every run of {named} is finished. Type `python -m scaling status {named}`."
+        return f"Not every run of {named} is finished. Run `python -m scaling status {named}`."
     if not page.exists() or page.stat().st_mtime < max(records):
-        return f"Every run of {named} is finished. Type `python -m scaling report {named}`."
+        return f"Every run of {named} is finished. Run `python -m scaling report {named}`."
     return (
-        f"{named} has its report: open {named / PAGE_NAME}, or type `python -m scaling listen "
+        f"{named} has its report: open {named / PAGE_NAME}, or run `python -m scaling listen "
         f"{named}` to hear its runs."
     )

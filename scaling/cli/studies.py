@@ -154,7 +154,7 @@ def report(
     if len(folders) != wanted:
         raise ConfigError(
             f"{len(folders)} folders are named: write "
-            + ("two, as `report --compare runs/a runs/b`" if compare else "one, or --compare")
+            + ("two, such as `report --compare runs/a runs/b`" if compare else "one, or --compare")
         )
     written = write_two(*folders) if compare else _report_one(folders[0])
     if as_json:

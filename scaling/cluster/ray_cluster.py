@@ -24,7 +24,7 @@ def autoscaling_resources(home: Path) -> dict[str, float]:
     """Return the CPUs and GPUs of the cluster at its largest, head included.
 
     Jobs run on the head, which has the file. Without the file, and for machines whose resources the
-    provider does not know (such as one's own), both are zero.
+    provider does not list (such as one's own), both are zero.
     """
     path = home / BOOTSTRAP
     if not path.exists():

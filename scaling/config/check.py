@@ -50,10 +50,10 @@ def history_problems(runs: Sequence[RunConfig]) -> list[str]:
 
 def _batch_problems(config: RunConfig) -> list[str]:
     train, workers = config.train, config.cluster.workers
-    pieces = workers * train.accumulate
-    if train.batch % pieces == 0:
+    micro_batches = workers * train.accumulate
+    if train.batch % micro_batches == 0:
         return []
-    nearest = max(1, round(train.batch / pieces)) * pieces
+    nearest = max(1, round(train.batch / micro_batches)) * micro_batches
     return [
         f"train.batch is {train.batch}, not a multiple of cluster.workers = {workers} times "
         f"train.accumulate = {train.accumulate}: write train.batch={nearest}"
@@ -87,7 +87,7 @@ def _history_problems(config: RunConfig) -> list[str]:
 
 def _tracker_problems(config: RunConfig) -> list[str]:
     return [
-        f"cluster.trackers has {name}, whose package {TRACKERS[name]} is not installed: type "
+        f"cluster.trackers has {name}, whose package {TRACKERS[name]} is not installed: run "
         "`python -m pip install -c constraints.txt mlflow-skinny wandb`, or leave it out"
         for name in config.cluster.trackers
         if importlib.util.find_spec(TRACKERS[name]) is None

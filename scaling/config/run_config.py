@@ -68,7 +68,7 @@ class TrainConfig(Section):
     """Optimiser, schedule and checkpoints of a run. The defaults are the paper's."""
 
     batch: Positive = 40
-    """Windows of an optimiser step, over all workers. Unit: windows."""
+    """Windows of an optimizer step, over all workers. Unit: windows."""
     accumulate: Positive = 1
     """Micro-batches into which a worker divides its share of a batch. Unit: micro-batches."""
     steps: Positive = 500_000
@@ -216,7 +216,7 @@ class RunConfig(Section):
 
     @property
     def targets_per_step(self) -> int:
-        """Targets of one optimiser step, over all workers."""
+        """Targets of one optimizer step, over all workers."""
         return self.train.batch * self.targets_per_window
 
     @property

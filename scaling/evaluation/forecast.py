@@ -77,7 +77,9 @@ def forecast(
         )
     check_own_corpus(run, corpus)
     if season < 1:
-        raise EvaluationError(f"season is {season}: write 1 or more rows, as 24 for hours of a day")
+        raise EvaluationError(
+            f"season is {season}: write 1 or more rows, such as 24 for hourly rows"
+        )
     context = max(run.config.model.context, SEASONS * season)
     errors: dict[str, list[np.ndarray]] = {}
     targets: list[tuple[str, np.ndarray]] = []

@@ -1,7 +1,9 @@
 """Arithmetic over the columns of a table: ``Training FLOP / (6 * Model Size)``.
 
-A column name with spaces needs no backticks. A formula has arithmetic, numbers and a few functions
-alone. ``pandas.DataFrame.eval`` lacks log2, minimum and maximum, and needs a whitelist and aliases.
+A column name with spaces needs no backticks. A formula may have arithmetic, numbers and a few
+functions, and nothing else. ``pandas.DataFrame.eval`` is no replacement: it calls any method of a
+column (``D.to_csv('file')`` writes a file), lacks log2, minimum and maximum, and needs backticks.
+It would need the same whitelist and the same aliases.
 """
 
 import ast

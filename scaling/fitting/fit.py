@@ -1,7 +1,7 @@
 """Fit a loss surface to points, from many starts, and refit it to redrawn configurations.
 
 The recipe is the Huber loss on log L of Hoffmann et al. 2022 (arXiv 2203.15556, appendix D.3) with
-the corrections of Besiroglu et al. 2024 (arXiv 2404.10102): an optimiser that no scale of the
+the corrections of Besiroglu et al. 2024 (arXiv 2404.10102): an optimizer that no scale of the
 objective stops early. Covariates are centred, gradients are analytic, starts come from the data,
 and several starts must agree on the optimum. Losses have the unit of the points.
 """
@@ -60,7 +60,7 @@ class Fit:
 
     @property
     def converged(self) -> bool:
-        """Whether the best start converged and enough starts agree with it."""
+        """Return whether the best start converged and enough starts agree with it."""
         best = int(np.argmin(self.optima.values))
         return bool(self.optima.converged[best]) and self.starts_agreeing >= MIN_STARTS_AGREEING
 
@@ -105,7 +105,7 @@ class Fit:
 
 
 def fit_problem(points: Points, form: Additive, objective: Objective) -> Problem:
-    """Return the optimiser's problem of fitting this form to these points."""
+    """Return the optimizer's problem of fitting this form to these points."""
     lower, upper = form.bounds(points.loss)
     return Problem(form, objective, points.position, points.loss, lower, upper)
 

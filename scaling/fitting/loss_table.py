@@ -156,7 +156,8 @@ class LossTable:
         rows = np.asarray(matches)
         if rows.shape != (len(frame),) or rows.dtype != bool:
             raise ConfigError(
-                f"{option} {query!r} is not true or false for each row: compare, as 'loss < 5'"
+                f"{option} {query!r} is not true or false for each row: write a comparison, "
+                "such as 'loss < 5'"
             )
         return rows
 

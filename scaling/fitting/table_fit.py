@@ -94,7 +94,7 @@ class FitRequest:
         if not all(0 < budget < np.inf for budget in self.at):
             yield f"--at is {self.at}: budgets are positive numbers, such as 1e21"
         if not terms:
-            yield "there is no term: write at least one, as --term N=COLUMN"
+            yield "there is no term: write at least one, such as --term N=COLUMN"
 
 
 def _named_columns(texts: list[str], option: str) -> dict[str, str]:
@@ -106,7 +106,7 @@ def _named_columns(texts: list[str], option: str) -> dict[str, str]:
             raise ConfigError(f"{option} {text!r}: write NAME=COLUMN, such as {option} N=params")
         if "." in name:
             raise ConfigError(
-                f"{option} {text!r}: a name has no dot; write it as in {option} N=params"
+                f"{option} {text!r}: a name must have no dot: write {option} N=params"
             )
         if name in columns:
             raise ConfigError(f"{option} names {name!r} twice: give each column its own name")

@@ -165,7 +165,7 @@ def _check_request(request: GenerationRequest, rate: int) -> None:
     problems = request.sampling.problems()
     seconds = {"seconds": request.seconds, "silence": request.silence}
     problems += [
-        f"{name} is {value}: write one sample (1/{rate} s) or more, as 5"
+        f"{name} is {value}: write one sample (1/{rate} s) or more, such as 5"
         for name, value in seconds.items()
         if value is not None and (not math.isfinite(value * rate) or round(value * rate) < 1)
     ]

@@ -42,23 +42,23 @@ class RestartProgress:
     """The newest checkpoint's step, and the failures since.
 
     ``suspect`` is the step whose loss was not finite at the last start. Each worker takes its share
-    of a batch in ``pieces`` micro-batches or more: with fewer it ran out of memory.
+    of a batch in ``micro_batches`` micro-batches or more: with fewer it ran out of memory.
     """
 
     step: int = 0
     failures: int = 0
     why: str | None = None
     suspect: int | None = None
-    pieces: int = 1
+    micro_batches: int = 1
 
 
 def run_with_restarts(job: Job) -> None:
     """Start the run's workers, again and again, until the run has ended or waits at its rung.
 
     Raises:
-        TrainingError: if the run cannot go on. The reasons are ``max_failures`` restarts in a row
-            without a newer checkpoint, a loss that is not finite twice, no room for the workers, no
-            memory for one window, and a spent budget.
+        TrainingError: if the run cannot continue: after ``max_failures`` failures in a row without
+            a newer checkpoint, or a loss that is not finite at two starts. Other reasons are no
+            room for the workers, no memory for one window, and a spent budget.
     """
     progress, first = RestartProgress(), True
     while True:
@@ -77,7 +77,9 @@ def run_with_restarts(job: Job) -> None:
             why = supervision.blame or _reason(error)
             if _short_of_memory(error):
                 # The number of such restarts is limited, as that of the windows in a share is.
-                progress = replace(progress, why=why, suspect=None, pieces=2 * start.pieces)
+                progress = replace(
+                    progress, why=why, suspect=None, micro_batches=2 * start.micro_batches
+                )
             else:
                 progress = _after_failure(job, progress, start, why)
             continue
@@ -88,7 +90,7 @@ def run_with_restarts(job: Job) -> None:
         progress = replace(progress, why=outcome["why"], suspect=None)
         if outcome["kind"] == "no number":
             if outcome["step"] == start.suspect:
-                raise DivergedError(f"{outcome['why']}. It was so at two starts")
+                raise DivergedError(f"{outcome['why']}. It happened at two starts")
             progress = replace(progress, suspect=outcome["step"])
 
 
@@ -105,8 +107,10 @@ def _next_start(job: Job, progress: RestartProgress, *, first: bool) -> WorkerSt
             f"{cluster.wait_seconds:.0f} s. Run `ray status` to see the cluster's resources, then "
             "set another cluster.workers or cluster.wait_seconds"
         )
-    pieces = worker_count.micro_batches(job.config.train, cluster.workers, count, progress.pieces)
-    if pieces is None:
+    micro_batches = worker_count.count_micro_batches(
+        job.config.train, cluster.workers, count, progress.micro_batches
+    )
+    if micro_batches is None:
         raise TrainingError(
             f"{progress.why}. A worker takes one window at a time already: set a lower "
             "windows.per_window or model.context, or another train.zero (`plan` prints the memory "
@@ -115,7 +119,7 @@ def _next_start(job: Job, progress: RestartProgress, *, first: bool) -> WorkerSt
     return WorkerStart(
         id=uuid4().hex[:12],
         workers=count,
-        pieces=pieces,
+        micro_batches=micro_batches,
         step=found.place.step if found else 0,
         checkpoint=found.folder if found else None,
         why=progress.why,

@@ -7,7 +7,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from scaling.config.run_config import ClusterConfig, RunConfig, TrainConfig
 
 SETTLE_SECONDS = 4.0
-"""Longest wait for the room of a lost worker before a run goes on with fewer."""
+"""Longest wait for the room of a lost worker before a run continues with fewer."""
 
 
 def allowed_worker_counts(config: RunConfig) -> list[int]:
@@ -21,7 +21,9 @@ def allowed_worker_counts(config: RunConfig) -> list[int]:
     ]
 
 
-def micro_batches(train: TrainConfig, wanted: int, workers: int, least: int = 1) -> int | None:
+def count_micro_batches(
+    train: TrainConfig, wanted: int, workers: int, least: int = 1
+) -> int | None:
     """Return the number of micro-batches in each worker's share of a batch.
 
     It is the lowest with micro-batches no larger than those of the ``wanted`` workers, for which

@@ -23,10 +23,11 @@ WORKERS_RECORD = CLONE / "configs/measurements/workers-cpu.json"
 class Calibration:
     """Figures of worker processes and of training steps.
 
-    ``save_rates`` (bytes per second) are those of the busiest worker by ZeRO stage; ``read_rate``
-    is that of a checkpoint. ``start_seconds`` last from the start of processes to the end of their
-    first step, without that reading. ``shares`` has the lowest and highest share of a matrix
-    product's rate that training steps reached, by mode.
+    ``save_rates`` has the bytes per second at which the busiest worker writes its part of a
+    checkpoint, by ZeRO stage. ``read_rate`` has those at which it reads a checkpoint.
+    ``start_seconds`` is the time from the start of new processes to the end of their first step,
+    without that reading. ``shares`` has the lowest and highest share of a matrix product's rate
+    that training steps reached, by mode.
     """
 
     processor: str
@@ -57,7 +58,7 @@ class Calibration:
         except (TypeError, KeyError, ValueError, ArithmeticError) as error:
             raise MeasuredError(
                 f"{workers} and {steps} are no records of workers and steps "
-                f"({type(error).__name__}: {error}): type `python -m scaling bench workers --json` "
+                f"({type(error).__name__}: {error}): run `python -m scaling bench workers --json` "
                 "and `python -m scaling bench --json`, and save what they print."
             ) from error
 
@@ -77,7 +78,7 @@ def _read_json(path: Path, command: str) -> Any:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise MeasuredError(
-            f"{path} cannot be read ({error}): type `python -m scaling {command}` and save what it "
+            f"{path} cannot be read ({error}): run `python -m scaling {command}` and save what it "
             "prints."
         ) from error
 
@@ -125,8 +126,8 @@ class Rates:
             reason = f" ({type(error).__name__}: {error})"
         if not rates:
             raise MeasuredError(
-                f"{path} has no rates of training steps{reason}: type `python -m scaling bench "
-                "--json` and save what it prints, or name the folder of a study with finished runs."
+                f"{path} has no rates of training steps{reason}: run `python -m scaling bench "
+                "--json` and save its output, or name the folder of a study with finished runs."
             )
         return cls(path, rates)
 

@@ -17,8 +17,8 @@ from scaling.runs.loss_by_context import trained_contexts
 class StepParts:
     """Seconds of a step.
 
-    ``communication`` is the time of all collectives, ``exposed`` the part of it that no computation
-    hides, and ``waiting`` the time for which the stream is late.
+    ``communication`` is the time of all collectives, and ``exposed`` the part of it that no
+    computation hides. ``waiting`` is the time for which the stream is late.
     """
 
     compute: float

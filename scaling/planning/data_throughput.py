@@ -20,7 +20,7 @@ from scaling.config.run_windows import TRAIN
 STREAM_RECORD = CLONE / "configs/measurements/data-cpu.json"
 Bound = Literal["consumers", "network", "storage"]
 Way = Literal["mapped", "carried"]
-MEASURE = "type `python -m scaling bench data --json` and save what it prints"
+MEASURE = "run `python -m scaling bench data --json` and save its output"
 
 
 class MeasuredError(ValueError):
@@ -177,9 +177,9 @@ def _verdict(
 ) -> str:
     given = f"{delivered / workers:,.0f} a second"
     source = {
-        "consumers": f"a consumer was given {given} on {processor}",
-        "network": f"the nodes' network carries {given} to each of them",
-        "storage": f"storage gives {given} to each of them",
+        "consumers": f"a consumer got {given} on {processor}",
+        "network": f"the nodes' network carries {given} to each worker",
+        "storage": f"storage delivers {given} to each worker",
     }[bound]
     figures = (
         f"{workers:,} x {hardware.name} at {taken.utilisation:.0%} of the peak take "
@@ -194,7 +194,7 @@ def _verdict(
 def _memory(epoch: int | None, hardware: Hardware, taken: StreamDemand) -> str:
     most = f"storage is read at up to {taken.bytes_per_second / 1e6:,.0f} MB a second"
     if epoch is None:
-        return f"; {most}, and how much memory keeps is known once the corpus is prepared"
+        return f"; {most}, less what memory keeps, which is unknown until the corpus is prepared"
     memory = f"the {hardware.memory_bytes / 1e9:,.0f} GB of a node"
     if epoch <= hardware.memory_bytes:
         return f"; the epoch's codes ({epoch / 1e9:,.3f} GB) fit {memory}, which reads storage once"

@@ -132,7 +132,7 @@ def _sized(cells: Sequence[Cell], kind: Kind, budget: float, price: Price) -> li
     if min(steps) < 1:
         needed = float(seeds @ (fixed + each))
         raise ConfigError(
-            f"the budget {budget:g} does not buy a step of every run: give more than "
+            f"the budget {budget:g} is below one step of every run: give more than "
             f"{needed:.3g}, or fewer values of the axes"
         )
     # Rounding to whole steps and validations changes the price, so it is checked again.

@@ -40,7 +40,12 @@ class AssumedEffect:
 
 @dataclass(frozen=True)
 class ExpectedError:
-    """Error of a quantity over simulated sweeps; ``truth`` is the fit to losses without noise."""
+    """Error of one quantity over the fits of the simulated sweeps.
+
+    ``truth`` is the fit to losses without noise, or None if it fails. ``standard_error`` is the
+    standard deviation over the simulations, and ``interval`` contains 95 % of them; None without
+    numbers.
+    """
 
     quantity: str
     truth: float | None

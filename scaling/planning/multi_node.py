@@ -161,7 +161,7 @@ def parse_node_counts(text: str) -> list[int]:
             raise ValueError
     except ValueError:
         raise ConfigError(
-            f"--nodes is {text!r}: write numbers of 1 or more with commas between, as 1,2,4"
+            f"--nodes is {text!r}: write numbers of 1 or more with commas between, such as 1,2,4"
         ) from None
     return counts
 

@@ -59,7 +59,7 @@ def report_content(study: Study) -> dict[str, Any]:
 
 
 def _headlines(content: dict[str, Any], axis: str) -> list[str]:
-    """Return the answer: the best run, the effect of the axis, the law and its recommendation."""
+    """Return the headlines: the best run, the effect of the axis, the law and its best sizes."""
     best, slope, name = content["best"], content["slopes"][axis], setting_name(axis)
     settings = ", ".join(
         f"{setting_name(key)} {setting_text(best[key])}" for key in [*content["axes"], SEED]
@@ -235,7 +235,7 @@ def _recommended(law: StudyLaw) -> list[dict[str, Any]]:
 
 
 def _law_headlines(content: dict[str, Any]) -> list[str]:
-    """Return sentences on the law, its held-out test and its recommendation."""
+    """Return sentences on the law, its held-out test and its best sizes."""
     fit = content["fit"]
     if fit is None:
         return []

@@ -50,14 +50,19 @@ class Job:
 class WorkerStart:
     """One start of a run's workers, from the committed ``checkpoint`` of ``step``; None at step 0.
 
-    Each worker divides its share of a batch into ``pieces`` micro-batches. ``why`` is the reason
-    why the previous start ended, ``suspect`` its step whose loss was NaN or infinite, ``warnings``
-    are sentences about problems since then.
+    Attributes:
+        id: id of this start.
+        micro_batches: number of micro-batches into which each worker divides its share of a batch.
+        step: step from which it continues.
+        checkpoint: folder of the committed checkpoint of that step; None at step 0.
+        why: reason why the previous start ended.
+        warnings: sentences about problems since then.
+        suspect: step whose loss was NaN or infinite in the previous start.
     """
 
     id: str
     workers: int
-    pieces: int
+    micro_batches: int
     step: int = 0
     checkpoint: Path | None = None
     why: str | None = None

@@ -1,7 +1,7 @@
 """Lease of a run: only the driver that has it writes to the run's folder.
 
-The driver renews its lease. Another driver takes it over if it is not renewed for
-``PATIENCE_SECONDS`` by that driver's own clock, or at once if the holder's process has ended.
+The driver renews its lease. Another driver takes it over if its holder's process has ended, or if
+it is not renewed for ``PATIENCE_SECONDS`` by the other driver's clock.
 """
 
 import contextlib

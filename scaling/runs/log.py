@@ -1,10 +1,10 @@
 """Log of a run: one JSON line a step in ``metrics.jsonl``, and the reason of a failure.
 
-A ``start`` line has the number of workers, their first step and the reason, a ``warning`` line a
-problem, a ``rung`` line the held-out loss with which the run waits for others of its cell.
+A ``start`` line has the number of workers, their first step and the reason. A ``warning`` line has
+a problem. A ``rung`` line has the held-out loss with which the run waits for others of its cell.
 
 Only rank 0 writes. A run that continues from a checkpoint first removes the lines of the steps that
-it repeats, so the file reads as one undisturbed run with its starts marked.
+it repeats. So the file reads as one undisturbed run with its starts marked.
 """
 
 import contextlib

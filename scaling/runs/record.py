@@ -1,6 +1,6 @@
 """Run record: all data of one finished run for analysis, as one JSON file.
 
-Reports, fits and tables read only records, so every number in them can be traced to a run, its
+Reports, fits and tables read only records. So every number in them can be traced to a run, its
 configuration, its code version and its corpus. Losses are stored in nats per sample; bits are
 computed from them (``bits = nats / ln 2``) and never stored.
 """

@@ -46,10 +46,10 @@ def precision(train: TrainConfig) -> str:
     return "bfloat16" if native else "float32"
 
 
-def start_engine(network: Model, train: TrainConfig, workers: int, pieces: int) -> Any:
+def start_engine(network: Model, train: TrainConfig, workers: int, micro_batches: int) -> Any:
     """Return a DeepSpeed engine for the network, in the current process group.
 
-    Each of the ``workers`` takes its share of a batch in ``pieces`` micro-batches.
+    Each of the ``workers`` takes its share of a batch in ``micro_batches`` micro-batches.
 
     bfloat16 means autocast: weights and sums stay in float32, products are taken in bfloat16. The
     linear-predictive start needs that, and the models are too small to gain from 16-bit weights.
@@ -62,7 +62,7 @@ def start_engine(network: Model, train: TrainConfig, workers: int, pieces: int) 
     engine, *_ = deepspeed.initialize(
         model=network,
         optimizer=Adam(optimizer_groups(network), lr=train.learning_rate),
-        config=_settings(train, workers, pieces),
+        config=_settings(train, workers, micro_batches),
     )
     return engine
 
@@ -73,10 +73,10 @@ def optimizer_groups(network: Model) -> list[dict[str, Any]]:
     return [{"params": members, "factor": factor} for factor, members in groups.items()]
 
 
-def _settings(train: TrainConfig, workers: int, pieces: int) -> dict[str, Any]:
+def _settings(train: TrainConfig, workers: int, micro_batches: int) -> dict[str, Any]:
     settings: dict[str, Any] = {
-        "train_micro_batch_size_per_gpu": train.batch // (workers * pieces),
-        "gradient_accumulation_steps": pieces,
+        "train_micro_batch_size_per_gpu": train.batch // (workers * micro_batches),
+        "gradient_accumulation_steps": micro_batches,
         "zero_optimization": {"stage": train.zero},
         # DeepSpeed's list of tested optimizers has PyTorch's Adam, but no subclass of it.
         "zero_allow_untested_optimizer": True,

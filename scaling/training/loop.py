@@ -103,7 +103,9 @@ class _Worker:
         checkpoint = Checkpoint.read(start.checkpoint) if start.checkpoint else None
         if checkpoint:
             engine_state.load_model(network, checkpoint)
-        engine = engines.start_engine(network, self.config.train, start.workers, start.pieces)
+        engine = engines.start_engine(
+            network, self.config.train, start.workers, start.micro_batches
+        )
         if checkpoint:
             engine_state.load_optimizer(engine, checkpoint)
             self.state = checkpoint.place
@@ -152,7 +154,7 @@ class _Worker:
         if self.state.ended(self.config):
             return iter(())
         blocks = data.iterate_blocks(self.shard, self.stream)
-        size = self.stream.windows_per_worker // self.start.pieces
+        size = self.stream.windows_per_worker // self.start.micro_batches
         return data.batches(blocks, self.stream, size, self.engine.device)
 
     def _step(self, batches: Iterator[Batch]) -> str:
@@ -165,7 +167,7 @@ class _Worker:
         self.heartbeat.tick("beginning a step")
         is_spoiled = inject_due_faults(self.job.faults, self.job.run_folder, step + 1, self.rank)
         waited, losses, positions, windows = 0.0, [], [], []
-        for micro_batch in range(self.start.pieces):
+        for micro_batch in range(self.start.micro_batches):
             self.heartbeat.tick("waiting for data")
             requested = time.perf_counter()
             batch = next(batches)
@@ -180,7 +182,7 @@ class _Worker:
             self.heartbeat.tick(heartbeat.WAITING)
             with counter:
                 self.engine.backward(loss)
-            if micro_batch == self.start.pieces - 1:
+            if micro_batch == self.start.micro_batches - 1:
                 own = self.stream.positions(step, self.rank).tolist()
                 _check_window_order(positions, own, self.rank, step)
                 means, waited, windows, stop = self._gather(np.mean(losses, 0), waited, windows)
@@ -298,7 +300,7 @@ class _Worker:
             step=self.state.step,
             date=datetime.now(UTC).isoformat(timespec="seconds"),
             workers=self.start.workers,
-            pieces=self.start.pieces,
+            pieces=self.start.micro_batches,
             why=self.start.why,
             lost_steps=reached["step"] - self.state.step,
             last_time=reached["time"],

@@ -147,10 +147,10 @@ def test_a_path_that_could_do_harm_refuses_the_whole_archive(place, suffix, name
         (tarred([(of_tar("d", tarfile.FIFOTYPE), b"")]), "'d' is a device, a FIFO or the like"),
         (tarred([(of_tar("s", tarfile.GNUTYPE_SPARSE), b"")]), "'s' is stored as a sparse file"),
         (of_tar("a", b"0", size=-512).tobuf(tarfile.GNU_FORMAT), "'a' declares -512 bytes"),
-        (of_tar("a", b"x", size=2**27).tobuf(), "go on for 134217728 bytes"),
-        (of_tar("a", b"x", size=-512).tobuf(tarfile.GNU_FORMAT), "go on for -512 bytes"),
-        ((of_tar("a", b"x", size=1).tobuf() + bytes(512)) * 1_000, "go on for 512 bytes"),
-        (tarred([("a", b"a")]) + tarred([("b", b"b")]), "it goes on after its end mark"),
+        (of_tar("a", b"x", size=2**27).tobuf(), "continue for 134217728 bytes"),
+        (of_tar("a", b"x", size=-512).tobuf(tarfile.GNU_FORMAT), "continue for -512 bytes"),
+        ((of_tar("a", b"x", size=1).tobuf() + bytes(512)) * 1_000, "continue for 512 bytes"),
+        (tarred([("a", b"a")]) + tarred([("b", b"b")]), "it continues after its end mark"),
         (tarred([("a", b"a")])[:1024] + b"\1" * 512, "it is damaged, truncated or no tar archive"),
     ],
 )
@@ -178,7 +178,7 @@ def test_a_truncated_archive_is_refused_wherever_it_is_cut(place, suffix):
     "the archive is refused whole, and no file is left",
 )
 @pytest.mark.parametrize("suffix", archives.SUFFIXES)
-def test_what_is_damaged_or_no_archive_is_refused(place, suffix):
+def test_damaged_archives_and_other_files_are_refused(place, suffix):
     for data in (b"", b"text, not an archive\n" * 100, RANDOM, b"RIFF" + bytes(40)):
         assert refused(place, f"x{suffix}", data)
     if suffix != ".tar":  # a plain tar has no checksum of its content
@@ -187,7 +187,7 @@ def test_what_is_damaged_or_no_archive_is_refused(place, suffix):
         assert refused(place, f"x{suffix}", bytes(damaged), early=suffix != ".zip")
 
 
-def test_what_cannot_be_opened_or_written_leaves_nothing(place, monkeypatch):
+def test_a_failed_unpacking_leaves_no_file(place, monkeypatch):
     for name, reason in ((".", "Is a directory"), ("none", "No such file or directory")):
         with pytest.raises(ArchiveError, match=f"it cannot be unpacked: {reason}"):
             unpack(place / name, place / "out")
@@ -202,7 +202,7 @@ def test_what_cannot_be_opened_or_written_leaves_nothing(place, monkeypatch):
 
 
 @pytest.mark.fault("Archives and folders", "unpacking is killed", "the next call unpacks it whole")
-def test_a_second_call_does_nothing_and_what_a_killed_one_left_does_not_matter(place):
+def test_a_second_call_does_nothing_and_ignores_remains_of_a_killed_one(place):
     (place / f"out.0123{PARTIAL}" / "a.wav").mkdir(parents=True)
     assert tree(unpacked(place, "x.zip", zipped(FILES))) == GOOD
     (place / "x.zip").write_bytes(b"no archive any more")
@@ -214,7 +214,7 @@ def test_a_second_call_does_nothing_and_what_a_killed_one_left_does_not_matter(p
 @pytest.mark.fault(
     "Archives and folders", "two processes unpack one archive at once", "only one unpacks it"
 )
-def test_an_archive_that_another_process_unpacked_first_is_left_to_it(place, monkeypatch):
+def test_an_archive_that_another_process_unpacked_first_is_used(place, monkeypatch):
     actual = Path.rename
     monkeypatch.setattr(Path, "rename", lambda *two: (shutil.copytree(*two), actual(*two)))
     assert tree(unpacked(place, "x.zip", zipped(FILES))) == GOOD

@@ -25,7 +25,7 @@ def test_mp3_is_read_whole(tmp_path):
 @pytest.mark.fault(
     "Audio files", "a file has the ending of another format", "it is read by its content"
 )
-def test_content_decides_not_the_extension(tmp_path):
+def test_a_file_is_read_by_its_content_not_its_extension(tmp_path):
     path = write(tmp_path / "really_flac.wav", tone(0.5), format="FLAC")
     assert len(audio.read(path, RATE)) == RATE // 2
 
@@ -90,7 +90,7 @@ def test_a_ratio_raises_the_pitch_and_shortens_the_file(tmp_path, rate, ratio):
     )
 
 
-def test_a_ratio_that_makes_up_for_the_rate_leaves_the_samples_as_they_are(tmp_path):
+def test_a_ratio_that_cancels_the_rate_keeps_the_samples(tmp_path):
     path = write(tmp_path / "r.wav", tone(0.5, 8_000), 8_000)
     read = np.concatenate(list(audio.read_blocks(path, RATE, ratio=2.0)))
     assert np.array_equal(read, audio.read(path, 8_000))
@@ -101,7 +101,7 @@ def test_a_ratio_that_makes_up_for_the_rate_leaves_the_samples_as_they_are(tmp_p
     "a name is not UTF-8",
     "the file is read; the manifest escapes the name",
 )
-def test_a_file_whose_name_is_no_text_is_read(tmp_path):
+def test_a_file_whose_name_is_not_utf_8_is_read(tmp_path):
     write(tmp_path / "a.wav", tone(0.1))
     path = tmp_path / os.fsdecode(b"caf\xe9.wav")
     (tmp_path / "a.wav").rename(path)
@@ -114,7 +114,7 @@ def test_a_file_whose_name_is_no_text_is_read(tmp_path):
     "an empty file, or a text, is named like audio",
     "the file is left out with its reason; the other files are used",
 )
-def test_files_that_are_no_audio(tmp_path):
+def test_files_without_audio_are_refused(tmp_path):
     empty, text = tmp_path / "empty.wav", tmp_path / "text.wav"
     empty.touch()
     text.write_text("this is a text and no audio")
@@ -127,7 +127,7 @@ def test_files_that_are_no_audio(tmp_path):
     "a file has samples without a header",
     "the file is left out with its reason; the other files are used",
 )
-def test_samples_without_a_header(tmp_path):
+def test_samples_without_a_header_are_refused(tmp_path):
     path = tmp_path / "a.raw"
     path.write_bytes(bytes(1000))
     assert reason(path) == "it cannot be decoded: samplerate must be specified"
@@ -138,7 +138,7 @@ def test_samples_without_a_header(tmp_path):
     "two channels have opposite signs",
     "the result is silence, which the manifest counts and `describe` shows",
 )
-def test_channels_of_opposite_sign_are_silence_and_counted_as_that(tmp_path):
+def test_channels_of_opposite_sign_become_silence_and_are_counted(tmp_path):
     path = write(tmp_path / "t.wav", np.stack([tone(1.0), -tone(1.0)], axis=1), subtype="FLOAT")
     read = audio.read(path, RATE)
     assert np.all(read == 0)
@@ -153,7 +153,7 @@ def test_channels_of_opposite_sign_are_silence_and_counted_as_that(tmp_path):
     "the file is left out with its reason; the other files are used",
 )
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_values_that_are_no_amplitudes(tmp_path, value):
+def test_samples_that_are_nan_or_infinite_are_refused(tmp_path, value):
     samples = tone(1.0)
     samples[2500:2507] = value
     path = write(tmp_path / "n.wav", samples, subtype="FLOAT")
@@ -166,7 +166,7 @@ def test_values_that_are_no_amplitudes(tmp_path, value):
     "the file is left out with its reason; the other files are used",
 )
 @pytest.mark.parametrize("value", [1e38, -3e38, 2.0**30 + 128])
-def test_numbers_that_are_too_large_to_be_amplitudes(tmp_path, value):
+def test_samples_far_beyond_full_scale_are_refused(tmp_path, value):
     samples = tone(1.0)
     samples[2500:2503] = value
     path = write(tmp_path / "l.wav", np.stack([samples, tone(1.0)], axis=1), subtype="FLOAT")
@@ -176,7 +176,7 @@ def test_numbers_that_are_too_large_to_be_amplitudes(tmp_path, value):
     assert np.isfinite(audio.read(path, RATE)).all()
 
 
-def test_files_that_are_not_there(tmp_path):
+def test_missing_files_are_refused(tmp_path):
     link = tmp_path / "link.wav"
     link.symlink_to(tmp_path / "gone.wav")
     assert reason(link) == "it cannot be opened: No such file or directory"

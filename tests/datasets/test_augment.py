@@ -120,7 +120,7 @@ def test_gain_and_sign_multiply_float32_samples_in_any_blocks():
     assert np.array_equal(np.concatenate(list(pieces)), whole)
 
 
-def test_what_a_gain_pushes_beyond_1_takes_the_outermost_codes():
+def test_samples_that_a_gain_moves_beyond_1_get_the_outermost_codes():
     samples = np.array([-0.8, 0.0, 0.8], dtype=np.float32)
     (louder,) = apply_change(iter([samples]), Change(gain=2.0, ratio=1.0, sign=1))
     assert np.abs(louder).max() == pytest.approx(1.6)
@@ -163,6 +163,6 @@ def test_a_semitone_above_440_hertz_is_466_point_16_hertz():
         ({"pitch_semitones": math.inf}, "A pitch shift of up to inf semitones"),
     ],
 )
-def test_impossible_ranges_are_refused_in_a_sentence(values, message):
+def test_impossible_ranges_are_refused_with_the_reason(values, message):
     with pytest.raises(AugmentationError, match=message):
         Augmentation(**values)

@@ -7,7 +7,7 @@ from datasets.blocks import reblocked
 
 
 @given(sizes=st.lists(st.integers(0, 30)), size=st.integers(1, 12))
-def test_blocks_of_one_length_hold_the_same_values(sizes, size):
+def test_blocks_of_one_length_have_the_same_values(sizes, size):
     values = np.arange(sum(sizes))
     found = list(reblocked(np.split(values, np.cumsum(sizes)[:-1]), size))
     assert [len(block) for block in found[:-1]] == [size] * (len(found) - 1)

@@ -51,14 +51,14 @@ def test_whole_numbers_are_numbers_too(tmp_path):
     ],
 )
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_what_is_no_number_is_named(tmp_path, kind, values, said):
+def test_cells_that_are_no_numbers_are_named(tmp_path, kind, values, said):
     with pytest.raises(SeriesError) as raised:
         read(table(tmp_path / f"x.{kind}", values))
     assert said in str(raised.value)
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path, kind):
+def test_a_missing_column_is_named_with_the_existing_ones(tmp_path, kind):
     path = table(tmp_path / f"x.{kind}", waves(10), column="height")
     with pytest.raises(SeriesError, match="no column 'level': its columns are date, height, word"):
         read(path)
@@ -67,14 +67,14 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path, kind)
 @pytest.mark.parametrize(
     "content", [b"", b"PAR1 and no more", b"level\n1\n2,3\n", bytes(range(256))]
 )
-def test_what_is_no_table_is_a_sentence(tmp_path, content):
+def test_files_that_are_no_tables_are_refused_with_the_reason(tmp_path, content):
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(SeriesError, match=r"cannot be read as a table|has no column|no number"):
         read(tmp_path / "x")
 
 
 @pytest.mark.parametrize("ends", [(1, 1), (2, 1), (0, float("inf")), (float("nan"), 1)])
-def test_ends_that_are_no_range_are_refused(ends):
+def test_an_impossible_range_is_refused(ends):
     with pytest.raises(SeriesError, match="write two numbers, the lower one first"):
         Series("level", *ends)
 
@@ -88,7 +88,7 @@ def test_a_pitch_shift_of_a_series_is_refused():
         Settings(1, "linear", 256, "none", augmentation=shift, series=COLUMN)
 
 
-def test_a_series_is_prepared_and_its_codes_stand_for_its_numbers(ray_session, tmp_path):
+def test_a_series_is_prepared_and_its_codes_decode_to_its_numbers(ray_session, tmp_path):
     values = waves(4_000)
     table(tmp_path / "tables/a.csv", values)
     table(tmp_path / "tables/b.parquet", values[::-1])
@@ -110,7 +110,7 @@ def test_codes_of_audio_do_not_depend_on_there_being_series():
     assert "series" not in Settings(16_000, "mulaw", 256, "none").identity()
 
 
-def test_the_example_is_a_corpus_and_a_wrong_range_is_one_sentence(tmp_path):
+def test_the_example_can_be_prepared_and_a_wrong_range_is_refused_with_the_reason(tmp_path):
     asked = load.corpus(CLONE / "configs/corpora/sf_temps.yaml").preparation()
     assert asked.settings.series == Series("temp", 35, 75)
     with pytest.raises(ConfigError, match="write two numbers, the lower one first"):

@@ -12,8 +12,8 @@ from tests.helpers.audio_files import RATE, cut, reason, tone, write
     "a file has a header and no sound",
     "the file is left out with its reason; the other files are used",
 )
-def test_a_header_without_audio(tmp_path):
-    assert reason(write(tmp_path / "h.wav", np.zeros(0))) == "it holds no audio (0 frames)"
+def test_a_header_without_audio_is_refused(tmp_path):
+    assert reason(write(tmp_path / "h.wav", np.zeros(0))) == "it has no audio (0 frames)"
 
 
 @pytest.mark.fault(
@@ -22,7 +22,7 @@ def test_a_header_without_audio(tmp_path):
     "the file is left out with its reason; the other files are used",
 )
 @pytest.mark.parametrize("share", [0.5, 0.999])
-def test_a_truncated_wav(tmp_path, share):
+def test_a_truncated_wav_is_refused(tmp_path, share):
     path = cut(write(tmp_path / "t.wav", tone(1.0)), share)
     assert (
         reason(path)
@@ -32,7 +32,7 @@ def test_a_truncated_wav(tmp_path, share):
 
 @pytest.mark.fault("Audio files", "a WAV from a pipe states no size", "it is read whole")
 @pytest.mark.parametrize("size", [b"\x00\x00\x00\x00", b"\xff\xff\xff\xff"])
-def test_a_wav_from_a_pipe_states_no_size(tmp_path, size):
+def test_a_wav_from_a_pipe_without_a_size_is_read_whole(tmp_path, size):
     path = write(tmp_path / "p.wav", tone(1.0))
     content = path.read_bytes()
     path.write_bytes(content[:4] + size + content[8:])
@@ -44,7 +44,7 @@ def test_a_wav_from_a_pipe_states_no_size(tmp_path, size):
     "a FLAC is cut",
     "the file is left out with its reason; the other files are used",
 )
-def test_a_truncated_flac(tmp_path):
+def test_a_truncated_flac_is_refused(tmp_path):
     noise = np.random.default_rng(0).uniform(-1, 1, 20_000)
     path = cut(write(tmp_path / "t.flac", noise), 0.5)
     assert "of 20000" in reason(path)
@@ -55,7 +55,7 @@ def test_a_truncated_flac(tmp_path):
     "an MP3 is cut",
     "the file is left out with its reason; the other files are used",
 )
-def test_a_truncated_mp3(tmp_path):
+def test_a_truncated_mp3_is_refused(tmp_path):
     path = cut(write(tmp_path / "t.mp3", tone(3.0)), 0.4)
     assert "frames promised can be read" in reason(path)
 
@@ -66,7 +66,7 @@ def test_a_truncated_mp3(tmp_path):
     "the file is left out with its reason; the other files are used",
 )
 @pytest.mark.parametrize("name", ["t.aiff", "t.au", "t.rf64", "t.w64", "t.wav"])
-def test_a_file_that_is_shorter_than_its_header_states(tmp_path, name):
+def test_a_file_shorter_than_its_header_states_is_refused(tmp_path, name):
     noise = np.random.default_rng(0).uniform(-1, 1, 20_000)
     path = write(tmp_path / name, noise, format=name[2:].upper())
     size = path.stat().st_size
@@ -83,7 +83,7 @@ def test_a_file_that_is_shorter_than_its_header_states(tmp_path, name):
     "the file is left out with its reason; the other files are used",
 )
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
-def test_an_ogg_with_a_changed_byte_or_without_its_end(tmp_path, share):
+def test_an_ogg_with_a_changed_byte_or_without_its_end_is_refused(tmp_path, share):
     noise = np.random.default_rng(0).uniform(-1, 1, 40_000)
     path = write(tmp_path / "t.ogg", noise)
     content = path.read_bytes()
@@ -102,7 +102,7 @@ def test_an_ogg_with_a_changed_byte_or_without_its_end(tmp_path, share):
     "a FLAC has a changed byte",
     "the file is left out with its reason; the other files are used",
 )
-def test_a_flac_with_a_changed_byte(tmp_path):
+def test_a_flac_with_a_changed_byte_is_refused(tmp_path):
     noise = np.random.default_rng(0).uniform(-1, 1, 20_000)
     path = write(tmp_path / "t.flac", noise)
     content = bytearray(path.read_bytes())
@@ -113,7 +113,7 @@ def test_a_flac_with_a_changed_byte(tmp_path):
 
 @pytest.mark.fault("Audio files", "a WAV states an absurd length of sound", "it is read to its end")
 @pytest.mark.parametrize("length", [b"\xff\xff\xff\xff", b"\xf0\xff\xff\x7f"])
-def test_a_wav_that_promises_more_sound_than_its_riff_holds_is_read_to_its_end(tmp_path, length):
+def test_a_wav_that_states_an_absurd_length_is_read_to_its_end(tmp_path, length):
     path = write(tmp_path / "t.wav", tone(1.0))
     content = path.read_bytes()
     place = content.index(b"data") + 4
@@ -130,7 +130,9 @@ def test_a_wav_that_promises_more_sound_than_its_riff_holds_is_read_to_its_end(t
     ("place", "number", "words"),
     [(24, 0, "it cannot be decoded"), (24, 1, "its rate is 1 Hz, below 1000 Hz"), (22, 0, "zero")],
 )
-def test_a_header_with_an_impossible_rate_or_number_of_channels(tmp_path, place, number, words):
+def test_a_header_with_an_impossible_rate_or_channel_count_is_refused(
+    tmp_path, place, number, words
+):
     path = write(tmp_path / "t.wav", tone(1.0))
     content = bytearray(path.read_bytes())
     content[place : place + 2] = number.to_bytes(2, "little")

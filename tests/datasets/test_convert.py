@@ -44,7 +44,7 @@ def converted(folder, takes, settings=SETTINGS):
     return facts, [(e, codes_of(folder, facts, e)) for made in facts.made for e in made.entries]
 
 
-def test_a_shard_holds_the_codes_of_its_takes_and_says_what_they_were_made_of(root, folder):
+def test_a_shard_has_the_codes_of_its_takes_and_the_facts_of_their_files(root, folder):
     names = ("a.wav", "b/c.flac", "d.wav")
     facts, found = converted(folder, [take(root, name) for name in names])
     path = folder.local / facts.shard
@@ -175,7 +175,7 @@ def test_a_changed_copy_of_joined_files_has_one_change(root, folder):
     assert entry.parts[1].begin == len(expected[0])
 
 
-def test_joined_files_begin_where_they_say(root, folder):
+def test_joined_files_begin_at_their_stated_offsets(root, folder):
     names = ("a.wav", "b/c.flac", "d.wav")
     _, ((entry, codes),) = converted(folder, [take(root, *names)])
     assert entry.name == "a.wav..d.wav"
@@ -198,7 +198,7 @@ def broken(path):
 
 
 @pytest.mark.parametrize("in_memory", [100, 2**24])
-def test_a_file_that_breaks_half_way_leaves_nothing_of_itself(root, folder, monkeypatch, in_memory):
+def test_a_file_that_fails_half_way_leaves_no_codes(root, folder, monkeypatch, in_memory):
     monkeypatch.setattr(convert, "SPOOL_BYTES", in_memory)
     broken(root / "x.flac")
     decoded = []
@@ -234,7 +234,7 @@ def test_takes_without_any_use_leave_their_reasons_and_no_shard(tmp_path, folder
     assert converted(folder, [take(tmp_path, "enough.wav")])[1][0][0].samples == 33
 
 
-def test_an_error_of_the_machine_is_no_fault_of_the_file(root, folder, monkeypatch):
+def test_a_machines_error_is_not_blamed_on_the_file(root, folder, monkeypatch):
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
 

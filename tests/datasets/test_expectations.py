@@ -33,7 +33,7 @@ RECORDINGS = (
         KnownFigures(longest=101),
     ],
 )
-def test_a_corpus_that_is_as_it_is_known_has_no_differences(expected):
+def test_a_corpus_with_the_known_figures_has_no_differences(expected):
     assert find_differences(expected, RECORDINGS) == ()
 
 
@@ -51,32 +51,32 @@ def test_a_corpus_that_is_as_it_is_known_has_no_differences(expected):
         ),
         (
             KnownFigures(rate=16_000),
-            "1 files do not have 16000 Hz, as is known of the corpus: d.wav has 44100",
+            "1 files do not have 16000 Hz, unlike the known corpus: d.wav has 44100",
         ),
         (
             KnownFigures(channels=2),
-            "3 files do not have 2 channels, as is known of the corpus: a.wav has 1",
+            "3 files do not have 2 channels, unlike the known corpus: a.wav has 1",
         ),
         (
             KnownFigures(shortest=60),
-            "1 files do not have 60 to any number of samples, as is known of the corpus: "
+            "1 files do not have 60 to any number of samples, unlike the known corpus: "
             "b.wav has 40",
         ),
         (
             KnownFigures(shortest=41, longest=99),
-            "2 files do not have 41 to 99 samples, as is known of the corpus: a.wav has 100",
+            "2 files do not have 41 to 99 samples, unlike the known corpus: a.wav has 100",
         ),
         (
             KnownFigures(longest=60),
-            "2 files do not have 0 to 60 samples, as is known of the corpus: a.wav has 100",
+            "2 files do not have 0 to 60 samples, unlike the known corpus: a.wav has 100",
         ),
     ],
 )
-def test_each_difference_is_a_sentence_with_what_was_seen_and_is_known(expected, sentence):
+def test_each_difference_is_reported_with_the_seen_and_the_known_figure(expected, sentence):
     assert find_differences(expected, RECORDINGS) == (sentence,)
 
 
-def test_all_differences_are_said_at_once():
+def test_all_differences_are_reported_at_once():
     expected = KnownFigures(
         files=1, rate=1, channels=3, shortest=1_000, longest=2_000, splits=(9, 0, 0)
     )

@@ -17,7 +17,7 @@ def test_a_finished_write_replaces_the_file_and_leaves_nothing_beside_it(tmp_pat
     "a write of a record or a report fails",
     "the earlier file stays",
 )
-def test_a_failed_write_leaves_what_was_there(tmp_path):
+def test_a_failed_write_keeps_the_earlier_file(tmp_path):
     path = tmp_path / "file"
     path.write_text("before")
     with pytest.raises(RuntimeError), replacing(path) as partial:

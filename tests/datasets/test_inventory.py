@@ -79,7 +79,7 @@ def test_a_content_counts_once_under_its_first_name(tmp_path):
     }
 
 
-def test_a_content_that_is_used_keeps_its_name_when_a_copy_comes_that_sorts_before(tmp_path):
+def test_a_file_keeps_its_name_if_a_copy_is_added_that_sorts_before_it(tmp_path):
     tree(tmp_path, b_wav="same", c_wav="other", a_wav="same")
     files, rejected, owned = counted(tmp_path, HASH, EarlierSplits({"b.wav": "test"}, {}))
     assert files == ["b.wav", "c.wav"]

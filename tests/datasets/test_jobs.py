@@ -10,7 +10,7 @@ from datasets.manifest import Rejected
 
 
 @given(pieces=st.lists(st.integers(), max_size=50), size=st.integers(1, 9))
-def test_groups_hold_all_pieces_in_order(pieces, size):
+def test_groups_have_all_pieces_in_order(pieces, size):
     groups = jobs.group_pieces(pieces, size)
     assert [piece for group in groups for piece in group] == pieces
     assert all(len(group) == size for group in groups[:-1])
@@ -28,7 +28,7 @@ def test_no_pieces_need_no_cluster():
     assert list(jobs.run_tasks([], lambda piece: piece)) == []
 
 
-def test_each_piece_comes_back_with_what_was_made_of_it_elsewhere(ray_session):
+def test_each_piece_is_returned_with_its_result(ray_session):
     pieces = [[Rejected(str(i), "r" * i)] for i in range(5)]
     results = list(jobs.run_tasks(pieces, lambda piece: (os.getpid(), piece[0].reason)))
     assert sorted(piece[0].name for piece, _ in results) == ["0", "1", "2", "3", "4"]
@@ -36,11 +36,11 @@ def test_each_piece_comes_back_with_what_was_made_of_it_elsewhere(ray_session):
     assert os.getpid() not in {process for _, (process, _) in results}
 
 
-def test_what_the_system_refuses_is_a_sentence(ray_session):
+def test_errors_of_the_system_are_reported_with_the_reason(ray_session):
     def work(piece):
         raise OSError(28, "No space left on device", piece)
 
-    with pytest.raises(jobs.JobError, match=r"could not be done: .*No space left.*'x'\. Mend that"):
+    with pytest.raises(jobs.JobError, match=r"could not be done: .*No space left.*'x'\. Fix that"):
         list(jobs.run_tasks(["x"], work))
 
 

@@ -39,7 +39,7 @@ def test_the_signal_of_these_tests_is_clipped_and_silent_in_parts():
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3, 700, 768, 769, 5_000])
-def test_a_level_is_what_the_samples_say_directly(samples):
+def test_a_level_equals_its_direct_computation(samples):
     values = signal(samples)
     found, passed = measured([values])
     expected = direct(values)

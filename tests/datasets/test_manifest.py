@@ -55,11 +55,11 @@ def test_a_manifest_has_a_line_for_each_entry(tmp_path):
         assert len([line for line in lines if line.startswith(beginning)]) == 1
 
 
-def test_a_recordings_place_is_where_its_codes_lie():
+def test_a_recordings_place_is_that_of_its_codes():
     assert CORPUS.recordings[1].location == ShardLocation("shards/s.parquet", 1, 90)
 
 
-def test_longest_is_what_ends_latest():
+def test_the_longest_recording_ends_latest():
     assert CORPUS.longest_recording("train").name.startswith("b")
     assert CORPUS.longest_recording("validation").name == "a"
     with pytest.raises(ManifestError, match=r"no samples in split 'test' \(rule: time 0.70"):
@@ -67,7 +67,7 @@ def test_longest_is_what_ends_latest():
 
 
 @pytest.mark.fault("Corpora", "the corpus is not prepared", "an error names what to type")
-def test_a_folder_without_a_corpus_says_what_to_type(tmp_path):
+def test_a_folder_without_a_corpus_is_refused_with_the_command_to_type(tmp_path):
     with pytest.raises(ManifestError, match=r"is not a prepared corpus.*scaling prepare --config"):
         Corpus.load(tmp_path)
 
@@ -113,7 +113,7 @@ def test_a_damaged_key_of_any_length_is_shown_in_part(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "[" * 200_000])
-def test_what_is_no_manifest_is_refused(tmp_path, text):
+def test_files_that_are_no_manifest_are_refused(tmp_path, text):
     (tmp_path / "corpus.json").write_text(text)
     with pytest.raises(ManifestError, match="prepare the corpus again"):
         Corpus.load(tmp_path)

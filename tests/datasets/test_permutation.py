@@ -21,7 +21,7 @@ def test_huge_counts_need_no_table(count, data):
     assert ((images >= 0) & (images < count)).all()
 
 
-def test_an_image_does_not_depend_on_what_else_is_asked_for():
+def test_an_image_does_not_depend_on_the_other_requested_ones():
     whole = permute(np.arange(1000), 1000, derive_key(7))
     assert [
         int(permute(np.array([i]), 1000, derive_key(7))[0]) for i in range(1000)

@@ -38,7 +38,7 @@ def prepared(takes, tmp_path_factory, ray_session):
     return prepare(takes, tmp_path_factory.mktemp("prepared"))
 
 
-def test_the_manifest_says_what_is_there(prepared, takes):
+def test_the_manifest_describes_the_corpus(prepared, takes):
     assert prepared == Corpus.load(prepared.folder)
     names = [SMILE, "take2.wav", "take10.flac"]
     assert [entry.name for entry in prepared.recordings] == names
@@ -60,7 +60,7 @@ def test_the_manifest_says_what_is_there(prepared, takes):
     assert (prepared.scaling, prepared.chunk, prepared.augmentation) == ("none", 0, Augmentation())
 
 
-def test_shards_hold_the_codes_of_the_files(prepared, takes):
+def test_shards_have_the_codes_of_the_files(prepared, takes):
     (name,) = {entry.shard for entry in prepared.recordings}
     content = (prepared.folder.local / name).read_bytes()
     assert prepared.shards[name].bytes == len(content)
@@ -251,11 +251,13 @@ def test_strict_allows_no_bad_file(mixed, tmp_path):
     assert not (tmp_path / "corpus.json").exists()
 
 
-def test_differences_from_what_is_known_are_kept_and_strict_allows_none(takes, prepared, tmp_path):
+def test_differences_from_known_figures_are_stored_and_strict_allows_none(
+    takes, prepared, tmp_path
+):
     expected = KnownFigures(files=3, channels=1, longest=200_000)
     sentences = (
-        "1 files do not have 1 channels, as is known of the corpus: take10.flac has 2",
-        "1 files do not have 0 to 200000 samples, as is known of the corpus: take2.wav has 300000",
+        "1 files do not have 1 channels, unlike the known corpus: take10.flac has 2",
+        "1 files do not have 0 to 200000 samples, unlike the known corpus: take2.wav has 300000",
     )
     assert prepare(takes, tmp_path, expected=expected).differences == sentences
     with pytest.raises(PrepareError, match="differs from its known figures, and strict") as error:
@@ -269,7 +271,7 @@ def test_differences_from_what_is_known_are_kept_and_strict_allows_none(takes, p
     "Corpora", "no file can be used", "`prepare` ends with an error, and no corpus is written"
 )
 def test_nothing_usable_is_an_error(mixed, tmp_path):
-    with pytest.raises(PrepareError, match="2 of 2 files cannot be used: mend them"):
+    with pytest.raises(PrepareError, match="2 of 2 files cannot be used: fix them"):
         prepare(mixed, tmp_path, patterns=Patterns(("01*.wav", "02*.wav")))
 
 

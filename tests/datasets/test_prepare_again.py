@@ -38,7 +38,7 @@ def test_a_second_call_writes_nothing(prepared, takes):
     "Corpora", "a part of a prepared corpus is missing", "it is made again bit for bit"
 )
 @pytest.mark.parametrize("lost", ["", ".json", "corpus.json", "all"])
-def test_what_is_missing_is_made_again_bit_for_bit(prepared, takes, lost):
+def test_missing_parts_are_made_again_bit_for_bit(prepared, takes, lost):
     before = contents(prepared.folder.local)
     shard = prepared.recordings[0].shard
     every = [shard, f"{shard}.json", "corpus.json"]

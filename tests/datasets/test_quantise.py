@@ -253,7 +253,7 @@ def test_the_input_is_left_alone(codec, encode):
     assert samples.tolist() == [2.0, -2.0, np.float32(0.3)]
 
 
-def test_unknown_codecs_and_levels_are_refused_in_a_sentence():
+def test_unknown_codecs_and_levels_are_refused_with_the_reason():
     for encode in (quantise.encode, quantise.encode_min_max):
         with pytest.raises(ValueError, match="'alaw' is unknown: write one of mulaw, linear"):
             encode(np.zeros(1), "alaw")
@@ -267,6 +267,6 @@ def test_unknown_codecs_and_levels_are_refused_in_a_sentence():
 
 
 @CODECS
-def test_an_empty_chunk_is_refused_in_a_sentence(codec):
+def test_an_empty_chunk_is_refused_with_the_reason(codec):
     with pytest.raises(ValueError, match="A chunk of 0 samples has no minimum and maximum"):
         quantise.encode_min_max(np.zeros(0), codec)

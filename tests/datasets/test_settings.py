@@ -38,7 +38,7 @@ def test_settings_that_codes_can_be_made_with_are_accepted(codec, levels, scalin
         ("linear", 65_536, "chunk", 9, "'chunk' has 256 levels by definition, not 65536: write"),
     ],
 )
-def test_settings_without_codes_are_refused_with_what_is_allowed(
+def test_impossible_settings_of_codes_are_refused_with_the_allowed_ones(
     codec, levels, scaling, chunk, sentence
 ):
     with pytest.raises(SettingsError, match=sentence):
@@ -59,7 +59,7 @@ def test_settings_without_codes_are_refused_with_what_is_allowed(
         (Augmentation(polarity=True), -1, False),
     ],
 )
-def test_copies_and_what_changes_in_them_come_together(augmentation, copies, possible):
+def test_copies_need_a_change_and_a_change_needs_copies(augmentation, copies, possible):
     settings = dataclasses.replace(asked().settings, augmentation=augmentation)
     if possible:
         assert asked(settings=settings, copies=copies).copies == copies

@@ -169,7 +169,7 @@ KINDS += ["compressed", "other columns", "one row group", "a name that is no tex
 )
 @pytest.mark.parametrize("uri", ["{}", "file://{}"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_damaged_or_foreign_file_is_a_sentence(tmp_path, uri, kind):
+def test_a_damaged_or_foreign_file_is_refused_with_the_reason(tmp_path, uri, kind):
     codes = random_codes(2 * BLOCK + 10)
     (place,) = written(tmp_path, [codes])
     damaged(tmp_path / SHARD, kind)
@@ -190,7 +190,7 @@ def test_one_changed_bit_in_the_name_of_a_column_makes_rows_that_cannot_be_read(
 @pytest.mark.parametrize(
     ("row", "samples"), [(0, 2 * BLOCK), (1, 2 * BLOCK + 9), (2, 2 * BLOCK + 10), (9, 10), (0, 9)]
 )
-def test_a_place_that_the_file_does_not_hold_is_refused(tmp_path, uri, row, samples):
+def test_a_place_outside_of_the_file_is_refused(tmp_path, uri, row, samples):
     written(tmp_path, [random_codes(10), random_codes(2 * BLOCK + 10)])
     folder = Folder.of(uri.format(tmp_path))
     assert (

@@ -82,7 +82,7 @@ def test_patterns_are_relative_to_the_root(tmp_path, scheme, patterns, expected)
     "they are ignored, unless a pattern names their ending",
 )
 @BOTH
-def test_a_pattern_without_an_ending_takes_what_is_named_like_audio(tmp_path, scheme):
+def test_a_pattern_without_an_ending_matches_audio_endings(tmp_path, scheme):
     root = tree(
         tmp_path, "1.WAV", "2.Flac", "3.mp3", "4.ogg", "notes.txt", "5.raw", "noend", "c.csv"
     )
@@ -112,7 +112,7 @@ def test_a_file_that_several_patterns_or_links_reach_is_taken_once(tmp_path):
 
 
 @pytest.mark.fault("Archives and folders", "a link leads nowhere", "it is left out by name")
-def test_links_that_lead_nowhere_are_kept_so_that_their_loss_is_said(tmp_path):
+def test_broken_links_are_kept_so_that_they_are_reported(tmp_path):
     tree(tmp_path, "a.wav")
     (tmp_path / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
     (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
@@ -141,7 +141,7 @@ def test_a_root_that_is_a_link_is_a_root(tmp_path):
     assert names(tmp_path / "link") == ["a.wav"] and refused(tmp_path / "link") == {}
 
 
-def test_names_that_are_no_text_are_escaped_and_their_files_are_found(tmp_path):
+def test_names_that_are_not_utf_8_are_escaped_and_their_files_found(tmp_path):
     tree(tmp_path, os.fsdecode(b"caf\xe9.wav"), content=b"coffee")
     (source,) = found(tmp_path).sources
     assert (source.name, source.path) == ("caf\\xe9.wav", b"caf\xe9.wav")
@@ -186,7 +186,7 @@ def test_members_of_archives_are_taken_by_patterns_of_their_own(tmp_path):
     assert content(source) == b"b/2.wav"
 
 
-def test_an_archive_is_unpacked_once_whatever_its_name_is(tmp_path):
+def test_an_archive_is_unpacked_once_under_any_name(tmp_path):
     first = archive(tmp_path / "a.zip", "1.wav")
     (tmp_path / "b.zip").write_bytes(first.read_bytes())
     asked = []
@@ -220,7 +220,7 @@ def test_archives_are_unpacked_on_this_machine_alone(tmp_path):
 
 
 @pytest.mark.fault("Audio files", "a FIFO named like audio", "it is not opened")
-def test_what_is_no_file_is_not_opened(tmp_path):
+def test_a_fifo_is_not_opened(tmp_path):
     tree(tmp_path, "1.wav")
     os.mkfifo(tmp_path / "pipe.wav")
     assert names(tmp_path) == ["1.wav"]
@@ -228,14 +228,14 @@ def test_what_is_no_file_is_not_opened(tmp_path):
 
 @pytest.mark.parametrize("pattern", ["a/drafts", "**/drafts", "a/drafts/*", "a/drafts/**/*"])
 @BOTH
-def test_what_lies_in_an_excluded_folder_is_left_out_here_and_elsewhere(tmp_path, pattern, scheme):
+def test_files_in_an_excluded_folder_are_left_out_locally_and_in_buckets(tmp_path, pattern, scheme):
     root = tree(tmp_path, "a/drafts/1.wav", "a/2.wav", "b/drafts.wav", "3.flac", "drafts of 4.ogg")
     tree(root, "a/._2.wav")  # hidden, as a Mac leaves them
     kept = ["3.flac", "a/2.wav", "b/drafts.wav", "drafts of 4.ogg"]
     assert names(Folder(f"{scheme}{root}"), exclude=[pattern]) == kept
 
 
-def test_what_an_archive_held_is_not_found_again_below_the_root(tmp_path):
+def test_unpacked_members_are_not_found_again_below_the_root(tmp_path):
     tree(tmp_path, "1.wav")
     with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
         archive.writestr("2.wav", "two")
@@ -247,7 +247,7 @@ def test_what_an_archive_held_is_not_found_again_below_the_root(tmp_path):
     assert texts == [("more.zip/", "name,split\n")]
 
 
-def test_a_text_counts_in_folders_of_the_audio_and_once_where_it_lies_in_several(tmp_path):
+def test_a_text_is_found_in_folders_of_the_audio_and_counts_once(tmp_path):
     tree(tmp_path, "here/a/1.wav", "there/a/1.wav", "other/readme")
     tree(tmp_path, "here/split.csv", "there/split.csv", content=b"name,split\n")
     tree(tmp_path, "other/split.csv", content=b"of another corpus")

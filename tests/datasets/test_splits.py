@@ -48,7 +48,7 @@ def test_time_cuts_each_recording_and_assigns_no_file():
 
 
 @given(fractions=FRACTIONS, samples=st.integers(1, 300))
-def test_every_sample_of_a_recording_that_is_cut_is_owned_once(fractions, samples):
+def test_every_sample_of_a_cut_recording_is_in_one_split(fractions, samples):
     owned = cut_by_time(SplitRule("time", fractions), samples)
     assert [i for split in SPLITS for i in range(*owned.get(split, (0, 0)))] == [*range(samples)]
     assert all(begin < end for begin, end in owned.values())
@@ -82,7 +82,7 @@ def test_files_that_are_added_later_move_no_other(kind, first, later):
         assigned = again
 
 
-def test_what_is_added_to_an_ordered_corpus_goes_by_the_hash_of_its_name():
+def test_files_added_to_an_ordered_corpus_are_split_by_the_hash_of_their_name():
     order, by_hash = SplitRule("order", (0.8, 0.1, 0.1)), SplitRule("hash", (0.8, 0.1, 0.1))
     first = assign_splits(order, NAMES[500:600], {}, {})
     every = assign_splits(order, NAMES, first, {})
@@ -91,7 +91,7 @@ def test_what_is_added_to_an_ordered_corpus_goes_by_the_hash_of_its_name():
     assert counts(first) == [80, 10, 10]
 
 
-def test_a_table_decides_alone_and_leaves_out_what_it_does_not_name():
+def test_files_that_a_table_does_not_name_are_left_out():
     text = 'split,audio_filename,composer\ntest,"2004/a, b.wav",Bach\ntrain,c.wav,Satie\n'
     own = read_split_table(TABLE, text)
     assert own == {"2004/a, b.wav": "test", "c.wav": "train"}
@@ -119,7 +119,7 @@ def test_lists_name_validation_and_test_and_all_others_train():
         ("audio_filename,split\na,Train\n", r"has the splits \['Train'\]"),
     ],
 )
-def test_a_table_that_cannot_be_used_is_refused_with_what_it_holds(text, sentence):
+def test_an_unusable_table_is_refused_with_its_content(text, sentence):
     with pytest.raises(SplitError, match=sentence):
         read_split_table(TABLE, text)
 
@@ -132,7 +132,7 @@ def test_rules_print_as_reports_show_them():
 
 
 @pytest.mark.parametrize("fractions", [(0.5, 0.5, 0.5), (1.2, -0.1, -0.1), (0.9, 0.05, 0.04)])
-def test_fractions_that_are_no_partition_are_refused(fractions):
+def test_fractions_that_do_not_add_up_to_one_are_refused(fractions):
     with pytest.raises(SplitError, match="sum to 1"):
         SplitRule("order", fractions)
 

@@ -46,7 +46,7 @@ def test_a_file_appears_when_it_is_complete(folder):
 
 
 @pytest.mark.fault("Storage", "a write fails half-way", "the earlier file stays")
-def test_a_write_that_fails_leaves_what_was_there(folder):
+def test_a_failed_write_keeps_the_earlier_file(folder):
     for before in ({}, {"file": b"old"}):
         for name, content in before.items():
             folder.write_bytes(name, content)
@@ -80,7 +80,7 @@ def test_a_file_is_read_under_its_own_ending(folder):
     assert path.exists() == (folder.local is not None)
 
 
-def test_what_is_missing_is_an_os_error(folder):
+def test_a_missing_file_is_an_os_error(folder):
     with pytest.raises(FileNotFoundError):
         folder.read_bytes("missing")
     with pytest.raises(OSError, match="missing"):
@@ -92,7 +92,7 @@ def test_what_is_missing_is_an_os_error(folder):
     "a killed `prepare` leaves a half-written file",
     "the next call removes it, and nothing else",
 )
-def test_what_a_killed_process_left_is_forgotten_and_nothing_else(tmp_path):
+def test_only_half_written_files_of_a_killed_process_are_removed(tmp_path):
     folder = Folder.of(tmp_path)
     folder.make_folder("shards")
     folder.make_folder("shards")
@@ -118,13 +118,13 @@ def test_a_local_place_is_an_absolute_path(tmp_path, monkeypatch):
     assert Folder.of(folder) == pickle.loads(pickle.dumps(folder)) == folder
 
 
-def test_a_place_elsewhere_is_its_uri(bucket):
+def test_a_remote_place_is_written_as_its_uri(bucket):
     folder = Folder.of(f"{bucket}/sub")
     assert (str(folder), folder.local) == ("s3://longwave/sub", None)
     assert folder.filesystem_path("a/b")[1] == "longwave/sub/a/b"
 
 
-def test_a_folder_in_a_folder_keeps_what_a_uri_asks_for(tmp_path):
+def test_a_subfolder_keeps_the_query_of_a_uri(tmp_path):
     options = "region=eu-central-1&allow_bucket_creation=true"
     inner = Folder.of(f"s3://longwave/sub?{options}").subfolder("unpacked")
     assert str(inner) == f"s3://longwave/sub/unpacked?{options}"
@@ -133,7 +133,7 @@ def test_a_folder_in_a_folder_keeps_what_a_uri_asks_for(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["wasm://bucket/x", "http://host/x", "s3://bad bucket/x"])
-def test_a_place_that_is_no_file_system_is_refused_with_what_to_write(place):
+def test_an_unknown_file_system_is_refused_with_the_remedy(place):
     with pytest.raises(StorageError) as error:
         Folder.of(place)
     assert str(error.value).startswith(f"{place} names no file system that pyarrow can open (")

@@ -46,7 +46,7 @@ def test_every_worker_gets_its_positions_in_order(embedded_corpus, monkeypatch, 
         assert all(codes is None for _, _, codes in rows)
 
 
-def test_rows_carry_the_codes_where_workers_cannot_map_the_shards(embedded_corpus, monkeypatch):
+def test_rows_carry_codes_if_workers_cannot_map_the_shards(embedded_corpus, monkeypatch):
     monkeypatch.setattr("datasets.stream.BLOCK_BYTES", 30_000)
     elsewhere = Folder.of(f"file://{embedded_corpus.folder}")
     assert elsewhere.local is None
@@ -59,7 +59,7 @@ def test_rows_carry_the_codes_where_workers_cannot_map_the_shards(embedded_corpu
         assert np.array_equal(np.stack([codes for _, _, codes in rows]), here.read(positions))
 
 
-def test_a_window_holds_the_codes_of_its_recording(embedded_corpus):
+def test_a_window_has_the_codes_of_its_recording(embedded_corpus):
     stream = stream_of(embedded_corpus, 1)
     place = embedded_corpus.recordings[0].location
     whole = shards.read(embedded_corpus.folder, place, 0, place.samples)
@@ -110,7 +110,7 @@ def test_polarity_is_drawn_from_seed_epoch_and_index_alone(embedded_corpus):
     "a run stops at random steps and changes its number of workers, over two epochs",
     "every target is used once an epoch, in the same order",
 )
-def test_two_epochs_hold_every_target_once_each_through_stops_and_other_worlds(embedded_corpus):
+def test_two_epochs_use_every_target_once_each_despite_stops_and_other_world_sizes(embedded_corpus):
     windows = Windows.of(embedded_corpus, "train", context=30_000, spacing=2_000, targets=40)
     # 24 windows a step, for 1, 2, 3 and 4 workers.
     stream = stream_of(embedded_corpus, 1, batch=24, windows=windows)
@@ -171,7 +171,7 @@ def test_global_batches_do_not_depend_on_the_number_of_workers(embedded_corpus):
         assert all(one == other for one, other in pairwise(batches))
 
 
-def test_an_epoch_of_batches_holds_every_window_once(embedded_corpus):
+def test_an_epoch_of_batches_has_every_window_once(embedded_corpus):
     stream = stream_of(embedded_corpus, 2)
     count = len(stream.windows)
     indexes = stream.indexes(np.arange(count, 2 * count))

@@ -125,7 +125,7 @@ def direct_pair_bits(parts):
     return (before * np.log2(before)).sum() - (joint * np.log2(joint)).sum()
 
 
-def test_counts_are_of_all_samples_whatever_is_scored(prepared, monkeypatch):
+def test_counts_are_of_all_samples_even_if_few_are_scored(prepared, monkeypatch):
     monkeypatch.setattr(summary, "MAX_SCORED_SAMPLES", 700)
     folder, entries, codes, levels = prepared
     _, found = summarise(entries, folder, RATE, levels, silent)

@@ -56,7 +56,7 @@ def made(root, folder, names, progress=lambda *step: None, copies=0, settings=SE
     return takes.convert_takes(asked, files, settings, folder, progress)
 
 
-def test_each_file_is_a_take_where_none_are_joined(root):
+def test_each_file_is_a_take_if_none_are_joined(root):
     files = hashed(root, *NAMES)
     found = takes.form_takes(files, dict.fromkeys(NAMES, "train"), False, 0)
     assert grouped(found) == [[name] for name in NAMES]
@@ -93,7 +93,7 @@ def test_training_takes_alone_come_in_changed_copies(root):
         assert [take.epoch for take in copies] == [1] * len(train) + [2] * len(train)
 
 
-def test_all_takes_come_in_copies_where_recordings_are_cut_in_time(root):
+def test_all_takes_are_copied_if_recordings_are_cut_in_time(root):
     assert len(takes.form_takes(hashed(root, *NAMES), {}, False, 3)) == 4 * len(NAMES)
 
 
@@ -136,7 +136,7 @@ def test_a_shard_is_full_with_so_many_bytes_or_takes(
     assert groups == expected
 
 
-def test_what_a_killed_call_has_not_finished_comes_out_the_same(root, folder, monkeypatch):
+def test_takes_that_a_killed_call_did_not_finish_become_the_same(root, folder, monkeypatch):
     monkeypatch.setattr(takes, "SHARD_TAKES", 2)
     names = (*NAMES, "d.wav", "e.wav")
     results = made(root, folder, names)
@@ -227,7 +227,7 @@ def test_recordings_that_are_cut_in_time_have_copies_of_their_training_part_alon
     assert (copy.name, copy.epoch, copy.ranges) == ("a/1.wav copy 1", 1, {"train": (0, 700)})
 
 
-def test_a_file_of_no_use_in_a_take_leaves_the_recordings_before_and_after_it(root, folder):
+def test_an_unusable_file_divides_its_take_into_the_recordings_before_and_after_it(root, folder):
     (root / "a" / "2.wav").write_text("no audio")
     files = hashed(root, *NAMES[:3])
     owned = dict.fromkeys(NAMES, "test")

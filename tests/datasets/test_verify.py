@@ -19,7 +19,7 @@ from scaling.cli.main import app
 from tests.helpers.sounds import asked, in_process, noise, sound
 
 SAMPLES = 2_000
-AGAIN = "type `python -m scaling prepare --config ...`, which makes it again."
+AGAIN = "run `python -m scaling prepare --config ...`, which makes it again."
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +92,7 @@ def test_one_flipped_bit_is_found_and_the_shard_named(local, byte):
     damaged = list(local.shards)[1]
     flip(local.folder, damaged, byte)
     (problem,) = problems(local)
-    assert problem.startswith(f"{damaged} is damaged, as it has the size and not the SHA-256")
+    assert problem.startswith(f"{damaged} is damaged: it has the size but not the SHA-256")
     assert problem.endswith(AGAIN)
 
 
@@ -102,7 +102,7 @@ def test_a_damaged_shard_has_to_be_removed_before_prepare_makes_it_again(corpus,
     assert prepare_corpus(asked(), Folder.of(root), corpus.folder) == corpus
     (problem,) = problems(corpus)
     assert f"{corpus.folder}/{damaged}" in problem
-    assert re.search("type `rm /|: remove s3://", problem)
+    assert re.search("run `rm /|: remove s3://", problem)
     remove(corpus.folder, damaged)
     assert problems(prepare_corpus(asked(), Folder.of(root), corpus.folder)) == ()
 
@@ -143,7 +143,7 @@ def test_missing_shards_are_each_found_and_prepare_makes_them_again(corpus, root
         {"name": "another.wav"},
     ],
 )
-def test_a_recording_that_does_not_lie_where_the_manifest_says_is_found(local, fields):
+def test_a_recording_at_another_place_than_in_the_manifest_is_found(local, fields):
     owned = local.recordings[1]
     (problem,) = problems(changed(local, owned.name, **fields))
     stated = dataclasses.replace(owned, **fields)
@@ -170,7 +170,7 @@ def test_every_row_group_of_a_long_recording_is_looked_at(local):
     assert len(problems(changed(whole, "long", samples=shards.BLOCK))) == 1
 
 
-def test_a_recording_in_a_shard_of_which_the_manifest_says_nothing_is_found(local):
+def test_a_recording_in_a_shard_but_not_in_the_manifest_is_found(local):
     owned = local.recordings[0]
     shard = next(name for name in local.shards if name != owned.shard)
     forgotten = dataclasses.replace(local, shards={shard: local.shards[shard]})
@@ -178,7 +178,7 @@ def test_a_recording_in_a_shard_of_which_the_manifest_says_nothing_is_found(loca
     assert problem.startswith(f"corpus.json puts {owned.name!r} into {owned.shard} and does not")
 
 
-def test_a_file_that_is_no_shard_is_a_sentence_even_where_the_manifest_states_it(corpus):
+def test_a_file_that_is_no_shard_is_reported_even_if_the_manifest_has_its_hash(corpus):
     shard = corpus.recordings[0].shard
     corpus.folder.write_bytes(shard, b"no shard")
     stated = Shard(len(b"no shard"), corpus.folder.sha256(shard))
@@ -186,7 +186,7 @@ def test_a_file_that_is_no_shard_is_a_sentence_even_where_the_manifest_states_it
     assert problem.startswith(f"{shard} cannot be read (")
 
 
-def test_what_was_left_half_written_is_found_where_temporary_names_are_given(local):
+def test_half_written_files_are_found_by_their_temporary_names(local):
     for name in (
         "corpus.json.0a.partial",
         "shards/x.parquet.0b.partial",
@@ -202,7 +202,7 @@ def test_what_was_left_half_written_is_found_where_temporary_names_are_given(loc
         "unpacked/01ab.0c.partial (8 bytes)",
     ]
     for problem in found:
-        command = re.search("type `(.*)`", problem).group(1)
+        command = re.search("run `(.*)`", problem).group(1)
         subprocess.run(command, shell=True, check=True)
     assert problems(local) == ()
 
@@ -228,7 +228,7 @@ def test_shards_of_earlier_settings_can_be_deleted(local, root):
     assert prepare_corpus(other, Folder.of(root), local.folder) == newer
 
 
-def test_the_verb_ends_with_0_where_all_is_well_and_with_1_where_not(local):
+def test_the_exit_code_is_0_for_a_whole_corpus_and_1_otherwise(local):
     well = CliRunner().invoke(app, ["verify", str(local.folder)])
     assert well.exit_code == 0
     assert well.stdout == f"{local.folder} is whole: recordings 4, shards 2\n"

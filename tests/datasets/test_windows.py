@@ -139,7 +139,7 @@ def test_the_hash_names_the_set_of_targets():
     assert len(set(every)) == 1
 
 
-def test_the_hash_tells_recordings_apart():
+def test_the_hash_differs_between_recordings():
     one, two = (Windows.of(corpus((0, 20), part), "train", 4) for part in ((0, 20), (0, 21)))
     assert hash_targets(one, np.arange(16)) == hash_targets(two, np.arange(16))
     assert hash_targets(one, np.arange(16)) != hash_targets(one, np.arange(16, 32))
@@ -172,7 +172,7 @@ def test_targets_are_drawn_once_for_each_epoch():
     "the context is longer than every recording",
     "it is refused, and the error names what to change",
 )
-def test_no_window_is_refused_with_what_to_change():
+def test_a_corpus_without_windows_is_refused_with_the_remedy():
     with pytest.raises(WindowError) as error:
         Windows.of(corpus((0, 30), (90, 100)), "train", 8, 4, 3, 95)
     assert str(error.value) == (

@@ -187,7 +187,7 @@ def wrong_in_request(node: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("kind", ["head", "a100_on_demand", "a100_spot"])
-def test_ec2_knows_every_key_that_a_node_is_asked_for_with(kind):
+def test_ec2_accepts_every_key_of_a_node_request(kind):
     node = yaml.safe_load(TEXT)["available_node_types"][kind]["node_config"]
     assert not wrong_in_request(node)
     assert "InstanceTypo" in wrong_in_request({**node, "InstanceTypo": "p4d.24xlarge"})

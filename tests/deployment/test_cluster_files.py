@@ -77,7 +77,7 @@ def test_a_start_that_ray_gave_up_is_tried_once_more(tmp_path, failures, code):
 
 
 @pytest.mark.parametrize("name", LAUNCHED)
-def test_no_command_holds_a_comment(name):
+def test_no_command_has_a_comment(name):
     """Ray puts a command into brackets; a comment would hide the closing one."""
     config = read(name)
     commands = [line for key, lines in config.items() if "commands" in key for line in lines]
@@ -86,7 +86,7 @@ def test_no_command_holds_a_comment(name):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_it_holds_no_secret_and_marks_every_line_to_change(name):
+def test_the_file_has_no_secret_and_marks_every_line_to_change(name):
     text = (FOLDER / name).read_text()
     assert not SECRETS.search(text)
     settings = [line.partition(" #")[0] for line in text.splitlines() if not line.startswith("#")]

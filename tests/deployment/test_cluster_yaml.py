@@ -57,7 +57,7 @@ def test_every_ray_starts_with_the_token(cluster: dict[str, Any], node: str):
     assert "/home/ray/.ray/auth_token" in cluster["file_mounts"]
 
 
-def test_it_holds_no_secret():
+def test_the_file_has_no_secret():
     assert not SECRETS.search(TEXT)
 
 
@@ -68,7 +68,7 @@ def test_exactly_the_six_lines_to_change_are_marked():
     assert not unmarked, f"placeholders without a mark: {unmarked}"
 
 
-def test_the_image_holds_the_pinned_ray(cluster: dict[str, Any]):
+def test_the_image_has_the_pinned_ray(cluster: dict[str, Any]):
     pinned = re.search(r"^ray==(.+)$", (CLONE / "constraints.txt").read_text(), re.MULTILINE)
     assert cluster["docker"]["image"] == f"rayproject/ray:{pinned.group(1)}-py311-gpu"
 
@@ -109,7 +109,7 @@ def test_only_workers_are_given_the_devices_of_efa(cluster: dict[str, Any]):
     assert not any("--device" in option for option in docker["run_options"])
 
 
-def test_no_command_holds_a_comment(cluster: dict[str, Any]):
+def test_no_command_has_a_comment(cluster: dict[str, Any]):
     """Ray puts a command into brackets; a comment would hide the closing one."""
     commands = [line for name, lines in cluster.items() if "commands" in name for line in lines]
     assert commands

@@ -29,7 +29,7 @@ def test_a_linter_finds_nothing():
     assert not found.stdout
 
 
-def test_its_base_is_the_pinned_ray():
+def test_the_base_of_the_image_is_the_pinned_ray():
     assert of("FROM") == [f"rayproject/ray:{pinned('ray')}-py311-gpu"]
 
 
@@ -47,10 +47,10 @@ def test_everything_that_it_copies_is_in_the_clone():
 
 
 @pytest.mark.fault("Security", "a program in the image is taken over", "it is not root")
-def test_it_ends_as_a_user_who_is_not_root():
+def test_the_image_ends_as_a_user_other_than_root():
     assert of("USER")[-1] == "1000"
 
 
-def test_it_holds_no_secret():
+def test_the_file_has_no_secret():
     assert not SECRETS.search(FILE.read_text())
     assert not [line for line in of("ENV") + of("ARG") if "TOKEN" in line or "PASSWORD" in line]

@@ -130,7 +130,7 @@ def test_the_workers_are_hosts_of_their_own(cluster):
     "path", ["/api/jobs/", "/api/v0/nodes", "/nodes?view=summary", "/api/cluster_status"]
 )
 @pytest.mark.parametrize("token", ["", "0" * 64], ids=["no token", "a wrong token"])
-def test_the_dashboard_tells_nothing_without_the_token(cluster, path, token):
+def test_the_dashboard_refuses_requests_without_the_token(cluster, path, token):
     status, text = cluster.ask(path, token)
     assert status in (401, 403)
     assert not text

@@ -53,7 +53,7 @@ def test_the_upload_is_small(package: Path):
     assert MIB < size < LIMIT, f"{size / MIB:.1f} MiB"
 
 
-def test_it_holds_what_a_job_needs_and_nothing_else(package: Path, tracked: set[str]):
+def test_an_upload_has_exactly_the_files_that_a_job_needs(package: Path, tracked: set[str]):
     sent = set(zipfile.ZipFile(package).namelist())
     assert not sent & set(UNWANTED)
     assert sent <= tracked

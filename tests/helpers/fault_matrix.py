@@ -167,7 +167,7 @@ def main(words: list[str]) -> int:
     made = tables(rows(collected.items))
     if words == ["--check"]:
         same = made == written(text)
-        print("the document agrees" if same else f"{DOCUMENT} does not agree: type `make matrix`")
+        print("the document agrees" if same else f"{DOCUMENT} does not agree: run `make matrix`")
         return 0 if same else 1
     DOCUMENT.write_text(text.replace(f"{BEGIN}{written(text)}{END}", f"{BEGIN}{made}{END}"))
     print(made.splitlines()[0])

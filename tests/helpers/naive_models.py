@@ -1,4 +1,4 @@
-"""Slow, obvious twins of the fast paths."""
+"""Slow, obvious versions of the fast paths."""
 
 import torch
 

@@ -79,7 +79,7 @@ def test_continuations_have_the_prompts_level_and_are_neither_silence_nor_white_
         assert power[: len(power) // 4].sum() / power.sum() > 0.45
 
 
-def test_an_unknown_split_and_a_prompt_that_is_no_audio_are_sentences(demo, tmp_path):
+def test_an_unknown_split_and_a_prompt_without_audio_are_refused_with_the_reason(demo, tmp_path):
     done = scaling("evaluate", demo, "--split", "tset")
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1

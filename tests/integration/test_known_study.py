@@ -61,7 +61,7 @@ def test_the_known_law_lies_inside_its_intervals(content):
     assert low < LAW["chunk"][1] < high
 
 
-def test_the_last_doubling_of_context_changes_the_loss_by_what_the_law_says(content):
+def test_the_last_doubling_of_context_changes_the_loss_as_the_law_predicts(content):
     amplitude, exponent = LAW["context"]
     for one in content["doublings"]:
         start, end = (amplitude * (one["start"] * k / 128_000) ** -exponent for k in (1, 2))
@@ -70,7 +70,7 @@ def test_the_last_doubling_of_context_changes_the_loss_by_what_the_law_says(cont
     assert [one["start"] for one in content["doublings"]] == [512_000, 1_024_000]
 
 
-def test_the_answer_says_the_law_its_test_and_what_to_buy(paths, content):
+def test_the_headlines_give_the_law_its_test_and_the_best_sizes(paths, content):
     law, held, best = paths.headlines[2:]
     for name in ("parameters", "targets", "context"):
         assert f"{name} {content['law']['fit']['terms'][name]['exponent']:.3f} (" in law
@@ -174,7 +174,7 @@ def test_runs_without_a_record_are_listed_with_their_reason(content, paths):
     assert verdicts["All runs have the same targets per step"] == "pass"
 
 
-def test_the_files_beside_the_page_hold_its_runs_points_and_words(paths, folder):
+def test_the_files_beside_the_page_have_its_runs_points_and_words(paths, folder):
     runs = list(csv.DictReader(paths.csv.read_text().splitlines()))
     assert len(runs) == RUNS and {"used", "isoflop_shape", "parameters.encoder"} <= set(runs[0])
     drawn = list(csv.DictReader((folder / "figures.csv").read_text().splitlines()))

@@ -32,13 +32,13 @@ def test_the_best_is_the_first_of_the_lowest():
     assert (state.best, state.best_nats, state.validated) == (2, 2.0, 4)
 
 
-def test_patience_counts_validations_that_are_no_better_once_the_learning_rate_has_fallen():
+def test_patience_counts_validations_without_gain_after_the_learning_rate_fell():
     assert after(1.0, 2.0, 2.0, 2.0).waited == 0
     assert after(1.0, 2.0, 2.0, 2.0, 2.0, 2.0).waited == 2
     assert after(1.0, 2.0, 2.0, 2.0, 2.0, 0.5).waited == 0
 
 
-def test_steps_leave_what_is_known_of_the_best():
+def test_steps_do_not_change_the_best_validation():
     state = after(3.0, 2.0)
     stepped = state.advanced([1], 1.0)
     assert (stepped.step, stepped.best, stepped.best_nats, stepped.validated) == (3, 2, 2.0, 2)

@@ -119,7 +119,7 @@ def test_memory_grows_with_windows_and_shrinks_with_groups_and_bfloat16():
     assert estimate_activations(shape, targets, 64, 4, device="cuda").encoder < four.encoder
 
 
-def test_the_papers_batch_keeps_what_was_measured():
+def test_the_papers_batch_keeps_the_measured_bytes():
     # One window was measured at 99 MB in float32, and at 289 MB with a dropout that also kept its
     # input; torch's module keeps two tensors of the three.
     quiet = estimate_activations(Architecture(**QUIET), Targets("last", 2_000), 1, 1)

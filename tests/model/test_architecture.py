@@ -30,7 +30,7 @@ def test_encoder_lengths_are_those_of_convolutions_without_padding():
         ({"recent": 40}, "write 0 (the paper), or 51 to 2000"),
     ],
 )
-def test_what_cannot_be_built_is_said_in_a_sentence(changes, words):
+def test_impossible_architectures_are_refused_with_the_reason(changes, words):
     found = small(**changes).problems()
     assert len(found) == 1
     assert words in found[0]
@@ -42,5 +42,5 @@ def test_the_shortest_allowed_chunk_and_recent_path_are_buildable():
     assert small(recent=50).problems() != []
 
 
-def test_all_problems_are_said_at_once():
+def test_all_problems_are_reported_at_once():
     assert len(small(context=1_999, width=7, token_drop=2).problems()) == 3

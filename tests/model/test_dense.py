@@ -63,7 +63,7 @@ def test_every_code_is_scored_as_from_its_own_full_window(chunk, latents, layers
 
 
 @pytest.mark.parametrize("model", MODELS, ids=MODEL_NAMES)
-def test_the_nats_stand_in_the_order_of_the_codes_and_none_is_left_out(model):
+def test_nats_are_in_the_order_of_the_codes_and_complete(model):
     network = network_of(recent=64, layers=3, **TINY, **model)
     check_against_naive(network, 240 + 222, step=1)
 
@@ -120,7 +120,7 @@ def test_dropout_is_off():
 
 
 @pytest.mark.parametrize("model", MODELS, ids=MODEL_NAMES)
-def test_what_is_kept_does_not_grow_with_the_signal(model):
+def test_memory_does_not_grow_with_the_signal(model):
     network = network_of(recent=64, **TINY, **model)
     nats = dense_nats(network, (signal_of(160, seed) for seed in range(43)))
     kept = []

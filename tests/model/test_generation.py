@@ -118,7 +118,7 @@ def test_codes_of_a_baseline_are_those_of_the_naive_loop(network_of, prompt, sam
 
 
 @NETWORKS
-def test_a_baseline_goes_on_by_its_seed_and_each_continuation_by_its_number_alone(network_of):
+def test_a_baselines_continuation_depends_on_its_seed_and_number_alone(network_of):
     model = model_of(network_of(), context=24)
     prompt = codes_of(1, 50)[0]
     three = generated(model, prompt, 40, sampling=SHARP, batch=3)

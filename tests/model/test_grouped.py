@@ -24,7 +24,7 @@ def test_the_mean_in_groups_and_its_gradients_are_those_of_one_graph():
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
 
 
-def test_what_wants_no_gradient_gets_none():
+def test_tensors_without_gradients_get_none():
     frozen = torch.randn(4, dtype=torch.float64)
     inputs = torch.randn(6, 4, dtype=torch.float64, requires_grad=True)
     mean, _ = grouped_mean(lambda parts: parts[0] @ frozen, [inputs], [frozen], 2)

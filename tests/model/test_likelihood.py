@@ -186,7 +186,7 @@ def test_all_ways_to_the_nats_of_a_code_agree(kind, recent, attention):
 
 
 @EVERY_KIND
-def test_codes_from_silence_cost_what_single_windows_say(kind):
+def test_nats_from_silence_equal_those_of_single_windows(kind):
     network = network_of(likelihood=kind, levels=FINE, recent=64, **TINY).eval()
     codes = codes_of(1, 400)[0]
     found = nats_from_silence(network, codes)

@@ -101,7 +101,7 @@ def test_drawn_uniforms_give_the_frequencies_of_the_probabilities():
     assert chi_square < 16.27
 
 
-def test_temperature_zero_takes_the_likeliest_code_whatever_the_uniform():
+def test_temperature_zero_takes_the_likeliest_code_for_any_uniform():
     logits = torch.tensor([0.1, 3.0, -2.0, 2.9])
     assert drawn(logits, [0.0, 0.3, 0.999], Sampling(temperature=0)) == [1, 1, 1]
 
@@ -148,7 +148,7 @@ def test_a_share_that_is_reached_exactly_takes_no_further_code():
     assert counts_of([0.5, 0.5, 0.0, 0.0], Sampling(top_p=0.5)) == [1_000, 0, 0, 0]
 
 
-def test_top_p_counts_the_probability_of_what_temperature_and_top_k_left():
+def test_top_p_counts_probability_after_temperature_and_top_k():
     # Of 0.4 and 0.3 alone, 0.4 is 0.57.
     probabilities = [0.2, 0.4, 0.3, 0.1]
     assert counts_of(probabilities, Sampling(top_k=2, top_p=0.56)) == [0, 1_000, 0, 0]
@@ -226,7 +226,7 @@ MIN_P = partial("min-p is {}: write 0 to 1, such as 0.05".format)
         ("min_p", (-0.1, 1.01, math.nan), MIN_P),
     ],
 )
-def test_each_impossible_value_has_its_sentence(name, values, sentence):
+def test_each_impossible_value_is_refused_with_the_reason(name, values, sentence):
     for value in values:
         assert Sampling(**{name: value}).problems() == [sentence(value)]
 

@@ -41,7 +41,7 @@ def test_each_step_gives_the_logits_of_the_whole_sequence(prompt, recent, model)
 
 @EVERY_MODEL
 @pytest.mark.parametrize(("layers", "recent"), [(1, 64), (3, 0)])
-def test_steps_go_on_for_contexts_beyond_the_prompt(layers, recent, model):
+def test_steps_continue_for_contexts_beyond_the_prompt(layers, recent, model):
     network = network_of(layers=layers, recent=recent, **TINY, **model)
     check_against_naive(network, codes_of(1, 67), 2 * 120 + 67)
 
@@ -79,7 +79,7 @@ def test_a_prompt_of_the_shortest_length_is_read_and_a_shorter_one_refused(model
 
 
 @EVERY_MODEL
-def test_a_batch_gives_what_each_of_its_streams_gives_alone(model):
+def test_a_batch_of_streams_equals_each_stream_alone(model):
     network = network_of(recent=64, **TINY, **model)
     prompts, codes = codes_of(3, 100), codes_of(3, 60, seed=1)
     together = Streams(network, prompts)
@@ -103,7 +103,7 @@ def test_with_full_unknown_a_step_gives_the_same_logits(model):
 
 
 @EVERY_MODEL
-def test_the_state_is_what_steps_change_and_all_that_they_need(model):
+def test_a_step_needs_and_changes_only_the_state(model):
     # As many steps as a context, so that they overwrite every part, which is then restored.
     network = network_of(recent=64, **TINY | {"context": 80}, **model)
     streams = Streams(network, codes_of(2, 90))

@@ -46,7 +46,7 @@ def test_a_causal_latent_sees_itself_and_those_before_it_within_the_window():
         assert seen == list(range(max(0, number - 3), number + 1))
 
 
-def test_within_the_window_a_causal_model_does_not_know_where_its_latents_begin():
+def test_a_causal_model_gives_the_same_output_wherever_its_latents_begin():
     torch.manual_seed(0)
     transformer = Transformer(small(layers=2, attention="causal")).double()
     latents = torch.randn(1, 12, 8, dtype=torch.float64)
@@ -57,7 +57,7 @@ def test_within_the_window_a_causal_model_does_not_know_where_its_latents_begin(
 
 @pytest.mark.parametrize("changes", SHAPES)
 @pytest.mark.parametrize("layers", [1, 2, 3])
-def test_what_is_not_real_is_passed_over_as_if_it_were_not_there(layers, changes):
+def test_padded_latents_do_not_change_the_output(layers, changes):
     torch.manual_seed(0)
     # The causal model's window is 4 latents: a longer context is also masked to it.
     transformer = Transformer(small(layers=layers, **changes)).double()

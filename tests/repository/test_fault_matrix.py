@@ -43,7 +43,7 @@ class Item:
         self.obj = function
 
 
-def test_tests_that_show_the_same_are_one_row_and_a_case_is_named_where_it_alone_is_marked():
+def test_tests_of_one_fault_are_one_row_and_single_marked_cases_are_named():
     found = rows(
         [
             Item("test_a", ("Nodes and networks", "a", "b"), ("Processes", "c", "d|e")),

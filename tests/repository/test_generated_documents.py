@@ -9,7 +9,7 @@ from tests.helpers.clone import CLONE
 
 
 @pytest.mark.parametrize("name", generated.DOCUMENTS)
-def test_a_generated_document_is_what_its_generator_returns(name: str):
+def test_a_generated_document_equals_its_generators_text(name: str):
     kept = (CLONE / name).read_text().splitlines()
     written = generated.DOCUMENTS[name]().splitlines()
     changes = "\n".join(difflib.unified_diff(kept, written, name, "make docs", lineterm="", n=0))

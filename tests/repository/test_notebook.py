@@ -8,7 +8,7 @@ from tests.helpers.clone import CLONE
 
 
 @pytest.mark.slow
-def test_the_notebook_runs_and_shows_what_it_says(ray_session, tmp_path, monkeypatch):
+def test_the_notebook_runs_and_prints_the_promised_results(ray_session, tmp_path, monkeypatch):
     nbformat = pytest.importorskip("nbformat", reason="`make site` installs it")
     nbclient = pytest.importorskip("nbclient", reason="`make site` installs it")
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
@@ -28,7 +28,7 @@ def test_the_notebook_runs_and_shows_what_it_says(ray_session, tmp_path, monkeyp
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
 
 
-def test_the_notebook_is_kept_without_what_a_machine_printed():
+def test_the_notebook_is_stored_without_outputs():
     nbformat = pytest.importorskip("nbformat", reason="`make site` installs it")
     kept = nbformat.read(CLONE / "docs/quickstart.ipynb", as_version=4)
     assert not any(cell.outputs for cell in cells_of(kept))

@@ -48,7 +48,7 @@ def test_a_bomb_is_refused_and_silence_is_not(place, suffix):
 def test_an_archive_over_a_limit_or_the_free_disk_is_refused(place, suffix, monkeypatch):
     name = f"x{suffix}"
     data = packed([("a/b.wav", bytes(3_000)), ("a/c.wav", bytes(3_000))], suffix)
-    assert "'a/c.wav' is file or folder 3, allowed are 2" in refused(
+    assert "'a/c.wav' is file or folder 3, but at most 2 are allowed" in refused(
         place, name, data, MAX_MEMBERS=2
     )
     assert "over the 5000 allowed" in refused(place, name, data, MAX_BYTES=5_000)

@@ -129,14 +129,14 @@ def test_all_good_files_are_there_sample_for_sample(prepared, folder):
 
 
 @pytest.mark.parametrize("name", USED)
-def test_what_is_odd_but_audio_is_used(prepared, name):
+def test_unusual_audio_is_used(prepared, name):
     (entry,) = [entry for entry in prepared.recordings if entry.name == name]
     part = entry.parts[0]
     assert (part.rate, part.channels, entry.samples) == USED[name]
 
 
 @pytest.mark.parametrize("name", LEFT_OUT)
-def test_what_is_no_audio_is_left_out_with_its_sentence(prepared, name):
+def test_files_without_audio_are_left_out_with_the_reason(prepared, name):
     if name == "unreadable.wav" and not os.geteuid():
         pytest.skip("root reads every file")
     assert LEFT_OUT[name] in {entry.name: entry.reason for entry in prepared.rejected}[name]
@@ -156,7 +156,7 @@ def test_nothing_else_is_used_left_out_or_written(prepared, folder):
 
 
 @pytest.mark.fault("Audio files", "all samples are zero", "the file is used, and counted as silent")
-def test_all_zeros_are_said_to_be_silent(prepared):
+def test_files_of_zeros_are_counted_as_silent(prepared):
     (zeros,) = [entry for entry in prepared.recordings if entry.name == "zeros.wav"]
     assert (zeros.level.peak, zeros.level.silent) == (0.0, 2_000)
 
@@ -167,7 +167,7 @@ def command(*words):
     return subprocess.run(arguments, cwd=CLONE, capture_output=True, text=True, timeout=300)
 
 
-def test_the_command_ends_well_with_a_list_and_badly_where_it_is_strict(folder, tmp_path):
+def test_the_command_lists_bad_files_and_fails_if_strict(folder, tmp_path):
     config = tmp_path / "bad.yaml"
     config.write_text(
         f"name: bad\nroot: {folder}\ndestination: {tmp_path / 'corpus'}\nlicence: CC0\n"

@@ -48,7 +48,7 @@ def kinds_of(folder):
     "the loader raises its documented error or returns the file's content; it writes no "
     "file elsewhere",
 )
-def test_damaged_audio_is_read_or_refused_in_a_sentence(tmp_path):
+def test_damaged_audio_is_read_or_refused_with_the_reason(tmp_path):
     files = kinds_of(tmp_path / "sound")
     surface = Surface(tmp_path / "given", (AudioError,))
 
@@ -101,7 +101,7 @@ def test_damaged_archives_are_unpacked_into_their_folder_or_refused_whole(tmp_pa
     "the loader raises its documented error or returns the file's content; it writes no "
     "file elsewhere",
 )
-def test_damaged_shards_are_read_or_refused_in_a_sentence(tmp_path, monkeypatch):
+def test_damaged_shards_are_read_or_refused_with_the_reason(tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "BLOCK", 100)
     made = tmp_path / "made"
     found = {
@@ -146,7 +146,7 @@ def test_damaged_shards_are_read_or_refused_in_a_sentence(tmp_path, monkeypatch)
     "the loader raises its documented error or returns the file's content; it writes no "
     "file elsewhere",
 )
-def test_damaged_checkpoints_are_loaded_or_refused_in_a_sentence(tmp_path):
+def test_damaged_checkpoints_are_loaded_or_refused_with_the_reason(tmp_path):
     network = torch.nn.Linear(3, 2)
     tensors = {f"model/{name}": tensor for name, tensor in network.state_dict().items()}
     write(tmp_path / "made", 7, tensors)

@@ -25,7 +25,7 @@ from tests.helpers.configs import DEMO, problems
         ("&a [*a]", "with its aliases it has over 100,000 values"),
     ],
 )
-def test_a_value_that_yaml_alone_takes_is_a_sentence(tmp_path, value, words):
+def test_values_that_only_yaml_accepts_are_refused_with_the_reason(tmp_path, value, words):
     path = tmp_path / "run.yaml"
     path.write_text(f"study: s\ncorpus: {value}\n")
     (found,) = problems(load.run, path)

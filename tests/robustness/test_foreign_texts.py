@@ -59,7 +59,7 @@ def text_of(content, drawn, write=json.dumps, known=TOKENS):
     "the loader raises its documented error or returns the file's content; it writes no "
     "file elsewhere",
 )
-def test_damaged_manifests_are_loaded_or_refused_in_a_sentence(tmp_path):
+def test_damaged_manifests_are_loaded_or_refused_with_the_reason(tmp_path):
     CORPUS.write(Folder.of(tmp_path))
     content = json.loads((tmp_path / "corpus.json").read_text())
     surface = Surface(tmp_path / "given", (ManifestError,))
@@ -156,7 +156,7 @@ YAML_TOKENS += ("9" * 5_000, "{a: " * 300, '"\\0"', '"\\ud800"', "\\t", "..", "[
     "the loader raises its documented error or returns the file's content; it writes no "
     "file elsewhere",
 )
-def test_damaged_configurations_are_loaded_or_refused_in_a_sentence(tmp_path):
+def test_damaged_configurations_are_loaded_or_refused_with_the_reason(tmp_path):
     contents = {
         name: yaml.safe_load((CLONE / content).read_text()) if isinstance(content, str) else content
         for name, (_, content) in CONFIGURATIONS.items()
@@ -185,7 +185,7 @@ def yaml_of(content):
     "the loader raises its documented error or returns the file's content; it writes no "
     "file elsewhere",
 )
-def test_damaged_records_are_read_or_refused_in_a_sentence(tmp_path):
+def test_damaged_records_are_read_or_refused_with_the_reason(tmp_path):
     loss = Loss.of(0.1, 0.01)
     fields = {"run": "a", "split": "test", "targets": 9, "targets_hash": "h", "donors": "itself"}
     fields |= {"rate": 16_000, "context": 4_000, "chunk": 1_000, "effective": 2_000}

@@ -130,7 +130,7 @@ def test_no_process_takes_more_than_a_gibibyte_and_a_half(undisturbed):
     "`prepare` is killed (SIGKILL) three times",
     "the corpus is bit for bit that of an undisturbed call",
 )
-def test_killed_three_times_it_comes_out_bit_for_bit(undisturbed, ray_session):
+def test_a_corpus_prepared_through_three_kills_is_bit_for_bit_the_same(undisturbed, ray_session):
     folder, _ = undisturbed
     words = command(folder, "killed")
     draws = np.random.default_rng(len(folder.name))

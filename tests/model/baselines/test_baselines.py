@@ -10,7 +10,7 @@ from tests.helpers.baselines import NETWORKS, codes_of, stepped
 
 @NETWORKS
 @torch.no_grad()
-def test_a_copied_state_goes_on_by_itself(network_of):
+def test_a_copied_state_is_independent(network_of):
     network = network_of()
     codes = codes_of(30)
     state = network.start(2)
@@ -46,7 +46,7 @@ def test_codes_may_be_bytes(network_of):
 @NETWORKS
 @pytest.mark.parametrize("samples", [0, 1, 15, 16, 48, 100, 1_100])
 @torch.no_grad()
-def test_a_sequence_read_in_parallel_leaves_what_it_leaves_step_by_step(network_of, samples):
+def test_parallel_reading_ends_in_the_state_of_single_steps(network_of, samples):
     network = network_of()
     codes, more = codes_of(samples), codes_of(30)
     primed, state = network.prime(codes)

@@ -140,7 +140,7 @@ def test_logits_have_no_gradient_from_their_own_code_or_later_ones(target):
 
 
 @torch.no_grad()
-def test_what_is_before_the_first_code_is_silence():
+def test_silence_precedes_the_first_code():
     network = network_of()
     past = network.initial_past(3)
     assert torch.equal(past.recent, torch.full((3, 24), 128))
@@ -189,7 +189,7 @@ def test_weights_start_as_published():
             assert not weight.any()
 
 
-def test_what_a_tier_spreads_is_a_transposed_convolution_normed_by_its_inputs():
+def test_a_tier_upsamples_by_a_transposed_convolution_normed_by_its_inputs():
     torch.manual_seed(0)
     tier = Tier(8, 2, 6)
     assert tier.spread.parametrizations.weight.original0.shape == (1, 6)
@@ -200,7 +200,7 @@ def test_what_a_tier_spreads_is_a_transposed_convolution_normed_by_its_inputs():
     torch.testing.assert_close(spread, convolved.transpose(1, 2))
 
 
-def test_what_cannot_be_built_is_said_all_at_once():
+def test_all_problems_of_an_architecture_are_reported_at_once():
     wrong = small(width=0, frame_sizes=(8, 0), codec="alaw")
     assert wrong.problems() == [
         "model.width is 0: it must be 1 or more",

@@ -118,7 +118,7 @@ def test_a_few_steps_learn_a_sine_piece_by_piece():
     network = SampleRNN(small(levels=16, width=24, embedding=8))
     time = torch.arange(192)[None] + torch.tensor([[0], [5]])
     codes = ((torch.sin(2 * math.pi * time / 24) + 1) * 7.99).long()
-    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2, weight_decay=0)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2, weight_decay=0)
     losses = []
     for _ in range(8):
         past = network.initial_past(2)
@@ -126,13 +126,13 @@ def test_a_few_steps_learn_a_sine_piece_by_piece():
             logits, past = network.forward_from(past, piece)
             loss = functional.cross_entropy(logits.transpose(1, 2), piece)
             losses.append(loss.item())
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
             # Only the first piece trains the first hidden states; the others start from detached
             # ones.
             still = {name for name, weight in network.named_parameters() if weight.grad is None}
             assert still == ({f"tiers.{tier}.first" for tier in range(3)} if number else set())
-            optimiser.step()
+            optimizer.step()
             past = past.detached()
     assert losses[0] > 2.5
     assert losses[-1] < 0.5 * losses[0]

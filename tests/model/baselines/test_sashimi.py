@@ -210,14 +210,14 @@ def test_a_few_steps_learn_a_sine():
     network = network_of(torch.float32, levels=16)
     time = torch.arange(192)[None] + torch.tensor([[0], [5]])
     codes = ((torch.sin(2 * math.pi * time / 24) + 1) * 7.99).long()
-    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2, weight_decay=0)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2, weight_decay=0)
     losses = []
     for _ in range(30):
         loss = functional.cross_entropy(network(codes).transpose(1, 2), codes)
         losses.append(loss.item())
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
     assert losses[0] > 2.5
     assert losses[-1] < 0.5 * losses[0]
     moved = {name for name, weight in network.named_parameters() if weight.grad is not None}
@@ -225,7 +225,7 @@ def test_a_few_steps_learn_a_sine():
     assert moved == trained
 
 
-def test_what_cannot_be_built_is_said_all_at_once():
+def test_all_problems_of_an_architecture_are_reported_at_once():
     wrong = small(layers=0, state=7, pools=(4, 0))
     assert wrong.problems() == [
         "model.layers is 0: it must be 1 or more",

@@ -103,7 +103,7 @@ def test_padding_is_silence_and_changes_nothing(network_of, targets):
     assert torch.equal(model.logits(window, targets, padding), model.logits(window, targets))
 
 
-def test_a_window_that_does_not_hold_the_targets_is_refused():
+def test_a_window_of_a_wrong_length_is_refused():
     model = model_of(small_wavenet.network_of(), context=CONTEXT)
     with pytest.raises(ValueError, match="a window of 33 samples does not fit last targets 7"):
         model(codes_of(CONTEXT + 7 + 2), LAST)
@@ -114,7 +114,7 @@ SIZES = [(1,), (5, 1, 40), (CONTEXT,), (2 * CONTEXT, 0), (10**6,)]
 
 @NETWORKS
 @torch.no_grad()
-def test_dense_nats_are_those_of_each_code_from_a_context_or_more_whatever_the_blocks(network_of):
+def test_dense_nats_of_each_code_come_from_a_context_or_more_for_any_blocks(network_of):
     model = model_of(network_of(), context=CONTEXT)
     codes = signal_of(3 * CONTEXT + 10)
     expected = naive_dense_nats(model, codes)
@@ -138,7 +138,7 @@ def test_dense_nats_leave_out_no_code_of_a_signal_of_any_length(network_of):
 
 
 @NETWORKS
-def test_what_dense_nats_keep_does_not_grow_with_the_signal(network_of):
+def test_memory_of_dense_nats_does_not_grow_with_the_signal(network_of):
     model = model_of(network_of(), context=CONTEXT)
     nats = dense_nats(model, (signal_of(CONTEXT // 2, seed) for seed in range(60)))
     kept = []

@@ -122,7 +122,7 @@ def test_a_fresh_kernel_is_that_of_the_plain_hippo_matrix():
 
 @pytest.mark.parametrize("state", [2, 8])
 @pytest.mark.parametrize("samples", [1, 2, 3, 16, 37])
-def test_the_kernel_is_what_the_dense_recurrence_answers_to_an_impulse(state, samples):
+def test_the_kernel_is_the_impulse_response_of_the_dense_recurrence(state, samples):
     space = space_of(state=state)
     impulse = torch.zeros(1, 3, samples, dtype=torch.float64)
     impulse[..., 0] = 1

@@ -145,7 +145,7 @@ def test_logits_have_no_gradient_from_their_own_code_or_later_ones(target):
 
 
 @torch.no_grad()
-def test_what_is_before_the_first_code_is_silence():
+def test_silence_precedes_the_first_code():
     network = network_of()
     codes = codes_of(20, batch=3)
     silence = torch.full((3, network.architecture.receptive_field), 128)
@@ -184,7 +184,7 @@ def test_step_by_step_in_float32_stays_within_1e_4_of_the_parallel_form():
 
 
 @torch.no_grad()
-def test_a_state_holds_a_dilation_of_each_layer_and_stays_where_it_is():
+def test_a_state_has_a_dilation_of_each_layer_and_keeps_its_memory():
     network = network_of(torch.float32)
     state = network.start(3)
     rings = [ring for block in state.rings for ring in block]
@@ -213,14 +213,14 @@ def test_a_few_steps_learn_a_sine():
     network = WaveNet(small(levels=16, residual=16, gate=16, skip=32, end=16))
     time = torch.arange(192)[None] + torch.tensor([[0], [5]])
     codes = ((torch.sin(2 * math.pi * time / 24) + 1) * 7.99).long()
-    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2, weight_decay=0)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2, weight_decay=0)
     losses = []
     for _ in range(30):
         loss = functional.cross_entropy(network(codes).transpose(1, 2), codes)
         losses.append(loss.item())
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
     assert losses[0] > 2.5
     assert losses[-1] < 0.5 * losses[0]
     # The output of the last residual convolution is unused.
@@ -228,7 +228,7 @@ def test_a_few_steps_learn_a_sine():
     assert still == {"blocks.1.layers.2.residual.weight"}
 
 
-def test_what_cannot_be_built_is_said_all_at_once():
+def test_all_problems_of_an_architecture_are_reported_at_once():
     wrong = small(layers=0, skip=-1)
     assert wrong.problems() == [
         "model.layers is 0: it must be 1 or more",

@@ -26,6 +26,6 @@ def test_chunks_at_one_cost_are_another_profile():
     assert list(profiles.values()) == [{500, 1_000, 2_000, 4_000, 8_000}] * 2
 
 
-def test_runs_of_one_length_are_no_profile_whatever_they_cost():
+def test_runs_of_one_length_are_no_profile_at_any_cost():
     records = [run for run in known_laws.records() if run.axes["train.steps"] == 2_500]
     assert not any(budgets(records, PROFILES["shape"]))

@@ -55,7 +55,7 @@ def test_a_tuned_learning_rate_passes_and_one_for_all_warns():
     assert verdict(name, tuned) == "pass"
 
 
-def test_without_a_law_that_is_said_once():
+def test_a_missing_law_is_reported_once():
     names = [one.name for one in checklist(study(), None, 0.1, 0)]
     assert names.count("A law of the whole study") == 1
     assert len(set(names)) == len(names)

@@ -47,7 +47,7 @@ def test_the_gain_at_a_point_is_the_slope_there(found):
     assert -gain == pytest.approx(fit_slope(near, made.at(near[:, None])).per_doubling, rel=1e-4)
 
 
-def test_the_answer_says_both_in_bits_and_nats(found):
+def test_the_headline_has_both_doublings_in_bits_and_nats(found):
     content = report_content(found)
     last, after = content["doublings"]
     line = content["headlines"][1]
@@ -58,7 +58,7 @@ def test_the_answer_says_both_in_bits_and_nats(found):
     assert after["change"]["bits"] == pytest.approx(bits(after["change"]["nats"]))
 
 
-def test_without_a_law_that_may_be_read_no_doubling_is_said(tmp_path):
+def test_without_a_readable_law_no_doubling_is_reported(tmp_path):
     flat = analyse_study(study(), tmp_path, name="flat")
     assert flat.doublings == []
     assert "doubling the context" not in " ".join(report_content(flat)["headlines"])

@@ -57,7 +57,7 @@ def test_without_noise_of_targets_and_known_noise_of_seeds_it_is_the_textbooks_n
     assert power_of(sqrt(15.698 / 10), noise, 10, 2, 1) == pytest.approx(0.8, abs=1e-3)
 
 
-def test_what_is_needed_is_enough_and_one_target_less_is_not():
+def test_the_required_targets_suffice_and_one_fewer_does_not():
     noise = Noise(0.002, 0.5, 0.001)
     for need in required_runs(0.015, noise, recordings=40):
         each = need.targets / 40
@@ -95,7 +95,7 @@ def test_the_noise_of_a_study_is_read_from_its_records():
     assert per_cluster == round(2_048 / 12)
 
 
-def test_a_study_without_seeds_or_contexts_says_what_to_add():
+def test_a_study_without_seeds_or_contexts_is_refused_with_the_remedy():
     alone = run({"seed": 0}, 3.0)
     alone = alone.model_copy(
         update={"validation": alone.validation.model_copy(update={"by_context": []})}

@@ -30,7 +30,7 @@ def test_exact_points_give_back_their_law(irreducible, reducible, exponent):
     assert fitted.reducible == pytest.approx(at_centre, rel=1e-6)
 
 
-def test_noisy_points_are_determined_and_their_intervals_hold_the_truth():
+def test_noisy_points_are_determined_and_their_intervals_contain_the_truth():
     noise = 0.002 * np.random.default_rng(1).normal(size=len(CONTEXTS))
     fitted = fit_power_law(CONTEXTS, law(CONTEXTS) + noise, name="context")
     assert fitted.determined
@@ -71,7 +71,7 @@ def test_replicates_are_redrawn_together():
         ("exponent_implausible", CONTEXTS, law(CONTEXTS, 3.0, 0.05, 2.5)),
     ],
 )
-def test_each_finding_has_its_case(code, x, loss):
+def test_each_diagnostic_has_its_case(code, x, loss):
     fitted = fit_power_law(x, loss, num_redraws=10)
     assert code in codes(fitted)
     assert not fitted.determined
@@ -96,6 +96,6 @@ def test_known_noise_decides_whether_a_fall_is_small():
         ([1, 2, 3], [3, 3], "shape"),
     ],
 )
-def test_points_without_a_curve_are_refused_in_a_sentence(x, loss, message):
+def test_points_without_a_curve_are_refused_with_the_reason(x, loss, message):
     with pytest.raises(FitError, match=message):
         fit_power_law(x, loss)

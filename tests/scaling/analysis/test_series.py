@@ -14,11 +14,11 @@ def test_a_curve_for_each_chunk_and_depth():
     assert [len(one.records) for one in curves(study(), CONTEXT)] == [6, 4, 4, 4]
 
 
-def test_seeds_alone_are_no_axis():
+def test_seeds_alone_are_not_an_axis():
     assert curve_axes([run({"seed": seed}, 3.3) for seed in (0, 1)]) == []
 
 
-def test_what_varies_are_the_axes_with_more_than_one_value_but_the_seed():
+def test_axes_are_the_settings_with_several_values_except_the_seed():
     assert sorted(varied(study())) == ["model.chunk", "model.context", "model.layers"]
 
 

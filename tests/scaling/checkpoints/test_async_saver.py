@@ -43,7 +43,7 @@ def saver(tmp_path, monkeypatch):
     warnings: list[str] = []
     made = AsyncSaver(
         tmp_path,
-        WorkerStart(id="s", workers=1, pieces=1),
+        WorkerStart(id="s", workers=1, micro_batches=1),
         0,
         all_reduce_sum=lambda values: values,
         tick=lambda _: None,
@@ -57,9 +57,7 @@ def saver(tmp_path, monkeypatch):
     "the disk is full",
     "that checkpoint is lost with a warning and leaves no partial file; later ones are written",
 )
-def test_a_run_goes_on_while_the_disk_is_full_and_saves_when_there_is_room(
-    tmp_path, refuses, saver
-):
+def test_a_run_continues_on_a_full_disk_and_saves_later(tmp_path, refuses, saver):
     refuses("size=3m")
     made, warnings = saver
     filler = tmp_path / FOLDER / "filler"
@@ -115,7 +113,7 @@ def test_the_last_checkpoint_waits_for_a_storage_that_is_read_only_for_a_while(
 
 
 @pytest.mark.fault("Storage", "the storage stays read-only", "an error after a limited time")
-def test_a_storage_that_stays_read_only_is_an_error_and_not_a_wait_for_ever(
+def test_a_storage_that_stays_read_only_is_an_error_after_a_limited_wait(
     refuses, saver, monkeypatch
 ):
     refuses("ro")
@@ -127,9 +125,9 @@ def test_a_storage_that_stays_read_only_is_an_error_and_not_a_wait_for_ever(
 @pytest.mark.fault(
     "Storage",
     "the storage is slow",
-    "steps go on; one checkpoint at a time is written",
+    "steps continue; one checkpoint at a time is written",
 )
-def test_a_storage_that_takes_its_time_holds_up_no_step_and_is_given_one_at_a_time(
+def test_a_slow_storage_delays_no_step_and_gets_one_checkpoint_at_a_time(
     tmp_path, saver, monkeypatch
 ):
     made, warnings = saver
@@ -155,7 +153,7 @@ def test_a_storage_that_takes_its_time_holds_up_no_step_and_is_given_one_at_a_ti
     assert newest(tmp_path)[0].place.step == 6
 
 
-def test_a_place_that_is_saved_already_is_not_written_again(tmp_path, saver):
+def test_a_saved_step_is_not_written_again(tmp_path, saver):
     made, warnings = saver
     made.begin(None, TrainState(4))
     made.wait_until_written()
@@ -170,7 +168,7 @@ def test_a_place_that_is_saved_already_is_not_written_again(tmp_path, saver):
     "the disk is full while the log is written",
     "its lines wait in memory, and none is lost",
 )
-def test_the_log_keeps_what_a_full_disk_refuses(tmp_path: Path, refuses):
+def test_the_log_keeps_lines_that_a_full_disk_refuses(tmp_path: Path, refuses):
     from scaling.runs.log import RunHistory, RunLog
 
     refuses("size=64k")

@@ -44,7 +44,7 @@ def parts(folder: Path, step: int) -> list[Path]:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
-def test_what_is_written_is_read_whatever_the_number_of_writers(tmp_path, workers):
+def test_a_checkpoint_is_read_as_written_for_any_number_of_writers(tmp_path, workers):
     write(tmp_path, 7, workers)
     found, damage = newest(tmp_path)
     assert damage == []
@@ -67,7 +67,7 @@ def test_the_newest_ones_are_kept(tmp_path):
     "one worker cannot write its part",
     "the checkpoint is abandoned by all workers",
 )
-def test_a_part_that_never_comes_leaves_no_checkpoint(tmp_path):
+def test_a_missing_part_leaves_no_checkpoint(tmp_path):
     write(tmp_path, 3)
     writer = Writer(tmp_path, "s", 0, 2)
     writer.abandoned.set()
@@ -81,7 +81,7 @@ def test_a_part_that_never_comes_leaves_no_checkpoint(tmp_path):
     "a worker is killed while it writes a checkpoint",
     "it is never used, and removed at the next start",
 )
-def test_a_killed_writers_part_is_never_taken_for_a_later_starts(tmp_path):
+def test_a_killed_writers_part_is_never_used_by_a_later_start(tmp_path):
     first = Writer(tmp_path, "first", 1, 2)
     first.write({"model/weight": torch.zeros(1)}, TrainState(6))
     assert committed(tmp_path) == []
@@ -108,11 +108,11 @@ def damage(path: Path, how: str) -> None:
 @pytest.mark.fault(
     "Checkpoints",
     "a part of the newest checkpoint is missing, truncated, empty, or has one wrong bit",
-    "the run goes on from the checkpoint before, with a warning",
+    "the run continues from the checkpoint before, with a warning",
 )
 @pytest.mark.parametrize("how", ["missing", "truncated", "empty", "one bit"])
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_damaged_part_sends_the_run_to_the_checkpoint_before(tmp_path, how, rank):
+def test_a_run_with_a_damaged_part_continues_from_the_checkpoint_before(tmp_path, how, rank):
     write(tmp_path, 3, 2)
     write(tmp_path, 6, 2)
     damage(parts(tmp_path, 6)[rank], how)
@@ -129,13 +129,13 @@ def test_a_damaged_part_sends_the_run_to_the_checkpoint_before(tmp_path, how, ra
 @pytest.mark.fault(
     "Checkpoints",
     "the newest checkpoint's manifest is damaged",
-    "the run goes on from the checkpoint before, with a warning",
+    "the run continues from the checkpoint before, with a warning",
 )
 @pytest.mark.parametrize(
     "text",
     ["", "{}", "[]", "not json", '{"version": 1}', '{"version": "x"}', "null", "[" * 200_000],
 )
-def test_a_damaged_manifest_sends_the_run_to_the_checkpoint_before(tmp_path, text):
+def test_a_run_with_a_damaged_manifest_continues_from_the_checkpoint_before(tmp_path, text):
     write(tmp_path, 3)
     write(tmp_path, 6)
     (tmp_path / FOLDER / "000000006" / MANIFEST).write_text(text)
@@ -149,7 +149,7 @@ def test_a_damaged_manifest_sends_the_run_to_the_checkpoint_before(tmp_path, tex
     "all checkpoints are damaged",
     "the run stops and names all of them; it never restarts at step 0",
 )
-def test_a_run_never_starts_again_by_itself_where_all_checkpoints_are_damaged(tmp_path):
+def test_a_run_never_restarts_at_step_0_if_all_checkpoints_are_damaged(tmp_path):
     assert newest(tmp_path) == (None, [])
     for step in (3, 6):
         write(tmp_path, step)
@@ -164,7 +164,7 @@ def test_a_run_never_starts_again_by_itself_where_all_checkpoints_are_damaged(tm
     "a checkpoint is of another version",
     "it is refused with both versions, and not changed",
 )
-def test_another_versions_checkpoint_is_named_and_left_alone(tmp_path):
+def test_a_checkpoint_of_another_version_is_refused_and_not_changed(tmp_path):
     write(tmp_path, 3)
     path = tmp_path / FOLDER / "000000003" / MANIFEST
     path.write_text(json.dumps({**json.loads(path.read_text()), "version": 99}))
@@ -178,7 +178,7 @@ def test_another_versions_checkpoint_is_named_and_left_alone(tmp_path):
     "it is refused, and the files are not read",
 )
 @pytest.mark.parametrize("name", ["../000000003/part-00000.safetensors", "/dev/zero", "", None])
-def test_a_manifest_that_names_files_elsewhere_or_none_cannot_be_used(tmp_path, name):
+def test_a_manifest_that_names_foreign_files_or_none_is_refused(tmp_path, name):
     write(tmp_path, 3)
     path = tmp_path / FOLDER / "000000003" / MANIFEST
     content = json.loads(path.read_text())
@@ -194,7 +194,7 @@ def test_a_manifest_that_names_files_elsewhere_or_none_cannot_be_used(tmp_path, 
     "a part of a checkpoint has the right hash and no tensors",
     "it is refused with a sentence",
 )
-def test_a_part_with_the_right_hash_that_holds_no_tensors_is_a_sentence(tmp_path):
+def test_a_part_with_the_right_hash_but_no_tensors_is_refused_with_the_reason(tmp_path):
     write(tmp_path, 3)
     (part,) = parts(tmp_path, 3)
     part.write_bytes(b"no tensors at all")

@@ -127,7 +127,7 @@ def found(tmp_path_factory) -> dict[Scenario, tuple[list[float], bool]]:
 )
 @pytest.mark.slow
 @pytest.mark.parametrize("zero", range(4))
-def test_a_run_of_two_workers_goes_on_with_any_number_of_them(found, zero):
+def test_a_run_of_two_workers_continues_with_any_number_of_them(found, zero):
     whole, _ = found[Scenario(zero, 2, resume=False)]
     assert whole[SAVED] != whole[SAVED + 1]
     for scenario in SCENARIOS:
@@ -139,5 +139,5 @@ def test_a_run_of_two_workers_goes_on_with_any_number_of_them(found, zero):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("zero", range(4))
-def test_weights_that_the_first_rank_puts_are_those_of_all_ranks(found, zero):
+def test_broadcast_weights_are_equal_on_all_ranks(found, zero):
     assert all(reached for scenario, (_, reached) in found.items() if scenario.zero == zero)

@@ -59,7 +59,7 @@ def test_help_plan_and_report_import_neither_torch_nor_ray(words):
     assert done.stderr.strip().splitlines()[-1] == "[]"
 
 
-def test_a_plan_for_hardware_says_whether_the_stream_keeps_up():
+def test_a_plan_for_hardware_states_if_the_stream_keeps_up():
     done = scaling_in_new_process(
         "plan", "configs/runs/paper.yaml", "cluster.workers=64", "train.batch=64", *A100
     )
@@ -90,7 +90,7 @@ def test_a_plan_for_numbers_of_nodes_is_printed_and_is_json():
     assert [(row["nodes"], row["step"] is None) for row in rows] == [(1, False), (2, True)]
 
 
-def test_a_wrong_key_is_one_sentence_and_exit_code_2():
+def test_a_wrong_key_is_refused_in_one_line_with_exit_code_2():
     done = scaling_in_new_process("train", "--config", "configs/runs/demo.yaml", "model.layres=3")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
@@ -111,7 +111,7 @@ def test_all_problems_of_a_run_are_printed_before_anything_starts(embedded_corpu
     assert len(done.stderr.splitlines()) == 3
 
 
-def test_a_missing_configuration_is_reported_with_what_to_type():
+def test_a_missing_configuration_is_reported_with_the_command_to_type():
     done = scaling_in_new_process("plan")
     assert done.returncode == 2
     assert "--config configs/runs/demo.yaml" in done.stderr
@@ -130,7 +130,7 @@ def test_a_plan_is_json_when_asked(embedded_corpus, tmp_path):
 
 
 @pytest.mark.parametrize("verb", ["status", "report"])
-def test_a_folder_without_a_study_is_one_sentence_and_exit_code_1(verb, tmp_path):
+def test_a_folder_without_a_study_is_refused_in_one_line_with_exit_code_1(verb, tmp_path):
     done = scaling_in_new_process(verb, tmp_path)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
@@ -179,7 +179,7 @@ def test_doctor_gives_json():
     "another package is named `datasets`",
     "it is refused with a sentence",
 )
-def test_a_stranger_named_datasets_is_refused_with_a_sentence(tmp_path):
+def test_a_foreign_package_named_datasets_is_refused_with_the_reason(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "__init__.py").write_text("")
     program = (

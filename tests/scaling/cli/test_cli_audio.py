@@ -47,7 +47,7 @@ def test_unconditional_samples_are_fixed_by_the_seed(tmp_path):
 @pytest.mark.parametrize(
     "how", [{}, {"temperature": 0.5}, {"temperature": 0}, {"top_k": 9, "top_p": 0.8}], ids=str
 )
-def test_the_likelihood_is_what_evaluating_the_continuation_gives_however_it_was_drawn(
+def test_the_likelihood_of_a_continuation_equals_its_evaluation_for_any_sampling(
     tmp_path, monkeypatch, how
 ):
     run, kept = trained("bidirectional"), []

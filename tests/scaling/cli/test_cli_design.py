@@ -49,7 +49,7 @@ def test_a_budget_in_dollars_needs_hardware_with_a_price(capsys):
         ((*AXIS, "--flops", "1e15", "--guess", "model.context=1"), "write KEY=NATS,EXPONENT"),
     ],
 )
-def test_a_wrong_request_for_a_design_is_refused_with_what_to_write(words, message):
+def test_a_wrong_request_for_a_design_is_refused_with_the_remedy(words, message):
     with pytest.raises(ConfigError, match=message):
         ran("design", DEMO, *words)
 

@@ -43,7 +43,7 @@ def test_every_optional_table_is_shown(tmp_path, capsys):
         (("--loss", "loss", *TERMS, "--json", "nowhere/out.json"), 2, "there is no folder"),
     ],
 )
-def test_bad_input_gives_a_sentence_and_a_code(tmp_path, words, code, message):
+def test_bad_input_is_refused_with_the_reason_and_an_exit_code(tmp_path, words, code, message):
     done = scaling_in_new_process("fit", table(tmp_path), *words, "--bootstrap", "2")
     assert done.returncode == code, done.stderr
     assert message in done.stderr

@@ -9,7 +9,7 @@ from scaling.runs.study import STUDY_NAME
 from tests.helpers.command import scaling_in_new_process
 
 
-def test_each_step_is_named_when_the_one_before_is_done(tmp_path):
+def test_each_next_step_is_named_after_the_previous_one(tmp_path):
     assert "`python -m scaling prepare configs/corpora/embedded.yaml`" in next_step(tmp_path)
     (tmp_path / "data/embedded").mkdir(parents=True)
     (tmp_path / "data/embedded/corpus.json").touch()
@@ -18,18 +18,18 @@ def test_each_step_is_named_when_the_one_before_is_done(tmp_path):
     run.mkdir(parents=True)
     states = {"runs": {"1f": {"axes": {}, "steps": 4, "seconds": None}}}
     (run.parent / STUDY_NAME).write_text(json.dumps(states))
-    assert "Type `python -m scaling status runs/demo`" in next_step(tmp_path)
+    assert "Run `python -m scaling status runs/demo`" in next_step(tmp_path)
     (run / FILE_NAME).touch()
-    assert "Type `python -m scaling report runs/demo`" in next_step(tmp_path)
+    assert "Run `python -m scaling report runs/demo`" in next_step(tmp_path)
     page = run.parent / "report.html"
     page.touch()
     assert "open runs/demo/report.html" in next_step(tmp_path)
     # The page does not include a newer record.
     os.utime(page, (1, 1))
-    assert "Type `python -m scaling report runs/demo`" in next_step(tmp_path)
+    assert "Run `python -m scaling report runs/demo`" in next_step(tmp_path)
 
 
-def test_the_program_alone_shows_its_verbs_and_what_to_type():
+def test_the_program_without_a_verb_prints_the_verbs_and_the_next_command():
     done = scaling_in_new_process()
     assert done.returncode == 0
     assert "prepare" in done.stdout

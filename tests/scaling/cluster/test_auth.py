@@ -71,7 +71,7 @@ def test_a_token_is_made_and_nobody_else_reads_it(home):
     assert file.read_text() == made
 
 
-def test_a_token_that_comes_from_elsewhere_is_left_alone(home, monkeypatch):
+def test_a_token_from_the_environment_is_not_replaced(home, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_TOKEN", "x")
     auth.store_token()
     assert not (home / ".ray").exists()
@@ -131,7 +131,7 @@ def test_train_refuses_before_it_connects(home):
     "every port is on the loopback; no file of the run has the token",
 )
 @pytest.mark.slow
-def test_a_run_on_this_machine_is_reached_from_nowhere_else_and_writes_its_token_nowhere(
+def test_a_run_on_this_machine_listens_on_the_loopback_and_writes_its_token_to_no_file(
     embedded_corpus, home
 ):
     words = [
@@ -207,7 +207,7 @@ def test_the_search_for_unsafe_reads_finds_them(tmp_path):
 
 
 @pytest.mark.fault("Security", "a file of the project has a secret", "a test fails")
-def test_no_file_of_the_project_holds_a_secret():
+def test_no_file_of_the_project_has_a_secret():
     tracked = subprocess.run(
         ["git", "ls-files"], cwd=CLONE, capture_output=True, text=True, check=True
     ).stdout.split()

@@ -90,7 +90,7 @@ def test_a_budget_of_wall_time_ends_runs_by_their_seconds(embedded_corpus, tmp_p
     assert [run.model for run in rows] == [run.model for run in runs]
 
 
-def test_the_problems_of_all_rows_are_said_at_once(embedded_corpus, tmp_path):
+def test_the_problems_of_all_rows_are_reported_at_once(embedded_corpus, tmp_path):
     path = comparison_file(embedded_corpus, tmp_path)
     with pytest.raises(ConfigError) as refused:
         load.comparison(path, ["values.train.batch=0", "values.model.levels=x"])

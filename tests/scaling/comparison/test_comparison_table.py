@@ -18,7 +18,7 @@ def comparison():
     return build_comparison(config(), recorded(), scored())
 
 
-def test_every_row_has_both_losses_and_the_references_stand_first(comparison):
+def test_every_row_has_both_losses_and_the_references_are_first(comparison):
     assert [row.name for row in comparison.rows] == ["code histogram", "linear AR(32)", *NATS]
     for row in comparison.rows[2:]:
         shift = row.scores["from-silence"].loss.nats - row.scores["full-context"].loss.nats
@@ -72,7 +72,7 @@ def test_losses_of_other_targets_or_codes_are_refused_one_table(changes, words):
     assert words in str(refused.value)
 
 
-def test_what_was_asked_for_and_not_matched_is_said():
+def test_measures_that_were_asked_for_but_not_matched_are_reported():
     found = build_comparison(config(), recorded(seconds=(20.0, 21.0, 40.0)), scored())
     sentences = {match.measure: match.sentence for match in found.matches}
     assert sentences["parameters"] == "parameters: matched within 10% (156,000 to 156,000)"

@@ -43,7 +43,7 @@ def test_the_demo_fits_the_embedded_corpus_and_two_cores(embedded_corpus):
         ("cluster.cpus_per_worker=3", "offers 2 for training", 1),
     ],
 )
-def test_every_problem_says_what_to_write(embedded_corpus, override, words, sentences):
+def test_every_problem_is_reported_with_the_remedy(embedded_corpus, override, words, sentences):
     found = check.problems(load.run(DEMO, [override]), embedded_corpus, MACHINE)
     assert words in "\n".join(found)
     assert len(found) == sentences
@@ -177,7 +177,7 @@ def test_samplernn_reads_the_amplitudes_of_the_corpus_codes(
         ("wavenet", {"windows__history": 199}, "shorter than model.context = 200: write 200"),
     ],
 )
-def test_an_impossible_baseline_is_refused_with_what_to_write(
+def test_an_impossible_baseline_is_refused_with_the_remedy(
     embedded_corpus, tmp_path, kind, change, words
 ):
     run = baseline_run(embedded_corpus, tmp_path, kind, **change)

@@ -161,7 +161,7 @@ def test_a_corpus_is_loaded_with_its_split():
     assert corpus.destination == "data/embedded"
 
 
-def test_split_fractions_that_are_no_partition_are_refused_before_anything_starts():
+def test_split_fractions_that_do_not_add_up_to_one_are_refused_early():
     path = CLONE / "configs/corpora/embedded.yaml"
     (problem,) = problems(load.corpus, path, ["split.fractions=[0.5, 0.2, 0.2]"])
     assert "sum to 1" in problem
@@ -187,7 +187,7 @@ def test_split_fractions_that_are_no_partition_are_refused_before_anything_start
         (["expect.files=0"], "expect.files is 0: input should be greater than or equal to 1"),
     ],
 )
-def test_an_impossible_corpus_is_refused_in_one_sentence(overrides, sentence):
+def test_an_impossible_corpus_is_refused_with_the_reason(overrides, sentence):
     (problem,) = problems(load.corpus, CLONE / "configs/corpora/embedded.yaml", overrides)
     assert problem.startswith(sentence)
     assert "sunflower" not in problem

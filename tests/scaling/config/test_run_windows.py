@@ -23,7 +23,7 @@ def test_training_and_held_out_targets_are_disjoint(embedded_corpus, tmp_path):
     assert last.max() < cut <= first.min()
 
 
-def test_windows_are_as_long_as_the_configuration_says(embedded_corpus, tmp_path):
+def test_windows_have_the_configured_length(embedded_corpus, tmp_path):
     run = small_run(embedded_corpus, tmp_path)
     assert training_windows(run, embedded_corpus).length == 4_000 + 2 * 500 + 1
     assert held_out_windows(run, embedded_corpus).length == 4_000 + 3 * 1_000 + 1

@@ -83,7 +83,7 @@ def test_clusters_are_recordings_or_the_longest_blocks_of_which_there_are_enough
     assert counts[length] >= FEWEST or length == 1
 
 
-def test_a_block_lies_in_one_recording_whatever_seconds_there_are_and_in_which_order():
+def test_a_block_is_within_one_recording_for_any_seconds_in_any_order():
     generator = np.random.default_rng(0)
     recording, second = seconds_of([70, 13, 90])
     kept = generator.permutation(len(second))[:120]

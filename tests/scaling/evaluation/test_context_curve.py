@@ -73,7 +73,7 @@ def test_all_contexts_are_scored_on_the_same_targets(run, embedded_corpus):
 
 
 @pytest.mark.slow
-def test_the_curve_of_a_run_agrees_with_what_its_training_recorded(chunks_run, embedded_corpus):
+def test_the_curve_of_a_run_agrees_with_its_record(chunks_run, embedded_corpus):
     run = TrainedModel.load(chunks_run.folder)
     recorded = RunRecord.read(chunks_run.folder / FILE_NAME).validation.by_context
     contexts = [part.longest for part in recorded]

@@ -127,9 +127,7 @@ def test_another_corpus_is_refused_with_both_fingerprints(short_corpus, tmp_path
         evaluate(run, other, "test", unwatched)
 
 
-def test_another_corpus_is_scored_where_it_is_asked_for_and_its_codes_mean_the_same(
-    short_corpus, tmp_path
-):
+def test_another_corpus_is_scored_on_request_if_its_codes_mean_the_same(short_corpus, tmp_path):
     run = trained(short_corpus, tmp_path)
     other = dataclasses.replace(short_corpus, name="elsewhere", fingerprint="f" * 64)
     own = evaluate(run, short_corpus, "test", unwatched, positions=30)

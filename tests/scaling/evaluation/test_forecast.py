@@ -113,9 +113,7 @@ def test_the_command_prints_every_way_and_keeps_the_forecast(run):
     assert json.loads(again.stdout) == json.loads((run.folder / "forecast-test.json").read_text())
 
 
-def test_what_is_no_series_and_what_is_too_short_is_refused(
-    run, seasons, embedded_corpus, tmp_path
-):
+def test_a_corpus_of_audio_or_too_few_rows_is_refused(run, seasons, embedded_corpus, tmp_path):
     other = trained(embedded_corpus, tmp_path)
     with pytest.raises(EvaluationError, match="has no series"):
         forecast(other, embedded_corpus, "test", 12, unwatched)

@@ -143,7 +143,7 @@ def test_replaced_latents_are_those_of_replaced_chunks(run, embedded_corpus, kin
         assert found[number] == pytest.approx(expected.item(), abs=1e-3)
 
 
-def test_weights_of_attention_are_those_that_its_reading_mixes(run, embedded_corpus):
+def test_the_weights_of_attention_are_those_of_its_sum(run, embedded_corpus):
     """Attention computed by hand with these weights gives the newest latent."""
     _, chosen = chosen_of(run, embedded_corpus)
     network, latents_SND = run.network, chosen.sequences.latents_SND
@@ -173,7 +173,7 @@ def test_weights_of_attention_are_those_that_its_reading_mixes(run, embedded_cor
         ([-0.1, 0.0, 0.0, 0.0], 0.01, 100),
     ],
 )
-def test_the_effective_context_keeps_95_percent_of_a_gain_that_is_one(excesses, half, effective):
+def test_the_effective_context_keeps_95_percent_of_a_significant_gain(excesses, half, effective):
     others = [
         ReplacedContext(
             kind="another", kept=100 * 2**at, excess=Loss.of(excess, 0.0), half_interval=half
@@ -193,7 +193,7 @@ def test_a_single_recording_lends_other_places_of_its_own(run, embedded_corpus):
     assert (np.abs(chosen.offsets[donors] - chosen.offsets) >= 2_000).all()
 
 
-def test_what_has_nothing_to_replace_is_refused(embedded_corpus, lagged_corpus, run, tmp_path):
+def test_a_run_without_chunks_to_replace_is_refused(embedded_corpus, lagged_corpus, run, tmp_path):
     short = trained(embedded_corpus, tmp_path / "one", model__context=500)
     baseline = trained_baseline(embedded_corpus, tmp_path / "baseline", "wavenet")
     for other in (short, baseline):

@@ -231,7 +231,7 @@ def test_the_histogram_is_that_of_training_with_every_code_once_more(
     assert found.histogram.nats == pytest.approx(-np.log(shares).mean(), abs=1e-9)
 
 
-def test_a_random_subset_is_the_same_whatever_the_chunk(embedded_corpus, tmp_path):
+def test_a_random_subset_does_not_depend_on_the_chunk(embedded_corpus, tmp_path):
     sizes = {"model__chunk": 1_500, "model__context": 3_000}
     runs = [
         trained_baseline(embedded_corpus, tmp_path / "one", "wavenet"),

@@ -14,7 +14,7 @@ RUNS = sorted((CLONE / "configs/runs").rglob("*.yaml"))
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: str(path.relative_to(CLONE)))
 @pytest.mark.parametrize("workers", [2, 3, 4])
-def test_a_shrunk_run_is_sound_and_of_the_same_kind(embedded_corpus, path: Path, workers: int):
+def test_a_downscaled_run_is_valid_and_of_the_same_kind(embedded_corpus, path: Path, workers: int):
     run = load.run(path, [f"corpus={embedded_corpus.folder}", "model.levels=256"])
     small = downscaled(run, Path("/tmp/storage"), workers, 40, 5)
     assert check.problems(small, embedded_corpus) == []

@@ -63,7 +63,7 @@ def test_the_losses_and_the_order_are_those_of_an_undisturbed_run(found):
             marks=pytest.mark.fault(
                 "Processes",
                 "a worker lacks memory for its micro-batch",
-                "the run goes on with smaller micro-batches and the same batches",
+                "the run continues with smaller micro-batches and the same batches",
             ),
         ),
     ],
@@ -79,7 +79,7 @@ def test_a_worker_that_fails_costs_no_more_than_the_steps_since_its_checkpoint(f
 @pytest.mark.fault(
     "Processes",
     "a worker stops without ending (SIGSTOP)",
-    "it is named and killed after cluster.hang_seconds; the run goes on",
+    "it is named and killed after cluster.hang_seconds; the run continues",
 )
 def test_a_frozen_worker_is_named(found):
     (restart,) = restarts(found, "was silent for")
@@ -91,7 +91,7 @@ def test_a_frozen_worker_is_named(found):
     "a worker receives SIGTERM",
     "a checkpoint at the end of its step; no step is lost",
 )
-def test_a_worker_that_is_told_to_end_loses_no_step(found):
+def test_a_worker_that_gets_sigterm_loses_no_step(found):
     (restart,) = restarts(found, "received SIGTERM")
     assert restart["lost_steps"] == 0
     assert restart["step"] % EVERY != 0
@@ -100,9 +100,9 @@ def test_a_worker_that_is_told_to_end_loses_no_step(found):
 @pytest.mark.fault(
     "Checkpoints",
     "a part of the newest checkpoint is missing, truncated, empty, or has one wrong bit",
-    "the run goes on from the checkpoint before, with a warning",
+    "the run continues from the checkpoint before, with a warning",
 )
-def test_a_damaged_checkpoint_is_left_for_the_one_before_with_a_warning(found):
+def test_a_damaged_checkpoint_is_replaced_by_the_one_before_with_a_warning(found):
     (warning,) = [text for text in found["warnings"] if "is damaged" in text]
     assert "its SHA-256 is not that of the manifest: the checkpoint before it is used" in warning
     assert struck(found, "damage")["lost_steps"] > EVERY
@@ -111,14 +111,14 @@ def test_a_damaged_checkpoint_is_left_for_the_one_before_with_a_warning(found):
 @pytest.mark.fault(
     "Nodes and networks",
     "a node is lost, and later another one is added",
-    "the run goes on with fewer workers and the same batches, then grows without a lost step",
+    "the run continues with fewer workers and the same batches, then grows without a lost step",
 )
 @pytest.mark.fault(
     "Nodes and networks",
     "a node of three is lost",
-    "the run goes on with a number of workers that divides the batch",
+    "the run continues with a number of workers that divides the batch",
 )
-def test_a_lost_node_shrinks_the_run_and_a_new_one_lets_it_grow_without_a_lost_step(found):
+def test_a_lost_node_removes_workers_and_a_new_one_adds_them_without_a_lost_step(found):
     shrunk = [restart for restart in found["restarts"] if restart["workers"] == 2]
     assert shrunk and shrunk[0]["lost_steps"] <= EVERY
     (grown,) = restarts(found, "there is room for more workers")
@@ -144,7 +144,7 @@ def test_the_document_has_the_table_of_the_record():
     assert markdown(rehearsal.table()) in (CLONE / "docs/reliability.md").read_text()
 
 
-def test_a_fault_that_there_is_none_of_is_refused_with_those_that_there_are():
+def test_an_unknown_fault_is_refused_with_the_known_ones():
     done = scaling("rehearse", "--config", "configs/sweeps/demo.yaml", "--faults", "worker,fire")
     assert done.returncode == 2
     assert "--faults has fire: write some of" in done.stderr

@@ -13,7 +13,7 @@ from tests.helpers.command import rehearse
 from tests.helpers.documents import markdown
 
 
-def test_what_grows_is_told_from_what_varies():
+def test_growth_is_distinguished_from_variation():
     noise = np.random.default_rng(0).normal(0, 5, (400, len(GROWTH)))
     level = Observations((500 + noise).tolist())
     assert not any(one.grows for one in level.levels())

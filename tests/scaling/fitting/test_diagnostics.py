@@ -99,7 +99,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("code", CASES)
-def test_each_finding_has_its_case(code):
+def test_each_diagnostic_has_its_case(code):
     findings = found(*CASES[code])
     assert code in findings
     assert findings[code][0].isupper() and findings[code].endswith(".")

@@ -59,7 +59,7 @@ def test_columns_and_arithmetic_give_numbers(text, expected):
         ("", "no arithmetic over columns"),
     ],
 )
-def test_what_is_no_arithmetic_is_refused_in_a_sentence(text, message):
+def test_text_that_is_no_arithmetic_is_refused_with_the_reason(text, message):
     with pytest.raises(ConfigError, match=message) as error:
         value(text)
     assert error.value.problems[0].startswith("--term N: ")

@@ -50,7 +50,7 @@ SURFACES = {
 
 @pytest.mark.parametrize("name", SURFACES)
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda one: f"{one.kind}-{one.delta}")
-def test_a_noise_free_surface_comes_back(name, objective):
+def test_a_noise_free_surface_is_recovered(name, objective):
     form, loss, truth = SURFACES[name]
     fitted = made({"N": N, "D": D}, loss, form, objective, num_redraws=0)
     assert {key: fitted.named_parameters[key] for key in truth} == pytest.approx(truth, rel=1e-6)
@@ -82,7 +82,7 @@ def test_three_terms_and_a_parabola_come_back():
 
 
 def test_the_scale_of_the_losses_changes_nothing_but_their_unit():
-    """A mean of tiny Huber terms can stop optimisers at their starts."""
+    """A mean of tiny Huber terms can stop optimizers at their starts."""
     n, d, loss = design()
     small = made({"N": n, "D": d}, 1e-6 * loss, num_redraws=0).named_parameters
     usual = made({"N": n, "D": d}, loss, num_redraws=0).named_parameters
@@ -120,7 +120,7 @@ def test_a_fit_whose_starts_disagree_has_not_converged(monkeypatch):
         (slice(6), "D has 1 different value: the additive form needs at least 3"),
     ],
 )
-def test_too_few_rows_are_refused_in_a_sentence(rows, message):
+def test_too_few_rows_are_refused_with_the_reason(rows, message):
     n, d, loss = (column[rows] for column in design())
     with pytest.raises(FitError, match=message):
         made({"N": n, "D": d}, loss)

@@ -18,7 +18,7 @@ def asked(**changes):
     return FitRequest(**{**usual, **changes})
 
 
-def test_names_stand_before_the_first_sign():
+def test_a_name_ends_at_the_first_sign():
     terms, quadratics = asked(terms=["N = a == b"], quadratics=["chunk=chunk"]).columns_by_name()
     assert terms == {"N": "a == b"}
     assert quadratics == {"chunk": "chunk"}
@@ -31,7 +31,7 @@ def test_names_stand_before_the_first_sign():
         ({"terms": ["params"]}, "write NAME=COLUMN"),
         ({"terms": ["=params"]}, "write NAME=COLUMN"),
         ({"terms": ["N=a", "N=b"]}, "names 'N' twice"),
-        ({"terms": ["N.a=a"]}, "a name has no dot"),
+        ({"terms": ["N.a=a"]}, "a name must have no dot"),
         ({"terms": ["E=a"]}, "'E' and 'loss' are names of the fit"),
         ({"quadratics": ["N=b"]}, "'N' is a --term and a --quadratic"),
         ({"delta": 0.0}, "--delta is 0.0"),
@@ -42,13 +42,13 @@ def test_names_stand_before_the_first_sign():
         ({"at": [-1.0], "cost": "N"}, "budgets are positive numbers"),
     ],
 )
-def test_each_mistake_has_its_sentence(changes, message):
+def test_each_mistake_is_refused_with_the_reason(changes, message):
     with pytest.raises(ConfigError) as error:
         asked(**changes).columns_by_name()
     assert any(message in problem for problem in error.value.problems)
 
 
-def test_all_mistakes_are_said_at_once():
+def test_all_mistakes_are_reported_at_once():
     with pytest.raises(ConfigError) as error:
         asked(delta=-1.0, bootstrap=-1, seed=-1).columns_by_name()
     assert len(error.value.problems) == 3

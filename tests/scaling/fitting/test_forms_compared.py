@@ -31,7 +31,7 @@ def test_the_form_that_made_the_losses_has_the_lowest_criterion(truth, loss):
     assert errors[truth] < 1.3 * min(errors.values())
 
 
-def test_forms_that_do_not_suit_the_columns_are_left_out_or_say_why():
+def test_forms_that_do_not_suit_the_columns_are_left_out_or_have_the_reason():
     n = np.geomspace(1e7, 1e9, 3)
     loss = 1.8 + 480 / n**0.35
     found = {score.name: score for score in compare_forms(made({"N": n}, loss, num_redraws=0))}

@@ -98,7 +98,7 @@ def test_a_clean_design_has_no_finding():
         ),
     ],
 )
-def test_each_finding_has_its_design(code, design):
+def test_each_diagnostic_has_its_design(code, design):
     assert code in codes(**design)
 
 

@@ -125,7 +125,7 @@ def test_a_group_makes_a_configuration_and_a_row_without_one_is_its_own(frame):
         ({"tokens": np.nan}, {}, "none of the 36 rows has a number for D"),
     ],
 )
-def test_what_cannot_be_asked_is_refused_in_a_sentence(frame, change, options, message):
+def test_impossible_requests_are_refused_with_the_reason(frame, change, options, message):
     with pytest.raises(ConfigError, match=message):
         of(frame.assign(**change), **options).points()
 
@@ -139,7 +139,7 @@ def test_what_cannot_be_asked_is_refused_in_a_sentence(frame, change, options, m
         (b"a,b\n1,2\n1,2,3\n", "cannot be read as a CSV: .*line 3"),
     ],
 )
-def test_files_that_are_no_table_are_refused_in_a_sentence(tmp_path, content, message):
+def test_files_that_are_no_table_are_refused_with_the_reason(tmp_path, content, message):
     path = tmp_path / "runs.csv"
     if content is not None:
         path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""The optimiser of many fits agrees with scipy, and a weight is a repeated row."""
+"""The optimizer of many fits agrees with scipy, and a weight is a repeated row."""
 
 import numpy as np
 import pytest
@@ -66,7 +66,7 @@ def test_absolute_errors_end_at_the_linear_programs_optimum():
     assert found.parameters[:, 0] == pytest.approx([2.1] * 4)
 
 
-def test_a_row_of_weight_two_is_a_row_that_stands_twice(points):
+def test_a_row_of_weight_two_equals_two_rows(points):
     weights = np.ones(36)
     weights[[3, 20]] = 2, 0
     once = [row for row in range(36) if row != 20] + [3]

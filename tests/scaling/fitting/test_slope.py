@@ -1,4 +1,4 @@
-"""The slope per doubling: its interval, the noise between seeds, and the variance of contrasts."""
+"""The slope per doubling: its interval, the seeds' scatter, and the variance of contrasts."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def test_slope_of_a_line_is_exact_over_groups_of_different_level():
     assert (slope.num_configurations, slope.num_groups) == (16, 2)
 
 
-def test_slope_interval_covers_the_truth_as_often_as_it_says():
+def test_slope_intervals_have_their_nominal_coverage():
     generator = np.random.default_rng(4)
     hits = 0
     for _ in range(400):

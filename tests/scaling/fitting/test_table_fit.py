@@ -151,7 +151,7 @@ def test_asymmetric_errors_reach_the_published_optimum(run):
     assert {name: values[name] for name in expected} == pytest.approx(expected, abs=0.001)
 
 
-def test_a_generated_table_comes_back_with_everything_that_was_asked(tmp_path):
+def test_the_law_of_a_generated_table_is_recovered_with_all_requested_results(tmp_path):
     n, d, loss = design(0.002)
     path = table(tmp_path, {"n": n, "d": d, "loss": loss})
     found = fitted(
@@ -172,7 +172,7 @@ def test_a_generated_table_comes_back_with_everything_that_was_asked(tmp_path):
     assert found["isoflop"] is None
 
 
-def test_what_was_not_asked_or_cannot_be_said_is_null(tmp_path):
+def test_values_that_were_not_requested_or_are_undetermined_are_null(tmp_path):
     x = np.geomspace(1, 100, 3)
     path = table(tmp_path, {"x": x, "loss": 2 + x**-0.5})
     found = fitted(path, "--loss", "loss", "--term", "x=x")
@@ -182,7 +182,7 @@ def test_what_was_not_asked_or_cannot_be_said_is_null(tmp_path):
     assert "few_configurations" in codes(found)
 
 
-def test_the_biased_parabola_stands_beside_the_joint_fit(tmp_path):
+def test_the_biased_parabola_is_given_beside_the_joint_fit(tmp_path):
     budgets = np.repeat(np.geomspace(1e17, 1e21, 5), 9)
     best = (0.34 * 406.4 / (0.28 * 410.7)) ** (1 / 0.62) * (budgets / 6) ** (0.28 / 0.62)
     n = best * np.tile(np.geomspace(1 / 8, 8, 9), 5)

@@ -60,7 +60,7 @@ def contents(folder):
 
 
 @pytest.mark.parametrize("attention", ["causal", "bidirectional"])
-def test_a_wav_holds_the_codes_that_generate_yields_for_the_seed(tmp_path, prompt, attention):
+def test_a_wav_has_the_codes_that_generate_yields_for_the_seed(tmp_path, prompt, attention):
     run = trained(attention)
     (only,) = continued(run, prompt, tmp_path / "out", temperature=0.9, top_k=200, top_p=0.95)
     codes_S = quantise.encode(soundfile.read(prompt, dtype="float32")[0], "mulaw")[-2_000:]
@@ -125,7 +125,7 @@ def test_a_stereo_prompt_of_another_rate_is_continued_at_the_corpus_rate(tmp_pat
     assert (soundfile.info(only.wav).samplerate, soundfile.info(only.wav).frames) == (RATE, STEPS)
 
 
-def test_a_prompt_that_is_too_short_is_one_sentence(tmp_path, run):
+def test_a_prompt_that_is_too_short_is_refused_with_the_reason(tmp_path, run):
     prompt = sound(tmp_path / "short.wav", 499)
     with pytest.raises(PromptError) as raised:
         continued(run, prompt, tmp_path / "out")
@@ -151,7 +151,7 @@ def test_a_prompt_that_cannot_be_read_raises_the_readers_own_error(tmp_path, run
 @pytest.mark.parametrize(
     ("changes", "sentences"),
     [
-        ({"seconds": 0.0}, ["seconds is 0.0: write one sample (1/16000 s) or more, as 5"]),
+        ({"seconds": 0.0}, ["seconds is 0.0: write one sample (1/16000 s) or more, such as 5"]),
         ({"seconds": -1.0}, ["seconds is -1.0"]),
         ({"seconds": 1e-5}, ["seconds is 1e-05"]),
         ({"seconds": float("inf")}, ["seconds is inf"]),
@@ -162,7 +162,9 @@ def test_a_prompt_that_cannot_be_read_raises_the_readers_own_error(tmp_path, run
         ({"silence": 0.0, "min_p": 2.0}, ["silence is 0.0: write one sample", "min-p is 2.0"]),
     ],
 )
-def test_what_cannot_be_is_said_before_the_prompt_is_read(tmp_path, run, changes, sentences):
+def test_impossible_requests_are_refused_before_the_prompt_is_read(
+    tmp_path, run, changes, sentences
+):
     with pytest.raises(PromptError) as raised:
         continued(run, tmp_path / "missing.wav", tmp_path / "out", **changes)
     assert len(str(raised.value).split("; ")) == len(sentences)
@@ -193,7 +195,7 @@ def test_it_ends_when_all_have_been_silent_for_so_long(tmp_path, monkeypatch, ru
     "`generate` is interrupted (Ctrl-C)",
     "the WAV keeps the samples generated so far",
 )
-def test_ctrl_c_keeps_what_is_there(tmp_path, monkeypatch, run, prompt):
+def test_ctrl_c_keeps_the_samples_so_far(tmp_path, monkeypatch, run, prompt):
     def interrupted(*arguments):
         yield from islice(generation.generate(*arguments), 60)
         raise KeyboardInterrupt
@@ -222,7 +224,7 @@ def test_a_wav_can_be_heard_while_it_grows(tmp_path, monkeypatch, run, prompt):
 
 
 @pytest.mark.parametrize("place", ["generate", "soundfile", "savefig"])
-def test_an_error_in_the_middle_leaves_no_file_and_keeps_the_old(
+def test_an_error_during_generation_leaves_no_file_and_keeps_the_old_one(
     tmp_path, monkeypatch, run, prompt, place
 ):
     continued(run, prompt, tmp_path / "out")
@@ -257,7 +259,7 @@ def test_the_picture_is_a_png_of_more_than_one_colour(tmp_path, run, prompt):
 
 
 @pytest.mark.parametrize("seconds", [1.0, 20.0])
-def test_the_picture_shows_a_full_scale_sine_where_it_sounds_at_zero_decibels(
+def test_the_spectrogram_has_a_full_scale_sine_at_its_frequency_at_zero_decibels(
     tmp_path, monkeypatch, seconds
 ):
     """The prompt is two seconds of silence; the spectrogram shows the last one."""
@@ -287,7 +289,7 @@ def test_the_picture_shows_a_full_scale_sine_where_it_sounds_at_zero_decibels(
     assert level_FT.shape[1] <= 2_000
 
 
-def test_progress_is_told_about_ten_times_a_second(tmp_path, monkeypatch, run, prompt):
+def test_progress_is_reported_about_ten_times_a_second(tmp_path, monkeypatch, run, prompt):
     clock = iter(np.arange(0, 10, 0.01))
     monkeypatch.setattr(continuation, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     calls = []
@@ -308,7 +310,7 @@ def test_progress_is_told_about_ten_times_a_second(tmp_path, monkeypatch, run, p
         ("bidirectional", COMPILED_STEPS, "c++", False),
     ],
 )
-def test_a_long_causal_continuation_is_compiled_where_there_is_a_compiler(
+def test_a_long_causal_continuation_is_compiled_if_there_is_a_compiler(
     tmp_path, monkeypatch, prompt, attention, steps, compiler, compiled
 ):
     generate = endlessly([])

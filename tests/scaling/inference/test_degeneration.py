@@ -50,13 +50,13 @@ def alarms(samples, prompt, codec="mulaw", levels=256):
         (3 * TONE, 0.5 * TONE, []),
     ],
 )
-def test_silence_noise_clipping_and_a_level_far_above_are_told_and_no_more(
+def test_only_silence_noise_clipping_and_a_high_level_raise_alarms(
     samples, prompt, expected, codec, levels
 ):
     assert alarms(samples, prompt, codec, levels) == expected
 
 
-def test_a_sentence_holds_the_number_and_what_is_allowed():
+def test_an_alarm_has_the_number_and_its_limit():
     corpus = records.run({}, 3.3).corpus
     (sentence,) = degeneration_alarms(
         quantise.encode(8 * TONE, "mulaw"), quantise.encode(0.3 * TONE, "mulaw"), corpus
@@ -67,7 +67,7 @@ def test_a_sentence_holds_the_number_and_what_is_allowed():
 
 
 @pytest.mark.parametrize("name", ["sunflower_slow_drag", "salamander_notes"])
-def test_of_real_recordings_nothing_is_told_but_that_a_second_is_silent(name):
+def test_real_recordings_raise_no_alarm_except_for_silence(name):
     samples = audio.read(CLONE / f"datasets/embedded/{name}.flac", RATE)
     found = {
         sentence
@@ -92,7 +92,7 @@ def test_codes_on_both_sides_of_zero_are_silence(codec, levels):
 
 
 @pytest.mark.parametrize("samples", [FEWEST_SAMPLES, 16_000])
-def test_white_noise_is_flat_a_tone_is_not_and_what_has_no_spectrum_is_neither(samples):
+def test_spectral_flatness_of_white_noise_of_a_tone_and_of_silence(samples):
     generator = np.random.default_rng(1)
     assert all(flatness(generator.normal(size=samples), RATE) > 0.85 for _ in range(20))
     assert flatness(TONE[:samples], RATE) < 0.01

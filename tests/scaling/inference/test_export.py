@@ -57,7 +57,7 @@ def codes(length):
     return torch.from_numpy(np.random.default_rng(0).integers(0, 256, length).astype(np.uint8))
 
 
-def test_every_kind_comes_back_with_the_same_losses_and_continuations(run, tmp_path):
+def test_every_kind_of_exported_model_gives_the_same_losses_and_continuations(run, tmp_path):
     export_run(run, tmp_path / "out")
     again = model.load(tmp_path / "out")
     known = codes(run.config.model.context + 300)
@@ -70,7 +70,7 @@ def test_every_kind_comes_back_with_the_same_losses_and_continuations(run, tmp_p
     assert not torch.equal(new[0], new[1])
 
 
-def test_the_folder_says_what_the_model_is_and_how_to_use_it(latent, tmp_path):
+def test_the_folder_has_a_model_card_with_instructions(latent, tmp_path):
     paths = export_run(latent, tmp_path / "out")
     assert {path.name for path in paths} == {"config.json", "weights.safetensors", "README.md"}
     about = model.load(tmp_path / "out").about
@@ -143,7 +143,7 @@ def spoiled(folder, change):
         (lambda content: content["model"].pop("kind"), "cannot be built"),
     ],
 )
-def test_what_cannot_be_read_is_a_sentence(latent, tmp_path, change, words):
+def test_unreadable_exports_are_refused_with_the_reason(latent, tmp_path, change, words):
     export_run(latent, tmp_path / "out")
     spoiled(tmp_path / "out", change)
     with pytest.raises(ExportError, match=re.escape(words)):
@@ -154,7 +154,7 @@ def test_what_cannot_be_read_is_a_sentence(latent, tmp_path, change, words):
     "Checkpoints", "an exported model's weights are damaged", "an error names the problem"
 )
 @pytest.mark.parametrize("cut", [0, 100, -1])
-def test_damaged_weights_are_a_sentence(latent, tmp_path, cut):
+def test_damaged_weights_are_refused_with_the_reason(latent, tmp_path, cut):
     export_run(latent, tmp_path / "out")
     path = tmp_path / "out" / WEIGHTS_NAME
     path.write_bytes(path.read_bytes()[:cut])

@@ -34,7 +34,7 @@ def heard(*folders, **how):
     return listen(folders, ListeningRequest(**how), lambda done, total: None)
 
 
-def test_all_runs_continue_the_same_prompt_beside_what_truly_follows(folder, embedded_corpus):
+def test_all_runs_continue_the_same_prompt_beside_its_true_continuation(folder, embedded_corpus):
     index, skipped = heard(folder)
     entries = json.loads(index.read_text())
     assert [entry["kind"] for entry in entries] == [
@@ -129,7 +129,7 @@ def test_the_page_has_every_clip_and_a_blind_comparison_of_every_pair(folder, tm
     assert f'data-pairs="{2 * 10}"' in result.stdout
 
 
-def test_a_study_whose_weights_are_gone_says_so(folder, tmp_path):
+def test_a_study_without_weights_is_refused_with_the_reason(folder, tmp_path):
     copy = tmp_path / "gone"
     shutil.copytree(folder, copy)
     for path in copy.glob("*/weights.safetensors"):

@@ -93,10 +93,10 @@ def head(ray_session):
 @pytest.mark.fault(
     "Nodes and networks",
     "the head node is killed",
-    "the job ends; submitted again, it goes on with the same order and losses",
+    "the job ends; submitted again, it continues with the same order and losses",
 )
 @pytest.mark.slow
-def test_a_run_whose_head_was_killed_goes_on_under_a_new_head(head, embedded_corpus, tmp_path):
+def test_a_run_whose_head_was_killed_continues_under_a_new_head(head, embedded_corpus, tmp_path):
     config = small_run(embedded_corpus, tmp_path, train__steps=80)
     path = tmp_path / "run.yaml"
     path.write_text(yaml.safe_dump(config.resolved()))
@@ -176,7 +176,7 @@ def saves(step):
     "every start fails at the same step",
     "the run stops after cluster.max_failures in a row without a newer checkpoint",
 )
-def test_a_run_that_fails_at_one_step_again_and_again_stops_with_the_reason(started):
+def test_a_run_that_fails_repeatedly_at_one_step_stops_with_the_reason(started):
     error = RuntimeError("Traceback\n  ...\nValueError: the window 7 of step 17 is bad")
     with pytest.raises(TrainingError) as stopped:
         started(*[error] * 9)
@@ -200,9 +200,9 @@ def test_failures_with_a_newer_checkpoint_between_them_do_not_add_up(started):
 @pytest.mark.fault(
     "Checkpoints",
     "Ray Train's own files of a run are damaged",
-    "they are not read: the run goes on from its own checkpoints",
+    "they are not read: the run continues from its own checkpoints",
 )
-def test_a_run_goes_on_where_what_ray_kept_is_damaged(started):
+def test_a_run_continues_if_rays_own_files_are_damaged(started):
     begun = started(ActorDiedError(), ENDED)
     assert len(begun) == 2 and begun[1].why
 
@@ -210,7 +210,7 @@ def test_a_run_goes_on_where_what_ray_kept_is_damaged(started):
 @pytest.mark.fault(
     "Processes",
     "a worker has too little memory, on a GPU or on its node",
-    "the run goes on with smaller micro-batches; at single windows it ends with the remedy",
+    "the run continues with smaller micro-batches; at single windows it ends with the remedy",
 )
 @pytest.mark.parametrize(
     "said",
@@ -220,9 +220,11 @@ def test_a_run_goes_on_where_what_ray_kept_is_damaged(started):
         "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes",
     ],
 )
-def test_a_run_that_lacks_memory_goes_on_in_smaller_pieces_as_long_as_there_are_any(started, said):
+def test_a_run_that_lacks_memory_continues_with_smaller_micro_batches_down_to_single_windows(
+    started, said
+):
     begun = started(RuntimeError(said), RuntimeError(said), ENDED)
-    assert [start.pieces for start in begun] == [1, 2, 4]
+    assert [start.micro_batches for start in begun] == [1, 2, 4]
     assert begun[1].why.endswith(": smaller micro-batches are tried")
     named = ("torch.OutOfMemoryError: CUDA out", "running low on memory:", "can't allocate memory:")
     assert any(words in begun[1].why for words in named)
@@ -231,7 +233,7 @@ def test_a_run_that_lacks_memory_goes_on_in_smaller_pieces_as_long_as_there_are_
         started(*[RuntimeError(said)] * 9)
 
 
-def test_the_last_line_of_what_a_worker_said_is_the_reason():
+def test_the_last_line_of_a_workers_error_is_the_reason():
     failed = RuntimeError("training failed")
     failed.worker_failures = {1: RuntimeError("Traceback\n  line\nValueError: no such corpus")}
     assert restarts._reason(failed) == "worker 1: ValueError: no such corpus"
@@ -242,7 +244,7 @@ def test_the_last_line_of_what_a_worker_said_is_the_reason():
     "a worker loses its connection to another one, which died",
     "the dead worker is named as the reason",
 )
-def test_a_worker_whose_process_or_node_is_gone_is_told_from_those_that_lost_it():
+def test_a_lost_worker_is_distinguished_from_those_that_lost_their_connection_to_it():
     gone = RuntimeError("workers failed")
     gone.worker_failures = {0: RuntimeError("Connection closed by peer"), 1: ActorDiedError()}
     assert restarts._reason(gone) == "worker 1 died: its process or its node is gone"
@@ -257,7 +259,7 @@ def test_a_worker_whose_process_or_node_is_gone_is_told_from_those_that_lost_it(
     "the cluster has no room for the workers",
     "the run waits for cluster.wait_seconds, then ends with the remedy",
 )
-def test_a_run_that_there_is_no_room_for_ends_with_what_to_type(started):
+def test_a_run_without_room_for_its_workers_ends_with_the_command_to_type(started):
     with pytest.raises(TrainingError, match=r"no room for 1 workers in 3600 s\. Run `ray status`"):
         started(room=None)
 
@@ -267,9 +269,7 @@ def test_a_run_that_there_is_no_room_for_ends_with_what_to_type(started):
     "the run's folder cannot be written to at a start",
     "the run waits for ten minutes, then ends with the reason",
 )
-def test_a_storage_that_refuses_a_run_from_the_start_is_waited_for_and_then_named(
-    started, monkeypatch, tmp_path
-):
+def test_a_run_waits_for_a_storage_that_refuses_it_then_names_it(started, monkeypatch, tmp_path):
     monkeypatch.setattr(restarts, "STORAGE_SECONDS", 0.0)
     (tmp_path / "run").write_text("a file where the run's folder should be")
     with pytest.raises(TrainingError, match=r"run could not be written to for 0 s \(.*free"):

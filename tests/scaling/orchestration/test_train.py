@@ -152,10 +152,10 @@ def kill_a_worker_after(config, steps):
 @pytest.mark.fault(
     "Processes",
     "a worker is killed (SIGKILL), at ZeRO 0 and 1",
-    "the run goes on from the newest checkpoint; each window once, in order; the same losses",
+    "the run continues from the newest checkpoint; each window once, in order; the same losses",
 )
 @pytest.mark.parametrize("zero", [0, 1])
-def test_a_run_of_two_workers_goes_on_where_one_was_killed(embedded_corpus, tmp_path, zero):
+def test_a_run_of_two_workers_continues_after_one_was_killed(embedded_corpus, tmp_path, zero):
     config = small_run(
         embedded_corpus, tmp_path, train__zero=zero, train__steps=40, cluster__workers=2
     )
@@ -175,9 +175,9 @@ def test_a_run_of_two_workers_goes_on_where_one_was_killed(embedded_corpus, tmp_
 @pytest.mark.fault(
     "Processes",
     "the driver is killed (SIGKILL)",
-    "its workers end; the same command goes on with the same order and losses",
+    "its workers end; the same command continues with the same order and losses",
 )
-def test_a_run_killed_with_its_driver_goes_on_where_it_stood(embedded_corpus, tmp_path):
+def test_a_run_killed_with_its_driver_continues_from_its_checkpoint(embedded_corpus, tmp_path):
     drops = {"model__dropout": 0.1, "model__encoder_dropout": 0.2, "model__token_drop": 0.1}
     config = small_run(embedded_corpus, tmp_path, train__steps=50, **drops)
     path = tmp_path / "run.yaml"
@@ -212,9 +212,7 @@ def test_bfloat16_stays_near_float32(embedded_corpus, tmp_path):
     "the loss of a step is not finite at two starts",
     "the run stops before the step and names its windows",
 )
-def test_a_loss_that_is_no_number_twice_stops_before_the_step_with_a_sentence(
-    embedded_corpus, tmp_path
-):
+def test_a_loss_that_is_not_finite_twice_stops_the_run_before_the_step(embedded_corpus, tmp_path):
     config = small_run(embedded_corpus, tmp_path, train__learning_rate=1e30)
     with pytest.raises(TrainingError, match=r"step 2 is (nan|inf) .* lower train\.learning_rate"):
         train(make_job(config, {}))

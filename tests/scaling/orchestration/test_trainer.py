@@ -56,7 +56,7 @@ def placement_groups():
 
 
 @pytest.mark.parametrize("name", ["ControllerHost", "SynchronizationActor", "RayTrainWorker"])
-def test_what_a_run_starts_has_no_environment_of_its_own(chunks_run, name):
+def test_processes_of_a_run_have_no_runtime_environment(chunks_run, name):
     found = started(name)
     assert found
     assert {actor.serialized_runtime_env for actor in found} <= {"", "{}"}
@@ -68,7 +68,7 @@ def test_what_a_run_starts_has_no_environment_of_its_own(chunks_run, name):
     "the run restarts, with the same order and losses",
 )
 @pytest.mark.slow
-def test_a_run_takes_the_controllers_of_the_one_before_and_goes_on_where_they_are_killed(
+def test_a_run_reuses_the_controllers_of_an_earlier_run_and_survives_their_kill(
     chunks_run, embedded_corpus, tmp_path
 ):
     before = {name: alive(name) for name in OF_A_RUN}
@@ -92,7 +92,7 @@ def test_a_run_takes_the_controllers_of_the_one_before_and_goes_on_where_they_ar
 
 
 @pytest.mark.slow
-def test_the_error_of_a_worker_keeps_nothing_that_was_started_for_it(embedded_corpus, tmp_path):
+def test_after_a_workers_error_no_actor_of_its_start_remains(embedded_corpus, tmp_path):
     before = {name: alive(name) for name in OF_A_RUN[1:]}
     config = small_run(embedded_corpus, tmp_path, cluster__workers=2)
     record = train(replace(make_job(config, {}), faults=(Fault("raise", 4, 1),)))
@@ -102,11 +102,11 @@ def test_the_error_of_a_worker_keeps_nothing_that_was_started_for_it(embedded_co
 
 @pytest.mark.fault(
     "Processes",
-    "a trial is killed while its workers train, and the sweep goes on",
+    "a trial is killed while its workers train, and the sweep continues",
     "its workers' placement group is removed, without a dashboard",
 )
 @pytest.mark.slow
-def test_the_room_of_a_killed_trial_is_given_back(embedded_corpus, tmp_path):
+def test_the_placement_group_of_a_killed_trial_is_removed(embedded_corpus, tmp_path):
     # Tune gives a trial its own placement group, and Ray starts all of its actors in that.
     own = placement_group([{"CPU": 0.5}])
     inside = PlacementGroupSchedulingStrategy(own, placement_group_capture_child_tasks=True)

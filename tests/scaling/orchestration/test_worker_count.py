@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaling.config.run_config import RunConfig
-from scaling.orchestration.worker_count import allowed_worker_counts, micro_batches
+from scaling.orchestration.worker_count import allowed_worker_counts, count_micro_batches
 
 
 def run(batch, workers, accumulate=1, least=1):
@@ -24,16 +24,16 @@ def test_only_numbers_that_divide_the_batch_are_allowed():
 
 
 @given(st.integers(1, 12), st.integers(1, 6), st.integers(1, 8))
-def test_pieces_are_whole_and_no_larger_than_planned(wanted, accumulate, times):
+def test_micro_batches_are_whole_and_no_larger_than_planned(wanted, accumulate, times):
     config = run(wanted * accumulate * times, wanted, accumulate)
-    assert micro_batches(config.train, wanted, wanted) == accumulate
+    assert count_micro_batches(config.train, wanted, wanted) == accumulate
     for workers in allowed_worker_counts(config):
         share = config.train.batch // workers
-        count = micro_batches(config.train, wanted, workers)
+        count = count_micro_batches(config.train, wanted, workers)
         assert share % count == 0
         assert share // count <= times
         fewer = [other for other in range(1, count) if share % other == 0]
         assert all(share // other > times for other in fewer)
-        more = micro_batches(config.train, wanted, workers, count + 1)
+        more = count_micro_batches(config.train, wanted, workers, count + 1)
         assert (more is None) == (count == share)
         assert more is None or (more > count and share % more == 0)

@@ -35,7 +35,7 @@ def case(request, trial):
 
 
 @pytest.mark.slow
-def test_a_step_says_what_the_formula_counts(case):
+def test_a_step_sends_the_bytes_of_the_formula(case):
     asked, parameters, counted = case
     expected = volume(asked.stage, parameters, half=asked.precision == "bfloat16")
     # The biases of the keys do not change the softmax and get no gradient (0.01 %). Stage 3 sends
@@ -48,14 +48,14 @@ def test_a_step_says_what_the_formula_counts(case):
 
 
 @pytest.mark.slow
-def test_every_worker_says_the_same(trial):
+def test_all_workers_send_the_same_bytes(trial):
     _, found = trial
     for workers in found.values():
         assert len({str(sorted(worker["given"].items())) for worker in workers}) == 1
 
 
 @pytest.mark.slow
-def test_a_worker_holds_what_the_formula_counts(case):
+def test_a_worker_keeps_the_bytes_of_the_formula(case):
     asked, parameters, counted = case
     half = asked.precision == "bfloat16"
     held = footprint.footprint(asked.stage, parameters, WORKERS, half=half)
@@ -79,7 +79,7 @@ def test_a_checkpoint_has_the_bytes_that_the_formula_counts(case):
 
 
 @pytest.mark.slow
-def test_new_processes_go_on_from_what_a_trial_saved(trial):
+def test_new_processes_continue_from_a_trials_checkpoint(trial):
     done, _ = trial
     (again,) = zip(
         *worker_bench.resume_trial(Trial(WORKERS, CASES[1:2], 0, done.folder)), strict=True
@@ -90,7 +90,7 @@ def test_new_processes_go_on_from_what_a_trial_saved(trial):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("distance", [0, 4_000_000])
-def test_stage_3_gathers_again_what_was_used_too_long_ago(tmp_path, distance):
+def test_stage_3_gathers_released_parameters_again(tmp_path, distance):
     trial = Trial(2, (Case(3, "float32"),), 0, tmp_path)
     worker_bench.run_forked(_forgetful, (trial, "meeting", distance), 2)
     found = trial.found()[0][0]
@@ -107,8 +107,8 @@ def _forgetful(rank: int, trial: Trial, meeting: str, distance: int) -> None:
     """Run a worker whose engine keeps few gathered parameters, as with a large model."""
     settings = engine._settings
 
-    def short(train, workers, pieces):
-        found = settings(train, workers, pieces)
+    def short(train, workers, micro_batches):
+        found = settings(train, workers, micro_batches)
         found["zero_optimization"] |= {
             "stage3_max_reuse_distance": distance,
             "stage3_param_persistence_threshold": 0,
@@ -120,7 +120,7 @@ def _forgetful(rank: int, trial: Trial, meeting: str, distance: int) -> None:
     worker_bench.train_cases(rank, trial, meeting)
 
 
-def test_the_formulas_know_deepspeeds_defaults():
+def test_the_formulas_have_deepspeeds_defaults():
     for stage in (0, 1, 2, 3):
         settings = DeepSpeedZeroConfig(stage=stage)
         assert settings.max_reuse_distance == footprint.REUSE_DISTANCE
@@ -136,7 +136,7 @@ def test_a_ring_sends_twice_the_whole_less_one_part_for_an_all_reduce():
     assert Volume(600, 600, 600).sent(1) == 0
 
 
-def test_pieces_of_a_step_reduce_and_gather_anew_from_stage_2_on():
+def test_micro_batches_repeat_the_communication_from_stage_2_on():
     one, four = (
         [volume(stage, 1_000, accumulate=pieces) for stage in (0, 1, 2, 3)] for pieces in (1, 4)
     )

@@ -65,9 +65,7 @@ def test_validation_is_scored_at_every_trained_context_at_the_end(embedded_corpu
     assert validation_operations(baseline_run(embedded_corpus, tmp_path, "wavenet")) > 0
 
 
-def test_communication_is_over_the_slowest_link_and_nothing_where_none_is_stated(
-    run, embedded_corpus
-):
+def test_communication_is_over_the_slowest_stated_link_and_zero_without_any(run, embedded_corpus):
     linked = PRICED.model_copy(update={"link_bytes_per_second": 4e9, "ring_bytes_per_second": 1e9})
     within = step_parts(run, embedded_corpus, linked, MEASURED, 4, 4)
     beyond = step_parts(run, embedded_corpus, linked, MEASURED, 8, 8)
@@ -76,7 +74,7 @@ def test_communication_is_over_the_slowest_link_and_nothing_where_none_is_stated
     assert step_parts(run, embedded_corpus, PRICED, MEASURED, 8, 8).communication == 0
 
 
-def test_a_measured_rate_stands_for_the_stated_share():
+def test_a_measured_rate_replaces_the_stated_share():
     hardware = load.hardware(CLONE / "configs/hardware/cpu.yaml")
     rates = Rates.read(BENCH)
     record = json.loads(BENCH.read_text())
@@ -109,10 +107,10 @@ def test_a_studys_runs_are_rates_too(tmp_path, run):
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"rows": [], "ceilings": {}}'])
-def test_what_holds_no_rates_is_a_sentence_with_what_to_type(tmp_path, content):
+def test_a_file_without_rates_is_refused_with_the_command_to_type(tmp_path, content):
     path = tmp_path / "bench.json"
     path.write_text(content)
-    with pytest.raises(MeasuredError, match="type `python -m scaling bench --json`"):
+    with pytest.raises(MeasuredError, match="run `python -m scaling bench --json`"):
         Rates.read(path)
 
 
@@ -154,7 +152,7 @@ def test_a_cap_without_a_price_is_a_problem(run):
     assert "has no price" in said
 
 
-def test_a_plan_adds_up_what_its_runs_cost_and_says_what_does_not_fit(run, embedded_corpus):
+def test_a_plan_sums_the_costs_of_its_runs_and_reports_those_that_do_not_fit(run, embedded_corpus):
     other = run.model_copy(update={"seed": 1})
     small = PRICED.model_copy(update={"memory_bytes": 4_000})
     planned = plan.make_plan([({}, run), ({}, other)], small, MEASURED)

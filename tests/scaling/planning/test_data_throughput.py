@@ -60,7 +60,7 @@ def test_a_corpus_in_a_bucket_is_forecast_by_the_rate_of_rows_that_carry_codes(
     assert found.delivered_windows_per_second == pytest.approx(6 / (1e-3 * 5_001 / 1_000))
 
 
-def test_the_verdict_says_who_waits_for_what(run, embedded_corpus):
+def test_the_verdict_names_the_bottleneck(run, embedded_corpus):
     def verdict(**changes):
         hardware = HARDWARE.model_copy(update=changes)
         found = forecast(run, embedded_corpus, hardware, MEASURED)
@@ -71,16 +71,16 @@ def test_the_verdict_says_who_waits_for_what(run, embedded_corpus):
     found, sentence = verdict(operations_per_second=1e18)
     assert found.expected.times < 1
     assert sentence.startswith("the run would wait: 6 x X at 25% of the peak take")
-    assert "a consumer was given" in sentence
+    assert "a consumer got" in sentence
     found, sentence = verdict(network_bits_per_second=8e3)
     assert found.bound == "network"
     # Two nodes: the busiest has four of the six workers.
     assert found.delivered_windows_per_second == pytest.approx(1e3 / 5_001 * 6 / 4)
-    assert "the nodes' network carries 0 a second to each" in sentence
+    assert "the nodes' network carries 0 a second to each worker" in sentence
     assert verdict(network_bits_per_second=None)[0].bound == "consumers"
 
 
-def test_whether_an_epoch_fits_a_node_s_memory_is_said(run, embedded_corpus):
+def test_the_forecast_states_if_an_epoch_fits_a_nodes_memory(run, embedded_corpus):
     (recording,) = embedded_corpus.recordings
 
     def found(corpus, memory):
@@ -113,7 +113,7 @@ def test_every_shipped_hardware_is_read(path):
     assert load.hardware(path).operations_per_second > 0
 
 
-def test_the_shipped_record_holds_the_rates_of_both_ways():
+def test_the_shipped_record_has_the_rates_of_both_kinds_of_rows():
     measured = StreamMeasurement.read(data_throughput.STREAM_RECORD)
     for way in ("mapped", "carried"):
         assert measured.windows_per_second(way, 128_000) > 0
@@ -123,7 +123,7 @@ def test_the_shipped_record_holds_the_rates_of_both_ways():
     "content",
     ["", "[]", "{}", '{"hardware": {"processor": "P"}, "deliveries": []}', '{"deliveries": [1]}'],
 )
-def test_a_file_that_is_no_record_is_a_sentence_with_what_to_type(tmp_path, content):
+def test_a_file_that_is_no_record_is_refused_with_the_command_to_type(tmp_path, content):
     path = tmp_path / "record.json"
     with pytest.raises(MeasuredError, match=r"cannot be read .*bench data --json"):
         StreamMeasurement.read(path)
@@ -132,7 +132,9 @@ def test_a_file_that_is_no_record_is_a_sentence_with_what_to_type(tmp_path, cont
         StreamMeasurement.read(path)
 
 
-def test_a_plan_carries_its_forecasts_and_says_the_run_that_is_fed_least(embedded_corpus, tmp_path):
+def test_a_plan_has_its_forecasts_and_names_the_run_with_the_least_supply(
+    embedded_corpus, tmp_path
+):
     runs = [
         ({}, small_run(embedded_corpus, tmp_path)),
         ({}, small_run(embedded_corpus, tmp_path, model__context=2_000)),

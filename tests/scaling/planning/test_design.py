@@ -56,8 +56,8 @@ def test_seeds_go_to_the_ends_of_the_axes():
     assert {(v["model.context"], v["model.layers"]) for v in twice} == ends
 
 
-def test_a_budget_that_buys_no_step_says_how_much_would():
-    with pytest.raises(ConfigError, match=r"does not buy a step of every run: give more"):
+def test_a_budget_below_one_step_of_every_run_is_refused():
+    with pytest.raises(ConfigError, match=r"is below one step of every run: give more"):
         made(budget=1e9)
 
 
@@ -80,7 +80,7 @@ def test_the_written_sweep_is_the_design(tmp_path):
     assert {run.windows.history for _, run in load.sweep(path).runs} == {512_000}
 
 
-def test_noise_free_simulations_give_what_was_guessed():
+def test_noise_free_simulations_return_the_guessed_law():
     found = made({"model.context": [8_000, 32_000, 128_000, 512_000]})
     guesses = {"model.context": AssumedEffect(0.1, 0.4)}
     errors = {one.quantity: one for one in expected_errors(found, 1e-9, guesses, simulations=3)}
@@ -100,7 +100,7 @@ def test_the_error_of_the_slope_is_that_of_least_squares():
     assert slope.standard_error == pytest.approx(by_formula, rel=0.15)
 
 
-def test_the_error_of_an_exponent_is_that_of_the_delta_method_where_it_is_small():
+def test_a_small_error_of_an_exponent_equals_that_of_the_delta_method():
     contexts = [1_000, 8_000, 32_000, 256_000]
     found = made({"model.context": contexts, "model.chunk": [500, 1_000]}, seeds=0)
     x = np.array(contexts) / 1_000

@@ -81,7 +81,7 @@ def planned(case):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.stage}-{case.precision}")
-def test_a_worker_holds_at_the_most_what_the_plan_says(peaks, case):
+def test_a_workers_peak_memory_is_within_the_plan(peaks, case):
     held, most = planned(case)
     assert most == pytest.approx(peaks[case], rel=0.15)
     # Stages 1 to 3 reserve half a gigabyte of gradients; the plan has to match the rest as well.
@@ -90,7 +90,7 @@ def test_a_worker_holds_at_the_most_what_the_plan_says(peaks, case):
         assert most - reserved == pytest.approx(peaks[case] - reserved, rel=0.25)
 
 
-def test_activations_matter_where_they_outgrow_the_reduction():
+def test_activations_matter_if_they_exceed_the_reduction():
     held = footprint(0, 1_000_000, 1)
     assert peak(0, held, 0, 0) == held.total == 20e6
     assert peak(0, held, 100e6, 0) == 12e6 + 100e6

@@ -37,7 +37,7 @@ def events(saving, interval, up):
 
 
 @pytest.mark.parametrize("saving", SAVINGS)
-def test_the_simulation_is_what_happens_event_by_event(saving):
+def test_the_simulation_equals_an_event_by_event_one(saving):
     up = np.random.default_rng(1).exponential(2_000, 300)
     assert min(up) < saving.recovery
     expected = [events(saving, 400.0, seconds) for seconds in up]

@@ -58,7 +58,7 @@ def sentence_of(config, key, wanted):
     ],
 )
 @pytest.mark.parametrize("share", [0.8, 1.3])
-def test_no_valid_value_is_nearer_than_the_one_that_is_found(name, key, share):
+def test_the_found_value_is_the_nearest_valid_one(name, key, share):
     config = run_of(name)
     wanted = round(count(config) * share)
     found = nearest_value(config, key, wanted)
@@ -71,7 +71,7 @@ def test_no_valid_value_is_nearer_than_the_one_that_is_found(name, key, share):
 
 
 @pytest.mark.parametrize("filters", [(1, 1, 1, 1, 32), (2, 2, 2, 2, 16)])
-def test_the_nearest_is_found_where_the_count_goes_up_and_down(filters):
+def test_the_nearest_value_is_found_if_the_count_is_not_monotonic(filters):
     config = run_of("demo", f"model.filters={list(filters)}", "model.width=128")
     counts = [count(with_value(config, "model.kernel", kernel)) for kernel in range(1, 30)]
     assert counts != sorted(counts)
@@ -119,18 +119,18 @@ def test_numbers_are_read_with_and_without_a_suffix():
 
 
 @pytest.mark.parametrize("text", ["", "M", "3,14M", "-3M", "0", "0.0001", "3 M", "1e6", "9" * 5000])
-def test_a_number_that_cannot_be_read_is_a_sentence(text):
+def test_an_unreadable_number_is_refused_with_the_reason(text):
     with pytest.raises(ConfigError, match=r"--parameters is .*such as 3140000, 3.14M or 300k"):
         parse_count(text)
 
 
-def test_an_unknown_key_is_said_with_the_nearest():
+def test_an_unknown_key_is_refused_with_the_nearest_one():
     assert sentence_of(run_of("paper"), "model.widht", 10**6) == (
         "--vary model.widht is not a key of a model of the kind latent: the nearest is model.width"
     )
 
 
-def test_a_key_that_is_no_integer_is_said_with_those_that_are():
+def test_a_key_that_is_no_integer_is_refused_with_the_integer_keys():
     for key, value in (("model.dropout", "0.1"), ("model.attention", "'bidirectional'")):
         sentence = sentence_of(run_of("paper"), key, 10**6)
         assert sentence.startswith(f"--vary {key} is not an integer ({value}): write one of model.")
@@ -145,7 +145,7 @@ def test_a_key_that_is_no_integer_is_said_with_those_that_are():
         ("samplernn", "model.truncation"),
     ],
 )
-def test_a_key_that_does_not_change_the_count_is_said_with_those_that_do(name, key):
+def test_a_key_that_does_not_change_the_count_is_refused_with_those_that_do(name, key):
     sentence = sentence_of(run_of(name), key, 10**6)
     assert sentence.startswith(f"--vary {key} does not change the parameter count: write one of ")
     assert "model.width" in sentence
@@ -155,7 +155,7 @@ def test_a_key_that_does_not_change_the_count_is_said_with_those_that_do(name, k
 @pytest.mark.parametrize(
     ("key", "wanted"), [("model.width", 100), ("model.hidden", 10**6), ("model.levels", 10**10)]
 )
-def test_a_number_that_no_value_comes_within_a_factor_of_two_of_is_said(key, wanted):
+def test_a_count_that_no_value_reaches_within_a_factor_of_two_is_reported(key, wanted):
     config = run_of("paper")
     as_it_is = getattr(config.model, key.removeprefix("model."))
     sentence = sentence_of(config, key, wanted)
@@ -163,7 +163,7 @@ def test_a_number_that_no_value_comes_within_a_factor_of_two_of_is_said(key, wan
     assert f"{key}={as_it_is} has 3,108,768" in sentence
 
 
-def test_a_configuration_that_is_wrong_as_it_stands_is_said_as_ever():
+def test_an_invalid_configuration_is_refused_as_without_the_option():
     config = RunConfig.model_validate(
         {"study": "s", "corpus": "c", "model": {"chunk": 3_000}, "train": {"batch": 4}}
     )
@@ -172,7 +172,7 @@ def test_a_configuration_that_is_wrong_as_it_stands_is_said_as_ever():
     assert raised.value.problems == check.problems(config, None)
 
 
-def test_a_plan_for_a_number_of_parameters_says_what_to_type_and_plans_just_that():
+def test_a_plan_for_a_parameter_count_prints_the_override_and_uses_it():
     asked = ("plan", "configs/runs/paper.yaml", "--parameters", "3.14M", "--vary", "model.width")
     done = scaling_in_new_process(*asked)
     assert done.returncode == 0
@@ -191,7 +191,7 @@ def test_a_plan_for_a_number_of_parameters_says_what_to_type_and_plans_just_that
         (["--vary", "model.width"], "--vary model.width needs a number of parameters: add --par"),
     ],
 )
-def test_one_option_without_the_other_is_said_with_what_to_add(words, sentence):
+def test_one_option_without_the_other_is_refused_with_the_missing_one(words, sentence):
     done = scaling_in_new_process("plan", "configs/runs/paper.yaml", *words)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {sentence}")

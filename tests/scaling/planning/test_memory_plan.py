@@ -22,14 +22,14 @@ def test_every_stage_in_both_precisions_is_planned_and_the_configured_one_is_amo
     assert memory(run).peak > memory(run).footprint.total
 
 
-def test_pieces_of_a_batch_keep_less_at_once():
+def test_smaller_micro_batches_keep_fewer_activations():
     run = shipped("paper", "train.batch=64")
     whole, pieces = memory(run), memory(changed(run, {"train.accumulate": 4}))
     assert pieces.activations.encoder == pytest.approx(whole.activations.encoder / 4)
     assert pieces.peak < 0.5 * whole.peak
 
 
-def test_what_fits_needs_no_advice():
+def test_a_run_that_fits_gets_no_advice():
     assert advice(shipped("paper"), A100) is None
 
 
@@ -47,7 +47,7 @@ def test_the_least_change_is_advised_that_fits():
     assert memory(fewer).peak > 40e9 or 4_000 // 4 % (pieces - 1)
 
 
-def test_a_large_model_is_told_a_stage():
+def test_a_large_model_is_advised_a_zero_stage():
     said = advice(shipped("scale/10b", "train.zero=0", "cluster.workers=8"), A100)
     assert "train.zero=3" in said
 
@@ -58,7 +58,7 @@ def test_windows_of_fewer_targets_come_last():
     assert "windows.phases=" in advice(run, little)
 
 
-def test_where_nothing_fits_that_is_said():
+def test_if_no_change_fits_the_advice_states_it():
     tiny = A100.model_copy(update={"accelerator_bytes": 1_000})
     assert "make the model smaller" in advice(shipped("paper"), tiny)
 

@@ -44,7 +44,7 @@ def test_the_configurations_have_the_parameters_of_their_names(name, parameters)
     assert sum(accounting.parameters(run.model).values()) == pytest.approx(parameters, rel=0.05)
 
 
-def test_a_step_is_computation_and_then_what_it_cannot_hide(run, embedded_corpus):
+def test_a_step_is_computation_plus_exposed_communication(run, embedded_corpus):
     one, two = rows(run, embedded_corpus, [1, 2])
     parameters = sum(accounting.parameters(run.model).values())
     per_target, _ = accounting.training_operations_per_target(run.model, run.targets, run.positions)
@@ -86,7 +86,7 @@ def test_stage_3_hides_its_communication_as_far_as_there_is_computation(run, emb
     assert row.step.exposed == 0 < row.step.communication
 
 
-def test_a_step_waits_for_what_the_stream_does_not_deliver(run, embedded_corpus):
+def test_a_step_waits_for_the_missing_data(run, embedded_corpus):
     slow = StreamMeasurement("P", {"mapped": {1_000: 1.0}, "carried": {1_000: 1.0}})
     (row,) = rows(run, embedded_corpus, [1], measured=slow)
     # A window is five times as long as the measured one, which takes a second.
@@ -95,12 +95,12 @@ def test_a_step_waits_for_what_the_stream_does_not_deliver(run, embedded_corpus)
     assert row.step.waiting == 0
 
 
-def test_what_is_not_known_to_fit_memory_is_read_from_storage(run):
+def test_a_corpus_of_unknown_size_is_read_from_storage(run):
     (row,) = rows(run, None, [1])
     assert row.step.seconds == pytest.approx(8 * 5_001 / 2e6)
     found = data_throughput.forecast(run, None, BIG, MEASURED)
     assert found.bound == "storage"
-    assert "storage gives" in found.sentence
+    assert "storage delivers" in found.sentence
 
 
 def test_checkpoints_are_written_sent_and_read_at_the_rates_given(run, embedded_corpus):
@@ -119,7 +119,7 @@ def test_checkpoints_are_written_sent_and_read_at_the_rates_given(run, embedded_
         assert other.recovery == pytest.approx(7 + 4 * kept.whole / 2e6 + kept.whole / 1e5)
 
 
-def test_what_does_not_fit_is_said_with_the_stage_that_does():
+def test_a_run_that_does_not_fit_is_reported_with_the_stage_that_does():
     run = load.run(CLONE / "configs/runs/scale/10b.yaml", ["train.zero=0"])
     hardware = load.hardware(CLONE / "configs/hardware/a100.yaml")
     found = rows(run, None, [1], hardware)
@@ -131,13 +131,13 @@ def test_what_does_not_fit_is_said_with_the_stage_that_does():
     assert "no ZeRO stage fits" in note
 
 
-def test_float32_on_hardware_described_in_bfloat16_is_said(run, embedded_corpus):
+def test_float32_on_hardware_described_in_bfloat16_is_noted(run, embedded_corpus):
     found = rows(run, embedded_corpus, [1])
     assert any("train.precision=float32" in note for note in multi_node.node_notes(run, BIG, found))
 
 
 @pytest.mark.parametrize("text", ["", "0", "1,x", "2.5", "1,,2", "-4"])
-def test_what_is_no_number_of_nodes_is_refused(text):
+def test_invalid_numbers_of_nodes_are_refused(text):
     with pytest.raises(load.ConfigError, match="write numbers of 1 or more with commas"):
         multi_node.parse_node_counts(text)
 
@@ -146,7 +146,7 @@ def test_numbers_of_nodes_are_taken_once_each_in_order():
     assert multi_node.parse_node_counts("8,1,64,8") == [1, 8, 64]
 
 
-def test_hardware_that_says_too_little_is_refused(run, embedded_corpus):
+def test_hardware_without_the_needed_figures_is_refused(run, embedded_corpus):
     with pytest.raises(
         load.ConfigError, match=r"has no accelerator_bytes, .*configs/hardware/a100"
     ):
@@ -174,9 +174,9 @@ def test_the_shipped_records_calibrate():
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", '{"restart": 1}'])
-def test_a_file_that_is_no_record_is_a_sentence_with_what_to_type(tmp_path, content):
+def test_a_file_that_is_no_record_is_refused_with_the_command_to_type(tmp_path, content):
     path = tmp_path / "record.json"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(MeasuredError, match=r"type `python -m scaling bench workers --json`"):
+    with pytest.raises(MeasuredError, match=r"run `python -m scaling bench workers --json`"):
         Calibration.read(path)

@@ -28,7 +28,7 @@ def test_every_shipped_corpus_is_read(path):
     assert load.corpus(path).files
 
 
-def test_a_plan_counts_targets_against_what_the_corpus_offers(embedded_corpus, tmp_path):
+def test_a_plan_compares_its_targets_with_those_of_the_corpus(embedded_corpus, tmp_path):
     run = small_run(embedded_corpus, tmp_path, train__steps=200_000)
     planned = plan.make_plan([({}, run)])
     (only,) = planned.runs
@@ -43,7 +43,7 @@ def test_sharing_chunks_costs_less_than_one_window_a_target(embedded_corpus, tmp
     assert only.operations_per_target < only.naive_operations_per_target
 
 
-def test_a_corpus_that_is_not_prepared_is_a_note_with_what_to_type(tmp_path, embedded_corpus):
+def test_an_unprepared_corpus_is_a_note_with_the_command_to_type(tmp_path, embedded_corpus):
     run = small_run(replace(embedded_corpus, folder=Folder.of(tmp_path / "nothing")), tmp_path)
     planned = plan.make_plan([({}, run)])
     assert planned.problems == []
@@ -51,7 +51,7 @@ def test_a_corpus_that_is_not_prepared_is_a_note_with_what_to_type(tmp_path, emb
     assert planned.runs[0].epoch is None
 
 
-def test_problems_are_said_and_such_runs_left_out(embedded_corpus, tmp_path):
+def test_runs_with_problems_are_reported_and_left_out(embedded_corpus, tmp_path):
     good = small_run(embedded_corpus, tmp_path)
     bad = small_run(embedded_corpus, tmp_path, model__width=7)
     planned = plan.make_plan([({}, good), ({}, bad)])

@@ -54,7 +54,7 @@ def on(record, hardware):
     return record.model_copy(update={"config": {**record.config, "cluster": cluster}})
 
 
-def test_time_and_hours_are_compared_where_hardware_is_known(run):
+def test_time_and_hours_are_compared_if_the_hardware_is_known(run):
     *_, seconds, hours = planned_and_measured.planned_and_measured(on(record(run), CPU))
     assert (seconds.quantity, seconds.measured) == ("seconds", 0.22)
     assert hours.measured == pytest.approx(2 * 41 / 3_600)

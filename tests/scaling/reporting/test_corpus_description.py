@@ -74,7 +74,7 @@ def corpus():
         rejected=(
             Rejected("y.wav", "it is truncated: 8 bytes of the 80 that its header states"),
             *(
-                Rejected(f"x{i}.wav", f"it holds {i} samples at 16000 Hz, fewer than the 33")
+                Rejected(f"x{i}.wav", f"it has {i} samples at 16000 Hz, fewer than the 33")
                 for i in range(5)
             ),
             Rejected("z.wav", "it is truncated: 9 bytes of the 99 that its header states"),
@@ -163,7 +163,7 @@ def test_left_out_files_are_grouped_by_reasons_that_differ_in_figures_alone(corp
     assert few.reason.startswith("it is truncated: 8 bytes")
 
 
-def test_the_tables_say_what_a_researcher_asks_for(corpus):
+def test_the_tables_have_the_figures_of_the_manifest(corpus):
     shown = text(corpus)
     for words in (
         "by hand",
@@ -222,7 +222,7 @@ def test_every_recording_is_in_the_histograms(corpus, monkeypatch, tmp_path):
     assert [counts.sum() for counts, _, _ in drawn] == [4, 4, 4]
 
 
-def test_a_picture_that_cannot_be_written_is_one_sentence(corpus, tmp_path):
+def test_a_picture_that_cannot_be_written_is_refused_with_the_reason(corpus, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(PictureError, match=r"file/a\.png cannot be written \(.*\): name another"):
         draw(corpus, tmp_path / "file/a.png")
@@ -255,7 +255,7 @@ def test_the_verb_prints_the_tables_and_draws_into_the_corpus(embedded_corpus):
     picture.unlink()
 
 
-def test_the_verb_prints_json_when_asked_and_draws_where_it_is_told(embedded_corpus, tmp_path):
+def test_describe_prints_json_and_draws_into_the_named_file(embedded_corpus, tmp_path):
     out = tmp_path / "new/picture.png"
     words = ["describe", str(embedded_corpus.folder), "--json", "--out", str(out)]
     done = CliRunner().invoke(app, words)

@@ -42,7 +42,7 @@ def test_replicates_are_one_point_with_their_spread(series):
     assert point.error_y.array[0] != pytest.approx(point.error_y.array[1])
 
 
-def test_points_of_repeated_data_are_hollow_and_the_legend_says_so():
+def test_points_of_repeated_data_are_hollow_and_explained_in_the_legend():
     runs = study()
     again = runs[0].targets.model_copy(update={"unique": runs[0].targets.seen // 2})
     repeated = [runs[0].model_copy(update={"targets": again}), *runs[1:]]
@@ -69,7 +69,7 @@ def test_undetermined_curves_are_straight_lines_and_determined_ones_power_laws()
     assert any(trace.fill == "toself" for trace in law.figure.data)
 
 
-def test_a_reference_off_the_axis_is_said_instead_of_drawn(series):
+def test_a_reference_off_the_axis_is_in_the_caption(series):
     panel = figures_loss.loss_panels(series)[0]
     assert f"{bits(HISTOGRAM):.3f} bits ({HISTOGRAM:.3f} nats), is above the axis" in panel.caption
     assert panel.figure.layout.yaxis.range[1] < bits(HISTOGRAM)
@@ -145,7 +145,7 @@ def test_a_run_that_falls_otherwise_is_named_when_all_are_collapsed():
     assert panel.caption.endswith("No run is an outlier.")
 
 
-def test_groups_of_one_run_are_no_curves_where_others_are():
+def test_groups_of_one_run_are_no_curves_if_others_have_more():
     single = run({"model.width": 256, "model.layers": 2}, 3.1)
     swept = [run({"model.width": 64, "model.layers": layers}, 3.3) for layers in (1, 2, 4)]
     found = curves([single, *swept], "model.layers")

@@ -93,7 +93,7 @@ def test_records_on_other_targets_are_refused_naming_both(tmp_path):
         write_report([first, other], tmp_path, study="demo")
 
 
-def test_every_number_of_the_headlines_stands_in_the_json(paths):
+def test_every_number_of_the_headlines_is_in_the_json(paths):
     content = json.loads(paths.json.read_text())
     assert content.pop("headlines") == paths.headlines
     known = [len(content.pop("runs")), len(content["fits"])]
@@ -109,7 +109,7 @@ def test_every_number_of_the_headlines_stands_in_the_json(paths):
             assert any(round(abs(number), digits) == wanted for number in known), (text, line)
 
 
-def test_csv_holds_the_records(paths):
+def test_the_csv_has_the_records(paths):
     rows = list(csv.DictReader(paths.csv.read_text().splitlines()))
     expected = {record.id: record for record in study()}
     assert {row["id"] for row in rows} == set(expected) and len(rows) == len(expected)
@@ -145,7 +145,7 @@ def test_as_many_runs_as_a_law_has_parameters_are_reported_without_intervals(tmp
     assert "bits (" in paths.headlines[2] and "95% interval" not in paths.headlines[2]
 
 
-def test_one_context_gives_a_sentence_and_no_curve(tmp_path):
+def test_one_context_gives_the_reason_in_place_of_a_curve(tmp_path):
     page = write_report([run({"seed": seed}, 3.3) for seed in (0, 1)], tmp_path, study="demo")
     text = page.html.read_text()
     assert "Not enough runs for a curve" in text
@@ -163,7 +163,7 @@ def test_the_page_is_one_small_file_that_names_its_departures(paths):
     assert not list(paths.html.parent.glob("*.partial"))
 
 
-def test_a_probe_of_a_run_is_a_row_with_its_sentence(tmp_path):
+def test_a_probe_of_a_run_is_a_row_and_a_line_of_the_report(tmp_path):
     found = [run({"seed": seed}, 3.3) for seed in (0, 1)]
     write_report(found, tmp_path, study="demo")
     assert "Use of the context" not in (tmp_path / "report.html").read_text()

@@ -72,7 +72,7 @@ def test_steps_that_were_lost_and_done_again_count_once(tmp_path):
     assert found.targets_twice == 0 and found.log_problem is None
 
 
-def test_a_step_that_is_twice_in_the_log_counts_its_targets_twice(tmp_path):
+def test_targets_of_a_step_that_the_log_has_twice_count_twice(tmp_path):
     write(tmp_path, [1, 2, 3, 4, 3, 4, 5, 6])
     assert run_reproducibility(tmp_path, disturbed()).targets_twice == 2 * TARGETS_PER_STEP
 
@@ -85,7 +85,7 @@ def test_a_step_that_is_twice_in_the_log_counts_its_targets_twice(tmp_path):
         ([1, 2, 3, 4, 6, 5], "the log ends with another order of data than the record"),
     ],
 )
-def test_a_log_that_is_not_the_record_s_is_said_to_be_so(tmp_path, steps, problem):
+def test_a_log_that_disagrees_with_the_record_is_reported(tmp_path, steps, problem):
     write(tmp_path, steps)
     found = reproducibility_content([run_reproducibility(tmp_path, disturbed())])
     (one,) = found["runs"]
@@ -93,7 +93,7 @@ def test_a_log_that_is_not_the_record_s_is_said_to_be_so(tmp_path, steps, proble
     assert "with every step of their record: 0 of 1." in found["sentence"]
 
 
-def test_the_share_of_repeated_data_is_what_had_been_seen_before(tmp_path):
+def test_the_share_of_repeated_data_counts_targets_seen_before(tmp_path):
     assert run_reproducibility(tmp_path, disturbed(unique=STEPS * TARGETS_PER_STEP)).repeated == 0.0
     again = run_reproducibility(tmp_path, disturbed(unique=STEPS * TARGETS_PER_STEP // 4))
     assert again.repeated == pytest.approx(0.75)

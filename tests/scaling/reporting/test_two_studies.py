@@ -70,7 +70,7 @@ def test_losses_on_other_targets_are_not_set_against_each_other(folders, tmp_pat
     assert 'data-plot="' not in paths.html.read_text()
 
 
-def test_the_command_takes_two_folders_and_says_so(folders, capsys):
+def test_the_command_demands_two_folders(folders, capsys):
     app(["report", "--compare", *map(str, folders)], standalone_mode=False)
     assert "predicts better" in capsys.readouterr().out
     with pytest.raises(ValueError, match="1 folders are named: write two"):

@@ -22,7 +22,7 @@ def config_of(targets="chunks", **windows):
 
 
 @pytest.mark.parametrize("latents", [1, 2, 5, 64, 100])
-def test_octaves_hold_every_context_once(latents):
+def test_octaves_have_every_context_once(latents):
     held = [k for first, last in loss_by_context.octaves(latents) for k in range(first, last + 1)]
     assert held == list(range(1, latents + 1))
 

@@ -57,7 +57,7 @@ def test_runs_are_added_to_a_study_and_none_is_lost(runs):
     assert [state.id for state in study.read_states(folder)] == [run.id for _, run in runs[:4]]
 
 
-def test_a_folder_that_is_no_study_is_refused_with_what_to_type(tmp_path):
+def test_a_folder_without_a_study_is_refused_with_the_command_to_type(tmp_path):
     with pytest.raises(StudyError, match="scaling sweep"):
         study.read_states(tmp_path)
 

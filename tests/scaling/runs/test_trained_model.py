@@ -16,7 +16,7 @@ def test_a_run_loads_in_eval_mode_with_the_weights_that_were_saved(embedded_corp
         assert tensor.equal(again.network.state_dict()[name])
 
 
-def test_a_folder_without_a_record_is_refused_with_what_to_name(tmp_path):
+def test_a_folder_without_a_record_is_refused_with_the_remedy(tmp_path):
     with pytest.raises(TrainedModelError, match=r"not a finished run: name a run's folder"):
         TrainedModel.load(tmp_path)
 

@@ -40,7 +40,7 @@ def ids(tasks):
     return [(task.run.seed, task.until) for task in tasks]
 
 
-def test_the_better_half_goes_on_and_from_the_last_rung_the_best_alone(candidates):
+def test_the_better_half_continues_and_from_the_last_rung_only_the_best(candidates):
     made, ended = candidates
     assert ids(successive_halving.next_tasks([made], RUNGS, set())) == [
         (seed, 0.25) for seed in range(5)
@@ -59,7 +59,7 @@ def test_the_better_half_goes_on_and_from_the_last_rung_the_best_alone(candidate
     assert successive_halving.next_tasks([made], RUNGS, set()) == []
 
 
-def test_nobody_goes_on_before_all_have_reached_the_rung_whatever_order_they_come_in(candidates):
+def test_no_candidate_continues_before_all_reached_the_rung_in_any_order(candidates):
     made, _ = candidates
     three = made[:3]
     for run, nats in zip(three[:2], [3.0, 2.0], strict=True):
@@ -71,7 +71,7 @@ def test_nobody_goes_on_before_all_have_reached_the_rung_whatever_order_they_com
         assert ids(successive_halving.next_tasks([order], RUNGS, set())) == [(2, 0.5), (1, 0.5)]
 
 
-def test_the_next_best_goes_on_for_one_that_failed(candidates):
+def test_the_next_best_continues_in_place_of_a_failed_one(candidates):
     made, _ = candidates
     for run, nats in zip(made, [5.0, 3.0, 4.0, 2.0, 6.0], strict=True):
         reach(run, 0.25, nats)
@@ -106,7 +106,7 @@ def test_without_rungs_every_run_of_every_cell_trains_to_its_end(candidates):
     assert successive_halving.next_tasks(cells, (), set())[0] == RungTask(made[1], None)
 
 
-def test_those_that_did_not_go_on_say_by_whom_they_were_outdone_once_the_cell_has_its_run(
+def test_pruned_candidates_name_the_winner_once_the_cell_has_its_run(
     candidates,
 ):
     made, ended = candidates

@@ -44,7 +44,7 @@ def test_as_many_runs_train_at_once_as_the_cluster_has_room_for(embedded_corpus,
     assert sweep.concurrent(with_gpus, {"CPU": 64, "GPU": 8}) == 8
 
 
-def test_what_many_runs_failed_for_is_said_once():
+def test_a_reason_common_to_many_failed_runs_is_printed_once():
     said = sweep.failures({"a": "no room", "b": "too dear", "c": "no room"})
     assert [*map(str, said)] == ["runs a, c failed: no room", "run b failed: too dear"]
 
@@ -52,7 +52,7 @@ def test_what_many_runs_failed_for_is_said_once():
 @pytest.mark.fault(
     "Sweeps and records",
     "a run of a sweep fails finally",
-    "the others go on; the next call retries it, and repeats no finished run",
+    "the others continue; the next call retries it, and repeats no finished run",
 )
 @pytest.mark.slow
 def test_a_second_call_repeats_no_finished_run_and_tries_failed_ones_again(
@@ -124,7 +124,7 @@ def test_a_sweep_whose_driver_was_killed_repeats_no_finished_run_and_ends_with_t
 )
 @pytest.mark.slow
 @pytest.mark.parametrize("verb", ["train", "sweep"])
-def test_what_is_interrupted_says_how_to_go_on_and_is_no_success(embedded_corpus, tmp_path, verb):
+def test_an_interrupted_command_prints_how_to_resume_and_fails(embedded_corpus, tmp_path, verb):
     config = small_run(embedded_corpus, tmp_path, train__steps=4_000)
     content = config.resolved() | ({"sweep": {"grid": {"seed": [0]}}} if verb == "sweep" else {})
     path = tmp_path / "given.yaml"

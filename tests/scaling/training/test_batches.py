@@ -55,7 +55,7 @@ def carried(stream):
 
 @pytest.mark.parametrize("elsewhere", [False, True])
 @pytest.mark.parametrize("size", [6, 3, 1])
-def test_batches_hold_the_windows_of_a_worker_in_order(stream, monkeypatch, elsewhere, size):
+def test_batches_have_the_windows_of_a_worker_in_order(stream, monkeypatch, elsewhere, size):
     monkeypatch.setattr("datasets.stream.BLOCK_ROWS", 20)
     monkeypatch.setattr("datasets.stream.BLOCK_BYTES", 20_000)
     given = carried(stream) if elsewhere else stream
@@ -81,7 +81,7 @@ def test_a_batch_is_its_taker_s_own(stream, elsewhere):
     assert np.array_equal(given.read(first["position"].numpy())[0], stream.read(np.array([0]))[0])
 
 
-def test_padding_stands_beside_windows_that_begin_before_their_recording(stream):
+def test_windows_that_begin_before_their_recording_have_padding(stream):
     windows = replace(stream.windows, history=200, padded=True)
     padded = replace(stream, windows=windows)
     for batch in batches(iterate_blocks(Rows(padded, 40), padded), padded, 6, CPU):
@@ -106,7 +106,7 @@ def test_no_more_batches_than_stated_are_made_ahead(stream, monkeypatch):
     "the stream fails while a step computes",
     "the error is raised when the batch is taken",
 )
-def test_what_goes_wrong_ahead_is_raised_where_the_batch_is_taken(stream):
+def test_an_error_of_prefetching_is_raised_when_the_batch_is_taken(stream):
     def broken():
         yield next(Rows(stream, 2).iter_batches(6))
         raise OSError("the disk is gone")

@@ -23,7 +23,7 @@ def test_the_papers_rates_are_the_default():
     assert learning_rate(TrainConfig(), TrainState(250_000)) == 0.5e-5
 
 
-def test_the_order_digest_tells_orders_apart():
+def test_the_order_digest_differs_between_orders():
     start = TrainState()
     one = start.advanced([1, 2], 1.5).advanced([3, 4], 1.5)
     assert one == start.advanced([1, 2], 1.5).advanced([3, 4], 1.5)
@@ -84,7 +84,8 @@ distributed.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank
 targets = Targets("last", small().chunk)
 window = torch.zeros(1, targets.samples(2, small()), dtype=torch.uint8)
 for zero in range(4):
-    made = engine.start_engine(build(small()), TrainConfig(batch=1, zero=zero), workers=1, pieces=1)
+    train = TrainConfig(batch=1, zero=zero)
+    made = engine.start_engine(build(small()), train, workers=1, micro_batches=1)
     with OperationCounter():
         loss, _ = made(window, targets)
         made.backward(loss)

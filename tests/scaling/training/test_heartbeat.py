@@ -30,7 +30,7 @@ def test_nobody_is_stuck_within_the_limit():
     "a worker is stuck before a collective, with its process alive",
     "the stuck worker is named and killed",
 )
-def test_the_one_that_does_not_wait_is_to_blame():
+def test_the_worker_that_does_not_wait_is_named():
     found = stuck_workers([seen(0, WAITING, 25), seen(1, "computing", 25), seen(2, WAITING, 25)])
     assert [one.beat.rank for one in found] == [1]
     assert (
@@ -43,13 +43,13 @@ def test_the_one_that_does_not_wait_is_to_blame():
     "a worker blocks Python's lock, so that it sends no heartbeat",
     "it is named as silent and killed",
 )
-def test_a_silent_one_is_to_blame_whatever_it_said_last():
+def test_a_silent_worker_is_named_for_any_last_activity():
     found = stuck_workers([seen(0, WAITING, 25), seen(1, WAITING, 25, silent=24)])
     assert stuck_sentence(found) == "worker 1 (process 101) was silent for 25 s after step 7"
 
 
 @pytest.mark.fault("Processes", "all workers wait for each other", "all are named and killed")
-def test_where_all_wait_all_are_named():
+def test_all_workers_are_named_if_all_wait():
     found = stuck_workers([seen(0, WAITING, 25), seen(1, WAITING, 26)])
     assert [one.beat.rank for one in found] == [0, 1]
 

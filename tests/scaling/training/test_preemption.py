@@ -25,7 +25,7 @@ def train_context(monkeypatch):
     "a worker receives SIGTERM",
     "a checkpoint at the end of its step; no step is lost",
 )
-def test_a_worker_lives_on_after_sigterm_and_knows_of_it(train_context):
+def test_a_worker_survives_sigterm_and_notices_it(train_context):
     before = signal.getsignal(signal.SIGTERM)
     try:
         PreemptionCallback().after_init_train_context()
@@ -41,7 +41,7 @@ def test_a_worker_lives_on_after_sigterm_and_knows_of_it(train_context):
     "Ray drains a node",
     "a checkpoint at the end of the step",
 )
-def test_a_worker_knows_that_ray_drains_a_node(train_context):
+def test_a_worker_notices_that_ray_drains_its_node(train_context):
     assert preemption_reason() == StopReason.NONE
     train_context.preemption_context.preemption_info = object()
     assert STOP_SENTENCES[preemption_reason()] == "a node is being drained"

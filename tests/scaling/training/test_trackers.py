@@ -112,9 +112,9 @@ def wandb_records(path):
 @pytest.mark.fault(
     "Processes",
     "a tracker fails",
-    "it is dropped with a warning; the run and the other trackers go on",
+    "it is dropped with a warning; the run and the other trackers continue",
 )
-def test_a_tracker_that_fails_is_left_out_with_a_sentence_and_the_others_go_on(
+def test_a_tracker_that_fails_is_dropped_with_a_warning_and_the_others_continue(
     config, tmp_path, monkeypatch
 ):
     def refusing(config, step):

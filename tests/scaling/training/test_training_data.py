@@ -51,7 +51,7 @@ def test_the_seed_changes_the_order_of_training(embedded_corpus, tmp_path):
     assert one.indexes(positions).tolist() != other.indexes(positions).tolist()
 
 
-def test_the_stream_goes_on_from_the_step_of_the_start_for_any_number_of_workers(
+def test_the_stream_continues_from_the_step_of_the_start_for_any_number_of_workers(
     embedded_corpus, tmp_path
 ):
     run = small_run(embedded_corpus, tmp_path)
@@ -60,7 +60,7 @@ def test_the_stream_goes_on_from_the_step_of_the_start_for_any_number_of_workers
         return [row["position"] for row in shard.iter_rows()]
 
     for workers in (1, 2, 4):
-        start = WorkerStart(id="s", workers=workers, pieces=1, step=6)
+        start = WorkerStart(id="s", workers=workers, micro_batches=1, step=6)
         shards = training_shards(make_job(run, {}), start)
         # A shard ends when all of them have been asked for.
         with ThreadPoolExecutor(workers) as pool:

@@ -10,7 +10,7 @@ from scaling.training.worker_usage import OperationCounter
 from tests.helpers.architectures import small
 
 
-def test_it_counts_what_torchs_counter_does():
+def test_the_operation_counter_equals_torchs():
     architecture, targets = small(recent=64), Targets("last", 500)
     network = LatentTransformer(architecture)
     network.in_groups = False
