@@ -40,8 +40,7 @@ class Doubling:
 def longest_doublings(law: StudyLaw, series: Sequence[Series]) -> list[Doubling]:
     """Return the last doubling within the study's contexts, and the first one beyond them.
 
-    They follow the law of the whole study, or else the first curve with a determined power law.
-    The list is empty if neither is readable.
+    They follow the law of the whole study, else the first curve with a determined law, if any.
     """
     index = law.context_column
     if law.analysis and index is not None and law.is_readable:

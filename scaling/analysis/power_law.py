@@ -1,8 +1,7 @@
 """Power law with an irreducible term, fitted to the loss against one axis.
 
-Few runs over a short range rarely determine three parameters. A fit therefore has diagnostics
-that list what its points leave open; :mod:`scaling.fitting.slope` needs fewer points.
-Losses are in nats a sample; sentences give bits as well.
+Few runs over a short range rarely determine three parameters: findings list what they leave open;
+:mod:`scaling.fitting.slope` needs fewer. Losses are in nats a sample; sentences give bits as well.
 """
 
 from dataclasses import dataclass, field
@@ -24,9 +23,8 @@ from scaling.runs.record import bits, in_both_units
 class PowerLaw:
     """``L(x) = irreducible + reducible (x / centre)^-exponent``, in nats a sample.
 
-    ``reducible`` is the term at the centre, which points determine far better than the usual
-    coefficient at x = 1. ``intervals`` has the 95% percentile intervals of the three fields; it is
-    empty if the configurations are too few for a bootstrap.
+    ``reducible`` is the term at the centre, which points determine far better than that at x = 1.
+    The 95% percentile ``intervals`` are empty if configurations are too few for a bootstrap.
     """
 
     name: str

@@ -23,8 +23,7 @@ def departures(records: Sequence[RunRecord]) -> list[str]:
             f"The models are small: {min(sizes):,} to {max(sizes):,} parameters, against {paper:,} "
             "in the paper."
         )
-    recent = sorted({setting(run, RECENT) for run in records} - {0})
-    if recent:
+    if recent := sorted({setting(run, RECENT) for run in records} - {0}):
         sentences.append(
             f"The newest {_listed(recent)} codes have a separate path to the head, initialised as "
             "a linear predictor: this is not the paper's model, which has no such path."
@@ -35,8 +34,7 @@ def departures(records: Sequence[RunRecord]) -> list[str]:
             f"The head predicts a {_listed(heads)} distribution; the paper's has a logit for each "
             "code."
         )
-    modes = {run.targets.mode for run in records} - {"last"}
-    if modes:
+    if modes := {run.targets.mode for run in records} - {"last"}:
         sentences.append(
             f"The targets of the runs are {_listed(modes)}; the paper trains one prediction for "
             "each full context."

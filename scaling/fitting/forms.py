@@ -63,8 +63,7 @@ class Additive:
     def curve(self, parameters: Floats, position: Floats) -> tuple[Floats, Floats]:
         """Return losses (fits, rows) and gradients (fits, rows, parameters).
 
-        ``parameters`` has shape (fits, parameters). ``position`` (rows, columns) is the logarithm
-        of the columns about their centres.
+        ``position`` (rows, columns) is the logarithm of the columns about their centres.
         """
         split, count = 1 + self.num_powers, len(self.terms)
         added, gradient = self._powers(parameters[:, 1:split], position[:, :count])
@@ -111,8 +110,7 @@ class Additive:
     def named_parameters(self, parameters: Floats, centres: Floats) -> dict[str, Floats]:
         """Return the form's own parameters by name, each (fits,), in the units of the columns.
 
-        With a parabola, E is the loss at its lowest point. Without a lowest point, the optimum is
-        NaN.
+        With a parabola, E is the loss at its lowest point; without one, the optimum is NaN.
         """
         values = {"E": parameters[:, 0].copy()}
         values |= self._named_powers(parameters, np.log(centres[: len(self.terms)]))

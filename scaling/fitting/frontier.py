@@ -94,8 +94,7 @@ def all_budgets(costs: Floats, further: tuple[float, ...]) -> list[float]:
 def frontier(fit: Fit, cost: Cost, budgets: tuple[float, ...] = ()) -> Frontier:
     """Return the frontier of a fit, at budgets inside its data and at ``budgets``.
 
-    Exponents are slopes over the budgets inside the data. FitError if no sizes are best, as for a
-    cost that does not depend on a column.
+    FitError if no sizes are best, as for a cost that does not depend on a column.
     """
     costs = cost(fit.points.x)
     if not (np.isfinite(costs) & (costs > 0)).all():
@@ -103,19 +102,14 @@ def frontier(fit: Fit, cost: Cost, budgets: tuple[float, ...] = ()) -> Frontier:
     requested = all_budgets(costs, budgets)
     middle = np.zeros(len(fit.points.names))
     own = [_best(fit, fit.parameters, cost, budget, middle) for budget in requested]
-    for budget, position in zip(requested, own, strict=True):
+    pairs = list(zip(requested, own, strict=True))
+    for budget, position in pairs:
         if not (np.abs(position) < FURTHEST).all():
             raise FitError(
                 f"at a budget of {budget:.3g} there is no best size: one grows or shrinks without "
                 "limit, or no sizes cost so much. Write a --cost that grows with each of them"
             )
-    drawn = [
-        [
-            _best(fit, draw, cost, budget, start)
-            for budget, start in zip(requested, own, strict=True)
-        ]
-        for draw in fit.redraws
-    ]
+    drawn = [[_best(fit, draw, cost, *pair) for pair in pairs] for draw in fit.redraws]
     positions = np.array([own, *drawn])
     sizes = fit.points.centres * np.exp(positions)
     return Frontier.of(fit, costs, requested, sizes, positions)

@@ -29,8 +29,7 @@ class Points:
     ) -> "Points":
         """Return the points of these columns, each of shape (rows,).
 
-        Without ``labels``, rows with the same covariates are one configuration. FitError if a value
-        is not positive and finite.
+        Without ``labels``, rows with the same covariates are one configuration.
         """
         x = np.column_stack([np.asarray(column, float) for column in columns.values()])
         for name, values in [*zip(columns, x.T, strict=True), ("the loss", loss)]:

@@ -61,8 +61,7 @@ def wald(fit: Fit) -> Uncertainty:
 def covariance(fit: Fit) -> Floats:
     """Return the covariance of the form's parameters, shape (parameters, parameters).
 
-    The variance of an M-estimator: ``mean psi^2 / (mean psi')^2 (J'J)^-1`` (Huber 1973, Ann.
-    Statist. 1, 799-821).
+    M-estimator: ``mean psi^2 / (mean psi')^2 (J'J)^-1`` (Huber 1973, Ann. Statist. 1, 799-821).
     """
     residual, gradient = fit.problem.residuals(fit.parameters[None])
     pull = fit.objective.pull(residual[0])
@@ -99,8 +98,7 @@ def standard_deviation(values: Floats) -> float | None:
 class Prediction:
     """Predicted and observed losses, and 95% limits for a new run, each of shape (rows,).
 
-    The limits are NaN without redraws and degrees of freedom; ``reach`` is the
-    :func:`extrapolation_factor`.
+    Limits without an estimate are NaN; ``reach`` is the :func:`extrapolation_factor`.
     """
 
     predicted: Floats

@@ -24,8 +24,7 @@ OVERLAPPED: Mapping[int, bool] = MappingProxyType({0: False, 1: False, 2: False,
 class Volume:
     """Bytes of the tensors in the collectives of one optimizer step.
 
-    A reduce-scatter or all-gather counts the whole tensor, of which each worker has a part. So none
-    depends on the number of workers.
+    Each counts the whole tensor, of which each worker may have a part.
     """
 
     all_reduced: float

@@ -101,8 +101,7 @@ def nearest_value(config: RunConfig, key: str, wanted: int) -> Match:
 def _by_distance(counted: Callable[[int], int], wanted: int) -> Iterator[int]:
     """Yield the values to try, nearest in count to ``wanted`` first, of equals the smallest.
 
-    Beyond ``SCANNED`` the count never falls, so the distances grow on both sides of the value that
-    bisection finds.
+    Beyond ``SCANNED`` the count never falls, so distances grow on both sides of a bisection's end.
     """
 
     def distance(value: int) -> int:
