@@ -1,7 +1,8 @@
 """Power law with an irreducible term, fitted to the loss against one axis.
 
-Few runs over a short range rarely determine three parameters: findings list what they leave open;
-:mod:`scaling.fitting.slope` needs fewer. Losses are in nats a sample; sentences give bits as well.
+Few runs over a short range rarely determine three parameters. A fit therefore has diagnostics that
+list what its points leave open; :mod:`scaling.fitting.slope` needs fewer points. Losses are in nats
+a sample; sentences give bits as well.
 """
 
 from dataclasses import dataclass, field
