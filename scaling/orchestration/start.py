@@ -28,7 +28,7 @@ def problems(runs: Sequence[RunConfig]) -> list[str]:
     file, limit = waiting[0].cluster.hardware, min(limits)
     if file is None:
         return [
-            f"cluster.max_dollars is {limit:g}, but cluster.hardware names no hardware, so that "
+            f"cluster.max_dollars is {limit:g}, but cluster.hardware names no hardware, so "
             "the price is unknown: set cluster.hardware=configs/hardware/a100.yaml or another file"
         ]
     hardware = load.hardware(file)

@@ -228,7 +228,7 @@ def test_takes_without_any_use_leave_their_reasons_and_no_shard(tmp_path, folder
     sound(tmp_path / "enough.wav", np.zeros(66), 2 * RATE)
     facts = convert.write_shard([take(tmp_path, "short.wav")], folder, SETTINGS)
     assert (facts.size, facts.sha256) == (0, "")
-    reason = "it holds 32 samples at 16000 Hz, fewer than the 33 that the linear reference needs"
+    reason = "it has 32 samples at 16000 Hz, fewer than the 33 that the linear reference needs"
     assert facts.made[0].rejected == (Rejected("short.wav", reason),)
     assert list(folder.list_files()) == [f"{facts.shard}.json"]
     assert converted(folder, [take(tmp_path, "enough.wav")])[1][0][0].samples == 33

@@ -208,7 +208,7 @@ def test_good_files_are_all_there_and_bad_ones_not_at_all(sifted, mixed):
         ("04_cut.wav", "it is truncated: 3022 bytes of the 6044 that its header states"),
         ("05_cut.flac", "of 20000"),
         ("07_nan.wav", "1 frames after frame 0 are NaN or infinite"),
-        ("08_short.wav", "it holds 32 samples at 16000 Hz, fewer than the 33 that"),
+        ("08_short.wav", "it has 32 samples at 16000 Hz, fewer than the 33 that"),
         ("10_gone.wav", "it cannot be opened: No such file or directory"),
         ("11_copy.wav", "its bytes are those of 00_good.wav, and a recording counts once"),
     ],

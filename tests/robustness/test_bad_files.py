@@ -28,7 +28,7 @@ LEFT_OUT = {
     "text.wav": "it cannot be decoded: Format not recognised",
     "nan.wav": "1 frames after frame 0 are NaN or infinite",
     "infinite.wav": "1 frames after frame 0 are NaN or infinite",
-    "three.wav": "it holds 3 samples at 16000 Hz, fewer than the 33",
+    "three.wav": "it has 3 samples at 16000 Hz, fewer than the 33",
     "dangling.wav": "it cannot be opened: No such file or directory",
     "loop.wav": "it cannot be opened: Too many levels of symbolic links",
     "outside.wav": "outside of",

@@ -95,7 +95,7 @@ def test_the_forecast_states_if_an_epoch_fits_a_nodes_memory(run, embedded_corpu
     assert "do not fit" in larger.sentence and "storage is read at up to" in larger.sentence
     unknown = found(None, 1)
     assert unknown.epoch_bytes is None and unknown.in_memory is None
-    assert "once the corpus is prepared" in unknown.sentence
+    assert "unknown until the corpus is prepared" in unknown.sentence
 
 
 def test_codes_of_16_bits_are_two_bytes_each(run, embedded_corpus):

@@ -158,7 +158,7 @@ def test_audio_files_are_counted_by_rate_and_channels_most_first(corpus):
 def test_left_out_files_are_grouped_by_reasons_that_differ_in_figures_alone(corpus):
     many, few = describe(corpus).left_out
     assert (many.files, many.names) == (5, ("x0.wav", "x1.wav", "x2.wav"))
-    assert many.reason == "it holds 0 samples at 16000 Hz, fewer than the 33"
+    assert many.reason == "it has 0 samples at 16000 Hz, fewer than the 33"
     assert (few.files, few.names) == (2, ("y.wav", "z.wav"))
     assert few.reason.startswith("it is truncated: 8 bytes")
 
