@@ -141,8 +141,8 @@ class LossTable:
             used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
             if used - METHODS:
                 raise ValueError(
-                    f"it uses {min(used - METHODS)}, and a query may use only "
-                    f"{', '.join(sorted(METHODS))}"
+                    f"{min(used - METHODS)} is no column, and no method that a query may call "
+                    f"({', '.join(sorted(METHODS))})"
                 )
             matches = renamed.eval(text, engine="python", local_dict={}, global_dict={})
         except Exception as error:  # pandas re-raises any error of its parser and of the columns

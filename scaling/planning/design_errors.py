@@ -7,6 +7,7 @@ configurations.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -130,11 +131,8 @@ def _slopes(x: dict[str, Floats], loss: Floats) -> dict[str, float]:
     for name, column in x.items():
         others = [other for key, other in x.items() if key != name]
         groups = list(zip(*others, strict=True)) if others else None
-        try:
-            slope = fit_slope(column, loss, groups)
-        except FitError:
-            continue
-        slopes[f"{name} a doubling"] = slope.per_doubling
+        with suppress(FitError):
+            slopes[f"{name} a doubling"] = fit_slope(column, loss, groups).per_doubling
     return slopes
 
 

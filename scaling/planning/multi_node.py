@@ -255,9 +255,8 @@ class _Planner:
         rate = batch * config.targets_per_window / parts.seconds
         each = rate / nodes
         of_fewest = next((step.targets_per_second / n for n, step in before if step), each)
-        return Step(
-            **vars(parts), batch=batch, targets_per_second=rate, efficiency=each / of_fewest
-        )
+        efficiency = each / of_fewest
+        return Step(**vars(parts), batch=batch, targets_per_second=rate, efficiency=efficiency)
 
     def _stage(self, stage: int, workers: int) -> Stage:
         state = footprint(stage, self.parameters, workers, half=self.config.half)
@@ -273,25 +272,18 @@ class _Planner:
         written = size.part / self.calibration.save_rates[self.config.train.zero]
         # The node of the first worker sends most; its other workers write less.
         sent = local * size.part / storage
-        recovery = (
-            self.calibration.start_seconds
-            + local * size.whole / storage
-            + size.whole / self.calibration.read_rate
-        )
-        timings = (
-            CheckpointTiming(written + sent, 0.0, recovery),
-            CheckpointTiming(written, sent, recovery),
-        )
+        started = self.calibration.start_seconds + local * size.whole / storage
+        recovery = started + size.whole / self.calibration.read_rate
+        blocking = CheckpointTiming(written + sent, 0.0, recovery)
+        behind = CheckpointTiming(written, sent, recovery)
         outlooks = []
         for regime in REGIMES:
             rate = regime.per_second(nodes, workers)
-            kinds = [_goodput(timing, rate) for timing in timings]
+            kinds = _goodput(blocking, rate), _goodput(behind, rate)
             outlooks.append(FailureOutlook(regime.name, 1 / rate / SECONDS_PER_HOUR, *kinds))
         return tuple(outlooks)
 
 
 def _goodput(saving: CheckpointTiming, rate: float) -> CheckpointGoodput:
-    interval = saving.best_interval(rate)
-    return CheckpointGoodput(
-        saving, interval, saving.goodput(interval, rate), saving.simulated(interval, rate)
-    )
+    best = saving.best_interval(rate)
+    return CheckpointGoodput(saving, best, saving.goodput(best, rate), saving.simulated(best, rate))

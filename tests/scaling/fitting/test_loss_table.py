@@ -97,7 +97,9 @@ def test_queries_take_columns_with_spaces_and_the_terms_names(frame):
 def test_a_query_calls_no_method_that_writes_or_executes(frame, tmp_path, monkeypatch, query):
     monkeypatch.chdir(tmp_path)
     for option in ("where", "holdout"):
-        with pytest.raises(ConfigError, match=f"--{option} .* it uses .* may use only abs, "):
+        with pytest.raises(
+            ConfigError, match=f"--{option} .* no method that a query may call .abs, "
+        ):
             of(frame, **{option: query}).fitted  # noqa: B018
     assert not any(tmp_path.iterdir())
 
