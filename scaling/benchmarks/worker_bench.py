@@ -25,10 +25,6 @@ from rich.table import Table
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn, start_processes
 
-# torch.distributed.tensor.debug.CommDebugMode, the public hook, counts calls and not bytes.
-# PyTorch's note "Extending PyTorch" documents its base class under this private path alone.
-from torch.utils._python_dispatch import TorchDispatchMode
-
 from model.architecture import Architecture
 from model.build import Model, build
 from model.targets import Targets
@@ -40,6 +36,7 @@ from scaling.common.terminal import terminal_table
 from scaling.config.run_config import TrainConfig
 from scaling.planning.footprint import Volume, checkpoint, volume
 from scaling.training import engine as engines
+from scaling.training.torch_internals import EagerDispatchMode
 
 STEPS = 3
 """Training steps per case. ZeRO stage 3 records the order of its parameters in the first one."""
@@ -62,7 +59,7 @@ KINDS = {
 """Fields of `Volume` by the names of torch's operators."""
 
 
-class Traffic(TorchDispatchMode):
+class Traffic(EagerDispatchMode):
     """Counter of the bytes of all collectives that run while it is entered.
 
     `given` are the bytes by field of `Volume`, or by torch's operator if no field covers it. A

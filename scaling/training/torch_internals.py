@@ -24,7 +24,8 @@ class EagerDispatchMode(TorchDispatchMode):
     """Base of a mode that sees every operation, outside of compiled code.
 
     ``torch.utils.flop_counter.FlopCounterMode``, the public mode, tracks modules with hooks. Those
-    fail if a forward pass takes gradients itself.
+    fail if a forward pass takes gradients itself. For collectives, the public
+    ``torch.distributed.tensor.debug.CommDebugMode`` counts calls and not bytes.
     """
 
     @classmethod
