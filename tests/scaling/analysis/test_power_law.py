@@ -91,8 +91,8 @@ def test_known_noise_decides_whether_a_fall_is_small():
     ("x", "loss", "message"),
     [
         ([1, 2], [3, 3], "2 different values"),
-        ([1, 2, 3], [3, 3, np.nan], "nats holds nan"),
-        ([0, 2, 3], [3, 3, 3], r"x holds 0\.0"),
+        ([1, 2, 3], [3, 3, np.nan], "nats has the value nan"),
+        ([0, 2, 3], [3, 3, 3], r"x has the value 0\.0"),
         ([1, 2, 3], [3, 3], "shape"),
     ],
 )

@@ -149,7 +149,7 @@ def test_runs_that_have_ended_are_paid_for(run):
 
 def test_a_cap_without_a_price_is_a_problem(run):
     (said,) = start.problems([capped(run, 1.0, hardware=None)])
-    assert "write cluster.hardware=configs/hardware/a100.yaml" in said
+    assert "set cluster.hardware=configs/hardware/a100.yaml" in said
     (said,) = start.problems([capped(run, 1.0, hardware=CLONE / "configs/hardware/cpu.yaml")])
     assert "has no price" in said
 
