@@ -50,8 +50,8 @@ class Sizes:
     ) -> "Sizes":
         """Build the grid for the columns of a fit around the sizes of these records.
 
-        ``reference`` gives all settings that no column names. The column ``parameters`` varies
-        with the width, at the depth of the reference. Raises ValueError if it cannot be priced.
+        ``reference`` gives all other settings; the column ``parameters`` varies with the width.
+        ValueError if it cannot be priced.
         """
         config = RunConfig.model_validate(reference.config)
         if not isinstance(config.model, Architecture):

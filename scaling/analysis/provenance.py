@@ -15,41 +15,28 @@ MOST_LISTED = 8  # different numbers; of more only the ends are given
 
 def departures(records: Sequence[RunRecord]) -> list[str]:
     """Return a sentence for each departure from the paper's model, objective or split."""
-    sentences = []
     paper = sum(parameters(Architecture()).values())
     sizes = [run.total_parameters for run in records]
-    if max(sizes) < paper / 2:
-        sentences.append(
-            f"The models are small: {min(sizes):,} to {max(sizes):,} parameters, against {paper:,} "
-            "in the paper."
-        )
-    if recent := sorted({setting(run, RECENT) for run in records} - {0}):
-        sentences.append(
-            f"The newest {_listed(recent)} codes have a separate path to the head, initialised as "
-            "a linear predictor: this is not the paper's model, which has no such path."
-        )
+    causal = any(setting(run, "model.attention") == "causal" for run in records)
+    crossing = any(run.corpus.contexts_cross_splits for run in records)
+    recent = sorted({setting(run, RECENT) for run in records} - {0})
     heads = {run.config["model"].get("likelihood", "categorical") for run in records}
-    if heads != {"categorical"}:
-        sentences.append(
-            f"The head predicts a {_listed(heads)} distribution; the paper's has a logit for each "
-            "code."
-        )
-    if modes := {run.targets.mode for run in records} - {"last"}:
-        sentences.append(
-            f"The targets of the runs are {_listed(modes)}; the paper trains one prediction for "
-            "each full context."
-        )
-    if any(setting(run, "model.attention") == "causal" for run in records):
-        sentences.append(
-            "Attention is causal with rotary positions; the paper's is bidirectional within one "
-            "context. Held-out targets still see exactly their full context."
-        )
-    if any(run.corpus.contexts_cross_splits for run in records):
-        sentences.append(
-            "The split cuts recordings in time, so the contexts of the first held-out targets "
-            "reach back over the cut into training audio."
-        )
-    return sentences
+    modes = {run.targets.mode for run in records} - {"last"}
+    found = {
+        f"The models are small: {min(sizes):,} to {max(sizes):,} parameters, against {paper:,} in "
+        "the paper.": max(sizes) < paper / 2,
+        f"The newest {_listed(recent)} codes have a separate path to the head, initialised as a "
+        "linear predictor: this is not the paper's model, which has no such path.": recent,
+        f"The head predicts a {_listed(heads)} distribution; the paper's has a logit for each "
+        "code.": heads != {"categorical"},
+        f"The targets of the runs are {_listed(modes)}; the paper trains one prediction for each "
+        "full context.": modes,
+        "Attention is causal with rotary positions; the paper's is bidirectional within one "
+        "context. Held-out targets still see exactly their full context.": causal,
+        "The split cuts recordings in time, so the contexts of the first held-out targets reach "
+        "back over the cut into training audio.": crossing,
+    }
+    return [sentence for sentence, departs in found.items() if departs]
 
 
 def setup(records: Sequence[RunRecord], keys: list[str]) -> dict[str, str]:
