@@ -38,10 +38,16 @@ def read_clips(folder: Path) -> list[Clip]:
     if not index.exists():
         return []
     entries: list[dict[str, Any]] = json.loads(index.read_text())
-    for one in entries:
-        one["sound"] = _url(index.parent / one.pop("file"), "audio/flac")
-        one["picture"] = _url(index.parent / one["picture"], "image/png")
-    return [Clip(**one) for one in entries]
+    # The index has more fields than a page shows.
+    shown = ("kind", "prompt", "name", "caption", "run", "temperature", "nats")
+    return [
+        Clip(
+            sound=_url(index.parent / entry["file"], "audio/flac"),
+            picture=_url(index.parent / entry["picture"], "image/png"),
+            **{name: entry[name] for name in shown},
+        )
+        for entry in entries
+    ]
 
 
 def first_prompt_clips(clips: list[Clip]) -> list[Clip]:
