@@ -192,7 +192,7 @@ def test_a_job_sweeps_over_the_hosts_and_reports_into_the_shared_folder(cluster)
     assert "bits" in done.stdout
     names = ", ".join(f"host{i} ({host.address})" for i, host in enumerate(cluster.network.hosts))
     assert f"ok       nodes: 3 nodes: {names}." in done.stdout
-    assert "ok       room: 2 workers of 2 CPU have room" in done.stdout
+    assert "ok       room: 2 workers of 2 CPU fit on the present nodes." in done.stdout
     assert re.search(r"ok       all-reduce: 8 MiB over 3 nodes by gloo in .* GB/s", done.stdout)
     assert (shared / "runs" / "onprem" / "report.html").exists()
 
